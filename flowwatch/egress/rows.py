@@ -1,0 +1,162 @@
+"""The one table of flowwatch: :class:`Row` and the :class:`Snapshot` that every view is given.
+
+Everything here is immutable and complete in itself: a view formats it and computes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from flowwatch.flows.model import PolicyRef
+
+SCHEMA_VERSION = 1
+"""Of ``summary -o json`` and of the CSV of drops; raised when a field changes its meaning or goes."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One direction × pod × peer × port × protocol. Counts are attempts, except ``records``."""
+
+    direction: str
+    """``egress`` or ``ingress``."""
+    namespace: str
+    pod: str
+    """Pod name; for what isn't a pod its entity or address (``host``, ``10.0.0.1``)."""
+    workload: str
+    peer: str
+    peer_kind: str
+    """``dns``, ``service``, ``pod``, ``entity``, ``address``, ``other`` (folded rows), ``unknown``."""
+    port: int
+    """0 where there is none; for ICMP the message type."""
+    protocol: str
+    forwarded: int
+    dropped: int
+    audited: int
+    errors: int
+    unknown: int
+    """Attempts without a final word: only REDIRECTED or socket records were seen."""
+    records: int
+    drop_reasons: dict[str, int]
+    """Attempts by drop reason (Hubble's names, or ``L7_DENIED``); the sum is ``dropped``."""
+    allowed_by: tuple[PolicyRef, ...]
+    denied_by: tuple[PolicyRef, ...]
+    first_seen: int
+    """Nanoseconds since 1970 (UTC)."""
+    last_seen: int
+    rate: float
+    """Attempts per second of late: exponentially weighted over 30 s of flow time."""
+    peer_addresses: tuple[str, ...] = ()
+    """The addresses behind ``peer``, the latest first, at most four."""
+    key: int = 0
+    """Stable for the life of the aggregate: the selection follows it."""
+
+    @property
+    def attempts(self) -> int:
+        return self.forwarded + self.dropped + self.audited + self.errors + self.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Attempts over all rows of the asked directions (also those that a filter or limit hides)."""
+
+    forwarded: int = 0
+    dropped: int = 0
+    audited: int = 0
+    errors: int = 0
+    unknown: int = 0
+    rows: int = 0
+
+    @property
+    def attempts(self) -> int:
+        return self.forwarded + self.dropped + self.audited + self.errors + self.unknown
+
+    @property
+    def dropped_share(self) -> float:
+        """Dropped of all attempts with a final outcome, 0.0 to 1.0."""
+        final = self.attempts - self.unknown
+        return self.dropped / final if final else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Attempts by the time they began. Bucket i covers ``start + i*width`` (ns) to the next."""
+
+    start: int = 0
+    width: int = 1_000_000_000
+    forwarded: tuple[int, ...] = ()
+    """Everything that wasn't dropped: forwarded, audited, errors, unknown."""
+    dropped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LostTotal:
+    """Lost events of one node and source: numbers are "at least" while there are any."""
+
+    node: str
+    source: str
+    count: int
+    last: int
+    """Time of the last notice, ns since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """One of the last records, ready to be shown after escaping."""
+
+    key: int
+    """The row it was counted in, 0 when in none."""
+    time: int
+    namespace: str
+    pod: str
+    peer: str
+    port: int
+    protocol: str
+    direction: str
+    kind: str
+    """``drop``, ``policy-verdict``, ``to-stack``, ``dns-request`` …, as hubble prints it."""
+    verdict: str
+    reason: str
+    """Drop reason, or what the proxy saw; else empty."""
+    flags: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of an aggregate at one moment."""
+
+    rows: tuple[Row, ...] = ()
+    """Sorted, filtered and limited as asked."""
+    matched: int = 0
+    """Rows that matched the filter, before the limit."""
+    totals: Totals = field(default_factory=Totals)
+    timeline: Timeline = field(default_factory=Timeline)
+    recent: tuple[Recent, ...] = ()
+    """The newest last."""
+    first_seen: int = 0
+    last_seen: int = 0
+    records_read: int = 0
+    records_skipped: dict[str, int] = field(default_factory=dict)
+    """Records that could not be read, by reason."""
+    replies: int = 0
+    """Records of replies that belong to no counted attempt."""
+    unattributed: int = 0
+    """Flows without a direction and without an attempt they could belong to."""
+    lost: tuple[LostTotal, ...] = ()
+    nodes: tuple[str, ...] = ()
+    """Nodes whose records were seen."""
+    nodes_unavailable: tuple[str, ...] = ()
+    folded_rows: int = 0
+    """Rows that went into "other" since the limit was reached."""
+    record_rate: float = 0.0
+    """Records per second, by our own clock, over the last seconds."""
+    dropped_rate: float = 0.0
+    """Dropped attempts per second, of late (flow time)."""
+    forwarded_rate: float = 0.0
+    warnings: tuple[str, ...] = ()
+    """Each one safe line: what makes these numbers less than the whole truth."""
+
+    @property
+    def lost_events(self) -> int:
+        return sum(item.count for item in self.lost)

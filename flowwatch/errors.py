@@ -1,0 +1,55 @@
+"""The errors that a user can cause, or meet: each is one line that says what to do.
+
+    FlowwatchError            exit 1   the work failed
+    ├── UsageError            exit 2   the command line can't be carried out as written
+    ├── InputError            exit 1   a file can't be read (what was read so far still counts)
+    ├── OutputError           exit 1   a result can't be written
+    └── ServerError           exit 1   a Hubble server can't be reached or refused
+        ├── Unreachable                worth trying again: refused, reset, timed out, gone
+        └── Refused                    not worth it: our request, our rights, or not Hubble
+
+Anything else that is raised is a defect of flowwatch and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class FlowwatchError(Exception):
+    """One line for the user; ``str(error)`` is that line, safe to print."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        """``message`` says what failed, ``hint`` what to do about it (may be empty)."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.hint}" if self.hint else self.message
+
+
+class UsageError(FlowwatchError):
+    """The command line, or an environment variable or file that stands for one, is wrong."""
+
+    exit_code = 2
+
+
+class InputError(FlowwatchError):
+    """A capture file can't be read, or not to its end."""
+
+
+class OutputError(FlowwatchError):
+    """A result can't be written; nothing half-written is left under the final name."""
+
+
+class ServerError(FlowwatchError):
+    """Talking to a Hubble server failed."""
+
+
+class Unreachable(ServerError):
+    """The server isn't there, went away or didn't answer: a later try may succeed."""
+
+
+class Refused(ServerError):
+    """The server answered, and trying the same again would give the same answer."""

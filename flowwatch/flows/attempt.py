@@ -1,0 +1,38 @@
+"""An attempt as it is exported: one try of an application to reach a peer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowwatch.flows.model import PolicyRef
+
+
+class Attempt(msgspec.Struct, gc=False):
+    """One attempt, with what all of its records said together. Times are ns since 1970 (UTC)."""
+
+    direction: str
+    """``egress`` or ``ingress``: of the pod it is counted for."""
+    outcome: str
+    """``forwarded``, ``dropped``, ``audited``, ``error``, ``unknown``."""
+    namespace: str
+    pod: str
+    workload: str
+    pod_address: str
+    source_port: int
+    peer: str
+    peer_kind: str
+    peer_address: str
+    port: int
+    protocol: str
+    drop_reason: str
+    """Hubble's name, ``L7_DENIED`` for the proxy's denials (they carry none), "" if not dropped."""
+    drop_reason_number: int
+    first_seen: int
+    last_seen: int
+    records: int
+    node: str
+    """The node whose record came first."""
+    allowed_by: tuple[PolicyRef, ...] = ()
+    denied_by: tuple[PolicyRef, ...] = ()
+    detail: str = ""
+    """What the proxy saw when it denied: ``GET http://…`` or ``DNS google.com``."""

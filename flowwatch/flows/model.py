@@ -1,0 +1,169 @@
+"""What a record says, in few and typed words: :class:`Flow` and the things it points to.
+
+A :class:`Flow` is one Hubble record, narrowed to what is counted. Both decoders (of the wire and of
+capture files) produce it, and everything to the right of them sees nothing else. Endpoints and
+policies repeat from record to record, so each distinct one is one object, shared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+
+class Verdict(IntEnum):
+    """flow.Verdict: what Hubble wrote. A newer server's number stays a plain int in the Flow."""
+
+    VERDICT_UNKNOWN = 0
+    FORWARDED = 1
+    DROPPED = 2
+    ERROR = 3
+    AUDIT = 4
+    REDIRECTED = 5
+    TRACED = 6
+    TRANSLATED = 7
+
+
+class Direction(IntEnum):
+    """flow.TrafficDirection: the connection's, as the local endpoint sees it."""
+
+    UNKNOWN = 0
+    INGRESS = 1
+    EGRESS = 2
+
+
+class EventType(IntEnum):
+    """flow.CiliumEventType.type (pkg/monitor/api/types.go)."""
+
+    UNKNOWN = 0
+    DROP = 1
+    CAPTURE = 3
+    TRACE = 4
+    POLICY_VERDICT = 5
+    TRACE_SOCK = 7
+    L7 = 129
+
+
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
+    """One end of a flow, as Hubble names it; empty strings where it doesn't. Shared, never changed."""
+
+    identity: int = 0
+    namespace: str = ""
+    pod: str = ""
+    workload: str = ""
+    """The first workload's name; empty for pods that the observing node doesn't run."""
+    workload_kind: str = ""
+    cluster: str = ""
+    labels: tuple[str, ...] = ()
+    entity: str = ""
+    """``host``, ``world`` …: from the ``reserved:`` label, else from a reserved identity's number."""
+
+
+class PolicyRef(msgspec.Struct, frozen=True, gc=False):
+    """A policy as Hubble names it in a record (flow.Policy)."""
+
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        owner = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{owner} ({self.kind})" if self.kind else owner
+
+
+class Layer7(msgspec.Struct, frozen=True, gc=False):
+    """The proxy's record (flow.Layer7): of DNS and HTTP what is shown and learnt from."""
+
+    type: int = 0
+    """1 request, 2 response, 3 sample."""
+    dns_query: str = ""
+    """Without the final dot."""
+    dns_ips: tuple[str, ...] = ()
+    dns_ttl: int = 0
+    dns_rcode: int = 0
+    dns_cnames: tuple[str, ...] = ()
+    http_method: str = ""
+    http_url: str = ""
+    http_code: int = 0
+
+
+class Flow(msgspec.Struct, gc=False):
+    """One Hubble record, narrowed. Absent values are 0, "" or (), and ``None`` only for ``is_reply``."""
+
+    time: int
+    """Nanoseconds since 1970 (UTC), on the clock of the agent that read the event."""
+    verdict: int
+    drop_reason: int
+    """Hubble's number (drop_reason_desc, else the deprecated drop_reason); 0 when not a drop."""
+    direction: int
+    is_reply: bool | None
+    event_type: int
+    sub_type: int
+    source: Endpoint
+    destination: Endpoint
+    source_ip: str
+    destination_ip: str
+    protocol: str
+    """``TCP``, ``UDP``, ``SCTP``, ``ICMPv4``, ``ICMPv6``, ``VRRP``, ``IGMP``, or "" when not parsed."""
+    source_port: int
+    destination_port: int
+    """For ICMP the message type."""
+    tcp_flags: int
+    """Bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, NS 256."""
+    source_names: tuple[str, ...]
+    destination_names: tuple[str, ...]
+    source_service: str
+    """``namespace/name`` or "" (record's source address and port are a service's frontend)."""
+    destination_service: str
+    l7: Layer7 | None
+    allowed_by: tuple[PolicyRef, ...]
+    denied_by: tuple[PolicyRef, ...]
+    match_type: int
+    auth_type: int
+    node: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class LostEvents:
+    """Records that were never seen (flow.LostEvent): a gap, not traffic."""
+
+    source: str
+    """Hubble's name, as ``HUBBLE_RING_BUFFER``, or the number when it is newer than we are."""
+    count: int
+    node: str
+    time: int
+    """Nanoseconds since 1970, 0 when unknown."""
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """Relay's word about nodes (relay.NodeStatusEvent)."""
+
+    state: str
+    """``NODE_CONNECTED``, ``NODE_UNAVAILABLE``, ``NODE_GONE``, ``NODE_ERROR`` or a number."""
+    nodes: tuple[str, ...]
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a source hands over at once: flows in the order they came, and what came between them."""
+
+    flows: list[Flow] = field(default_factory=list)
+    lost: list[LostEvents] = field(default_factory=list)
+    nodes: list[NodeStatus] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Records that could not be read, counted by reason, as ``{"not JSON": 1}``."""
+
+    def __bool__(self) -> bool:
+        return bool(self.flows or self.lost or self.nodes or self.skipped)
+
+
+Message = Any
+"""A protobuf message from the generated code, whose classes are made at run time."""
