@@ -1,0 +1,56 @@
+"""What a view asks of an aggregate, and the interface through which it asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from flowwatch.egress.rows import Recent, Snapshot
+from flowwatch.flows.source import SourceState
+
+ORDERS: dict[str, str] = {
+    "drops": "most dropped attempts first, then audited, errors, forwarded",
+    "forwarded": "most forwarded attempts first",
+    "rate": "busiest of late first",
+    "last": "latest seen first",
+    "pod": "by namespace and pod",
+    "peer": "by destination",
+}
+"""The orders of rows, with the words that help and the sort prompt show."""
+
+DIRECTIONS = ("egress", "ingress", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which rows, in which order. The totals of a snapshot stay those of all rows."""
+
+    direction: str = "egress"
+    order: str = "drops"
+    reverse: bool = False
+    limit: int | None = None
+    text: str = ""
+    """Words that must all occur (case ignored) in a row's namespace, pod, workload, peer, port,
+    protocol, drop reasons or policies; a word after ``!`` must not occur."""
+    drops_only: bool = False
+    """Only rows with dropped or audited attempts."""
+
+
+class Monitor(Protocol):
+    """A running aggregate as a view sees it; every method is quick and safe from any thread."""
+
+    def snapshot(self, query: Query) -> Snapshot: ...
+
+    def recent(self, key: int, count: int) -> tuple[Recent, ...]:
+        """The last ``count`` records counted in the row with this key, the newest last.
+
+        Bounded: only rows with something among the last few thousand records have any.
+        """
+        ...
+
+    def state(self) -> SourceState: ...
+
+    @property
+    def revision(self) -> int:
+        """Changes whenever a snapshot would differ: a view that saw it need not ask again."""
+        ...
