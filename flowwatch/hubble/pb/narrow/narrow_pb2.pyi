@@ -90,6 +90,7 @@ class Flow(_message.Message):
     SOURCE_NAMES_FIELD_NUMBER: _builtins.int
     DESTINATION_NAMES_FIELD_NUMBER: _builtins.int
     L7_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
     SOURCE_SERVICE_FIELD_NUMBER: _builtins.int
     DESTINATION_SERVICE_FIELD_NUMBER: _builtins.int
@@ -112,6 +113,8 @@ class Flow(_message.Message):
     destination: _builtins.bytes
     node_name: _builtins.str
     l7: _builtins.bytes
+    reply: _builtins.bool
+    """Deprecated, false when unknown; servers before is_reply have only this one."""
     source_service: _builtins.bytes
     destination_service: _builtins.bytes
     traffic_direction: _builtins.int
@@ -151,6 +154,7 @@ class Flow(_message.Message):
         source_names: _abc.Iterable[_builtins.str] | None = ...,
         destination_names: _abc.Iterable[_builtins.str] | None = ...,
         l7: _builtins.bytes = ...,
+        reply: _builtins.bool = ...,
         event_type: Global___EventType | None = ...,
         source_service: _builtins.bytes = ...,
         destination_service: _builtins.bytes = ...,
@@ -167,7 +171,7 @@ class Flow(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_is_reply", b"_is_reply", "event_type", b"event_type", "is_reply", b"is_reply", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["IP", b"IP", "_is_reply", b"_is_reply", "auth_type", b"auth_type", "destination", b"destination", "destination_names", b"destination_names", "destination_service", b"destination_service", "drop_reason", b"drop_reason", "drop_reason_desc", b"drop_reason_desc", "egress_allowed_by", b"egress_allowed_by", "egress_denied_by", b"egress_denied_by", "event_type", b"event_type", "ingress_allowed_by", b"ingress_allowed_by", "ingress_denied_by", b"ingress_denied_by", "is_reply", b"is_reply", "l4", b"l4", "l7", b"l7", "node_name", b"node_name", "policy_match_type", b"policy_match_type", "source", b"source", "source_names", b"source_names", "source_service", b"source_service", "time", b"time", "traffic_direction", b"traffic_direction", "uuid", b"uuid", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["IP", b"IP", "_is_reply", b"_is_reply", "auth_type", b"auth_type", "destination", b"destination", "destination_names", b"destination_names", "destination_service", b"destination_service", "drop_reason", b"drop_reason", "drop_reason_desc", b"drop_reason_desc", "egress_allowed_by", b"egress_allowed_by", "egress_denied_by", b"egress_denied_by", "event_type", b"event_type", "ingress_allowed_by", b"ingress_allowed_by", "ingress_denied_by", b"ingress_denied_by", "is_reply", b"is_reply", "l4", b"l4", "l7", b"l7", "node_name", b"node_name", "policy_match_type", b"policy_match_type", "reply", b"reply", "source", b"source", "source_names", b"source_names", "source_service", b"source_service", "time", b"time", "traffic_direction", b"traffic_direction", "uuid", b"uuid", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_reply: _TypeAlias = _typing.Literal["is_reply"]  # noqa: Y015
     _WhichOneofArgType__is_reply: _TypeAlias = _typing.Literal["_is_reply", b"_is_reply"]  # noqa: Y015

@@ -1,0 +1,143 @@
+"""What one record says about the connection it belongs to: its ends, and its evidence.
+
+**Ends.** Hubble writes source and destination of the *packet*; an attempt has a client, which
+opened it, and a server. ``is_reply`` true swaps them. Drops carry no ``is_reply``: one with SYN and
+ACK set, or an ICMP echo reply, is a reply all the same. The pod it is counted for (the subject) is
+the client in direction EGRESS and the server in INGRESS, because the direction is the connection's
+(Cilium 1.20, pkg/hubble/parser/threefour). Records without a direction and without an event type
+come from exporters with a field mask and from old captures; they count as the egress of their
+source if that is a pod, else as the ingress of their destination.
+
+**Evidence.** Each record adds bits to its attempt, and the bits together decide the outcome:
+
+====================================================  ==================
+record                                                evidence
+====================================================  ==================
+verdict DROPPED, reason 133 POLICY_DENIED or 181       POLICY_DROP
+l7 DROPPED (HTTP 403, DNS REFUSED; has no reason)      POLICY_DROP
+verdict DROPPED, any other reason                      OTHER_DROP
+verdict DROPPED, reason that is no loss (199, 205 …)   none
+verdict ERROR (the proxy failed)                       FAILED
+verdict AUDIT                                          AUDITED
+verdict REDIRECTED, trace at to-proxy                  TO_PROXY
+policy-verdict FORWARDED                               ALLOWED
+trace FORWARDED, first packet                          PASSED
+trace FORWARDED, reply or TCP without SYN              PASSED, WORKS
+l7 FORWARDED                                           PASSED, L7_PASSED
+verdict TRACED, TRANSLATED, UNKNOWN                    none
+====================================================  ==================
+
+The first line of this table that holds is the outcome:
+
+================================================  =========  =========================================
+evidence                                          outcome    why
+================================================  =========  =========================================
+POLICY_DROP                                       dropped    a policy drop anywhere, on either node
+AUDITED                                           audited    passed, but would be denied
+FAILED                                            error      the application got an error, not a peer
+OTHER_DROP without WORKS                          dropped    never got through
+TO_PROXY without L7_PASSED                        unknown    the proxy decides, and hasn't been heard
+ALLOWED, PASSED, WORKS                            forwarded  a stray drop amid it doesn't undo it
+nothing                                           unknown
+================================================  =========  =========================================
+"""
+
+from __future__ import annotations
+
+from flowwatch.flows.model import Direction, EventType, Flow, Verdict
+from flowwatch.flows.reasons import L7_DENIED, NOT_A_LOSS, POLICY_REASONS
+
+POLICY_DROP = 1
+OTHER_DROP = 2
+FAILED = 4
+AUDITED = 8
+TO_PROXY = 16
+ALLOWED = 32
+PASSED = 64
+WORKS = 128
+L7_PASSED = 256
+
+FORWARDED, DROPPED, AUDIT, ERROR, UNKNOWN = range(5)
+OUTCOMES = ("forwarded", "dropped", "audited", "error", "unknown")
+"""Outcomes by number; the numbers are those of the aggregate's columns."""
+
+SYN, ACK = 2, 16
+# ICMP echo replies: type 0 of ICMPv4, 129 of ICMPv6 (RFC 792, RFC 4443).
+_ICMP_REPLIES = {("ICMPv4", 0), ("ICMPv6", 129)}
+_TO_PROXY_POINT = 1
+
+
+def _outcome(bits: int) -> int:
+    if bits & POLICY_DROP:
+        return DROPPED
+    if bits & AUDITED:
+        return AUDIT
+    if bits & FAILED:
+        return ERROR
+    if bits & OTHER_DROP and not bits & WORKS:
+        return DROPPED
+    if bits & TO_PROXY and not bits & L7_PASSED:
+        return UNKNOWN
+    return FORWARDED if bits & (ALLOWED | PASSED | WORKS) else UNKNOWN
+
+
+OUTCOME_OF: tuple[int, ...] = tuple(_outcome(bits) for bits in range(512))
+"""Outcome by evidence bits: the second table above, spelt out."""
+
+
+def evidence(flow: Flow) -> int:
+    """The bits that ``flow`` adds to its attempt; 0 when it says nothing about an outcome."""
+    verdict = flow.verdict
+    if verdict == Verdict.FORWARDED:
+        event = flow.event_type
+        if event == EventType.L7 or flow.l7 is not None:
+            return PASSED | L7_PASSED
+        if event == EventType.POLICY_VERDICT:
+            return ALLOWED
+        if event == EventType.TRACE and flow.sub_type == _TO_PROXY_POINT and not flow.is_reply:
+            return TO_PROXY
+        if flow.is_reply or (flow.tcp_flags and not flow.tcp_flags & SYN):
+            return PASSED | WORKS
+        return PASSED
+    if verdict == Verdict.DROPPED:
+        if flow.event_type == EventType.L7 or flow.l7 is not None:
+            return POLICY_DROP
+        reason = flow.drop_reason
+        if reason in POLICY_REASONS:
+            return POLICY_DROP
+        return 0 if reason in NOT_A_LOSS else OTHER_DROP
+    return _BY_VERDICT.get(verdict, 0)
+
+
+_BY_VERDICT = {
+    int(Verdict.ERROR): FAILED,
+    int(Verdict.AUDIT): AUDITED,
+    int(Verdict.REDIRECTED): TO_PROXY,
+}
+
+
+def drop_reason(flow: Flow) -> int:
+    """The number of why ``flow`` was dropped: Hubble's, or ours for what the proxy denied."""
+    if flow.event_type == EventType.L7 or flow.l7 is not None:
+        return L7_DENIED
+    return flow.drop_reason
+
+
+def is_reply(flow: Flow) -> bool:
+    """Whether the packet goes from server to client, as far as the record alone can tell."""
+    if flow.is_reply is not None:
+        return flow.is_reply
+    return flow.tcp_flags & (SYN | ACK) == SYN | ACK or (
+        (flow.protocol, flow.destination_port) in _ICMP_REPLIES
+    )
+
+
+def direction(flow: Flow) -> int:
+    """The connection's direction; made out from the ends where the record has none (see above)."""
+    if flow.direction or flow.event_type:
+        return flow.direction
+    if flow.source.namespace or flow.source.pod:
+        return Direction.EGRESS
+    if flow.destination.namespace or flow.destination.pod:
+        return Direction.INGRESS
+    return Direction.UNKNOWN

@@ -1,0 +1,92 @@
+"""Naming the other end: a DNS name when Hubble knows it, else service, pod, entity or address.
+
+Hubble gives DNS names only on records of the node whose pod did the lookup, only while its DNS
+proxy remembers them, and never on the far node. So what was seen once is remembered here: for a
+pod and an address, the name that the pod was last given for it (by a DNS answer, or by a record
+that carried names).
+"""
+
+from __future__ import annotations
+
+from flowwatch.flows.model import Endpoint, Flow
+
+NAMES_LIMIT = 100_000
+"""Pod × address pairs remembered; past it the older half is forgotten."""
+
+# What Cilium calls every address outside: says less than the address itself does.
+_OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6", "unknown", ""})
+
+# Kinds of peers, and the letter under which the aggregate keeps them.
+KINDS = {
+    "d": "dns",
+    "s": "service",
+    "p": "pod",
+    "e": "entity",
+    "a": "address",
+    "o": "other",
+    "u": "unknown",
+}
+
+
+class PeerNames:
+    """Remembers names of addresses per pod, and names peers. One thread; bounded."""
+
+    def __init__(self, limit: int = NAMES_LIMIT) -> None:
+        self._limit = limit
+        self._names: dict[tuple[str, str, str], str] = {}
+
+    def learn(self, flow: Flow) -> None:
+        """Take in what ``flow`` tells of names: a DNS answer's, or those of its two ends."""
+        l7 = flow.l7
+        if l7 is not None and l7.dns_ips and l7.dns_query:
+            # The answer goes to the pod that asked: the record's destination.
+            asker = flow.destination if flow.is_reply is not False else flow.source
+            for address in l7.dns_ips:
+                self._keep(asker, address, l7.dns_query)
+        if flow.destination_names:
+            self._keep_one_of(flow.source, flow.destination_ip, flow.destination_names)
+        if flow.source_names:
+            self._keep_one_of(flow.destination, flow.source_ip, flow.source_names)
+
+    def name(self, pod: Endpoint, address: str) -> str:
+        """The name last known to ``pod`` for ``address``, or ""."""
+        return self._names.get((pod.namespace, pod.pod, address), "")
+
+    def peer(self, pod: Endpoint, peer: Endpoint, address: str, service: str) -> str:
+        """Who ``peer`` is to ``pod``: a kind's letter (see KINDS), a colon and the name."""
+        if name := self.name(pod, address):
+            return f"d:{name}"
+        if service:
+            return f"s:{service}"
+        if peer.pod:
+            return f"p:{peer.namespace}/{peer.pod}"
+        if peer.entity not in _OUTSIDE:
+            return f"e:{peer.entity}"
+        if address:
+            return f"a:{address}"
+        if peer.namespace:
+            return f"p:{peer.namespace}/{peer.workload or '?'}"
+        return f"e:{peer.entity}" if peer.entity else "u:unknown"
+
+    def _keep(self, pod: Endpoint, address: str, name: str) -> None:
+        if pod.pod and address:
+            if len(self._names) >= self._limit:
+                for old in list(self._names)[: self._limit // 2]:
+                    del self._names[old]
+            key = (pod.namespace, pod.pod, address)
+            # Deleted first, so that the order of the dict is that of the last lesson.
+            self._names.pop(key, None)
+            self._names[key] = name
+
+    def _keep_one_of(self, pod: Endpoint, address: str, names: tuple[str, ...]) -> None:
+        # Several names share an address (a CDN): stay with the one that this pod last asked for.
+        if self.name(pod, address) not in names:
+            self._keep(pod, address, names[0])
+
+
+def subject(pod: Endpoint, address: str) -> tuple[str, str, str]:
+    """Namespace, name and workload of the end that is counted; entity or address if not a pod."""
+    if pod.pod or pod.namespace:
+        return pod.namespace, pod.pod, pod.workload
+    entity = pod.entity if pod.entity not in _OUTSIDE else ""
+    return "", entity or address or pod.entity or "unknown", ""
