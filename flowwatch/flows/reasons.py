@@ -1,0 +1,91 @@
+"""Why a packet was dropped: Hubble's number, looked up in a table of plain sentences.
+
+    >>> reason(133).name
+    'POLICY_DENIED'
+    >>> is_policy(133), is_policy(158)
+    (True, False)
+
+The facts are in :mod:`flowwatch.flows.reasons_table`. Looking up is one dict access, as it happens
+for each record of a live stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowwatch.flows import reasons_table as table
+from flowwatch.flows.reasons_table import L7_DENIED as L7_DENIED
+
+
+@dataclass(frozen=True, slots=True)
+class DropReason:
+    """One reason. ``plain`` and ``next`` are one English sentence each, for people new to eBPF."""
+
+    number: int
+    """Hubble's number (flow.DropReason), ``L7_DENIED`` for a denial by the proxy."""
+    name: str
+    """Hubble's name; the number as text where Hubble has no name for it."""
+    cilium_text: str
+    """What ``cilium monitor`` and ``hubble observe`` print as the type; empty if they print none."""
+    group: str
+    """One of :data:`flowwatch.flows.reasons_table.CLASSES`."""
+    plain: str
+    """What happened."""
+    next: str
+    """What to look at next."""
+
+
+REASONS: dict[int, DropReason] = {row[0]: DropReason(*row) for row in table.TABLE}
+"""All reasons that this version knows, by number."""
+
+_BY_NAME: dict[str, DropReason] = {known.name: known for known in REASONS.values()}
+
+POLICY_REASONS: frozenset[int] = frozenset({133, 181})
+"""A network policy decided: 133 no rule allows it, 181 a deny rule forbids it. The proxy's denials
+are policy too (:func:`is_policy`), but have no number on the wire."""
+
+AUTH_REASONS: frozenset[int] = frozenset({189})
+"""The policy lets it through once both ends have authenticated: blocked only if it lasts."""
+
+NOT_A_LOSS: frozenset[int] = frozenset(
+    number for number, known in REASONS.items() if known.group == table.NOT_A_LOSS
+)
+"""Reported as drops, but nothing is missing at the other end: never counted as dropped."""
+
+_IS_POLICY = POLICY_REASONS | {L7_DENIED}
+
+
+def reason(number: int) -> DropReason:
+    """The reason with Hubble's ``number``; for one that we don't know, an entry that says so."""
+    known = REASONS.get(number)
+    if known is not None:
+        return known
+    return DropReason(
+        number,
+        str(number),
+        "",
+        table.UNKNOWN,
+        f"Hubble gave drop reason {number}, which this version of flowwatch doesn't know.",
+        "A newer Cilium may have added it: see its release notes, or update flowwatch.",
+    )
+
+
+def by_name(name: str) -> DropReason | None:
+    """The reason that Hubble calls ``name``, exactly as written (``POLICY_DENIED``, ``L7_DENIED``).
+
+    A number as text (``"214"``) finds what :func:`reason` says of it; anything else is ``None``.
+    """
+    known = _BY_NAME.get(name)
+    if known is None and name.isascii() and name.isdigit():
+        return reason(int(name))
+    return known
+
+
+def is_policy(number: int) -> bool:
+    """Whether a network policy decided, at L3/L4 (133, 181) or in the proxy (``L7_DENIED``)."""
+    return number in _IS_POLICY
+
+
+def is_loss(number: int) -> bool:
+    """Whether somebody misses the packet. Unknown and absent reasons count as losses."""
+    return number not in NOT_A_LOSS
