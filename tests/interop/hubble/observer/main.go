@@ -5,7 +5,8 @@
 //
 //	{"address":"127.0.0.1:41234","node":"worker1","records":10,"skipped":0}
 //
-// and, with -stdin, {"written":N} for each empty line read, once all lines before it can be
+// (records in the ring from captures and the generator; skipped: records of captures that could not be
+// read, each said on stderr) and, with -stdin, {"written":N} for each empty line read, once all lines before it can be
 // read by clients (N counts from the start), or {"error":"…"} for a line that is no record.
 package main
 
@@ -30,6 +31,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"flowwatch.test/interop/internal/capture"
+	"flowwatch.test/interop/internal/traffic"
 )
 
 type list []string
@@ -46,6 +48,33 @@ type config struct {
 	stdin, exitWithStdin      bool
 	tlsCert, tlsKey, clientCA string
 	debug                     bool
+
+	generate            int
+	seed                uint64
+	density, rate       float64
+	endTime             string
+	writeCapture, truth string
+}
+
+// end is the time of the newest generated record.
+func (c config) end() time.Time {
+	if end, err := time.Parse(time.RFC3339Nano, c.endTime); err == nil {
+		return end
+	}
+	return time.Now()
+}
+
+func (c config) check() error {
+	if _, err := time.Parse(time.RFC3339Nano, c.endTime); c.endTime != "" && err != nil {
+		return err
+	}
+	if c.writeCapture != "" && c.generate <= 0 {
+		return errors.New("-write-capture needs -generate")
+	}
+	if c.density <= 0 || c.rate < 0 || c.generate < 0 {
+		return errors.New("-density must be above 0, -rate and -generate not below")
+	}
+	return nil
 }
 
 func main() {
@@ -62,10 +91,20 @@ func main() {
 	flag.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file`: serve TLS with this certificate")
 	flag.StringVar(&c.tlsKey, "tls-key", "", "PEM `file`: its key")
 	flag.StringVar(&c.clientCA, "tls-client-ca", "", "PEM `file`: ask clients for certificates of this CA")
+	flag.IntVar(&c.generate, "generate", 0, "put `N` made-up records into the ring")
+	flag.Uint64Var(&c.seed, "seed", 1, "the made-up records are the same for the same `number`, but for their times")
+	flag.Float64Var(&c.density, "density", 500, "made-up records per second of their time")
+	flag.StringVar(&c.endTime, "end", "", "RFC 3339 `time` of the newest record of -generate; now by default")
+	flag.Float64Var(&c.rate, "rate", 0, "then go on with `N` made-up records a second")
+	flag.StringVar(&c.writeCapture, "write-capture", "", "write the records of -generate to a `file` and don't serve")
+	flag.StringVar(&c.truth, "truth", "", "write to a `file` what really happened in the records of -generate: attempts per pod and egress destination")
 	flag.BoolVar(&c.debug, "debug", false, "log as an agent with debugging on")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fail(fmt.Errorf("unexpected argument %q", flag.Arg(0)))
+	}
+	if err := c.check(); err != nil {
+		fail(err)
 	}
 	if err := run(c); err != nil {
 		fail(err)
@@ -88,6 +127,10 @@ func run(c config) error {
 	if err != nil {
 		return err
 	}
+	gen := traffic.New(c.seed, nodetypes.GetAbsoluteNodeName(), c.density)
+	if c.writeCapture != "" {
+		return generatedOnly(c, gen)
+	}
 	rename := ""
 	if c.rename {
 		rename = nodetypes.GetAbsoluteNodeName()
@@ -96,6 +139,15 @@ func run(c config) error {
 	events, skipped, err := records(c)
 	if err != nil {
 		return err
+	}
+	if c.generate > 0 {
+		events = append(events, gen.Fill(c.generate, c.end())...)
+		capture.Sort(events)
+		if c.truth != "" {
+			if err := writeTruth(c.truth, gen); err != nil {
+				return err
+			}
+		}
 	}
 	feed, err := newFeeder(log, capacity, c.holdBack, rename)
 	if err != nil {
@@ -123,6 +175,9 @@ func run(c config) error {
 
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve() }()
+	if c.rate > 0 {
+		go keepWriting(feed, gen, c.rate)
+	}
 	if c.stdin {
 		go func() {
 			err := fromStdin(feed, out)
