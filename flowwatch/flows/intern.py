@@ -1,0 +1,116 @@
+"""Shared construction of what repeats from record to record: endpoints and policy references.
+
+Both decoders (of the wire and of capture files) build these here, so that equal ones are the same
+object and the facts about identities stand once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from flowwatch.flows.model import Endpoint, PolicyRef
+
+CACHE_LIMIT = 65_536
+"""Distinct endpoints remembered; past it the memory starts anew, and nothing else changes."""
+
+RESERVED = {
+    1: "host",
+    2: "world",
+    3: "unmanaged",
+    4: "health",
+    5: "init",
+    6: "remote-node",
+    7: "kube-apiserver",
+    8: "ingress",
+    9: "world-ipv4",
+    10: "world-ipv6",
+    11: "aggregate-cluster",
+    12: "aggregate-cluster-mesh",
+    13: "aggregate-world",
+    14: "aggregate-remote-node",
+}
+"""Reserved identities by number (Cilium 1.20, pkg/identity/reserved.go). 0 is "unknown", or masked."""
+
+_SCOPE = 1 << 24
+# Identities numbered per node, by their upper byte: addresses and DNS names outside; other nodes.
+_SCOPES = {1: "world", 2: "remote-node"}
+
+# An endpoint may carry two reserved labels: a node that runs the API server, an address outside
+# that a policy names. The one that says more comes first.
+_PRECEDENCE = (
+    "host",
+    "kube-apiserver",
+    "ingress",
+    "health",
+    "init",
+    "unmanaged",
+    "remote-node",
+    "world-ipv4",
+    "world-ipv6",
+    "world",
+    "unknown",
+)
+_RANK = {name: rank for rank, name in enumerate(_PRECEDENCE)}
+
+_endpoints: dict[tuple[object, ...], Endpoint] = {}
+_policies: dict[tuple[str, str, str], PolicyRef] = {}
+
+
+def entity_of(identity: int, labels: Sequence[str]) -> str:
+    """``host``, ``world``, ``kube-apiserver`` …, or "" for a pod.
+
+    By the ``reserved:`` label, which a newer Cilium may name before we know its number; without one
+    by the number. Identity 0 without a label is "": nothing was said.
+    """
+    names = [x[9:].partition("=")[0] for x in labels if x.startswith("reserved:")]
+    if names:
+        return min(names, key=lambda name: _RANK.get(name, -1))
+    return RESERVED.get(identity) or _SCOPES.get(identity // _SCOPE, "")
+
+
+def make_endpoint(
+    identity: int,
+    namespace: str,
+    pod: str,
+    labels: tuple[str, ...],
+    workloads: tuple[tuple[str, str], ...],
+    cluster: str,
+) -> Endpoint:
+    """The one :class:`Endpoint` for these values; ``workloads`` are (kind, name), the first counts."""
+    kind, workload = workloads[0] if workloads else ("", "")
+    key = (identity, namespace, pod, labels, kind, workload, cluster)
+    found = _endpoints.get(key)
+    if found is None:
+        if len(_endpoints) >= CACHE_LIMIT:
+            _endpoints.clear()
+        intern = sys.intern
+        found = Endpoint(
+            identity,
+            intern(namespace),
+            intern(pod),
+            intern(workload),
+            intern(kind),
+            intern(cluster),
+            tuple([intern(label) for label in labels]),
+            entity_of(identity, labels),
+        )
+        # The key holds the shared label tuple rather than the caller's.
+        _endpoints[(*key[:3], found.labels, *key[4:])] = found
+    return found
+
+
+def make_policy(kind: str, namespace: str, name: str) -> PolicyRef:
+    """The one :class:`PolicyRef` for these values."""
+    key = (kind, namespace, name)
+    found = _policies.get(key)
+    if found is None:
+        if len(_policies) >= CACHE_LIMIT:
+            _policies.clear()
+        found = _policies[key] = PolicyRef(*key)
+    return found
+
+
+def service_name(namespace: str, name: str) -> str:
+    """A service as flows name it: ``namespace/name``, or the name alone; "" when there is none."""
+    return f"{namespace}/{name}" if namespace else name
