@@ -31,8 +31,7 @@ class TimelineCounter:
             self._widen()
 
     def _widen(self) -> None:
-        first = min(min(self._kept, default=0), min(self._dropped, default=0))
-        while max(len(self._kept), len(self._dropped)) > self._limit // 2 and first >= 0:
+        while max(len(self._kept), len(self._dropped)) > self._limit // 2:
             self.width *= 2
             self._kept = _halved(self._kept)
             self._dropped = _halved(self._dropped)

@@ -27,8 +27,12 @@ GAP = 75_000_000_000
 """Longest silence within an attempt, nanoseconds of flow time."""
 
 OPEN_LIMIT = 200_000
-"""Attempts kept open per generation of 75 s: about 100 MB at the worst. Past it the older
-generation is closed early, and :attr:`Attempts.closed_early` counts how often."""
+"""Attempts kept open per generation: about 150 MB at the worst. Past it the older generation is
+closed although it may be younger than 75 s, and :attr:`Attempts.closed_early` counts how often."""
+
+OPEN_AT_LEAST = 25_000
+"""Attempts kept open whatever their age: relay may send one node's whole ring before another's, and
+files needn't be sorted, so a record may come minutes of flow time after its attempt's others."""
 
 Key = tuple[str, str, int, int, str]
 
@@ -41,9 +45,11 @@ class OpenAttempt:
 
     __slots__ = (
         "allowed_by",
+        "begun",
         "bits",
         "client",
         "counted",
+        "counted_reason",
         "denied_by",
         "detail",
         "direction",
@@ -67,6 +73,8 @@ class OpenAttempt:
         self.bits = 0
         self.outcome = UNKNOWN
         self.reason = 0
+        # The first record's own time; `first` moves back when an earlier one comes late.
+        self.begun = flow.time
         self.first = flow.time
         self.last = flow.time
         self.records = 0
@@ -79,12 +87,13 @@ class OpenAttempt:
         self.egress = NOT_COUNTED
         self.ingress = NOT_COUNTED
         self.counted = NOT_COUNTED
+        self.counted_reason = 0
 
 
 class Attempts:
     """Joins records into attempts. One thread; memory bounded by OPEN_LIMIT.
 
-    Two generations of 75 s are kept: what wasn't touched for that long falls out with the older.
+    Two generations are kept, each of 75 s or more: what isn't touched falls out with the older.
     """
 
     def __init__(self, limit: int = OPEN_LIMIT) -> None:
@@ -163,7 +172,8 @@ class Attempts:
         if not bits or not direction:
             self.unattributed += 1
             return None
-        if flow.time - self._turn > GAP or len(self._young) >= self._limit:
+        count = len(self._young)
+        if count >= OPEN_AT_LEAST and (flow.time - self._turn > GAP or count >= self._limit):
             self._turn_over(flow.time)
         attempt = OpenAttempt(flow, flow.source, flow.destination, direction)
         attempt.names = flow.destination_names
@@ -227,4 +237,3 @@ def _detail(flow: Flow) -> str:
     if l7.dns_query:
         return f"DNS {l7.dns_query}"
     return f"{l7.http_method} {l7.http_url}" if l7.http_method else ""
-

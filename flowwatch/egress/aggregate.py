@@ -1,0 +1,192 @@
+"""The aggregate: records in, the table out. Whatever flowwatch counts is counted here, once.
+
+    aggregate = Aggregate()
+    for batch in source.batches():
+        aggregate.add(batch)
+    aggregate.snapshot(Query())
+
+An attempt is counted in the row of the pod's egress, and of the other pod's ingress if the record
+of that end was seen, with one outcome; when a later record changes the outcome, it moves from one
+column to the other. Rows are bounded by ``max_rows``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from flowwatch.egress.rows import LostTotal
+from flowwatch.egress.table import COUNTS, Columns
+from flowwatch.egress.timeline import TimelineCounter
+from flowwatch.flows import meaning
+from flowwatch.flows.attempts import NOT_COUNTED, Attempts, Key, OpenAttempt
+from flowwatch.flows.model import Batch, Direction, Flow
+from flowwatch.flows.peers import PeerNames, subject
+
+MAX_ROWS = 100_000
+"""Rows kept by default: about 25 MB."""
+
+RECENT = 4096
+"""Records remembered for the tail and for the last records of a row."""
+
+_EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
+
+
+class Aggregate:
+    """Counts attempts by direction × pod × peer × port × protocol. One thread at a time.
+
+    Raises ValueError when ``max_rows`` is less than 4.
+    """
+
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        if max_rows < 4:
+            raise ValueError("max_rows must be at least 4")
+        self.max_rows = max_rows
+        self.columns = Columns()
+        self.attempts = Attempts()
+        self.names = PeerNames()
+        self.totals = {_EGRESS: [0] * len(COUNTS), _INGRESS: [0] * len(COUNTS)}
+        self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
+        self.recent: deque[tuple[int, Flow, bool]] = deque(maxlen=RECENT)
+        """Row key (0: none), the record, and whether it counts as its peer's reply."""
+        self.records_read = 0
+        self.skipped: dict[str, int] = {}
+        self.lost: dict[tuple[str, str], LostTotal] = {}
+        self.nodes: dict[str, int] = {}
+        """Last record's time by node that reported one."""
+        self.unavailable: dict[str, str] = {}
+        """Relay's reason by node that it can't reach."""
+        self.first_seen = 0
+        self.last_seen = 0
+        self.folded_rows = 0
+        self.without_pods = 0
+        """Records in which neither end is named (no pod, no entity but world)."""
+        self._idents = 0
+
+    def add(self, batch: Batch) -> None:
+        """Count every record of ``batch``."""
+        observe = self.attempts.observe
+        learn = self.names.learn
+        remember = self.recent.append
+        nodes = self.nodes
+        for flow in batch.flows:
+            time = flow.time
+            if time > self.last_seen:
+                self.last_seen = time
+            if time and (time < self.first_seen or not self.first_seen):
+                self.first_seen = time
+            nodes[flow.node] = time
+            if flow.l7 is not None or flow.destination_names or flow.source_names:
+                learn(flow)
+            found = observe(flow)
+            if found is None:
+                remember((0, flow, False))
+                continue
+            key, attempt = found
+            row = attempt.ingress if flow.direction == _INGRESS else attempt.egress
+            if row < 0:
+                row = self._attach(key, attempt, flow)
+            columns = self.columns
+            columns.records[row] += 1
+            if time > columns.last[row]:
+                columns.last[row] = time
+            elif 0 < time < columns.first[row]:
+                columns.first[row] = time
+            if attempt.outcome != attempt.counted or attempt.reason != attempt.counted_reason:
+                self._recount(attempt)
+            if flow.allowed_by or flow.denied_by:
+                columns.add_policies(row, flow.allowed_by, flow.denied_by)
+            remember((columns.ident[row], flow, attempt.client is flow.destination))
+        self.records_read += len(batch.flows)
+        if batch.skipped or batch.lost or batch.nodes:
+            self._add_rest(batch)
+        if len(self.columns) > self.max_rows:
+            self._fold()
+
+    def _attach(self, key: Key, attempt: OpenAttempt, flow: Flow) -> int:
+        """Give the attempt its row in the direction of ``flow``, and count it there."""
+        direction = flow.direction or attempt.direction
+        egress = direction != _INGRESS
+        if not flow.direction:
+            # Joined without a direction of its own: it belongs where the attempt is counted.
+            row = attempt.egress if attempt.egress >= 0 else attempt.ingress
+            if row >= 0:
+                return row
+        client_ip, server_ip, _, port, protocol = key
+        names = self.names
+        if egress:
+            pod, address, peer_address = attempt.client, client_ip, server_ip
+            peer = names.peer(pod, attempt.server, server_ip, attempt.service)
+        else:
+            pod, address, peer_address = attempt.server, server_ip, client_ip
+            peer = names.peer(pod, attempt.client, client_ip, "")
+        columns = self.columns
+        self._idents += 1
+        row = columns.row(
+            direction, subject(pod, address), peer, port, protocol, flow.time, self._idents
+        )
+        if peer_address:
+            columns.add_address(row, peer_address)
+        if attempt.counted != NOT_COUNTED:
+            # Already counted in the other direction: the same outcome counts here too.
+            self._count(row, attempt, 1)
+        if egress:
+            attempt.egress = row
+        else:
+            attempt.ingress = row
+        columns.add_rate(row, flow.time)
+        if attempt.allowed_by or attempt.denied_by:
+            columns.add_policies(row, attempt.allowed_by, attempt.denied_by)
+        return row
+
+    def _recount(self, attempt: OpenAttempt) -> None:
+        """Count the attempt by its outcome of now, and no longer by that of before, in its rows."""
+        rows = [row for row in (attempt.egress, attempt.ingress) if row >= 0]
+        if attempt.counted != NOT_COUNTED:
+            for row in rows:
+                self._count(row, attempt, -1)
+        attempt.counted = attempt.outcome
+        attempt.counted_reason = attempt.reason
+        for row in rows:
+            self._count(row, attempt, 1)
+            if attempt.denied_by:
+                self.columns.add_policies(row, (), attempt.denied_by)
+
+    def _count(self, row: int, attempt: OpenAttempt, by: int) -> None:
+        columns = self.columns
+        outcome = attempt.counted
+        columns.counts[outcome][row] += by
+        direction = columns.direction[row]
+        self.totals[direction][outcome] += by
+        dropped = outcome == meaning.DROPPED
+        if dropped:
+            columns.add_reason(row, attempt.counted_reason, by)
+        self.timelines[direction].add(attempt.begun, dropped, by)
+
+    def _add_rest(self, batch: Batch) -> None:
+        for reason, count in batch.skipped.items():
+            self.skipped[reason] = self.skipped.get(reason, 0) + count
+        for lost in batch.lost:
+            known = self.lost.get((lost.node, lost.source))
+            self.lost[lost.node, lost.source] = LostTotal(
+                lost.node,
+                lost.source,
+                lost.count + (known.count if known else 0),
+                max(lost.time, known.last if known else 0),
+            )
+        for status in batch.nodes:
+            for node in status.nodes:
+                if status.state == "NODE_CONNECTED":
+                    self.unavailable.pop(node, None)
+                    self.nodes.setdefault(node, 0)
+                else:
+                    self.unavailable[node] = status.message
+
+    def _fold(self) -> None:
+        columns, moved, folded = self.columns.folded(self.max_rows)
+        self.columns = columns
+        self.folded_rows += folded
+        for _, attempt in self.attempts.open_attempts():
+            if attempt.egress >= 0:
+                attempt.egress = moved[attempt.egress]
+            if attempt.ingress >= 0:
+                attempt.ingress = moved[attempt.ingress]

@@ -1,0 +1,112 @@
+"""A source read into an aggregate by a thread of its own, while views ask for snapshots.
+
+The thread adds batch by batch under a lock; a snapshot waits for one batch at most (512 flows, a
+few milliseconds). When the thread can't keep up, the source's buffer fills, gRPC stops reading and
+the server drops records and says so (HUBBLE_RING_BUFFER): nothing here grows without limit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+
+from flowwatch.egress import view
+from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Recent, Snapshot
+from flowwatch.errors import FlowwatchError
+from flowwatch.flows.source import Source, SourceState
+
+TAIL = 200
+"""Records that a snapshot carries for the tail."""
+
+RATE_WINDOW = 5.0
+"""Seconds over which records per second are averaged."""
+
+
+class LiveMonitor:
+    """Runs ``source`` in a daemon thread; the Monitor that the dashboard is given."""
+
+    def __init__(self, source: Source, max_rows: int = MAX_ROWS, *, live: bool = True) -> None:
+        self._source = source
+        self._aggregate = Aggregate(max_rows)
+        self._lock = threading.Lock()
+        self._live = live
+        self._revision = 0
+        self._ticks: deque[tuple[float, int, int, int]] = deque()
+        self._thread = threading.Thread(target=self._run, name="flowwatch-reader", daemon=True)
+        self.failure: BaseException | None = None
+        """What ended the reading, if not the end of the source. FlowwatchError is for the user;
+        anything else is a defect, to be raised again by whoever owns the monitor."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """End the reading and wait for the thread, ``timeout`` seconds at most."""
+        self._source.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            for batch in self._source.batches():
+                if batch:
+                    with self._lock:
+                        self._aggregate.add(batch)
+                        self._revision += 1
+                    # Let go of the interpreter, so that a key press never waits for two batches.
+                    time.sleep(0)
+                self._tick()
+        except FlowwatchError as error:
+            self.failure = error
+        except BaseException as error:  # noqa: BLE001 - handed over, not swallowed
+            self.failure = error
+        finally:
+            self._revision += 1
+
+    def _tick(self) -> None:
+        """Note the counts of now, for the rates of the last seconds."""
+        now = time.monotonic()
+        if self._ticks and now - self._ticks[-1][0] < RATE_WINDOW / 20:
+            return
+        totals = self._aggregate.totals.values()
+        dropped = sum(counts[1] for counts in totals)
+        kept = sum(sum(counts) for counts in totals) - dropped
+        self._ticks.append((now, self._aggregate.records_read, kept, dropped))
+        while now - self._ticks[0][0] > RATE_WINDOW:
+            self._ticks.popleft()
+        if len(self._ticks) > 1 and self._ticks[0][1] != self._ticks[-1][1]:
+            self._revision += 1
+
+    def snapshot(self, query: Query) -> Snapshot:
+        with self._lock:
+            taken = view.snapshot(self._aggregate, query, recent=TAIL, live=self._live)
+        ticks = list(self._ticks)
+        if len(ticks) < 2:
+            return taken
+        seconds = max(time.monotonic() - ticks[0][0], RATE_WINDOW / 20)
+        records, kept, dropped = (ticks[-1][i] - ticks[0][i] for i in (1, 2, 3))
+        return replace(
+            taken,
+            record_rate=records / seconds,
+            # Moving between columns may take a count back: a rate below 0 has no meaning.
+            forwarded_rate=max(kept, 0) / seconds,
+            dropped_rate=max(dropped, 0) / seconds,
+        )
+
+    def recent(self, key: int, count: int) -> tuple[Recent, ...]:
+        with self._lock:
+            return tuple(view.records(self._aggregate, count, key))
+
+    def state(self) -> SourceState:
+        state = self._source.state()
+        if self.failure is not None:
+            return replace(state, phase="failed", message=str(self.failure))
+        return state
+
+    @property
+    def revision(self) -> int:
+        return self._revision

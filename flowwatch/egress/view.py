@@ -1,0 +1,322 @@
+"""From columns to what a view is given: rows chosen, ordered and spelt out."""
+
+from __future__ import annotations
+
+import time
+from math import exp
+
+import numpy as np
+import numpy.typing as npt
+
+from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.egress.table import OTHER, PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.flows.model import Direction, EventType, Flow, Verdict
+from flowwatch.flows.peers import KINDS, PeerNames, subject
+from flowwatch.flows.reasons import reason
+
+_DIRECTIONS = {
+    "egress": (int(Direction.EGRESS),),
+    "ingress": (int(Direction.INGRESS),),
+    "both": (int(Direction.EGRESS), int(Direction.INGRESS)),
+}
+_NAME = {int(Direction.EGRESS): "egress", int(Direction.INGRESS): "ingress"}
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
+
+
+def snapshot(
+    aggregate: Aggregate, query: Query, *, recent: int = 0, live: bool = False
+) -> Snapshot:
+    """The state of ``aggregate`` as ``query`` asks for it, with the last ``recent`` records.
+
+    ``live`` says that flow time is now: rates then fade by the wall clock as well.
+    """
+    directions = _DIRECTIONS[query.direction]
+    columns = aggregate.columns
+    now = aggregate.last_seen / 1e9
+    if live:
+        now = max(now, time.time())
+    chosen = _choose(columns, query, directions)
+    matched = len(chosen)
+    chosen = _order(columns, query, chosen, now)
+    if query.limit is not None:
+        chosen = chosen[: query.limit]
+    return Snapshot(
+        rows=tuple([_row(columns, int(i), now) for i in chosen]),
+        matched=matched,
+        totals=_totals(aggregate, directions),
+        timeline=_timeline(aggregate, directions),
+        recent=tuple(records(aggregate, recent)),
+        first_seen=aggregate.first_seen,
+        last_seen=aggregate.last_seen,
+        records_read=aggregate.records_read,
+        records_skipped=dict(aggregate.skipped),
+        replies=aggregate.attempts.replies,
+        unattributed=aggregate.attempts.unattributed,
+        lost=tuple(aggregate.lost.values()),
+        nodes=tuple(sorted(node for node in aggregate.nodes if node)),
+        nodes_unavailable=tuple(sorted(aggregate.unavailable)),
+        folded_rows=aggregate.folded_rows,
+        warnings=warnings(aggregate),
+    )
+
+
+def warnings(aggregate: Aggregate) -> tuple[str, ...]:
+    """What makes the numbers less than the whole truth, a line each."""
+    found = []
+    lost = sum(item.count for item in aggregate.lost.values())
+    if lost:
+        where = sorted({item.source for item in aggregate.lost.values()})
+        found.append(f"{lost:,} events were lost ({', '.join(where)}): all counts are 'at least'")
+    if aggregate.unavailable:
+        names = ", ".join(sorted(aggregate.unavailable))
+        found.append(f"not seen: {len(aggregate.unavailable)} node(s) unavailable: {names}")
+    for why, count in aggregate.skipped.items():
+        found.append(f"{count:,} records were skipped: {why}")
+    if aggregate.folded_rows:
+        found.append(
+            f"{aggregate.folded_rows:,} least recently seen rows were folded into 'other' "
+            f"(limit {aggregate.max_rows:,}; --max-rows raises it)"
+        )
+    if aggregate.attempts.closed_early:
+        found.append(
+            "too many attempts at once to wait 75 s for each one's retries: "
+            "some retries may be counted as attempts of their own"
+        )
+    if aggregate.attempts.unattributed and not len(aggregate.columns):
+        found.append(
+            f"{aggregate.attempts.unattributed:,} records name no direction and no pod: "
+            "nothing could be counted from them"
+        )
+    return tuple(found)
+
+
+def _choose(columns: Columns, query: Query, directions: tuple[int, ...]) -> Numbers:
+    mask = np.isin(columns.view("direction"), directions)
+    if query.drops_only:
+        mask &= (columns.view("dropped") > 0) | (columns.view("audited") > 0)
+    for word in query.text.casefold().split():
+        hit = _mentions(columns, word.removeprefix("!"))
+        mask &= ~hit if word.startswith("!") else hit
+    return np.flatnonzero(mask)
+
+
+def _mentions(columns: Columns, word: str) -> Mask:
+    """Rows that hold ``word``. Each distinct text is searched once, however many rows share it."""
+
+    def among(texts: list[str], column: str) -> Mask:
+        hits = np.fromiter((word in text.casefold() for text in texts), bool, len(texts))
+        return hits[columns.view(column)] if len(texts) else np.zeros(len(columns), bool)
+
+    pods = [
+        f"{namespace}/{name} {workload}"
+        for (namespace, name), workload in zip(columns.pods.things, columns.workloads, strict=True)
+    ]
+    hit = among(pods, "pod") | among([peer[2:] for peer in columns.peers.things], "peer")
+    hit |= among(list(PROTOCOLS), "protocol")
+    policies = [
+        " ".join(str(policy) for side in sides for policy in side)
+        for sides in columns.policy_sets.things
+    ]
+    hit |= among(policies, "policies")
+    if word.isdecimal():
+        hit |= columns.view("port") == int(word)
+    dropped = columns.view("dropped") > 0
+    numbers = columns.view("reason")
+    for number in np.unique(numbers[dropped]):
+        if word in reason(int(number)).name.casefold():
+            hit |= dropped & (numbers == number)
+    for row, more in columns.more_reasons.items():
+        if any(word in reason(number).name.casefold() for number in more):
+            hit[row] = True
+    return hit
+
+
+def _ranks(texts: list[tuple[str, ...]] | list[str]) -> Numbers:
+    ranks = np.empty(len(texts), dtype=np.int64)
+    ranks[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
+    return ranks
+
+
+def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbers:
+    """``chosen`` in the order asked for; ties by namespace, pod, destination, port."""
+    if not len(chosen):
+        return chosen
+
+    def column(name: str) -> Numbers:
+        return columns.view(name)[chosen]
+
+    pod = _ranks(columns.pods.things)[column("pod")]
+    peer = _ranks([p[2:] for p in columns.peers.things])[column("peer")]
+    port = column("port")
+    names = [port, peer, pod]
+    keys: list[Numbers]
+    if query.order == "pod":
+        keys = names
+    elif query.order == "peer":
+        keys = [port, pod, peer]
+    elif query.order == "last":
+        keys = [*names, -column("last")]
+    elif query.order == "rate":
+        faded = column("rate") * np.exp((column("rated") - now) / RATE_SECONDS)
+        keys = [*names, -faded]
+    elif query.order == "forwarded":
+        keys = [*names, -column("forwarded")]
+    else:
+        worst = ("forwarded", "errors", "audited", "dropped")
+        keys = [*names, *(-column(name) for name in worst)]
+    order = np.lexsort(keys)
+    return chosen[order[::-1] if query.reverse else order]
+
+
+def _row(columns: Columns, i: int, now: float) -> Row:
+    number = columns.pod[i]
+    namespace, pod = columns.pods.things[number]
+    peer = columns.peers.things[columns.peer[i]]
+    allowed, denied = columns.policy_sets.things[columns.policies[i]]
+    fade = exp(min(columns.rated[i] - now, 0.0) / RATE_SECONDS)
+    return Row(
+        direction=_NAME[columns.direction[i]],
+        namespace=namespace,
+        pod=pod,
+        workload=columns.workloads[number],
+        peer=peer[2:],
+        peer_kind=KINDS[peer[0]],
+        port=columns.port[i],
+        protocol=PROTOCOLS[columns.protocol[i]],
+        forwarded=columns.counts[0][i],
+        dropped=columns.counts[1][i],
+        audited=columns.counts[2][i],
+        errors=columns.counts[3][i],
+        unknown=columns.counts[4][i],
+        records=columns.records[i],
+        drop_reasons={reason(n).name: count for n, count in columns.reasons(i).items()},
+        allowed_by=allowed,
+        denied_by=denied,
+        first_seen=columns.first[i],
+        last_seen=columns.last[i],
+        rate=columns.rate[i] * fade,
+        peer_addresses=(peer[2:],) if peer[0] == "a" else columns.addresses.get(i, ()),
+        key=columns.ident[i],
+    )
+
+
+def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:
+    counts = [
+        sum(column) for column in zip(*(aggregate.totals[d] for d in directions), strict=True)
+    ]
+    rows = int(np.isin(aggregate.columns.view("direction"), directions).sum())
+    return Totals(*counts, rows=rows)
+
+
+def _timeline(aggregate: Aggregate, directions: tuple[int, ...]) -> Timeline:
+    lines = [line for d in directions if (line := aggregate.timelines[d].snapshot()).forwarded]
+    if len(lines) < 2:
+        return lines[0] if lines else Timeline()
+    # Widths are doublings of a second, so the finer one fits into the coarser.
+    width = max(line.width for line in lines)
+    first = min(line.start for line in lines) // width
+    last = max(line.start + line.width * (len(line.forwarded) - 1) for line in lines) // width
+    kept, dropped = [0] * (last - first + 1), [0] * (last - first + 1)
+    for line in lines:
+        for i, (f, d) in enumerate(zip(line.forwarded, line.dropped, strict=True)):
+            bucket = (line.start + i * line.width) // width - first
+            kept[bucket] += f
+            dropped[bucket] += d
+    return Timeline(first * width, width, tuple(kept), tuple(dropped))
+
+
+def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:
+    """The last ``count`` records, of the row ``key`` if it isn't 0; the newest last."""
+    found: list[Recent] = []
+    if count <= 0:
+        return found
+    for row, flow, reply in reversed(aggregate.recent):
+        if key and row != key:
+            continue
+        found.append(_recent(row, flow, reply, aggregate.names))
+        if len(found) == count:
+            break
+    found.reverse()
+    return found
+
+
+_TRACE_POINTS = (
+    "to-endpoint",
+    "to-proxy",
+    "to-host",
+    "to-stack",
+    "to-overlay",
+    "from-endpoint",
+    "from-proxy",
+    "from-host",
+    "from-stack",
+    "from-overlay",
+    "from-network",
+    "to-network",
+    "from-crypto",
+    "to-crypto",
+)
+_VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
+_FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
+
+
+def _kind(flow: Flow) -> str:
+    event = flow.event_type
+    if event == EventType.TRACE:
+        known = flow.sub_type < len(_TRACE_POINTS)
+        return _TRACE_POINTS[flow.sub_type] if known else f"trace {flow.sub_type}"
+    if event == EventType.L7 and flow.l7 is not None:
+        what = "dns" if flow.l7.dns_query else "http" if flow.l7.http_method else "l7"
+        return f"{what}-{'response' if flow.l7.type == 2 else 'request'}"
+    return {
+        int(EventType.DROP): "drop",
+        int(EventType.POLICY_VERDICT): "policy-verdict",
+        int(EventType.TRACE_SOCK): "trace-sock",
+        int(EventType.CAPTURE): "capture",
+    }.get(event, "record")
+
+
+def _recent(row: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
+    """The record told from the side of the pod that it is counted for."""
+    ingress = flow.direction == Direction.INGRESS
+    client, client_ip, server, server_ip = (
+        (flow.destination, flow.destination_ip, flow.source, flow.source_ip)
+        if reply
+        else (flow.source, flow.source_ip, flow.destination, flow.destination_ip)
+    )
+    service = flow.source_service if reply else flow.destination_service
+    if ingress:
+        namespace, pod, _ = subject(server, server_ip)
+        peer = names.peer(server, client, client_ip, "")
+    else:
+        namespace, pod, _ = subject(client, client_ip)
+        peer = names.peer(client, server, server_ip, service)
+    what = reason(flow.drop_reason).name if flow.drop_reason else ""
+    if flow.l7 is not None:
+        l7 = flow.l7
+        what = l7.dns_query or f"{l7.http_method} {l7.http_url}".strip()
+        if l7.http_code:
+            what = f"{l7.http_code} {what}"
+    flags = flow.tcp_flags
+    return Recent(
+        key=row,
+        time=flow.time,
+        namespace=namespace,
+        pod=pod,
+        peer=peer[2:],
+        port=flow.source_port if reply else flow.destination_port,
+        protocol=flow.protocol,
+        direction="ingress" if ingress else "egress",
+        kind=_kind(flow),
+        verdict=_VERDICTS.get(flow.verdict) or str(flow.verdict),
+        reason=what,
+        flags=", ".join(name for bit, name in enumerate(_FLAG_NAMES) if flags & 1 << bit),
+        node=flow.node,
+    )
+
+
+__all__ = ["OTHER", "records", "snapshot", "warnings"]
