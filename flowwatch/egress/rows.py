@@ -28,7 +28,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     peer_kind: str
     """``dns``, ``service``, ``pod``, ``entity``, ``address``, ``other`` (folded rows), ``unknown``."""
     port: int
-    """0 where there is none; for ICMP the message type."""
+    """0 where there is none (ICMP and others)."""
     protocol: str
     forwarded: int
     dropped: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from math import exp
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Recent, Row, Snapshot, Timeline, Totals
-from flowwatch.egress.table import OTHER, PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.peers import KINDS, PeerNames, subject
 from flowwatch.flows.reasons import reason
@@ -135,7 +136,7 @@ def _mentions(columns: Columns, word: str) -> Mask:
     return hit
 
 
-def _ranks(texts: list[tuple[str, ...]] | list[str]) -> Numbers:
+def _ranks(texts: Sequence[tuple[str, str]] | Sequence[str]) -> Numbers:
     ranks = np.empty(len(texts), dtype=np.int64)
     ranks[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
     return ranks
@@ -205,11 +206,11 @@ def _row(columns: Columns, i: int, now: float) -> Row:
 
 
 def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:
-    counts = [
-        sum(column) for column in zip(*(aggregate.totals[d] for d in directions), strict=True)
-    ]
+    kept, dropped, audited, errors, unknown = (
+        sum(counts) for counts in zip(*(aggregate.totals[d] for d in directions), strict=True)
+    )
     rows = int(np.isin(aggregate.columns.view("direction"), directions).sum())
-    return Totals(*counts, rows=rows)
+    return Totals(kept, dropped, audited, errors, unknown, rows)
 
 
 def _timeline(aggregate: Aggregate, directions: tuple[int, ...]) -> Timeline:
@@ -317,6 +318,3 @@ def _recent(row: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
         flags=", ".join(name for bit, name in enumerate(_FLAG_NAMES) if flags & 1 << bit),
         node=flow.node,
     )
-
-
-__all__ = ["OTHER", "records", "snapshot", "warnings"]

@@ -62,8 +62,8 @@ class OpenAttempt:
         "outcome",
         "reason",
         "records",
-        "service",
         "server",
+        "service",
     )
 
     def __init__(self, flow: Flow, client: Endpoint, server: Endpoint, direction: int) -> None:

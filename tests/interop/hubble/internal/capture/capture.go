@@ -60,6 +60,9 @@ func Record(line []byte, now time.Time) (*v1.Event, error) {
 			flow.NodeName = resp.GetNodeName()
 		}
 		return &v1.Event{Timestamp: flow.Time, Event: flow}, nil
+	case resp.GetLostEvents().GetSource() == flowpb.LostEventSource_HUBBLE_RING_BUFFER:
+		// In a ring it would end every rewinding (--last, --since), and its count would be ignored.
+		return nil, errors.New("lost events of HUBBLE_RING_BUFFER are made for each reader, no ring holds them")
 	case resp.GetLostEvents() != nil:
 		at := resp.GetTime()
 		if at == nil {
