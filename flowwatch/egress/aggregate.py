@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from flowwatch.egress.rows import LostTotal
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import NOT_COUNTED, Attempts, Key, OpenAttempt
 from flowwatch.flows.model import Batch, Direction, Flow
 from flowwatch.flows.peers import PeerNames, subject
+from flowwatch.flows.tally import Tally
 
 MAX_ROWS = 100_000
 """Rows kept by default: about 25 MB."""
@@ -48,33 +48,18 @@ class Aggregate:
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
         self.recent: deque[tuple[int, Flow, bool]] = deque(maxlen=RECENT)
         """Row key (0: none), the record, and whether it counts as its peer's reply."""
-        self.records_read = 0
-        self.skipped: dict[str, int] = {}
-        self.lost: dict[tuple[str, str], LostTotal] = {}
-        self.nodes: dict[str, int] = {}
-        """Last record's time by node that reported one."""
-        self.unavailable: dict[str, str] = {}
-        """Relay's reason by node that it can't reach."""
-        self.first_seen = 0
-        self.last_seen = 0
+        self.tally = Tally()
         self.folded_rows = 0
-        self.without_pods = 0
-        """Records in which neither end is named (no pod, no entity but world)."""
         self._idents = 0
 
     def add(self, batch: Batch) -> None:
         """Count every record of ``batch``."""
+        self.tally.add(batch)
         observe = self.attempts.observe
         learn = self.names.learn
         remember = self.recent.append
-        nodes = self.nodes
         for flow in batch.flows:
             time = flow.time
-            if time > self.last_seen:
-                self.last_seen = time
-            if time and (time < self.first_seen or not self.first_seen):
-                self.first_seen = time
-            nodes[flow.node] = time
             if flow.l7 is not None or flow.destination_names or flow.source_names:
                 learn(flow)
             found = observe(flow)
@@ -96,9 +81,6 @@ class Aggregate:
             if flow.allowed_by or flow.denied_by:
                 columns.add_policies(row, flow.allowed_by, flow.denied_by)
             remember((columns.ident[row], flow, attempt.client is flow.destination))
-        self.records_read += len(batch.flows)
-        if batch.skipped or batch.lost or batch.nodes:
-            self._add_rest(batch)
         if len(self.columns) > self.max_rows:
             self._fold()
 
@@ -161,25 +143,6 @@ class Aggregate:
         if dropped:
             columns.add_reason(row, attempt.counted_reason, by)
         self.timelines[direction].add(attempt.begun, dropped, by)
-
-    def _add_rest(self, batch: Batch) -> None:
-        for reason, count in batch.skipped.items():
-            self.skipped[reason] = self.skipped.get(reason, 0) + count
-        for lost in batch.lost:
-            known = self.lost.get((lost.node, lost.source))
-            self.lost[lost.node, lost.source] = LostTotal(
-                lost.node,
-                lost.source,
-                lost.count + (known.count if known else 0),
-                max(lost.time, known.last if known else 0),
-            )
-        for status in batch.nodes:
-            for node in status.nodes:
-                if status.state == "NODE_CONNECTED":
-                    self.unavailable.pop(node, None)
-                    self.nodes.setdefault(node, 0)
-                else:
-                    self.unavailable[node] = status.message
 
     def _fold(self) -> None:
         columns, moved, folded = self.columns.folded(self.max_rows)

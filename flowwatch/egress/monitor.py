@@ -75,7 +75,7 @@ class LiveMonitor:
         totals = self._aggregate.totals.values()
         dropped = sum(counts[1] for counts in totals)
         kept = sum(sum(counts) for counts in totals) - dropped
-        self._ticks.append((now, self._aggregate.records_read, kept, dropped))
+        self._ticks.append((now, self._aggregate.tally.records_read, kept, dropped))
         while now - self._ticks[0][0] > RATE_WINDOW:
             self._ticks.popleft()
         if len(self._ticks) > 1 and self._ticks[0][1] != self._ticks[-1][1]:

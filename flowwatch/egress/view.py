@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.egress.rows import LostTotal, Recent, Row, Snapshot, Timeline, Totals
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.peers import KINDS, PeerNames, subject
@@ -35,9 +35,10 @@ def snapshot(
 
     ``live`` says that flow time is now: rates then fade by the wall clock as well.
     """
+    tally = aggregate.tally
     directions = _DIRECTIONS[query.direction]
     columns = aggregate.columns
-    now = aggregate.last_seen / 1e9
+    now = tally.last_seen / 1e9
     if live:
         now = max(now, time.time())
     chosen = _choose(columns, query, directions)
@@ -51,15 +52,17 @@ def snapshot(
         totals=_totals(aggregate, directions),
         timeline=_timeline(aggregate, directions),
         recent=tuple(records(aggregate, recent)),
-        first_seen=aggregate.first_seen,
-        last_seen=aggregate.last_seen,
-        records_read=aggregate.records_read,
-        records_skipped=dict(aggregate.skipped),
+        first_seen=tally.first_seen,
+        last_seen=tally.last_seen,
+        records_read=tally.records_read,
+        records_skipped=dict(tally.skipped),
         replies=aggregate.attempts.replies,
         unattributed=aggregate.attempts.unattributed,
-        lost=tuple(aggregate.lost.values()),
-        nodes=tuple(sorted(node for node in aggregate.nodes if node)),
-        nodes_unavailable=tuple(sorted(aggregate.unavailable)),
+        lost=tuple(
+            LostTotal(item.node, item.source, item.count, item.time) for item in tally.lost.values()
+        ),
+        nodes=tuple(sorted(node for node in tally.nodes if node)),
+        nodes_unavailable=tuple(sorted(tally.unavailable)),
         folded_rows=aggregate.folded_rows,
         warnings=warnings(aggregate),
     )
@@ -67,16 +70,7 @@ def snapshot(
 
 def warnings(aggregate: Aggregate) -> tuple[str, ...]:
     """What makes the numbers less than the whole truth, a line each."""
-    found = []
-    lost = sum(item.count for item in aggregate.lost.values())
-    if lost:
-        where = sorted({item.source for item in aggregate.lost.values()})
-        found.append(f"{lost:,} events were lost ({', '.join(where)}): all counts are 'at least'")
-    if aggregate.unavailable:
-        names = ", ".join(sorted(aggregate.unavailable))
-        found.append(f"not seen: {len(aggregate.unavailable)} node(s) unavailable: {names}")
-    for why, count in aggregate.skipped.items():
-        found.append(f"{count:,} records were skipped: {why}")
+    found = aggregate.tally.warnings()
     if aggregate.folded_rows:
         found.append(
             f"{aggregate.folded_rows:,} least recently seen rows were folded into 'other' "

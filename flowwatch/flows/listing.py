@@ -1,0 +1,107 @@
+"""Attempts one by one, as the export writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flowwatch.errors import FlowwatchError
+from flowwatch.flows import meaning
+from flowwatch.flows.attempt import Attempt
+from flowwatch.flows.attempts import Attempts, Key, OpenAttempt
+from flowwatch.flows.model import Batch, Direction
+from flowwatch.flows.peers import KINDS, PeerNames, subject
+from flowwatch.flows.reasons import reason
+from flowwatch.flows.tally import Tally
+
+_SEEN = 0
+
+
+class AttemptListing:
+    """Turns batches into finished attempts. Iterate once; then ``tally`` tells what was read.
+
+    ``directions`` are ``egress``, ``ingress`` or both: an attempt whose records were seen at both
+    ends is listed once for each direction asked for. ``outcomes`` are those of meaning.OUTCOMES.
+    Attempts come in the order in which they are over; what is open at the end comes last, by time.
+    """
+
+    def __init__(
+        self, batches: Iterable[Batch], directions: frozenset[str], outcomes: frozenset[str]
+    ) -> None:
+        self._batches = batches
+        self._directions = directions
+        self._outcomes = outcomes
+        self._attempts = Attempts()
+        self._attempts.keep_closed = True
+        self._names = PeerNames()
+        self.tally = Tally()
+
+    def __iter__(self) -> Iterator[Attempt]:
+        """Raises what the batches raise, after yielding all that was read until then."""
+        failure: FlowwatchError | KeyboardInterrupt | None = None
+        try:
+            for batch in self._batches:
+                self._add(batch)
+                yield from self._listed(self._attempts.take_closed())
+        except (FlowwatchError, KeyboardInterrupt) as error:
+            failure = error
+        rest = self._attempts.open_attempts()
+        rest.sort(key=lambda item: item[1].first)
+        yield from self._listed(rest)
+        if failure is not None:
+            raise failure
+
+    def _add(self, batch: Batch) -> None:
+        self.tally.add(batch)
+        for flow in batch.flows:
+            if flow.l7 is not None or flow.destination_names or flow.source_names:
+                self._names.learn(flow)
+            found = self._attempts.observe(flow)
+            if found is None:
+                continue
+            attempt = found[1]
+            if (flow.direction or attempt.direction) == Direction.INGRESS:
+                attempt.ingress = _SEEN
+            else:
+                attempt.egress = _SEEN
+
+    def _listed(self, attempts: list[tuple[Key, OpenAttempt]]) -> Iterator[Attempt]:
+        for key, attempt in attempts:
+            if meaning.OUTCOMES[attempt.outcome] in self._outcomes:
+                if attempt.egress == _SEEN and "egress" in self._directions:
+                    yield self._attempt(key, attempt, "egress")
+                if attempt.ingress == _SEEN and "ingress" in self._directions:
+                    yield self._attempt(key, attempt, "ingress")
+
+    def _attempt(self, key: Key, attempt: OpenAttempt, direction: str) -> Attempt:
+        client_ip, server_ip, source_port, port, protocol = key
+        if direction == "egress":
+            pod, address, peer_address = attempt.client, client_ip, server_ip
+            peer = self._names.peer(pod, attempt.server, server_ip, attempt.service)
+        else:
+            pod, address, peer_address = attempt.server, server_ip, client_ip
+            peer = self._names.peer(pod, attempt.client, client_ip, "")
+        namespace, name, workload = subject(pod, address)
+        dropped = attempt.outcome == meaning.DROPPED
+        return Attempt(
+            direction=direction,
+            outcome=meaning.OUTCOMES[attempt.outcome],
+            namespace=namespace,
+            pod=name,
+            workload=workload,
+            pod_address=address,
+            source_port=source_port,
+            peer=peer[2:],
+            peer_kind=KINDS[peer[0]],
+            peer_address=peer_address,
+            port=port,
+            protocol=protocol,
+            drop_reason=reason(attempt.reason).name if dropped else "",
+            drop_reason_number=attempt.reason if dropped else 0,
+            first_seen=attempt.first,
+            last_seen=attempt.last,
+            records=attempt.records,
+            node=attempt.node,
+            allowed_by=attempt.allowed_by,
+            denied_by=attempt.denied_by,
+            detail=attempt.detail,
+        )
