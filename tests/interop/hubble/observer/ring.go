@@ -8,6 +8,7 @@ import (
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 	v1 "github.com/cilium/cilium/pkg/hubble/api/v1"
 	"github.com/cilium/cilium/pkg/hubble/container"
+	"github.com/cilium/cilium/pkg/hubble/defaults"
 	"github.com/cilium/cilium/pkg/hubble/observer"
 	"github.com/cilium/cilium/pkg/hubble/observer/namespace"
 	"github.com/cilium/cilium/pkg/hubble/observer/observeroption"
@@ -58,6 +59,7 @@ func newFeeder(log *slog.Logger, capacity container.Capacity, holdBack bool, ren
 	options := []observeroption.Option{
 		observeroption.WithMaxFlows(capacity),
 		observeroption.WithMonitorBuffer(1024),
+		observeroption.WithLostEventSendInterval(defaults.LostEventSendInterval), // an agent's
 		observeroption.WithOnMonitorEventFunc(passBarrier),
 	}
 	if !holdBack {
