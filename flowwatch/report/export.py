@@ -1,0 +1,59 @@
+"""``export``: attempts, rows or records as CSV, JSON lines or Parquet.
+
+    with open_output(path) as out:
+        count = write_attempts(attempts, out, "csv")
+
+All take any iterable and write as they read, so that what came before an error is written. They
+return how many lines of data they wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from flowwatch.egress.rows import Row
+from flowwatch.errors import OutputError
+from flowwatch.flows.attempt import Attempt
+from flowwatch.flows.model import Flow
+from flowwatch.report.columns import ATTEMPT, ROW, Column
+from flowwatch.report.files import Output
+from flowwatch.report.records import RECORD
+from flowwatch.report.tables import TABLE_FORMATS as TABLE_FORMATS
+from flowwatch.report.tables import table_writer
+
+Item = TypeVar("Item")
+
+
+def write_attempts(attempts: Iterable[Attempt], out: Output, table_format: str = "csv") -> int:
+    """One line per attempt: ``export``."""
+    return _write(ATTEMPT, attempts, out, table_format)
+
+
+def write_rows(rows: Iterable[Row], out: Output, table_format: str = "csv") -> int:
+    """One line per pod and destination: ``export --grouped``, ``summary -o csv``."""
+    return _write(ROW, rows, out, table_format)
+
+
+def write_records(flows: Iterable[Flow], out: Output, table_format: str = "csv") -> int:
+    """One line per record: ``export --raw``."""
+    return _write(RECORD, flows, out, table_format)
+
+
+def _write(
+    columns: tuple[Column[Item], ...], items: Iterable[Item], out: Output, table_format: str
+) -> int:
+    writer = table_writer(table_format, columns, out)
+    count = 0
+    try:
+        for item in items:
+            writer.write(item)
+            count += 1
+    except OutputError:
+        raise
+    except BaseException:
+        # The source failed, or Ctrl-C: what was written so far must be readable.
+        writer.close()
+        raise
+    writer.close()
+    return count

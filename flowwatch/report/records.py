@@ -1,0 +1,171 @@
+"""Records as a table of our own: ``observe -o csv`` and ``export --raw`` print the same columns."""
+
+from __future__ import annotations
+
+from flowwatch.flows.model import Direction, EventType, Flow, Verdict
+from flowwatch.flows.reasons import L7_DENIED, reason
+from flowwatch.report.columns import Column, policies, versioned
+from flowwatch.report.observe_words import MATCH_TYPES, SOCKET_POINTS, TRACE_POINTS
+
+_VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
+_DIRECTIONS = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
+_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
+_L7_TYPES = {1: "request", 2: "response", 3: "sample"}
+_KINDS = {
+    int(EventType.DROP): "drop",
+    int(EventType.POLICY_VERDICT): "policy-verdict",
+    int(EventType.CAPTURE): "capture",
+}
+
+
+def kind(flow: Flow) -> str:
+    """What kind of record it is: ``drop``, ``policy-verdict``, ``to-stack``, ``dns-request`` …
+
+    hubble's TYPE without what other columns say already (reason, match, direction).
+    """
+    if flow.l7 is not None:
+        which = "dns" if flow.l7.dns_query else "http" if flow.l7.http_method else "l7"
+        return f"{which}-{_L7_TYPES.get(flow.l7.type, 'unknown')}"
+    sub = flow.sub_type & 0xFF
+    if flow.event_type == EventType.TRACE:
+        return TRACE_POINTS[sub] if sub < len(TRACE_POINTS) else f"trace-{sub}"
+    if flow.event_type == EventType.TRACE_SOCK:
+        return SOCKET_POINTS.get(sub, f"trace-sock-{sub}")
+    return _KINDS.get(flow.event_type, "unknown")
+
+
+def number(flow: Flow) -> int:
+    """The drop reason; the proxy's denials, which carry none, get ``L7_DENIED``."""
+    denied = flow.l7 is not None and flow.verdict == Verdict.DROPPED and not flow.drop_reason
+    return L7_DENIED if denied else flow.drop_reason
+
+
+def _dropped(flow: Flow) -> bool:
+    return flow.verdict == Verdict.DROPPED or flow.drop_reason != 0
+
+
+def _l7(flow: Flow) -> str:
+    l7 = flow.l7
+    if l7 is None:
+        return ""
+    if l7.dns_query:
+        return f"DNS {l7.dns_query}"
+    code = str(l7.http_code) if l7.http_code else ""
+    return " ".join(part for part in (l7.http_method, l7.http_url, code) if part)
+
+
+def _match_type(flow: Flow) -> str:
+    if flow.event_type != EventType.POLICY_VERDICT:
+        return ""
+    known = flow.match_type < len(MATCH_TYPES)
+    return MATCH_TYPES[flow.match_type] if known else str(flow.match_type)
+
+
+RECORD: tuple[Column[Flow], ...] = versioned(
+    Column("time", "time", "when the node's agent read the event", lambda f: f.time),
+    Column("node", "text", "the node that saw it", lambda f: f.node),
+    Column(
+        "direction",
+        "text",
+        "`egress`, `ingress` or `unknown`: the connection's",
+        lambda f: _DIRECTIONS.get(f.direction, "unknown"),
+    ),
+    Column("is_reply", "bool", "whether it goes from server to client", lambda f: f.is_reply),
+    Column(
+        "verdict",
+        "text",
+        "Hubble's verdict: `FORWARDED`, `DROPPED`, `AUDIT`, `REDIRECTED` …",
+        lambda f: _VERDICTS.get(f.verdict) or str(f.verdict),
+    ),
+    Column(
+        "kind",
+        "text",
+        "`drop`, `policy-verdict`, `to-stack`, `dns-request` …",
+        kind,
+    ),
+    Column(
+        "drop_reason",
+        "text",
+        "Hubble's name; `L7_DENIED` if the proxy refused; empty if not dropped",
+        lambda f: reason(number(f)).name if _dropped(f) else "",
+    ),
+    Column(
+        "drop_reason_number",
+        "int",
+        "Hubble's number; -7 for `L7_DENIED`, which has none; 0 if not dropped",
+        number,
+    ),
+    Column(
+        "explanation",
+        "text",
+        "what happened, in one plain sentence; empty if not dropped",
+        lambda f: reason(number(f)).plain if _dropped(f) else "",
+    ),
+    Column("match_type", "text", "what the policy matched, on policy verdicts", _match_type),
+    Column("source_namespace", "text", "the sender's namespace", lambda f: f.source.namespace),
+    Column("source_pod", "text", "the sending pod", lambda f: f.source.pod),
+    Column("source_workload", "text", "its workload, if known", lambda f: f.source.workload),
+    Column("source_entity", "text", "`host`, `world` … if it is one", lambda f: f.source.entity),
+    Column("source_identity", "int", "Cilium's security identity", lambda f: f.source.identity),
+    Column("source_address", "text", "IP address", lambda f: f.source_ip),
+    Column("source_port", "int", "port, 0 if none", lambda f: f.source_port),
+    Column("source_names", "texts", "DNS names of that address", lambda f: f.source_names),
+    Column("source_service", "text", "service of that address", lambda f: f.source_service),
+    Column(
+        "destination_namespace",
+        "text",
+        "the receiver's namespace",
+        lambda f: f.destination.namespace,
+    ),
+    Column("destination_pod", "text", "the receiving pod", lambda f: f.destination.pod),
+    Column(
+        "destination_workload", "text", "its workload, if known", lambda f: f.destination.workload
+    ),
+    Column(
+        "destination_entity",
+        "text",
+        "`host`, `world` … if it is one",
+        lambda f: f.destination.entity,
+    ),
+    Column(
+        "destination_identity",
+        "int",
+        "Cilium's security identity",
+        lambda f: f.destination.identity,
+    ),
+    Column("destination_address", "text", "IP address", lambda f: f.destination_ip),
+    Column(
+        "destination_port",
+        "int",
+        "port, 0 if none; for ICMP the type",
+        lambda f: f.destination_port,
+    ),
+    Column(
+        "destination_names",
+        "texts",
+        "DNS names of that address",
+        lambda f: f.destination_names,
+    ),
+    Column(
+        "destination_service",
+        "text",
+        "service of that address",
+        lambda f: f.destination_service,
+    ),
+    Column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …", lambda f: f.protocol),
+    Column(
+        "tcp_flags",
+        "texts",
+        "`SYN`, `ACK` …",
+        lambda f: tuple([n for bit, n in enumerate(_FLAGS) if f.tcp_flags & 1 << bit]),
+    ),
+    Column("l7", "text", "what the proxy saw: `DNS example.com`, `GET http://… 200`", _l7),
+    Column(
+        "policies",
+        "policies",
+        "policies that denied or allowed it, as far as Hubble names them",
+        lambda f: policies(f.allowed_by, f.denied_by),
+    ),
+    Column("uuid", "text", "the record's own id", lambda f: f.uuid),
+)
+"""One line per Hubble record."""
