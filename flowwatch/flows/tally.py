@@ -34,8 +34,9 @@ class Tally:
             # Records without a time (a field mask left it out) say nothing about the window.
             times = [flow.time for flow in flows if flow.time]
             if times:
-                self.last_seen = max(self.last_seen, max(times))
-                self.first_seen = min(self.first_seen or times[0], min(times))
+                first, last = min(times), max(times)
+                self.last_seen = max(self.last_seen, last)
+                self.first_seen = min(self.first_seen or first, first)
             self.nodes.update([(flow.node, flow.time) for flow in flows])
         for reason, count in batch.skipped.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + count

@@ -1,0 +1,300 @@
+"""Records in, rows out."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from flowwatch.egress import aggregate as aggregate_module
+from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.query import ORDERS, Query
+from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.egress.view import records, snapshot
+from flowwatch.flows.model import Batch, Direction, Endpoint, Flow, Layer7, LostEvents, NodeStatus
+from tests.unit.flows.made import (
+    ALLOW,
+    API,
+    APP,
+    DENY,
+    SECOND,
+    WORLD,
+    denied,
+    flow,
+    l7,
+    reply,
+    verdict,
+)
+
+
+def counted(*flows: Flow, max_rows: int = 100) -> Aggregate:
+    aggregate = Aggregate(max_rows)
+    aggregate.add(Batch(flows=list(flows)))
+    return aggregate
+
+
+def rows(*flows: Flow, query: Query | None = None) -> list[Row]:
+    return list(snapshot(counted(*flows), query or Query()).rows)
+
+
+def test_a_blocked_attempt_is_counted_once_however_many_records_and_retries() -> None:
+    [row] = rows(*denied(0), *denied(1), *denied(3), *denied(7))
+    assert (row.namespace, row.pod, row.workload) == ("weather", "weather-app-1", "weather-app")
+    assert (row.peer, row.peer_kind, row.port, row.protocol) == ("1.2.3.4", "address", 443, "TCP")
+    assert (row.dropped, row.forwarded, row.records) == (1, 0, 8)
+    assert row.drop_reasons == {"POLICY_DENIED": 1}
+    assert row.last_seen - row.first_seen == pytest.approx(7 * SECOND, abs=SECOND / 1000)
+
+
+def test_an_outcome_that_changes_moves_and_is_not_counted_twice() -> None:
+    aggregate = counted(verdict(), flow())
+    assert snapshot(aggregate, Query()).totals.forwarded == 1
+    aggregate.add(Batch(flows=denied(1)))
+    after = snapshot(aggregate, Query())
+    assert (after.totals.forwarded, after.totals.dropped) == (0, 1)
+    assert sum(after.timeline.forwarded) == 0
+    assert sum(after.timeline.dropped) == 1
+
+
+def test_a_reason_that_changes_moves_too() -> None:
+    stray = denied(0, reason=158)[1]
+    [row] = rows(stray, *denied(1, reason=181))
+    assert row.drop_reasons == {"POLICY_DENY": 1}
+
+
+def test_reasons_add_up_to_dropped() -> None:
+    mixed = [
+        *denied(0),
+        *denied(0, source_port=2, reason=181),
+        *denied(0, source_port=3, reason=158),
+        *denied(0, source_port=4),
+    ]
+    [row] = rows(*mixed)
+    assert row.drop_reasons == {
+        "POLICY_DENIED": 2,
+        "POLICY_DENY": 1,
+        "SERVICE_BACKEND_NOT_FOUND": 1,
+    }
+    assert row.dropped == 4
+
+
+def test_the_far_nodes_denial_counts_in_both_directions() -> None:
+    pods = {"source": APP, "destination": API, "destination_ip": "10.0.1.1"}
+    far = denied(0.1, direction=Direction.INGRESS, node="node-2", denied_by=(DENY,), **pods)
+    both = Query(direction="both", order="pod")
+    flows = [verdict(**pods), flow(**pods), *far]
+    for order in (flows, flows[2:] + flows[:2]):
+        ingress, egress = rows(*order, query=both)
+        assert (egress.direction, egress.pod, egress.peer) == (
+            "egress",
+            "weather-app-1",
+            "api/api-1",
+        )
+        assert (ingress.direction, ingress.pod) == ("ingress", "api-1")
+        assert ingress.peer == "weather/weather-app-1"
+        assert egress.dropped == ingress.dropped == 1
+        assert egress.denied_by == ingress.denied_by == (DENY,)
+    assert [row.direction for row in rows(*flows)] == ["egress"]
+
+
+def test_policies_are_gathered_and_the_workload_taken_from_whichever_record_has_it() -> None:
+    bare = Endpoint(identity=1001, namespace="weather", pod="weather-app-1")
+    [row] = rows(
+        flow(source=bare), verdict(1, source_port=2, allowed_by=(ALLOW,)), verdict(2, source_port=3)
+    )
+    assert row.allowed_by == (ALLOW,)
+    assert row.workload == "weather-app"
+
+
+PEERS: list[tuple[str, dict[str, object], tuple[str, str]]] = [
+    ("names", {"destination_names": ("api.example.org",)}, ("api.example.org", "dns")),
+    ("service", {"destination_service": "shop/cart"}, ("shop/cart", "service")),
+    ("pod", {"destination": API}, ("api/api-1", "pod")),
+    ("entity", {"destination": Endpoint(1, entity="host")}, ("host", "entity")),
+    ("address", {"destination": WORLD}, ("1.2.3.4", "address")),
+    ("no address", {"destination": WORLD, "destination_ip": ""}, ("world", "entity")),
+    ("nothing", {"destination": Endpoint(), "destination_ip": ""}, ("unknown", "unknown")),
+]
+
+
+@pytest.mark.parametrize(("fields", "peer"), [p[1:] for p in PEERS], ids=[p[0] for p in PEERS])
+def test_a_peer_is_named_as_a_person_would(
+    fields: dict[str, object], peer: tuple[str, str]
+) -> None:
+    [row] = rows(flow(**fields))
+    assert (row.peer, row.peer_kind) == peer
+
+
+def test_a_name_seen_once_helps_later_records_of_the_same_pod_only() -> None:
+    answer = Layer7(type=2, dns_query="api.example.org", dns_ips=("1.2.3.4",))
+    other = Endpoint(identity=7, namespace="weather", pod="other-1")
+    found = rows(
+        l7(record=answer, is_reply=True, source=API, destination=APP, source_port=53),
+        flow(1),
+        flow(1, source=other, source_ip="10.0.0.2"),
+    )
+    assert {(row.pod, row.peer) for row in found} == {
+        ("weather-app-1", "api.example.org"),
+        ("other-1", "1.2.3.4"),
+    }
+
+
+def test_a_host_is_a_subject_by_its_entity() -> None:
+    [row] = rows(flow(source=Endpoint(1, entity="host")))
+    assert (row.namespace, row.pod) == ("", "host")
+
+
+def test_replies_make_no_row_but_count_as_records_of_their_attempt() -> None:
+    assert rows(reply()) == []
+    [row] = rows(flow(), reply(1))
+    assert (row.forwarded, row.records) == (1, 2)
+
+
+def test_what_was_not_seen_is_said() -> None:
+    aggregate = counted(flow())
+    aggregate.add(
+        Batch(
+            lost=[LostEvents("HUBBLE_RING_BUFFER", 7, "node-1", 5)] * 2,
+            nodes=[NodeStatus("NODE_UNAVAILABLE", ("node-2",), "refused")],
+            skipped={"not JSON": 3},
+        )
+    )
+    taken = snapshot(aggregate, Query())
+    assert taken.lost_events == 14
+    assert taken.nodes_unavailable == ("node-2",)
+    assert taken.records_skipped == {"not JSON": 3}
+    assert [w.split(":")[0] for w in taken.warnings] == [
+        "14 events were lost (HUBBLE_RING_BUFFER)",
+        "unavailable, so unseen",
+        "3 records were skipped",
+    ]
+    aggregate.add(Batch(nodes=[NodeStatus("NODE_CONNECTED", ("node-2",))]))
+    assert snapshot(aggregate, Query()).nodes_unavailable == ()
+
+
+def traffic(count: int) -> list[Flow]:
+    """Attempts of many pods to many peers, some denied, from a fixed seed."""
+    chance = random.Random(1)
+    flows: list[Flow] = []
+    for i in range(count):
+        pod = Endpoint(namespace="ns", pod=f"pod-{chance.randrange(5)}")
+        to = {
+            "source": pod,
+            "source_ip": f"10.0.0.{pod.pod[-1]}",
+            "destination_ip": f"1.1.1.{chance.randrange(9)}",
+            "source_port": 1024 + i,
+        }
+        flows += denied(i, **to) if chance.random() < 0.4 else [flow(i, **to)]
+    return flows
+
+
+def sums(taken: Snapshot) -> tuple[int, ...]:
+    return tuple(
+        sum(getattr(row, name) for row in taken.rows)
+        for name in ("forwarded", "dropped", "audited", "errors", "unknown", "records")
+    )
+
+
+def test_past_the_limit_the_least_recently_seen_rows_are_folded_and_nothing_is_lost() -> None:
+    flows = traffic(500)
+    whole, small = snapshot(counted(*flows), Query()), Aggregate(max_rows=8)
+    for i in range(0, len(flows), 10):
+        small.add(Batch(flows=flows[i : i + 10]))
+    taken = snapshot(small, Query())
+    assert len(taken.rows) <= 8 + 10
+    assert sums(taken) == sums(whole)
+    assert taken.totals.dropped == whole.totals.dropped
+    assert taken.folded_rows > 0
+    assert any("folded into 'other'" in warning for warning in taken.warnings)
+    [other] = [row for row in taken.rows if row.peer_kind == "other"]
+    assert sum(other.drop_reasons.values()) == other.dropped
+    assert len(small.columns.peers) <= 20
+
+
+def test_an_attempt_in_a_folded_row_still_changes_its_outcome_once() -> None:
+    aggregate = Aggregate(max_rows=4)
+    aggregate.add(Batch(flows=[flow()]))
+    later = [flow(i + 1, destination_ip=f"9.9.9.{i}", source_port=i + 1) for i in range(6)]
+    aggregate.add(Batch(flows=later))
+    aggregate.add(Batch(flows=denied(20)))
+    totals = snapshot(aggregate, Query()).totals
+    assert (totals.forwarded, totals.dropped) == (6, 1)
+
+
+def test_a_limit_too_small_to_mean_anything_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 4"):
+        Aggregate(max_rows=3)
+
+
+WORDS = [
+    ("pod-1", lambda r: r.pod == "pod-1"),
+    ("!pod-1", lambda r: r.pod != "pod-1"),
+    ("1.1.1.3 tcp", lambda r: r.peer == "1.1.1.3"),
+    ("policy_denied", lambda r: r.dropped > 0),
+    ("443", lambda r: True),
+    ("NS/POD-2", lambda r: r.pod == "pod-2"),
+    ("nothing-like-it", lambda r: False),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), WORDS, ids=[w[0] for w in WORDS])
+def test_words_choose_rows(text: str, meant: object) -> None:
+    aggregate = counted(*traffic(200))
+    every = snapshot(aggregate, Query()).rows
+    taken = snapshot(aggregate, Query(text=text, limit=3))
+    assert callable(meant)
+    assert taken.matched == sum(1 for row in every if meant(row))
+    assert all(meant(row) for row in taken.rows)
+    assert taken.totals.rows == len(every)
+
+
+def test_drops_only_shows_rows_with_drops() -> None:
+    taken = snapshot(counted(*traffic(200)), Query(drops_only=True))
+    assert taken.rows
+    assert all(row.dropped for row in taken.rows)
+
+
+def test_orders() -> None:
+    aggregate = counted(*traffic(300))
+
+    def by(order: str) -> list[Row]:
+        return list(snapshot(aggregate, Query(order=order)).rows)
+
+    assert [r.dropped for r in by("drops")] == sorted((r.dropped for r in by("pod")), reverse=True)
+    assert [r.forwarded for r in by("forwarded")] == sorted(
+        (r.forwarded for r in by("pod")), reverse=True
+    )
+    assert [r.last_seen for r in by("last")] == sorted(
+        (r.last_seen for r in by("pod")), reverse=True
+    )
+    assert [r.pod for r in by("pod")] == sorted(r.pod for r in by("pod"))
+    assert [r.peer for r in by("peer")] == sorted(r.peer for r in by("pod"))
+    assert [r.rate for r in by("rate")] == sorted((r.rate for r in by("pod")), reverse=True)
+    for order in ORDERS:
+        backwards = snapshot(aggregate, Query(order=order, reverse=True)).rows
+        assert list(backwards) == by(order)[::-1]
+
+
+def test_the_last_records_of_a_row_are_kept_and_told_from_its_pods_side() -> None:
+    aggregate = counted(flow(), reply(1), flow(2, destination_ip="9.9.9.9", source_port=7))
+    [first] = [row for row in snapshot(aggregate, Query()).rows if row.peer == "1.2.3.4"]
+    told = records(aggregate, 10, first.key)
+    assert [(r.pod, r.peer, r.port, r.kind) for r in told] == [
+        ("weather-app-1", "1.2.3.4", 443, "to-stack"),
+        ("weather-app-1", "1.2.3.4", 443, "to-endpoint"),
+    ]
+    assert len(records(aggregate, 2)) == 2
+
+
+def test_a_rate_is_of_late() -> None:
+    [row] = rows(*(flow(i / 10, source_port=i + 1) for i in range(1200)))
+    assert row.rate == pytest.approx(10, rel=0.05)
+    aggregate = counted(*(flow(i / 10, source_port=i + 1) for i in range(1200)))
+    aggregate.add(Batch(flows=[flow(1000, source_port=5, destination_ip="9.9.9.9")]))
+    [idle] = [row for row in snapshot(aggregate, Query()).rows if row.peer == "1.2.3.4"]
+    assert idle.rate < 0.001
+
+
+def test_recent_records_are_bounded() -> None:
+    aggregate = counted(*traffic(5000))
+    assert len(aggregate.recent) == aggregate_module.RECENT
