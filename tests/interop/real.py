@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from tests.interop.build import Binaries, BuildFailed, GoMissing, build
+from tests.interop.certificates import Certificates
 from tests.interop.program import PartFailed, Program, free_port, wait_until
 
 __all__ = [
@@ -115,44 +116,6 @@ class _Part:
         traceback: TracebackType | None,
     ) -> None:
         self.kill()
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """PEM files of a CA and of a server and a client that it vouches for; good for a day."""
-
-    folder: Path
-
-    @classmethod
-    def make(cls, folder: Path, *names: str) -> Self:
-        """Make them in an existing folder; `names` are the server's, such as `*.hubble-relay.cilium.io`."""
-        subprocess.run([build().certs, folder, *names], check=True, timeout=_CLI_SECONDS)
-        return cls(folder)
-
-    @property
-    def ca(self) -> Path:
-        """The CA's certificate."""
-        return self.folder / "ca.pem"
-
-    @property
-    def server(self) -> Path:
-        """The server's certificate; its key is `server_key`."""
-        return self.folder / "server.pem"
-
-    @property
-    def server_key(self) -> Path:
-        """The server's key."""
-        return self.folder / "server-key.pem"
-
-    @property
-    def client(self) -> Path:
-        """The client's certificate; its key is `client_key`."""
-        return self.folder / "client.pem"
-
-    @property
-    def client_key(self) -> Path:
-        """The client's key."""
-        return self.folder / "client-key.pem"
 
 
 class Observer(_Part):
@@ -282,6 +245,8 @@ class Relay(_Part):
         self,
         nodes: Iterable[Observer | tuple[str, str]] = (),
         *,
+        tls: Certificates | None = None,
+        node_tls: Certificates | None = None,
         retry_seconds: float = 1.0,
         flags: Sequence[str] = (),
     ) -> None:
@@ -289,43 +254,70 @@ class Relay(_Part):
 
         Args:
             nodes: started observers, or (name, address).
+            tls: serve TLS with these, made for `*.hubble-relay.cilium.io`.
+            node_tls: dial the nodes with TLS and a client's certificate; made, as the observers' own,
+                for `*.CLUSTER.hubble-grpc.cilium.io`. The cluster is `default`.
             retry_seconds: until it dials a lost node again (30 in production).
-            flags: more of `hubble-relay serve`, for example TLS; then `--disable-server-tls` is
-                left out if one of them starts with `--tls-relay`.
+            flags: more of `hubble-relay serve`.
         """
         self.address = f"127.0.0.1:{free_port()}"
         self._nodes = dict(_name_and_address(node) for node in nodes)
+        self._tls, self._node_tls = tls, node_tls
         self._peer: Program | None = None
-        self._flags = [f"--retry-timeout={retry_seconds}s", *flags]
-        if not any(flag.startswith("--tls-hubble") for flag in flags):
-            self._flags.append("--disable-client-tls")
-        self._plain = not any(flag.startswith("--tls-relay") for flag in flags)
-        if self._plain:
+        self._flags = [
+            f"--listen-address={self.address}",
+            "--gops=false",
+            f"--retry-timeout={retry_seconds}s",
+        ]
+        if tls is None:
             self._flags.append("--disable-server-tls")
+        else:
+            self._flags += [
+                f"--tls-relay-server-cert-file={tls.server}",
+                f"--tls-relay-server-key-file={tls.server_key}",
+            ]
+        if node_tls is None:
+            self._flags.append("--disable-client-tls")
+        else:
+            self._flags += [
+                f"--tls-hubble-client-cert-file={node_tls.client}",
+                f"--tls-hubble-client-key-file={node_tls.client_key}",
+                f"--tls-hubble-server-ca-files={node_tls.ca}",
+            ]
+        self._flags += flags
+
+    @property
+    def trust(self) -> list[str | Path]:
+        """The CLI's flags for its TLS; none when it has none."""
+        if self._tls is None:
+            return []
+        name = "instance.hubble-relay.cilium.io"
+        return ["--tls", "--tls-ca-cert-files", self._tls.ca, "--tls-server-name", name]
 
     def start(self) -> Self:
-        """Start it; wait until it has dialled all nodes that answer (with TLS: until it listens)."""
+        """Start it, and wait until it has dialled all nodes that answer."""
         binaries = build()
+        secure = self._node_tls
         self._peer = Program(
-            [binaries.peer, *(f"-node={name}={at}" for name, at in self._nodes.items())]
-        )
-        peer_address = self._peer.answer()["address"]
-        self._program = Program(
-            [
-                binaries.leash,
-                binaries.relay,
-                "serve",
-                f"--listen-address={self.address}",
-                f"--health-listen-address=127.0.0.1:{free_port()}",
-                f"--peer-service={peer_address}",
-                "--gops=false",
-                *self._flags,
-            ]
+            [binaries.peer]
+            + ([f"-tls-cert={secure.server}", f"-tls-key={secure.server_key}"] if secure else [])
         )
         try:
+            peer_address = self._peer.answer()["address"]
+            for node in self._nodes.items():
+                self.add(node)
+            self._program = Program(
+                [
+                    binaries.leash,
+                    binaries.relay,
+                    "serve",
+                    f"--health-listen-address=127.0.0.1:{free_port()}",
+                    f"--peer-service={peer_address}",
+                    *self._flags,
+                ]
+            )
             self._wait_until_listening()
-            if self._plain:
-                self._wait_until_known()
+            self._wait_until_known()
         except PartFailed:
             self.kill()
             raise
@@ -340,8 +332,9 @@ class Relay(_Part):
 
     def nodes(self) -> dict[str, NodeStatus]:
         """Ask relay for its nodes, by name."""
-        listed = json.loads(hubble("list", "nodes", "-o", "json", server=self, check=True).stdout)
-        found = [NodeStatus(n["name"], n["state"], n["address"]) for n in listed or ()]
+        done = hubble("list", "nodes", "-o", "json", *self.trust, server=self, check=True)
+        listed = json.loads(done.stdout) or ()
+        found = [NodeStatus(n["name"], n["state"], n["address"]) for n in listed]
         return {node.name: node for node in found}
 
     def wait_for(self, name: str, state: str = "NODE_CONNECTED", timeout: float = 15.0) -> None:
@@ -356,14 +349,17 @@ class Relay(_Part):
     def wait_until_serving(self, timeout: float = 15.0) -> None:
         """Wait until its health service says SERVING, which it looks into every five seconds."""
         wait_until(
-            lambda: hubble("status", server=self).returncode == 0, "relay to be SERVING", timeout
+            lambda: hubble("status", *self.trust, server=self).returncode == 0,
+            "relay to be SERVING",
+            timeout,
         )
 
     def add(self, node: Observer | tuple[str, str]) -> None:
         """Tell relay of a new node, or of a new address of one it knows."""
         name, address = _name_and_address(node)
         self._nodes[name] = address
-        self._tell_peers(f"add {name} {address}")
+        tls_name = f" {_tls_name(name)}" if self._node_tls else ""
+        self._tell_peers(f"add {name} {address}{tls_name}")
 
     def remove(self, name: str) -> None:
         """Tell relay that a node left the cluster."""
@@ -403,6 +399,13 @@ class Relay(_Part):
 
 def _name_and_address(node: Observer | tuple[str, str]) -> tuple[str, str]:
     return (node.node, node.address) if isinstance(node, Observer) else node
+
+
+def _tls_name(node: str) -> str:
+    """The name in an observer's certificate, as Cilium makes it of `node` or `cluster/node`."""
+    cluster, _, name = node.rpartition("/")
+    parts = [part.replace(".", "-") for part in (name, cluster or "default")]
+    return ".".join([*parts, "hubble-grpc.cilium.io"])
 
 
 def _listens(address: str) -> bool:

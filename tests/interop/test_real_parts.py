@@ -215,6 +215,20 @@ def test_tls_with_client_certificates(tmp_path: Path) -> None:
         assert hubble("observe", "--all", *trust, *shown, server=observer, check=True).stdout
 
 
+def test_relay_with_tls_on_both_sides(tmp_path: Path) -> None:
+    made = Certificates.make(
+        tmp_path, "*.hubble-relay.cilium.io", "*.default.hubble-grpc.cilium.io"
+    )
+    with (
+        Observer(node="w1", tls=made, ask_client=True) as observer,
+        Relay([observer], tls=made, node_tls=made) as relay,
+    ):
+        observer.write(flow(1))
+        assert relay.nodes()["w1"].state == "NODE_CONNECTED"
+        assert hubble("observe", "--all", server=relay).returncode == 1
+        assert observe("--all", *map(str, relay.trust), server=relay) == [40001]
+
+
 def test_nobodys_configuration_reaches_the_cli(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUBBLE_SERVER", "elsewhere:1")
     shown = hubble("config", "view", check=True).stdout

@@ -17,6 +17,7 @@ import (
 
 	peerpb "github.com/cilium/cilium/api/v1/peer"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 )
 
 type service struct {
@@ -112,12 +113,22 @@ func run() error {
 		s.add(name, address, "")
 		return nil
 	})
+	cert := flag.String("tls-cert", "", "PEM `file`: serve TLS with this certificate (for hubble-peer.CLUSTER.hubble-grpc.cilium.io)")
+	key := flag.String("tls-key", "", "PEM `file`: its key")
 	flag.Parse()
+	var options []grpc.ServerOption
+	if *cert != "" {
+		tls, err := credentials.NewServerTLSFromFile(*cert, *key)
+		if err != nil {
+			return err
+		}
+		options = append(options, grpc.Creds(tls))
+	}
 	socket, err := net.Listen("tcp", *address)
 	if err != nil {
 		return err
 	}
-	srv := grpc.NewServer()
+	srv := grpc.NewServer(options...)
 	peerpb.RegisterPeerServer(srv, s)
 	out := json.NewEncoder(os.Stdout)
 	if err := out.Encode(map[string]string{"address": socket.Addr().String()}); err != nil {
