@@ -1,0 +1,228 @@
+"""Cutting a stream of bytes into JSON objects, whatever the line breaks, and whatever is broken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+RECORD_LIMIT = 64 * 1024 * 1024
+"""Longest record in bytes. A flow has 0.5 to 2 KB, and gRPC's default limit for one is 4 MiB."""
+
+NOT_JSON = "not JSON"
+TOO_LONG = "longer than 64 MiB"
+CUT_OFF = "cut off in the middle"
+
+# Everything up to the next bracket outside of strings, or line break before a brace or the end; or
+# up to a quote whose string isn't finished (in this line, or in what was read yet). Possessive: no
+# backtracking, linear.
+_TO_NEXT = re.compile(
+    rb'(?:[^"{}\[\]\n]++|\n(?=[^{])|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+")*+([{}\[\]\n"]?)'
+)
+_IN_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
+_SPACE = re.compile(rb"[\s,\0]*+")
+
+# A line that can only be the start of a record: where an unfinished one before it was cut off.
+_RECORD_START = re.compile(
+    rb'\{\s*+"(?:flow|lost_?[eE]vents|node_?[sS]tatus|agent_?[eE]vent|debug_?[eE]vent|time|uuid'
+    rb'|verdict|node_?[nN]ame)"\s*+:'
+)
+_START_LENGTH = 64
+
+# Lines up to this length are tried as a whole before their brackets are counted.
+_LINE = 64 * 1024
+
+_valid = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def is_json(data: bytes) -> bool:
+    """Whether ``data`` is one complete JSON value."""
+    try:
+        _valid(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return False
+    return True
+
+
+class RecordSplitter:
+    """Takes bytes as they come and gives the complete JSON objects in them.
+
+    Objects at the top, and those that are elements of an array at the top, are records. Everything
+    else is passed over and counted once per line or element through ``count(reason)``. A record
+    that isn't finished when a line begins that is one by itself was cut off there.
+    """
+
+    def __init__(self, limit: int, count: Callable[[str], None]) -> None:
+        self._limit = limit
+        self._count = count
+        self._buffer = bytearray()
+        self._at = 0
+        # Depth of brackets at _at, and whether the outermost is an array.
+        self._depth = 0
+        # Depth around the unfinished record: 1 in an array, else 0.
+        self._base = 0
+        self._in_array = False
+        self._in_string = False
+        # Where the unfinished record begins in the buffer; -1 between records.
+        self._start = -1
+        self._too_long = False
+        # This line is known to be broken: its remains are not counted again.
+        self._line_is_bad = False
+        self._last = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is unfinished, so that the next bytes may be read by another way."""
+        return not self._depth and not self._buffer and not self._line_is_bad
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The records that ``data`` completes."""
+        self._buffer += data
+        records: list[bytes] = []
+        while self._step(records):
+            pass
+        self._forget()
+        return records
+
+    def finish(self) -> list[bytes]:
+        """The last records, at the end of the input; what is unfinished counts as cut off."""
+        self._last = True
+        records = self.feed(b"")
+        if self._start >= 0 or self._too_long:
+            self._count(TOO_LONG if self._too_long else CUT_OFF)
+        elif self._depth:
+            self._count(CUT_OFF)
+        return records
+
+    def _step(self, records: list[bytes]) -> bool:
+        """Go one bracket, line or string further; False when more input is needed."""
+        if self._in_string:
+            return self._leave_string()
+        if self._start < 0 and not self._too_long:
+            return self._between(records)
+        return self._inside(records)
+
+    def _between(self, records: list[bytes]) -> bool:
+        """Between records, at the top or in an array."""
+        buffer = self._buffer
+        if self._line_is_bad:
+            return self._skip_line()
+        at = self._at = _SPACE.match(buffer, self._at).end()  # type: ignore[union-attr]
+        if at == len(buffer):
+            return False
+        byte = buffer[at]
+        if byte == 0x5D and self._in_array:  # ]
+            self._in_array, self._depth = False, 0
+            self._at += 1
+        elif byte == 0x5B and not self._depth:  # [
+            self._in_array, self._depth = True, 1
+            self._at += 1
+        elif byte == 0x7B:  # {
+            return self._begin(records)
+        else:
+            self._count(NOT_JSON)
+            self._line_is_bad = True
+        return True
+
+    def _begin(self, records: list[bytes]) -> bool:
+        # Nearly always the record is this line (or, in an array, this line without its comma).
+        buffer, at = self._buffer, self._at
+        end = buffer.find(b"\n", at, at + _LINE)
+        if end >= 0:
+            line = bytes(buffer[at:end]).rstrip(b" \t\r,\0")
+            if line.endswith(b"}") and is_json(line):
+                records.append(line)
+                self._at = end
+                return True
+        self._start = at
+        self._base = self._depth
+        return True
+
+    def _inside(self, records: list[bytes]) -> bool:
+        """Amid a record: on to its next bracket or line break."""
+        match = _TO_NEXT.match(self._buffer, self._at)
+        assert match is not None
+        found, end = match[1], match.end()
+        if found == b"\n":
+            cut_off = self._resync(end)
+            if cut_off is None:
+                return False
+            if cut_off:
+                return True
+        self._at = end
+        if not found:
+            return False
+        if found == b'"':
+            self._in_string = True
+        elif found in b"{[":
+            self._depth += 1
+        elif found in b"}]":
+            self._depth -= 1
+            if self._depth == self._base:
+                self._complete(records)
+        return True
+
+    def _complete(self, records: list[bytes]) -> None:
+        if self._too_long:
+            self._count(TOO_LONG)
+        else:
+            record = bytes(self._buffer[self._start : self._at])
+            if is_json(record):
+                records.append(record)
+            else:
+                self._count(NOT_JSON)
+                self._line_is_bad = True
+        self._start, self._too_long = -1, False
+
+    def _resync(self, line: int) -> bool | None:
+        """At the start of a line amid a record: True when the record before was cut off here.
+
+        False when it goes on; None when that can't be told before more is read.
+        """
+        buffer = self._buffer
+        if len(buffer) - line < _START_LENGTH and not self._last:
+            if len(buffer) == line or buffer[line] == 0x7B:
+                return None
+            return False
+        if not _RECORD_START.match(buffer, line):
+            return False
+        end = buffer.find(b"\n", line)
+        if end < 0:
+            if not self._last:
+                return None if len(buffer) - line <= self._limit else False
+            end = len(buffer)
+        if not is_json(bytes(buffer[line:end]).rstrip(b" \t\r,\0")):
+            return False
+        self._count(TOO_LONG if self._too_long else CUT_OFF)
+        self._start, self._too_long = -1, False
+        self._depth, self._at = self._base, line
+        return True
+
+    def _leave_string(self) -> bool:
+        match = _IN_STRING.match(self._buffer, self._at)
+        assert match is not None
+        at = self._at = match.end()
+        if at == len(self._buffer) or (self._buffer[at] == 0x5C and at + 1 == len(self._buffer)):
+            return False
+        # A line break ends a string that has no end (JSON has none inside); so does a backslash
+        # before one.
+        self._in_string = False
+        self._at += self._buffer[at] != 0x0A
+        return True
+
+    def _skip_line(self) -> bool:
+        end = self._buffer.find(b"\n", self._at)
+        self._at = len(self._buffer) if end < 0 else end + 1
+        self._line_is_bad = end < 0
+        return end >= 0
+
+    def _forget(self) -> None:
+        """Drop what is done with, and a record that has grown past the limit."""
+        if self._start >= 0 and len(self._buffer) - self._start > self._limit:
+            self._start, self._too_long = -1, True
+        keep = self._at if self._start < 0 else self._start
+        if keep:
+            del self._buffer[:keep]
+            self._at -= keep
+            self._start = 0 if self._start >= 0 else -1
