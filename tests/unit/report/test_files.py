@@ -43,6 +43,12 @@ def run(target: str, lines: int, stdout: int | io.IOBase) -> subprocess.Complete
     )
 
 
+def fail_midway(target: str | None, error: BaseException) -> None:
+    with open_output(target) as out:
+        out.write("so far\n")
+        raise error
+
+
 def leftovers(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
@@ -63,9 +69,8 @@ def test_an_error_leaves_the_older_file_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "drops.csv"
     target.write_text("before")
     target.chmod(0o640)
-    with pytest.raises(RuntimeError), open_output(str(target)) as out:
-        out.write("half of ")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_midway(str(target), RuntimeError())
     assert target.read_text() == "before"
     assert leftovers(tmp_path) == ["drops.csv"]
     with open_output(str(target)) as out:
@@ -213,17 +218,15 @@ def test_a_fifo_is_written_and_its_loss_is_a_closed_pipe(tmp_path: Path) -> None
     out = open_output(str(fifo))
     thread.join(10)
     with pytest.raises(ClosedPipe), out:
-        for _ in range(100):
-            out.write("x" * 10_000)
+        out.write("x" * 1_000_000)
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
 def test_what_was_written_before_an_interrupt_reaches_standard_output(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), open_output(None) as out:
-        out.write("so far\n")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fail_midway(None, KeyboardInterrupt())
     assert capfdbinary.readouterr().out == b"so far\n"
 
 

@@ -1,0 +1,92 @@
+"""Numbers, times and texts in a form that fits into a column."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
+_SPANS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "m"), (60, "m", 1, "s"))
+
+
+def count(number: int) -> str:
+    """At most six characters: ``12,345``, then ``123k``, ``1.2M``, ``12M``."""
+    if abs(number) < 100_000:
+        return f"{number:,}"
+    for size, unit in _UNITS:
+        # 999,500 would round to "1000k".
+        if abs(number) >= size * 0.9995:
+            value = number / size
+            return f"{value:.1f}{unit}" if abs(value) < 9.95 else f"{value:.0f}{unit}"
+    return str(number)
+
+
+def age(seconds: float) -> str:
+    """``3s``, ``12m``, ``4h``, ``3d``: the largest unit alone, for columns. Negative is ``0s``."""
+    whole = max(0, int(seconds))
+    for size, unit, _, _ in _SPANS:
+        if whole >= size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def span(seconds: float) -> str:
+    """A duration with its two largest units: ``5m7s``, ``3h2m``, ``2d``; below a minute ``7.5s``."""
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f}".rstrip("0").rstrip(".") + "s"
+    whole = int(seconds)
+    for size, unit, small_size, small_unit in _SPANS:
+        if whole >= size:
+            rest = whole % size // small_size
+            return f"{whole // size}{unit}" + (f"{rest}{small_unit}" if rest else "")
+    return f"{whole}s"
+
+
+def percent(share: float) -> str:
+    """``0.0`` to ``1.0`` as ``33.3%``; what isn't quite nothing or all never reads 0% or 100%."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    if 0.999 < share < 1:
+        return ">99.9%"
+    return f"{share * 100:.1f}%"
+
+
+def width(text: str) -> int:
+    """Columns that ``text`` (already safe) takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(_char_width(char) for char in text)
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def shorten(text: str, columns: int) -> str:
+    """``text`` in at most ``columns`` columns, with ``…`` for the middle that is left out.
+
+    The beginning keeps more: namespace and name stand there; the end tells replicas and ports apart.
+    """
+    if width(text) <= columns:
+        return text
+    if columns <= 1:
+        return "…"[:columns]
+    head = (columns - 1) * 3 // 5
+    tail = columns - 1 - head
+    return _cut(text, head) + "…" + _cut(text[::-1], tail)[::-1]
+
+
+def _cut(text: str, columns: int) -> str:
+    used = 0
+    for index, char in enumerate(text):
+        used += _char_width(char)
+        if used > columns:
+            return text[:index]
+    return text
+
+
+def pad(text: str, columns: int, *, right: bool = False) -> str:
+    """``text`` filled with spaces to ``columns`` columns, on its left side if ``right``."""
+    fill = " " * max(0, columns - width(text))
+    return fill + text if right else text + fill

@@ -1,0 +1,70 @@
+"""The summary as a Markdown table (GitHub's), for an issue or a wiki."""
+
+from __future__ import annotations
+
+import re
+
+from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.report.goformat import TimeFormat
+from flowwatch.report.human import percent
+from flowwatch.report.summary_table import peer_text, pod_text, policy_text, reason_text, worst
+from flowwatch.text import safe
+
+_SIGNS = {"dropped": "❌", "audited": "⚠️", "errors": "⚠️", "forwarded": "✅", "unknown": "❔"}
+_HEADER = (
+    ("", "Pod", "Destination", "Protocol", "Forwarded", "Dropped", "Audited", "Errors", "Reason",
+     "Policy", "Last seen (UTC)"),
+    ("---", "---", "---", "---", "--:", "--:", "--:", "--:", "---", "---", "---"),
+)  # fmt: skip
+
+
+def code(text: str) -> str:
+    """``text`` as a code span that stays in its table cell: no markup, mention or link works in it.
+
+    A pipe would end the cell and is escaped; a backslash before it would undo that.
+    """
+    if not text:
+        return ""
+    text = safe(text).replace("\\|", "\\x5c|").replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    space = " " if text[0] in "` " or text[-1] in "`\\ " else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _line(row: Row, times: TimeFormat) -> str:
+    direction = "" if row.direction == "egress" else f" ({row.direction})"
+    cells = (
+        _SIGNS[worst(row)],
+        code(pod_text(row)) + direction,
+        code(peer_text(row)),
+        code(row.protocol),
+        f"{row.forwarded:,}",
+        f"**{row.dropped:,}**" if row.dropped else "0",
+        f"{row.audited:,}",
+        f"{row.errors:,}",
+        code(reason_text(row)),
+        code(policy_text(row)),
+        times.nanoseconds(row.last_seen)[:19].replace("T", " ") if row.last_seen else "",
+    )
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def markdown(snapshot: Snapshot) -> str:
+    """The table, the totals and the warnings."""
+    times = TimeFormat("RFC3339")
+    totals = snapshot.totals
+    text = "".join("| " + " | ".join(cells) + " |\n" for cells in _HEADER)
+    text += "".join([_line(row, times) for row in snapshot.rows])
+    text += (
+        f"\n{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "
+        f"{totals.dropped:,} dropped ({percent(totals.dropped_share)}), "
+        f"{totals.audited:,} audited, {totals.errors:,} errors; "
+        f"{snapshot.records_read:,} records"
+    )
+    if snapshot.first_seen:
+        start = times.nanoseconds(snapshot.first_seen)
+        text += f", {start} to {times.nanoseconds(snapshot.last_seen)}"
+    text += ".\n"
+    for warning in snapshot.warnings:
+        text += f"\n> {code(warning)}\n"
+    return text

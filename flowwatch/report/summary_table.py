@@ -1,0 +1,251 @@
+"""The summary as a table: fits 80 columns, and shows more where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.report.columns import policies
+from flowwatch.report.goformat import TimeFormat
+from flowwatch.report.human import age, count, pad, percent, shorten, span, width
+from flowwatch.text import safe
+
+_BOLD, _RED, _GREEN, _YELLOW, _DIM = 1, 31, 32, 33, 2
+
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How the table looks."""
+
+    width: int = 80
+    """Columns of the terminal; 0 for as wide as the content."""
+    color: bool = False
+    bold: bool = False
+    """Bold and dim without colours, for terminals with NO_COLOR; ``color`` includes them."""
+    ascii: bool = False
+    """Only ASCII signs, for terminals that aren't UTF-8."""
+    now: int = 0
+    """Time that ages are counted to (ns since 1970); 0 means the end of the snapshot's window."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    sign: str
+    plain: str
+    styles: tuple[int, ...]
+
+
+_MARKS = {
+    "dropped": _Mark("✗", "x", (_BOLD, _RED)),
+    "audited": _Mark("!", "!", (_BOLD, _YELLOW)),
+    "errors": _Mark("!", "!", (_BOLD, _YELLOW)),
+    "forwarded": _Mark("✓", "+", (_GREEN,)),
+    "unknown": _Mark("?", "?", (_DIM,)),
+}
+
+
+def worst(row: Row) -> str:
+    """What a row is marked by: the worst that happened to any of its attempts."""
+    for outcome in ("dropped", "audited", "errors", "forwarded"):
+        if getattr(row, outcome):
+            return outcome
+    return "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column: ``rank`` says which go first when room is short (0 stays in any case)."""
+
+    title: str
+    rank: int
+    cell: Callable[[Row, int], str]
+    number: bool = False
+    least: int = 0
+    """A name: it may be shortened in the middle to this width before another column goes."""
+
+
+def pod_text(row: Row) -> str:
+    """``namespace/pod``, or what stands for it."""
+    return safe(f"{row.namespace}/{row.pod}" if row.namespace else row.pod)
+
+
+def peer_text(row: Row) -> str:
+    """``api.example.com:443``, ``kube-dns:53/UDP``, ``10.0.0.1 ICMPv4``: TCP goes without saying."""
+    peer, protocol = safe(row.peer), safe(row.protocol)
+    if not row.port or protocol.startswith("ICMP"):
+        return f"{peer} {protocol}".rstrip()
+    text = f"[{peer}]:{row.port}" if ":" in peer else f"{peer}:{row.port}"
+    return text if protocol in ("TCP", "") else f"{text}/{protocol}"
+
+
+def reason_text(row: Row) -> str:
+    """Reasons of the drops, the commonest first; with numbers when there are several."""
+    reasons = sorted(row.drop_reasons.items(), key=lambda item: (-item[1], item[0]))
+    if len(reasons) == 1:
+        return safe(reasons[0][0])
+    return ", ".join([f"{safe(name)} {count(number)}" for name, number in reasons])
+
+
+def policy_text(row: Row) -> str:
+    """The policies that denied, else those that allowed: ``deny weather/no-egress``."""
+    named = policies((), row.denied_by) or policies(row.allowed_by, ())
+    texts = [
+        f"{effect} {p.namespace}/{p.name}" if p.namespace else f"{effect} {p.name}"
+        for effect, p in named
+        if p.name
+    ]
+    return safe(", ".join(texts))
+
+
+def _number(value: int) -> str:
+    return count(value) if value else "-"
+
+
+_COLUMNS = (
+    _Column("NAMESPACE/POD", 0, lambda r, _: pod_text(r), least=20),
+    _Column("WORKLOAD", 5, lambda r, _: safe(r.workload) or "-", least=12),
+    _Column("DESTINATION", 0, lambda r, _: peer_text(r), least=20),
+    _Column("FWD", 0, lambda r, _: _number(r.forwarded), number=True),
+    _Column("DROP", 0, lambda r, _: _number(r.dropped), number=True),
+    _Column("AUDIT", 0, lambda r, _: _number(r.audited), number=True),
+    _Column("ERR", 0, lambda r, _: _number(r.errors), number=True),
+    _Column("RECORDS", 4, lambda r, _: _number(r.records), number=True),
+    _Column("LAST", 2, lambda r, now: age((now - r.last_seen) / 1e9), number=True),
+    _Column("REASON", 1, lambda r, _: reason_text(r) or "-", least=13),
+    _Column("POLICY", 3, lambda r, _: policy_text(r) or "-", least=16),
+)
+
+
+def table_lines(snapshot: Snapshot, style: Style) -> list[str]:
+    """The table with its totals, a line each, ready to print."""
+    lines = []
+    if snapshot.rows:
+        lines = _rows(snapshot, style)
+        lines.append("")
+    lines.extend(_totals(snapshot, style))
+    return lines
+
+
+def _paint(text: str, styles: tuple[int, ...], style: Style) -> str:
+    if not style.color:
+        styles = tuple(s for s in styles if s < _RED) if style.bold else ()
+    if not styles:
+        return text
+    return f"\x1b[{';'.join(map(str, styles))}m{text}\x1b[0m"
+
+
+def _rows(snapshot: Snapshot, style: Style) -> list[str]:
+    now = style.now or snapshot.last_seen
+    both = len({row.direction for row in snapshot.rows}) > 1
+    shown = [c for c in _COLUMNS if _has_content(c, snapshot)]
+    cells = {c.title: [c.cell(row, now) for row in snapshot.rows] for c in shown}
+    arrows = {"egress": "->" if style.ascii else "→", "ingress": "<-" if style.ascii else "←"}
+    if both:
+        arrow = _Column("", 0, lambda r, _: arrows.get(r.direction, "?"))
+        shown.insert(1, arrow)
+        cells[""] = [arrow.cell(row, now) for row in snapshot.rows]
+    title_of = {"DESTINATION": "PEER"} if both or snapshot.rows[0].direction != "egress" else {}
+    shown, widths = _fit(shown, cells, style.width)
+
+    def line(texts: list[str]) -> str:
+        parts = []
+        for column, text, columns in zip(shown, texts, widths, strict=True):
+            short = shorten(text, columns)
+            parts.append(pad(short, columns, right=column.number))
+        return _GAP.join(parts).rstrip()
+
+    header = "  " + line([title_of.get(c.title, c.title) for c in shown])
+    lines = [_paint(header, (_BOLD,), style)]
+    for index, row in enumerate(snapshot.rows):
+        mark = _MARKS[worst(row)]
+        sign = mark.plain if style.ascii else mark.sign
+        text = line([cells[c.title][index] for c in shown])
+        if style.ascii:
+            text = text.replace("…", "~")
+        weight = (_BOLD,) if row.dropped else ()
+        lines.append(_paint(sign, mark.styles, style) + " " + _paint(text, weight, style))
+    return lines
+
+
+def _has_content(column: _Column, snapshot: Snapshot) -> bool:
+    """Columns for what is rare are left out when there is none of it."""
+    match column.title:
+        case "AUDIT":
+            return any(row.audited for row in snapshot.rows)
+        case "ERR":
+            return any(row.errors for row in snapshot.rows)
+        case "REASON":
+            return any(row.drop_reasons for row in snapshot.rows)
+        case "POLICY":
+            return any(row.denied_by or row.allowed_by for row in snapshot.rows)
+        case "WORKLOAD":
+            return any(row.workload for row in snapshot.rows)
+    return True
+
+
+def _fit(
+    columns: list[_Column], cells: dict[str, list[str]], room: int
+) -> tuple[list[_Column], list[int]]:
+    """The columns that fit into ``room``, and their widths: names shrink first, then ranks go."""
+    shown = list(columns)
+    while True:
+        widths = [max(len(c.title), *(width(text) for text in cells[c.title])) for c in shown]
+        # The mark and a space stand before the first column.
+        excess = 2 + sum(widths) + len(_GAP) * (len(shown) - 1) - room
+        if room <= 0 or excess <= 0:
+            return shown, widths
+        names = [i for i, c in enumerate(shown) if c.least]
+        least = [min(widths[i], shown[i].least) for i in names]
+        spare = sum(widths[i] for i in names) - sum(least)
+        droppable = [c for c in shown if c.rank]
+        if spare >= excess or not droppable:
+            floor = least if spare >= excess else [1] * len(names)
+            _shrink(widths, names, floor, excess)
+            return shown, widths
+        shown.remove(max(droppable, key=lambda c: c.rank))
+
+
+def _shrink(widths: list[int], names: list[int], floor: list[int], excess: int) -> None:
+    """Take ``excess`` columns away, always from the widest name that may still shrink."""
+    least = dict(zip(names, floor, strict=True))
+    for _ in range(excess):
+        candidates = [i for i in names if widths[i] > least[i]]
+        if not candidates:
+            return
+        widths[max(candidates, key=lambda i: widths[i])] -= 1
+
+
+def _totals(snapshot: Snapshot, style: Style) -> list[str]:
+    totals = snapshot.totals
+    first = f"{totals.attempts:,} attempts"
+    if not totals.attempts:
+        first = "No attempts"
+    parts = []
+    if totals.attempts:
+        share = f" ({percent(totals.dropped_share)})" if totals.dropped else ""
+        dropped = f"{totals.dropped:,} dropped{share}"
+        parts = [
+            f"{totals.forwarded:,} forwarded",
+            _paint(dropped, _MARKS["dropped"].styles if totals.dropped else (), style),
+        ]
+        more = (
+            (totals.audited, "audited"),
+            (totals.errors, "errors"),
+            (totals.unknown, "unknown"),
+        )
+        parts += [f"{number:,} {word}" for number, word in more if number]
+    lines = [first + (": " + ", ".join(parts) if parts else "")]
+    hidden = snapshot.matched - len(snapshot.rows)
+    seen = f"{snapshot.records_read:,} records"
+    if snapshot.first_seen:
+        times = TimeFormat("RFC3339")
+        start, end = times.nanoseconds(snapshot.first_seen), times.nanoseconds(snapshot.last_seen)
+        seconds = (snapshot.last_seen - snapshot.first_seen) / 1e9
+        seen += f" in {span(seconds)}, {start} to {end[11:] if start[:10] == end[:10] else end}"
+    lines.append(seen)
+    if hidden > 0:
+        lines.append(f"{len(snapshot.rows):,} of {snapshot.matched:,} rows shown")
+    return lines
