@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable
 from math import exp
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -189,10 +189,9 @@ class Columns:
         if address not in known[:1]:
             self.addresses[row] = (address, *[a for a in known if a != address])[:4]
 
-    def view(self, name: str) -> npt.NDArray[np.int64]:
+    def view(self, name: str) -> npt.NDArray[Any]:
         """A copy of a column as numbers: the array may grow while the copy is in use."""
-        column = self.counts[COUNTS.index(name)] if name in COUNTS else getattr(self, name)
-        return np.array(column, dtype=np.float64 if column.typecode == "d" else np.int64)
+        return np.array(self.counts[COUNTS.index(name)] if name in COUNTS else getattr(self, name))
 
     def folded(self, limit: int) -> tuple[Columns, dict[int, int], int]:
         """Room made: new columns with the least recently seen rows in "other", one per direction.

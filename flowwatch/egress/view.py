@@ -142,7 +142,8 @@ def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbe
         return chosen
 
     def column(name: str) -> Numbers:
-        return columns.view(name)[chosen]
+        # Signed, as the keys below turn the counts round.
+        return columns.view(name)[chosen].astype(np.int64)
 
     pod = _ranks(columns.pods.things)[column("pod")]
     peer = _ranks([p[2:] for p in columns.peers.things])[column("peer")]
@@ -156,7 +157,8 @@ def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbe
     elif query.order == "last":
         keys = [*names, -column("last")]
     elif query.order == "rate":
-        faded = column("rate") * np.exp((column("rated") - now) / RATE_SECONDS)
+        rate, rated = (columns.view(name)[chosen] for name in ("rate", "rated"))
+        faded = rate * np.exp((rated - now) / RATE_SECONDS)
         keys = [*names, -faded]
     elif query.order == "forwarded":
         keys = [*names, -column("forwarded")]

@@ -26,9 +26,9 @@ from flowwatch.flows.model import Endpoint, Flow, PolicyRef, Verdict
 GAP = 75_000_000_000
 """Longest silence within an attempt, nanoseconds of flow time."""
 
-OPEN_LIMIT = 200_000
-"""Attempts kept open per generation: about 150 MB at the worst. Past it the older generation is
-closed although it may be younger than 75 s, and :attr:`Attempts.closed_early` counts how often."""
+OPEN_LIMIT = 120_000
+"""Attempts kept open per generation: about 90 MB for two. Past it the older generation is closed
+although it may be younger than 75 s, and :attr:`Attempts.closed_early` counts how often."""
 
 OPEN_AT_LEAST = 25_000
 """Attempts kept open whatever their age: relay may send one node's whole ring before another's, and

@@ -50,30 +50,6 @@ class Time(_message.Message):
 Global___Time: _TypeAlias = Time  # noqa: Y015
 
 @_typing.final
-class EventType(_message.Message):
-    """flow.CiliumEventType: what produced the record, and where."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TYPE_FIELD_NUMBER: _builtins.int
-    SUB_TYPE_FIELD_NUMBER: _builtins.int
-    type: _builtins.int
-    sub_type: _builtins.int
-    def __init__(
-        self,
-        *,
-        type: _builtins.int = ...,
-        sub_type: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sub_type", b"sub_type", "type", b"type"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___EventType: _TypeAlias = EventType  # noqa: Y015
-
-@_typing.final
 class Flow(_message.Message):
     """flow.Flow without what is only ever printed."""
 
@@ -115,6 +91,7 @@ class Flow(_message.Message):
     l7: _builtins.bytes
     reply: _builtins.bool
     """Deprecated, false when unknown; servers before is_reply have only this one."""
+    event_type: _builtins.bytes
     source_service: _builtins.bytes
     destination_service: _builtins.bytes
     traffic_direction: _builtins.int
@@ -130,8 +107,6 @@ class Flow(_message.Message):
     def source_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def destination_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def event_type(self) -> Global___EventType: ...
     @_builtins.property
     def egress_allowed_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
@@ -155,7 +130,7 @@ class Flow(_message.Message):
         destination_names: _abc.Iterable[_builtins.str] | None = ...,
         l7: _builtins.bytes = ...,
         reply: _builtins.bool = ...,
-        event_type: Global___EventType | None = ...,
+        event_type: _builtins.bytes = ...,
         source_service: _builtins.bytes = ...,
         destination_service: _builtins.bytes = ...,
         traffic_direction: _builtins.int = ...,
@@ -169,7 +144,7 @@ class Flow(_message.Message):
         egress_denied_by: _abc.Iterable[_builtins.bytes] | None = ...,
         ingress_denied_by: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_reply", b"_is_reply", "event_type", b"event_type", "is_reply", b"is_reply", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_reply", b"_is_reply", "is_reply", b"is_reply", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["IP", b"IP", "_is_reply", b"_is_reply", "auth_type", b"auth_type", "destination", b"destination", "destination_names", b"destination_names", "destination_service", b"destination_service", "drop_reason", b"drop_reason", "drop_reason_desc", b"drop_reason_desc", "egress_allowed_by", b"egress_allowed_by", "egress_denied_by", b"egress_denied_by", "event_type", b"event_type", "ingress_allowed_by", b"ingress_allowed_by", "ingress_denied_by", b"ingress_denied_by", "is_reply", b"is_reply", "l4", b"l4", "l7", b"l7", "node_name", b"node_name", "policy_match_type", b"policy_match_type", "reply", b"reply", "source", b"source", "source_names", b"source_names", "source_service", b"source_service", "time", b"time", "traffic_direction", b"traffic_direction", "uuid", b"uuid", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -181,7 +156,7 @@ Global___Flow: _TypeAlias = Flow  # noqa: Y015
 
 @_typing.final
 class Response(_message.Message):
-    """observer.GetFlowsResponse: exactly one of the first three is set; a reader skips what it does not know."""
+    """observer.GetFlowsResponse: one of the first three is set; a reader skips what it doesn't know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -189,27 +164,30 @@ class Response(_message.Message):
     NODE_STATUS_FIELD_NUMBER: _builtins.int
     LOST_EVENTS_FIELD_NUMBER: _builtins.int
     NODE_NAME_FIELD_NUMBER: _builtins.int
-    TIME_FIELD_NUMBER: _builtins.int
     node_status: _builtins.bytes
     lost_events: _builtins.bytes
     node_name: _builtins.str
     @_builtins.property
     def flow(self) -> Global___Flow: ...
-    @_builtins.property
-    def time(self) -> Global___Time: ...
     def __init__(
         self,
         *,
         flow: Global___Flow | None = ...,
-        node_status: _builtins.bytes = ...,
-        lost_events: _builtins.bytes = ...,
+        node_status: _builtins.bytes | None = ...,
+        lost_events: _builtins.bytes | None = ...,
         node_name: _builtins.str = ...,
-        time: Global___Time | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lost_events", b"_lost_events", "_node_status", b"_node_status", "flow", b"flow", "lost_events", b"lost_events", "node_status", b"node_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "lost_events", b"lost_events", "node_name", b"node_name", "node_status", b"node_status", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lost_events", b"_lost_events", "_node_status", b"_node_status", "flow", b"flow", "lost_events", b"lost_events", "node_name", b"node_name", "node_status", b"node_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lost_events: _TypeAlias = _typing.Literal["lost_events"]  # noqa: Y015
+    _WhichOneofArgType__lost_events: _TypeAlias = _typing.Literal["_lost_events", b"_lost_events"]  # noqa: Y015
+    _WhichOneofReturnType__node_status: _TypeAlias = _typing.Literal["node_status"]  # noqa: Y015
+    _WhichOneofArgType__node_status: _TypeAlias = _typing.Literal["_node_status", b"_node_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost_events) -> _WhichOneofReturnType__lost_events | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__node_status) -> _WhichOneofReturnType__node_status | None: ...
 
 Global___Response: _TypeAlias = Response  # noqa: Y015
