@@ -1,0 +1,32 @@
+"""Names of enum values that are newer than our wire contract.
+
+A number on the wire stays that number. In JSON there is only the name, so it is given a number of
+its own for the life of this process, and printed as the name again.
+"""
+
+from __future__ import annotations
+
+LIMIT = 1000
+
+_numbers: dict[str, int] = {}
+_names: dict[int, str] = {}
+
+
+def newer_number(name: str) -> int:
+    """The number that stands for ``name`` in this process: -1, -2 … never one of Hubble's.
+
+    Past :data:`LIMIT` names (no Hubble adds so many, a hostile file may) the rest share one.
+    """
+    number = _numbers.get(name)
+    if number is None:
+        number = -len(_numbers) - 1
+        if number < -LIMIT:
+            return -LIMIT - 1
+        _numbers[name] = number
+        _names[number] = name
+    return number
+
+
+def newer_name(number: int) -> str:
+    """The name behind a number from :func:`newer_number`, or ""."""
+    return _names.get(number, "")
