@@ -1,0 +1,314 @@
+"""``observe``: flows as ``hubble observe`` 1.20.2 prints them, byte for byte.
+
+    printer = make_printer(ObserveOptions(output="compact"), out, err)
+    for response in responses:
+        printer.write(response)
+    printer.close()
+
+One difference is meant: text from the network is escaped more strictly (hubble lets BEL, C1 controls
+and bidi characters pass). ``csv`` is ours: see docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from flowwatch.errors import UsageError
+from flowwatch.flows.wire import WireDecoder
+from flowwatch.hubble.jsonpb import message_to_json, response_to_json
+from flowwatch.hubble.pb.flow import flow_pb2
+from flowwatch.hubble.pb.observer import observer_pb2
+from flowwatch.report.files import Writer
+from flowwatch.report.goformat import DEFAULT_TIME_FORMAT, TimeFormat, align
+from flowwatch.report.observe_nodes import is_trouble, lost_words, status_line, status_pairs
+from flowwatch.report.observe_words import Words
+from flowwatch.report.records import RECORD
+from flowwatch.report.tables import CsvWriter
+from flowwatch.text import safe
+
+_DICT_SEPARATOR = "------------\n"
+
+FORMATS: dict[str, str] = {
+    "compact": "compact",
+    "dict": "dict",
+    "json": "jsonpb",
+    "JSON": "jsonpb",
+    "jsonpb": "jsonpb",
+    "tab": "table",
+    "table": "table",
+    "csv": "csv",
+}
+"""What ``-o`` may say, and which of the five formats it means."""
+
+COLORS = ("auto", "always", "never")
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveOptions:
+    """hubble's formatting flags, with hubble's defaults."""
+
+    output: str = "compact"
+    """A key of FORMATS."""
+    print_node_name: bool = False
+    print_policy_names: bool = False
+    ip_translation: bool = True
+    """False for ``--ip-translation=false`` and for ``--numeric``, which mean the same."""
+    time_format: str = DEFAULT_TIME_FORMAT
+    color: bool = False
+    """See :func:`use_color`. Only compact and dict have colours."""
+    debug: bool = False
+    """Print all states of nodes, not just trouble."""
+    silent: bool = False
+    """``--silent-errors``: nothing goes to stderr."""
+    legacy_json: bool = False
+    """``HUBBLE_COMPAT=legacy-json-output``: ``json`` prints bare flows and no word about nodes."""
+
+
+def check_output(output: str, *, follow: bool = False) -> str:
+    """The format that ``-o output`` means; UsageError with hubble's words if there is none."""
+    known = FORMATS.get(output)
+    if known is None:
+        raise UsageError(f"invalid output format: {output}")
+    if known == "table" and follow:
+        raise UsageError("table output format is not compatible with follow mode")
+    return known
+
+
+def use_color(when: str, stdout: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether ``--color when`` means colours; anything but always and never is auto, as in hubble.
+
+    auto: on a terminal that isn't ``dumb``, and NO_COLOR is unset or empty.
+    """
+    when = when.lower()
+    if when in ("always", "never"):
+        return when == "always"
+    if environment.get("NO_COLOR") or environment.get("TERM") == "dumb":
+        return False
+    return stdout.isatty()
+
+
+class Printer(Protocol):
+    """Prints responses in the order given. ``out`` and ``err`` may raise what files raise."""
+
+    unknown: int
+    """Responses of a kind that this version doesn't know: not printed, counted here."""
+
+    def write(self, response: observer_pb2.GetFlowsResponse) -> None: ...
+
+    def close(self) -> None:
+        """Print what was held back (a table is aligned at its end). Doesn't close the files."""
+        ...
+
+
+def make_printer(options: ObserveOptions, out: Writer, err: Writer) -> Printer:
+    """The printer for ``options``: results to ``out``, words about nodes to ``err``."""
+    kind = check_output(options.output)
+    if kind == "jsonpb":
+        legacy = options.legacy_json and options.output in ("json", "JSON")
+        return JsonPrinter(options, out, err, legacy=legacy)
+    printers = {
+        "compact": CompactPrinter,
+        "dict": DictPrinter,
+        "table": TablePrinter,
+        "csv": CsvPrinter,
+    }
+    return printers[kind](options, out, err)
+
+
+class _Printer:
+    """What the formats have in common: who writes what, and how the arms of a response part."""
+
+    def __init__(self, options: ObserveOptions, out: Writer, err: Writer) -> None:
+        self.unknown = 0
+        self._options = options
+        self._out = out
+        self._err = err
+        self._times = TimeFormat(options.time_format)
+        self._words = Words(
+            color=options.color,
+            ip_translation=options.ip_translation,
+            policy_names=options.print_policy_names,
+        )
+
+    def write(self, response: observer_pb2.GetFlowsResponse) -> None:
+        match response.WhichOneof("response_types"):
+            case "flow":
+                self._flow(response)
+            case "lost_events":
+                self._lost(response)
+            case "node_status":
+                wanted = self._options.debug or is_trouble(response.node_status)
+                if wanted and not self._options.silent:
+                    self._node_status(response)
+            case _:
+                self.unknown += 1
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
+        raise NotImplementedError
+
+    def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
+        raise NotImplementedError
+
+    def _node_status(self, response: observer_pb2.GetFlowsResponse) -> None:
+        self._err.write(status_line(response, self._times) + "\n")
+
+    def _flow_time(self, flow: flow_pb2.Flow) -> str:
+        return self._times.message(flow.time if flow.HasField("time") else None)
+
+    def _response_time(self, response: observer_pb2.GetFlowsResponse) -> str:
+        return self._times.message(response.time if response.HasField("time") else None)
+
+
+class CompactPrinter(_Printer):
+    """``TIME [NODE]: SOURCE (ID) -> DESTINATION (ID) TYPE VERDICT (SUMMARY)``."""
+
+    def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
+        flow, words = response.flow, self._words
+        source, destination = words.hosts(flow)
+        source = f"{source} {words.identity(flow.source.identity)}"
+        destination = f"{destination} {words.identity(flow.destination.identity)}"
+        arrow = "->"
+        if not flow.HasField("is_reply"):
+            arrow = "<>"
+        elif flow.is_reply.value:
+            source, arrow, destination = destination, "<-", source
+        node = f" [{safe(flow.node_name)}]" if self._options.print_node_name else ""
+        self._out.write(
+            f"{self._flow_time(flow)}{node}: {source} {arrow} {destination} "
+            f"{words.kind(flow)} {words.verdict(flow)} ({words.summary(flow)})\n"
+        )
+
+    def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
+        source, text = lost_words(response, self._times)
+        self._out.write(f"{self._response_time(response)} EVENTS LOST: {source} {text}\n")
+
+
+class DictPrinter(_Printer):
+    """``KEY: VALUE`` lines, keys aligned to the right, a dashed line between records."""
+
+    def __init__(self, options: ObserveOptions, out: Writer, err: Writer) -> None:
+        super().__init__(options, out, err)
+        self._first = True
+
+    def _print(self, to: Writer, pairs: list[tuple[str, str]]) -> None:
+        separator = "" if self._first else _DICT_SEPARATOR
+        self._first = False
+        to.write(separator + "".join([f"{key:>11}: {value}\n" for key, value in pairs]))
+
+    def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
+        flow, words = response.flow, self._words
+        source, destination = words.hosts(flow)
+        pairs = [("TIMESTAMP", self._flow_time(flow))]
+        if self._options.print_node_name:
+            pairs.append(("NODE", safe(flow.node_name)))
+        pairs += [
+            ("SOURCE", source),
+            ("DESTINATION", destination),
+            ("TYPE", words.kind(flow)),
+            ("VERDICT", words.verdict(flow)),
+            ("SUMMARY", words.summary(flow)),
+        ]
+        self._print(self._out, pairs)
+
+    def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
+        source, text = lost_words(response, self._times, "- ")
+        pairs = [("TIMESTAMP", self._response_time(response))]
+        if self._options.print_node_name:
+            pairs.append(("NODE", safe(response.node_name) or "-"))
+        pairs += [("SOURCE", source), ("TYPE", "EVENTS LOST"), ("VERDICT", "-"), ("SUMMARY", text)]
+        self._print(self._out, pairs)
+
+    def _node_status(self, response: observer_pb2.GetFlowsResponse) -> None:
+        self._print(self._err, status_pairs(response, self._times))
+
+
+class TablePrinter(_Printer):
+    """Aligned columns; everything is held until :meth:`close`, as widths depend on all of it."""
+
+    def __init__(self, options: ObserveOptions, out: Writer, err: Writer) -> None:
+        super().__init__(options, out, err)
+        # hubble's table never has colours.
+        self._words = Words(
+            ip_translation=options.ip_translation, policy_names=options.print_policy_names
+        )
+        self._rows: list[tuple[str, ...]] = []
+
+    def _add(self, time: str, node: str, *cells: str) -> None:
+        if not self._rows:
+            nodes = ("NODE",) if self._options.print_node_name else ()
+            self._rows.append(
+                ("TIMESTAMP", *nodes, "SOURCE", "DESTINATION", "TYPE", "VERDICT", "SUMMARY")
+            )
+        self._rows.append((time, node, *cells) if self._options.print_node_name else (time, *cells))
+
+    def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
+        flow, words = response.flow, self._words
+        source, destination = words.hosts(flow)
+        self._add(
+            self._flow_time(flow),
+            safe(flow.node_name),
+            source,
+            destination,
+            words.kind(flow),
+            words.verdict(flow),
+            words.summary(flow),
+        )
+
+    def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
+        source, text = lost_words(response, self._times, "- ")
+        node = safe(response.node_name) or "-"
+        self._add(self._response_time(response), node, source, "-", "EVENTS LOST", "-", text)
+
+    def close(self) -> None:
+        rows, self._rows = self._rows, []
+        for line in align(rows):
+            self._out.write(line + "\n")
+
+
+class JsonPrinter(_Printer):
+    """A GetFlowsResponse per line in proto3's JSON, which ``--input-file`` reads back."""
+
+    def __init__(
+        self, options: ObserveOptions, out: Writer, err: Writer, *, legacy: bool = False
+    ) -> None:
+        super().__init__(options, out, err)
+        self._legacy = legacy
+
+    def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
+        text = message_to_json(response.flow) if self._legacy else response_to_json(response)
+        self._out.write(text + "\n")
+
+    def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
+        text = message_to_json(response.lost_events) if self._legacy else response_to_json(response)
+        self._out.write(text + "\n")
+
+    def _node_status(self, response: observer_pb2.GetFlowsResponse) -> None:
+        if not self._legacy:
+            self._err.write(response_to_json(response) + "\n")
+
+
+class CsvPrinter(_Printer):
+    """Our own: a line per flow, with the columns of :mod:`flowwatch.report.records`.
+
+    Lost events aren't flows, so their line goes to stderr.
+    """
+
+    def __init__(self, options: ObserveOptions, out: Writer, err: Writer) -> None:
+        super().__init__(options, out, err)
+        self._decoder = WireDecoder()
+        self._table = CsvWriter(RECORD, out)
+
+    def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
+        for flow in self._decoder.decode([response.SerializeToString()]).flows:
+            self._table.write(flow)
+
+    def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
+        if not self._options.silent:
+            source, text = lost_words(response, self._times)
+            self._err.write(f"{self._response_time(response)} EVENTS LOST: {source} {text}\n")
