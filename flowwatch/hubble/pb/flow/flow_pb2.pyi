@@ -4,7 +4,6 @@ isort:skip_file
 A flow record, its parts, the filters on flows, and the other events, as of Hubble 1.20.2.
 
 Wire-compatible with Hubble: names, numbers and types are facts of the wire and must not change.
-Nor must the order of fields in what a GetFlowsResponse holds: Hubble's JSON is printed in it.
 The comments are flowwatch's own.
 
 To read it rightly:
@@ -1055,6 +1054,7 @@ class Flow(_message.Message):
     EMITTER_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     DROP_REASON_FIELD_NUMBER: _builtins.int
+    DROP_REASON_DESC_FIELD_NUMBER: _builtins.int
     AUTH_TYPE_FIELD_NUMBER: _builtins.int
     ETHERNET_FIELD_NUMBER: _builtins.int
     IP_FIELD_NUMBER: _builtins.int
@@ -1069,6 +1069,7 @@ class Flow(_message.Message):
     DESTINATION_NAMES_FIELD_NUMBER: _builtins.int
     L7_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    IS_REPLY_FIELD_NUMBER: _builtins.int
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
     SOURCE_SERVICE_FIELD_NUMBER: _builtins.int
     DESTINATION_SERVICE_FIELD_NUMBER: _builtins.int
@@ -1078,8 +1079,6 @@ class Flow(_message.Message):
     TRACE_REASON_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
     IP_TRACE_ID_FIELD_NUMBER: _builtins.int
-    DROP_REASON_DESC_FIELD_NUMBER: _builtins.int
-    IS_REPLY_FIELD_NUMBER: _builtins.int
     DEBUG_CAPTURE_POINT_FIELD_NUMBER: _builtins.int
     INTERFACE_FIELD_NUMBER: _builtins.int
     PROXY_PORT_FIELD_NUMBER: _builtins.int
@@ -1109,6 +1108,8 @@ class Flow(_message.Message):
     def drop_reason(self, value: _builtins.int) -> None:
         """Same number as drop_reason_desc, which replaced it; still filled in."""
 
+    drop_reason_desc: Global___DropReason.ValueType
+    """On drop events, and on policy verdicts that deny. Never on a denial by the L7 proxy."""
     auth_type: Global___AuthType.ValueType
     """On policy verdicts: the mutual authentication that the policy asks for."""
     Type: Global___FlowType.ValueType
@@ -1137,8 +1138,6 @@ class Flow(_message.Message):
     """On trace events. Same as event_type.sub_type, but to-endpoint is 101 here and 0 there."""
     trace_reason: Global___TraceReason.ValueType
     """On trace events: what connection tracking made of the packet."""
-    drop_reason_desc: Global___DropReason.ValueType
-    """On drop events, and on policy verdicts that deny. Never on a denial by the L7 proxy."""
     debug_capture_point: Global___DebugCapturePoint.ValueType
     """On capture events."""
     proxy_port: _builtins.int
@@ -1212,6 +1211,10 @@ class Flow(_message.Message):
         """On L7 records only."""
 
     @_builtins.property
+    def is_reply(self) -> _wrappers_pb2.BoolValue:
+        """Three values: absent is unknown (all drops, denied verdicts, socket records)."""
+
+    @_builtins.property
     def event_type(self) -> Global___CiliumEventType:
         """Which event of the datapath this was made from."""
 
@@ -1230,10 +1233,6 @@ class Flow(_message.Message):
     @_builtins.property
     def ip_trace_id(self) -> Global___IPTraceID:
         """On drop and trace events of packets that carry a trace id in an IP option; else absent."""
-
-    @_builtins.property
-    def is_reply(self) -> _wrappers_pb2.BoolValue:
-        """Three values: absent is unknown (all drops, denied verdicts, socket records)."""
 
     @_builtins.property
     def interface(self) -> Global___NetworkInterface:
@@ -1278,6 +1277,7 @@ class Flow(_message.Message):
         emitter: Global___Emitter | None = ...,
         verdict: Global___Verdict.ValueType = ...,
         drop_reason: _builtins.int = ...,
+        drop_reason_desc: Global___DropReason.ValueType = ...,
         auth_type: Global___AuthType.ValueType = ...,
         ethernet: Global___Ethernet | None = ...,
         IP: Global___IP | None = ...,
@@ -1292,6 +1292,7 @@ class Flow(_message.Message):
         destination_names: _abc.Iterable[_builtins.str] | None = ...,
         l7: Global___Layer7 | None = ...,
         reply: _builtins.bool = ...,
+        is_reply: _wrappers_pb2.BoolValue | None = ...,
         event_type: Global___CiliumEventType | None = ...,
         source_service: Global___Service | None = ...,
         destination_service: Global___Service | None = ...,
@@ -1301,8 +1302,6 @@ class Flow(_message.Message):
         trace_reason: Global___TraceReason.ValueType = ...,
         file: Global___FileInfo | None = ...,
         ip_trace_id: Global___IPTraceID | None = ...,
-        drop_reason_desc: Global___DropReason.ValueType = ...,
-        is_reply: _wrappers_pb2.BoolValue | None = ...,
         debug_capture_point: Global___DebugCapturePoint.ValueType = ...,
         interface: Global___NetworkInterface | None = ...,
         proxy_port: _builtins.int = ...,
@@ -1446,24 +1445,24 @@ class Endpoint(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     IDENTITY_FIELD_NUMBER: _builtins.int
-    CLUSTER_NAME_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     POD_NAME_FIELD_NUMBER: _builtins.int
     WORKLOADS_FIELD_NUMBER: _builtins.int
+    CLUSTER_NAME_FIELD_NUMBER: _builtins.int
     ID: _builtins.int
     """Number of the endpoint on the observing node; 0 when not local there. Not a key."""
     identity: _builtins.int
     """Security identity, as the datapath used it when deciding, else from the agent's cache. 1 host,
     2, 9 and 10 world. From 2^24 on it is an address range, numbered by each node for itself.
     """
-    cluster_name: _builtins.str
-    """Empty for reserved identities."""
     namespace: _builtins.str
     """Empty, as is pod_name, for host, world, nodes and pods on the host network. Found by address
     when the record was read: a reused address misleads.
     """
     pod_name: _builtins.str
+    cluster_name: _builtins.str
+    """Empty for reserved identities."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sorted `source:key=value`. Of the `cidr:` labels only the longest prefix, except on L7 records,
@@ -1479,11 +1478,11 @@ class Endpoint(_message.Message):
         *,
         ID: _builtins.int = ...,
         identity: _builtins.int = ...,
-        cluster_name: _builtins.str = ...,
         namespace: _builtins.str = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         pod_name: _builtins.str = ...,
         workloads: _abc.Iterable[Global___Workload] | None = ...,
+        cluster_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1641,28 +1640,28 @@ class IP(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SOURCE_FIELD_NUMBER: _builtins.int
-    SOURCE_XLATED_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
     IPVERSION_FIELD_NUMBER: _builtins.int
     ENCRYPTED_FIELD_NUMBER: _builtins.int
+    SOURCE_XLATED_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Before source NAT, where source_xlated is set."""
-    source_xlated: _builtins.str
-    """After source NAT; empty where there was none. On a reply through a service, `source` is the
-    backend and this the service's address.
-    """
     destination: _builtins.str
     ipVersion: Global___IPVersion.ValueType
     encrypted: _builtins.bool
     """Traces only tell when it was; false also means unknown, as on all other events."""
+    source_xlated: _builtins.str
+    """After source NAT; empty where there was none. On a reply through a service, `source` is the
+    backend and this the service's address.
+    """
     def __init__(
         self,
         *,
         source: _builtins.str = ...,
-        source_xlated: _builtins.str = ...,
         destination: _builtins.str = ...,
         ipVersion: Global___IPVersion.ValueType = ...,
         encrypted: _builtins.bool = ...,
+        source_xlated: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
