@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from flowwatch.flows import reasons_table as table
 from flowwatch.flows.reasons_table import L7_DENIED as L7_DENIED
+from flowwatch.hubble.newer import newer_name
+from flowwatch.text import safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class DropReason:
     number: int
     """Hubble's number (flow.DropReason), ``L7_DENIED`` for a denial by the proxy."""
     name: str
-    """Hubble's name; the number as text where Hubble has no name for it."""
+    """Hubble's name; the number as text where Hubble, or this version of ours, has none."""
     cilium_text: str
     """What ``cilium monitor`` and ``hubble observe`` print as the type; empty if they print none."""
     group: str
@@ -56,16 +58,20 @@ _IS_POLICY = POLICY_REASONS | {L7_DENIED}
 
 
 def reason(number: int) -> DropReason:
-    """The reason with Hubble's ``number``; for one that we don't know, an entry that says so."""
+    """The reason with Hubble's ``number``; for one that we don't know, an entry that says so.
+
+    Its name is then the number, or the newer name that a capture file gave it (not escaped).
+    """
     known = REASONS.get(number)
     if known is not None:
         return known
+    name = newer_name(number) or str(number)
     return DropReason(
         number,
-        str(number),
+        name,
         "",
         table.UNKNOWN,
-        f"Hubble gave drop reason {number}, which this version of flowwatch doesn't know.",
+        f"Hubble gave drop reason {safe(name)}, which this version of flowwatch doesn't know.",
         "A newer Cilium may have added it: see its release notes, or update flowwatch.",
     )
 

@@ -44,8 +44,9 @@ CLASSES = (
     NOT_READY, NOT_A_LOSS, UNKNOWN,
 )  # fmt: skip
 
-L7_DENIED = -7
-"""Our own number: the L7 proxy's denials (HTTP 403, DNS REFUSED) carry no reason in Hubble."""
+L7_DENIED = -7007
+"""Our own number: the L7 proxy's denials (HTTP 403, DNS REFUSED) carry no reason in Hubble. Outside of
+Hubble's numbers (0 to 255) and of those that stand for newer names (-1 to -1001)."""
 
 # number, Hubble's name, Cilium's text, class, what happened, what to look at next
 # fmt: off

@@ -129,7 +129,7 @@ ATTEMPT: tuple[Column[Attempt], ...] = versioned(
     Column(
         "drop_reason_number",
         "int",
-        "Hubble's number; -7 for `L7_DENIED`, which has none; 0 if not dropped",
+        "Hubble's number, 0 if not dropped; negative: -7007 `L7_DENIED`, else a newer name's",
         lambda a: a.drop_reason_number,
     ),
     Column(

@@ -11,6 +11,7 @@ from typing import Any
 
 from flowwatch.flows.model import EventType
 from flowwatch.flows.reasons import REASONS
+from flowwatch.hubble.newer import newer_name
 from flowwatch.hubble.pb.flow import flow_pb2
 from flowwatch.report.goformat import join_host_port
 from flowwatch.text import safe
@@ -69,9 +70,12 @@ _DECISIONS = {
 
 
 def enum_name(enum: Any, number: int) -> str:
-    """The name of ``number`` in a generated enum, the number itself when it is newer than we are."""
+    """The name of ``number`` in a generated enum; when it is newer than we are the number itself.
+
+    A newer name that came from a file is printed as that name.
+    """
     known = enum.DESCRIPTOR.values_by_number.get(number)
-    return str(number) if known is None else str(known.name)
+    return safe(newer_name(number)) or str(number) if known is None else str(known.name)
 
 
 class Words:

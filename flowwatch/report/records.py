@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, reason
+from flowwatch.hubble.newer import newer_name
 from flowwatch.report.columns import Column, policies, versioned
 from flowwatch.report.observe_words import MATCH_TYPES, SOCKET_POINTS, TRACE_POINTS
 
@@ -75,7 +76,7 @@ RECORD: tuple[Column[Flow], ...] = versioned(
         "verdict",
         "text",
         "Hubble's verdict: `FORWARDED`, `DROPPED`, `AUDIT`, `REDIRECTED` …",
-        lambda f: _VERDICTS.get(f.verdict) or str(f.verdict),
+        lambda f: _VERDICTS.get(f.verdict) or newer_name(f.verdict) or str(f.verdict),
     ),
     Column(
         "kind",
@@ -92,7 +93,7 @@ RECORD: tuple[Column[Flow], ...] = versioned(
     Column(
         "drop_reason_number",
         "int",
-        "Hubble's number; -7 for `L7_DENIED`, which has none; 0 if not dropped",
+        "Hubble's number, 0 if not dropped; negative: -7007 `L7_DENIED`, else a newer name's",
         number,
     ),
     Column(

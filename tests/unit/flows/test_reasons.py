@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowwatch.flows import reasons, reasons_table
+from flowwatch.hubble.newer import newer_number
 from flowwatch.hubble.pb.flow import flow_pb2
 
 CILIUM_TABLE = Path(__file__).parents[4] / "shared" / "wire" / "drop-reasons.tsv"
@@ -88,6 +89,13 @@ def test_policy_authentication_and_no_loss() -> None:
 def test_names_lead_to_reasons_and_back(number: int, name: str) -> None:
     assert reasons.reason(number).name == name
     assert reasons.by_name(name) == reasons.reason(number)
+
+
+def test_a_newer_name_from_a_file_keeps_its_name() -> None:
+    number = newer_number("DROPPED_BY_MAGIC")
+    assert reasons.reason(number).name == "DROPPED_BY_MAGIC"
+    assert "DROPPED_BY_MAGIC" in reasons.reason(number).plain
+    assert all(newer_number(f"NAME_{n}") != reasons.L7_DENIED for n in range(10_000))
 
 
 def test_a_newer_reason_is_told_honestly() -> None:
