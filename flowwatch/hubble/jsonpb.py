@@ -23,7 +23,15 @@ import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from flowwatch.hubble.jsonprint import message_to_json, response_to_json
-from flowwatch.hubble.jsonwire import Encode, Tables, count_unknown, nanoseconds, tag_of, varint
+from flowwatch.hubble.jsonwire import (
+    BadTime,
+    Encode,
+    Tables,
+    count_unknown,
+    nanoseconds,
+    tag_of,
+    varint,
+)
 from flowwatch.hubble.newer import newer_name, newer_number
 from flowwatch.hubble.pb.flow import flow_pb2
 from flowwatch.hubble.pb.observer import observer_pb2
@@ -43,6 +51,7 @@ __all__ = [
     "DEBUG_EVENT",
     "NO_FLOW",
     "WRONG_VALUE",
+    "BadTime",
     "FlowParser",
     "NotAFlow",
     "flow_from_json",

@@ -23,8 +23,12 @@ _SECONDS = 16_384
 _seconds: dict[str, int] = {}
 
 
+class BadTime(ValueError):
+    """Text that is no RFC 3339 time."""
+
+
 def nanoseconds(text: str) -> int:
-    """RFC 3339 ``text`` as nanoseconds since 1970; ValueError when it isn't."""
+    """RFC 3339 ``text`` as nanoseconds since 1970; BadTime when it isn't."""
     # Records come many to a second, so the calendar is asked once for each.
     base = _seconds.get(text[:19])
     if base is not None and len(text) == 30 and text[19] == "." and text[29] == "Z":
@@ -35,11 +39,14 @@ def nanoseconds(text: str) -> int:
 
 
 def _any_time(text: str) -> int:
-    match = _RFC3339.fullmatch(text)
-    if match is None or not text.isascii():
-        raise ValueError(f"not a time: {text[:40]!r}")
-    day, clock, fraction, zone = match.groups()
-    base = timegm(datetime.fromisoformat(f"{day}T{clock}").timetuple()) * 1_000_000_000
+    match = _RFC3339.fullmatch(text) if text.isascii() else None
+    try:
+        if match is None:
+            raise ValueError
+        day, clock, fraction, zone = match.groups()
+        base = timegm(datetime.fromisoformat(f"{day}T{clock}").timetuple()) * 1_000_000_000
+    except ValueError:
+        raise BadTime(f"not a time: {text[:40]!r}") from None
     if zone in "Zz":
         if len(_seconds) >= _SECONDS:
             _seconds.clear()
@@ -49,8 +56,6 @@ def _any_time(text: str) -> int:
         base -= (offset if zone[0] == "+" else -offset) * 1_000_000_000
     return base + int((fraction or "").ljust(9, "0"))
 
-
-# ---- values into wire format
 
 _ENUM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _ONE_BYTE = tuple(bytes((n,)) for n in range(128))
@@ -268,8 +273,9 @@ def _each(field: FieldDescriptor, one: Encode | None) -> Encode | None:
 
 def _wrapper(tag: bytes, one: Encode) -> Encode:
     def wrapper(value: Any) -> bytes:
-        data = b"\x08" + one(value)
-        return tag + varint(len(data)) + data
+        data = one(value)
+        # Zero is an empty message, as every writer of protobuf has it.
+        return tag + (b"\0" if data == b"\0" else varint(len(data) + 1) + b"\x08" + data)
 
     return wrapper
 
