@@ -14,6 +14,8 @@ from flowwatch.text import safe
 _BOLD, _RED, _GREEN, _YELLOW, _DIM = 1, 31, 32, 33, 2
 
 _GAP = "  "
+_LUXURY = 4
+"""Columns of this rank and above go before any name is shortened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,15 @@ def reason_text(row: Row) -> str:
     return ", ".join([f"{safe(name)} {count(number)}" for name, number in reasons])
 
 
+def _main_reason(row: Row) -> str:
+    """The commonest reason, and how many others there are: ``POLICY_DENIED +1``."""
+    if not row.drop_reasons:
+        return "-"
+    name = min(row.drop_reasons, key=lambda reason: (-row.drop_reasons[reason], reason))
+    more = len(row.drop_reasons) - 1
+    return safe(name) + (f" +{more}" if more else "")
+
+
 def policy_text(row: Row) -> str:
     """The policies that denied, else those that allowed: ``deny weather/no-egress``."""
     named = policies((), row.denied_by) or policies(row.allowed_by, ())
@@ -105,7 +116,7 @@ def _number(value: int) -> str:
 
 
 _COLUMNS = (
-    _Column("NAMESPACE/POD", 0, lambda r, _: pod_text(r), least=20),
+    _Column("NAMESPACE/POD", 0, lambda r, _: pod_text(r), least=18),
     _Column("WORKLOAD", 5, lambda r, _: safe(r.workload) or "-", least=12),
     _Column("DESTINATION", 0, lambda r, _: peer_text(r), least=20),
     _Column("FWD", 0, lambda r, _: _number(r.forwarded), number=True),
@@ -114,7 +125,7 @@ _COLUMNS = (
     _Column("ERR", 0, lambda r, _: _number(r.errors), number=True),
     _Column("RECORDS", 4, lambda r, _: _number(r.records), number=True),
     _Column("LAST", 2, lambda r, now: age((now - r.last_seen) / 1e9), number=True),
-    _Column("REASON", 1, lambda r, _: reason_text(r) or "-", least=13),
+    _Column("REASON", 1, lambda r, _: _main_reason(r), least=16),
     _Column("POLICY", 3, lambda r, _: policy_text(r) or "-", least=16),
 )
 
@@ -191,8 +202,9 @@ def _fit(
 ) -> tuple[list[_Column], list[int]]:
     """The columns that fit into ``room``, and their widths: names shrink first, then ranks go."""
     shown = list(columns)
+    natural = {title: max(map(width, [title, *texts])) for title, texts in cells.items()}
     while True:
-        widths = [max(len(c.title), *(width(text) for text in cells[c.title])) for c in shown]
+        widths = [natural[column.title] for column in shown]
         # The mark and a space stand before the first column.
         excess = 2 + sum(widths) + len(_GAP) * (len(shown) - 1) - room
         if room <= 0 or excess <= 0:
@@ -201,7 +213,8 @@ def _fit(
         least = [min(widths[i], shown[i].least) for i in names]
         spare = sum(widths[i] for i in names) - sum(least)
         droppable = [c for c in shown if c.rank]
-        if spare >= excess or not droppable:
+        luxury = any(c.rank >= _LUXURY for c in droppable)
+        if (spare >= excess and not luxury) or not droppable:
             floor = least if spare >= excess else [1] * len(names)
             _shrink(widths, names, floor, excess)
             return shown, widths

@@ -1,0 +1,34 @@
+"""docs/formats.md says what the code writes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flowwatch.egress.rows import SCHEMA_VERSION
+from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.report.columns import ATTEMPT, ROW, markdown_reference
+from flowwatch.report.files import ClosedPipe
+from flowwatch.report.records import RECORD
+from flowwatch.report.summary import summary_object
+from tests.unit.report.made import snapshot
+
+TEXT = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("columns", [ATTEMPT, ROW, RECORD], ids=["attempts", "rows", "records"])
+def test_columns_are_documented_as_they_are(columns: object) -> None:
+    assert markdown_reference(columns) in TEXT  # type: ignore[arg-type]
+
+
+def test_keys_of_the_summary_are_documented_in_order() -> None:
+    section = TEXT.split("## `summary -o json`")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(summary_object(snapshot()))
+
+
+def test_numbers_in_the_text() -> None:
+    assert f"`schema_version` is {SCHEMA_VERSION}." in TEXT
+    assert f"`L7_DENIED`, {L7_DENIED}." in TEXT
+    assert f"| {ClosedPipe('').exit_code} | nobody reads" in TEXT
