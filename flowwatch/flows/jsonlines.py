@@ -11,14 +11,24 @@ exports, old captures) everything is kept.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
-from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.descriptor import EnumDescriptor
 
 from flowwatch.flows.intern import make_endpoint, make_policy, service_name
+from flowwatch.flows.jsonstructs import (
+    NONE,
+    JsonFlow,
+    JsonLayer4,
+    JsonLine,
+    Name,
+    Raw,
+    has_flow_fields,
+    structs_of,
+    time_of,
+)
 from flowwatch.flows.model import (
     Batch,
     Direction,
@@ -31,10 +41,17 @@ from flowwatch.flows.model import (
     PolicyRef,
     Verdict,
 )
-from flowwatch.hubble.jsonpb import BadTime, FlowParser, message_to_json, nanoseconds
-from flowwatch.hubble.newer import newer_name, newer_number
+from flowwatch.hubble.jsonpb import (
+    UNREADABLE,
+    BadTime,
+    FlowParser,
+    Raws,
+    message_to_json,
+    nanoseconds,
+)
+from flowwatch.hubble.jsonwire import enum_number
+from flowwatch.hubble.newer import newer_name
 from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer import observer_pb2
 from flowwatch.hubble.pb.relay import relay_pb2
 from flowwatch.hubble.records import (
     AGENT_EVENT,
@@ -49,105 +66,6 @@ CACHE_LIMIT = 65_536
 """Distinct parts remembered per kind; past it the memory starts anew."""
 
 _Value = TypeVar("_Value")
-_Raw = msgspec.Raw
-_NONE = _Raw()
-_Unsigned = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-_Signed = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-_Name = str | _Signed
-
-
-class _Ports(msgspec.Struct, gc=False):
-    source_port: _Unsigned = 0
-    destination_port: _Unsigned = 0
-    flags: _Raw = _NONE
-    type: _Unsigned = 0
-
-
-class _Layer4(msgspec.Struct, gc=False):
-    TCP: _Ports | None = None
-    UDP: _Ports | None = None
-    ICMPv4: _Ports | None = None
-    ICMPv6: _Ports | None = None
-    SCTP: _Ports | None = None
-    VRRP: _Ports | None = None
-    IGMP: _Ports | None = None
-
-
-class _Addresses(msgspec.Struct, gc=False):
-    source: str = ""
-    destination: str = ""
-
-
-class _Event(msgspec.Struct, gc=False):
-    type: _Signed = 0
-    sub_type: _Signed = 0
-
-
-class _Flow(msgspec.Struct, gc=False):
-    """flow.Flow as JSON, in the order in which Hubble writes it (msgspec finds keys faster so)."""
-
-    time: str = ""
-    uuid: str = ""
-    verdict: _Name = 0
-    drop_reason: _Unsigned = 0
-    auth_type: _Name = 0
-    IP: _Addresses | None = None
-    l4: _Layer4 | None = None
-    source: _Raw = _NONE
-    destination: _Raw = _NONE
-    Type: _Raw = _NONE
-    node_name: str = ""
-    source_names: tuple[str, ...] = ()
-    destination_names: tuple[str, ...] = ()
-    l7: _Raw = _NONE
-    reply: bool = False
-    event_type: _Event | None = None
-    source_service: _Raw = _NONE
-    destination_service: _Raw = _NONE
-    traffic_direction: _Name = 0
-    policy_match_type: _Unsigned = 0
-    drop_reason_desc: _Name = 0
-    is_reply: bool | None = None
-    Summary: _Raw = _NONE
-    egress_allowed_by: _Raw = _NONE
-    ingress_allowed_by: _Raw = _NONE
-    egress_denied_by: _Raw = _NONE
-    ingress_denied_by: _Raw = _NONE
-    aggregate: _Raw = _NONE
-
-
-class _Line(_Flow, gc=False):
-    """A record: wrapped (``flow`` and the response's own fields), or a bare flow."""
-
-    flow: _Flow | None = None
-    lost_events: _Raw = _NONE
-    node_status: _Raw = _NONE
-    agent_event: _Raw = _NONE
-    debug_event: _Raw = _NONE
-
-
-# Not strict: numbers may be strings, as proto3's JSON allows.
-_decode = msgspec.json.Decoder(_Line, strict=False).decode_lines
-UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-
-
-def _camel_keys(message: Descriptor, into: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    for field in message.fields:
-        key = field.json_name.encode()
-        if field.json_name != field.name and key not in into:
-            into[key] = field.name.encode()
-        if field.message_type is not None and field.message_type.full_name != message.full_name:
-            _camel_keys(field.message_type, into)
-    return into
-
-
-_SNAKE = _camel_keys(observer_pb2.ExportEvent.DESCRIPTOR, {})
-# A quote inside of a string has a backslash before it, so this can only be a key.
-_CAMEL = re.compile(rb'"(?!ipVersion)([a-z]++[A-Z][A-Za-z]*+)"(?=\s*+:)')
-
-
-def _in_snake_case(text: bytes) -> bytes:
-    return _CAMEL.sub(lambda match: b'"' + _SNAKE.get(match[1], match[1]) + b'"', text)
 
 
 class _Memory(dict[bytes, _Value]):
@@ -165,22 +83,25 @@ class _Memory(dict[bytes, _Value]):
         return value
 
 
-class _Numbers(dict[_Name, int]):
+class _Numbers(dict[Name, int]):
     """Enum name or number → number; names newer than ours get one of their own."""
 
     def __init__(self, enum: EnumDescriptor) -> None:
         super().__init__({name: value.number for name, value in enum.values_by_name.items()})
-        self[""] = 0
 
-    def __missing__(self, value: _Name) -> int:
-        if isinstance(value, int):
-            return value
-        if value.lstrip("-").isdecimal():
-            return int(value)
-        if not value.isascii() or not value.isidentifier() or len(value) > 64:
-            raise NotAFlow(WRONG_VALUE, "enum name")
-        return newer_number(value)
+    def __missing__(self, value: Name) -> int:
+        try:
+            return value if isinstance(value, int) else enum_number(value)
+        except (ValueError, OverflowError):
+            raise NotAFlow(WRONG_VALUE, "enum") from None
 
+
+class _Wrapped(msgspec.Struct):
+    flow: Raws | None = None
+
+
+_decode_wrapped = msgspec.json.Decoder(_Wrapped).decode_lines
+_decode_raws = msgspec.json.Decoder(Raws).decode_lines
 
 _VERDICTS = _Numbers(flow_pb2.Verdict.DESCRIPTOR)
 _DIRECTIONS = _Numbers(flow_pb2.TrafficDirection.DESCRIPTOR)
@@ -221,28 +142,38 @@ class LineDecoder:
         decoded = self.structs(block)
         return None if decoded is None else self.batch(decoded)
 
-    def structs(self, block: bytes) -> list[_Line] | None:
-        """``block`` as structs for :meth:`batch`, one for each record."""
-        try:
-            lines = _decode(block)
-            if not all(map(_is_snake, lines)) and _CAMEL.search(block):
-                lines = _decode(_in_snake_case(block))
-        except UNREADABLE:
-            return None
-        return lines
+    def structs(self, block: bytes) -> list[JsonLine] | None:
+        """``block`` as structs for :meth:`batch`, one for each record; None as for :meth:`lines`."""
+        return structs_of(block)
 
-    def record(self, record: bytes, batch: Batch) -> None:
-        """Add one record to ``batch``, by the long way when it needs that."""
-        lines = self.structs(record)
+    def any_record(self, record: bytes) -> tuple[bytes, list[JsonLine]]:
+        """One record as JSON that the structs take, and the structs; raises NotAFlow."""
+        lines = structs_of(record)
         if lines is None:
-            try:
-                lines = self.structs(message_to_json(self.parser.response(record)).encode())
-            except NotAFlow as error:
-                count(batch.skipped, error.reason)
-                return
-        merge(batch, self.batch(lines or []))
+            record = message_to_json(self.parser.response(record)).encode()
+            lines = structs_of(record)
+        if lines is None:
+            raise NotAFlow(WRONG_VALUE)
+        return record, lines
 
-    def batch(self, lines: list[_Line]) -> Batch:
+    def raws(self, block: bytes) -> list[Raws]:
+        """The flows' fields in ``block`` as JSON text, one dict for each of its records.
+
+        Raises NotAFlow when that can't be (a key that is no UTF-8).
+        """
+        try:
+            wrapped = _decode_wrapped(block)
+            if all(line.flow is not None for line in wrapped):
+                return [line.flow or {} for line in wrapped]
+            whole = _decode_raws(block)
+        except UNREADABLE:
+            raise NotAFlow(WRONG_VALUE) from None
+        return [
+            bare if line.flow is None else line.flow
+            for line, bare in zip(wrapped, whole, strict=True)
+        ]
+
+    def batch(self, lines: list[JsonLine]) -> Batch:
         """What ``lines`` say, in their order; what is no flow is counted."""
         batch = Batch()
         add = batch.flows.append
@@ -254,7 +185,7 @@ class LineDecoder:
                     if not self._is_bare(line, batch):
                         continue
                     m = line
-                if m.aggregate is not _NONE and bytes(m.aggregate) not in (b"null", b"{}"):
+                if m.aggregate is not NONE and bytes(m.aggregate) not in (b"null", b"{}"):
                     raise NotAFlow(AGGREGATED)
                 verdict = _VERDICTS[m.verdict]
                 direction = _DIRECTIONS[m.traffic_direction]
@@ -275,7 +206,7 @@ class LineDecoder:
                         tcp.source_port,
                         tcp.destination_port,
                     )
-                    if (raw := tcp.flags) is not _NONE:
+                    if (raw := tcp.flags) is not NONE:
                         flags = self._flags[bytes(raw)]
                 else:
                     protocol, source_port, destination_port = _ports(l4)
@@ -289,11 +220,11 @@ class LineDecoder:
                 source_service = service = ""
                 if reply:
                     source_names = m.source_names
-                    if (raw := m.source_service) is not _NONE:
+                    if (raw := m.source_service) is not NONE:
                         source_service = self._services[bytes(raw)]
                 else:
                     names = m.destination_names
-                    if (raw := m.destination_service) is not _NONE:
+                    if (raw := m.destination_service) is not NONE:
                         service = self._services[bytes(raw)]
                     if direction != _EGRESS:
                         source_names = m.source_names
@@ -316,9 +247,9 @@ class LineDecoder:
                         reply,
                         event,
                         sub_type,
-                        endpoints[bytes(raw_source)] if raw_source is not _NONE else _NO_ENDPOINT,
+                        endpoints[bytes(raw_source)] if raw_source is not NONE else _NO_ENDPOINT,
                         endpoints[bytes(raw_destination)]
-                        if raw_destination is not _NONE
+                        if raw_destination is not NONE
                         else _NO_ENDPOINT,
                         source_ip,
                         destination_ip,
@@ -330,7 +261,7 @@ class LineDecoder:
                         names,
                         source_service,
                         service,
-                        self._layer7[bytes(m.l7)] if m.l7 is not _NONE else None,
+                        self._layer7[bytes(m.l7)] if m.l7 is not NONE else None,
                         allowed,
                         denied,
                         match_type,
@@ -346,7 +277,7 @@ class LineDecoder:
         return batch
 
     def _policies_of(
-        self, m: _Flow, direction: int
+        self, m: JsonFlow, direction: int
     ) -> tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]:
         """Who allowed and who denied; Hubble fills only the lists of the record's direction."""
         if direction == _EGRESS:
@@ -354,21 +285,21 @@ class LineDecoder:
         else:
             allowed, denied = m.ingress_allowed_by, m.ingress_denied_by
         return (
-            self._policies[bytes(allowed)] if allowed is not _NONE else _NO_POLICIES,
-            self._policies[bytes(denied)] if denied is not _NONE else _NO_POLICIES,
+            self._policies[bytes(allowed)] if allowed is not NONE else _NO_POLICIES,
+            self._policies[bytes(denied)] if denied is not NONE else _NO_POLICIES,
         )
 
-    def _is_bare(self, line: _Line, batch: Batch) -> bool:
+    def _is_bare(self, line: JsonLine, batch: Batch) -> bool:
         """Whether ``line`` is a flow by itself; anything else it may be is dealt with."""
-        if line.lost_events is not _NONE:
+        if line.lost_events is not NONE:
             batch.lost.append(self._lost(line))
-        elif line.node_status is not _NONE:
+        elif line.node_status is not NONE:
             batch.nodes.append(self._node_status(line))
-        elif line.agent_event is not _NONE:
+        elif line.agent_event is not NONE:
             raise NotAFlow(AGENT_EVENT)
-        elif line.debug_event is not _NONE:
+        elif line.debug_event is not NONE:
             raise NotAFlow(DEBUG_EVENT)
-        elif not _has_flow_fields(line):
+        elif not has_flow_fields(line):
             raise NotAFlow(NO_FLOW)
         else:
             return True
@@ -377,7 +308,7 @@ class LineDecoder:
     # The parts that repeat are parsed by the wire contract's own tables.
 
     def _endpoint(self, text: bytes) -> Endpoint:
-        message = self.parser.flow({"source": _Raw(text)}).source
+        message = self.parser.flow({"source": Raw(text)}).source
         return make_endpoint(
             message.identity,
             message.namespace,
@@ -388,20 +319,20 @@ class LineDecoder:
         )
 
     def _policy_list(self, text: bytes) -> tuple[PolicyRef, ...]:
-        policies = self.parser.flow({"egress_allowed_by": _Raw(text)}).egress_allowed_by
+        policies = self.parser.flow({"egress_allowed_by": Raw(text)}).egress_allowed_by
         return tuple(make_policy(p.kind, p.namespace, p.name) for p in policies)
 
     def _service(self, text: bytes) -> str:
-        message = self.parser.flow({"source_service": _Raw(text)}).source_service
+        message = self.parser.flow({"source_service": Raw(text)}).source_service
         return service_name(message.namespace, message.name)
 
     def _flag_bits(self, text: bytes) -> int:
-        flow = self.parser.flow({"l4": _Raw(b'{"TCP":{"flags":' + text + b"}}")})
+        flow = self.parser.flow({"l4": Raw(b'{"TCP":{"flags":' + text + b"}}")})
         flags = flow.l4.TCP.flags
         return sum(1 << bit for bit, name in enumerate(_FLAG_NAMES) if getattr(flags, name))
 
     def _l7(self, text: bytes) -> Layer7 | None:
-        flow = self.parser.flow({"l7": _Raw(text)})
+        flow = self.parser.flow({"l7": Raw(text)})
         if not flow.HasField("l7"):
             return None
         message = flow.l7
@@ -418,19 +349,19 @@ class LineDecoder:
             http.code,
         )
 
-    def _lost(self, line: _Line) -> LostEvents:
+    def _lost(self, line: JsonLine) -> LostEvents:
         message = self.parser.response(b'{"lost_events":' + bytes(line.lost_events) + b"}")
         lost = message.lost_events
         return LostEvents(
             source=_enum_name(_LOST_SOURCE, lost.source),
             count=lost.num_events_lost,
             node=line.node_name,
-            time=_time(line.time),
+            time=time_of(line),
             first=lost.first.ToNanoseconds() if lost.HasField("first") else 0,
             last=lost.last.ToNanoseconds() if lost.HasField("last") else 0,
         )
 
-    def _node_status(self, line: _Line) -> NodeStatus:
+    def _node_status(self, line: JsonLine) -> NodeStatus:
         message = self.parser.response(b'{"node_status":' + bytes(line.node_status) + b"}")
         status = message.node_status
         return NodeStatus(
@@ -440,7 +371,7 @@ class LineDecoder:
         )
 
 
-def _ports(l4: _Layer4) -> tuple[str, int, int]:
+def _ports(l4: JsonLayer4) -> tuple[str, int, int]:
     """Protocol and ports of what isn't TCP; for ICMP the message type is the destination port."""
     if (part := l4.UDP) is not None:
         return "UDP", part.source_port, part.destination_port
@@ -450,11 +381,6 @@ def _ports(l4: _Layer4) -> tuple[str, int, int]:
         if (part := getattr(l4, protocol)) is not None:
             return protocol, 0, part.type
     return _NO_PORTS
-
-
-def time_of(line: _Line) -> int:
-    """Nanoseconds of when ``line`` was recorded, 0 when it doesn't say; NotAFlow when unreadable."""
-    return _time(line.time or (line.flow.time if line.flow is not None else ""))
 
 
 def merge(batch: Batch, more: Batch) -> None:
@@ -469,34 +395,3 @@ def merge(batch: Batch, more: Batch) -> None:
 def count(skipped: dict[str, int], reason: str, number: int = 1) -> None:
     """Count ``number`` records that were passed over because of ``reason``."""
     skipped[reason] = skipped.get(reason, 0) + number
-
-
-def _time(text: str) -> int:
-    try:
-        return nanoseconds(text) if text else 0
-    except BadTime:
-        raise NotAFlow(WRONG_VALUE, "time") from None
-
-
-def _has_flow_fields(line: _Line) -> bool:
-    return bool(
-        line.verdict
-        or line.IP is not None
-        or line.l4 is not None
-        or line.event_type is not None
-        or line.traffic_direction
-        or line.drop_reason_desc
-        or line.drop_reason
-        or line.uuid
-        or any(
-            part is not _NONE
-            for part in (line.source, line.destination, line.l7, line.Type, line.Summary)
-        )
-        or line.aggregate is not _NONE
-    )
-
-
-def _is_snake(line: _Line) -> bool:
-    """Whether ``line`` has a key that shows its case; every record of a whole flow has one."""
-    flow = line.flow or line
-    return bool(flow.node_name or flow.event_type or flow.traffic_direction)

@@ -50,6 +50,7 @@ __all__ = [
     "AGGREGATED",
     "DEBUG_EVENT",
     "NO_FLOW",
+    "UNREADABLE",
     "WRONG_VALUE",
     "BadTime",
     "FlowParser",
@@ -128,6 +129,9 @@ _ARMS = {
 _REFUSED = {"agent_event": AGENT_EVENT, "debug_event": DEBUG_EVENT}
 _NOTHING = (b"", b"null", b"{}")
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What msgspec raises on bad input."""
+
 
 class FlowParser:
     """Reads records (JSON objects) as GetFlowsResponse messages. Keeps what repeats; one thread."""
@@ -163,12 +167,23 @@ class FlowParser:
                 + outer["node_name"][bytes(wrapped.node_name) or b"null"]
                 + outer["time"][bytes(wrapped.time) or b"null"]
             )
-        except (RecursionError, UnicodeError, msgspec.DecodeError) as error:
+        except UNREADABLE as error:
             raise _unreadable(error) from None
+
+    def peek(self, record: bytes, only: frozenset[str]) -> flow_pb2.Flow | None:
+        """The fields in ``only`` of a wrapped flow; None when ``record`` is anything else."""
+        try:
+            raws = _decode_wrapped(record).flow
+        except UNREADABLE:
+            return None
+        return None if raws is None or "aggregate" in raws else self.flow(raws, only)
 
     def flow(self, raws: Raws, only: frozenset[str] | None = None) -> flow_pb2.Flow:
         """The flow whose fields' JSON texts are ``raws``, or just the fields in ``only``."""
-        return _parsed(flow_pb2.Flow, self.flow_wire(raws, only))
+        try:
+            return _parsed(flow_pb2.Flow, self.flow_wire(raws, only))
+        except UNREADABLE as error:
+            raise _unreadable(error) from None
 
     def flow_wire(self, raws: Raws, only: frozenset[str] | None = None) -> bytes:
         """The same in wire format. msgspec's errors may come through."""

@@ -136,21 +136,29 @@ def _as_varint(field: FieldDescriptor) -> Encode:
     return integer
 
 
+def enum_number(value: Any) -> int:
+    """The number of an enum value that isn't one of our names: itself, or one for a newer name.
+
+    Raises ValueError for what can be neither.
+    """
+    if type(value) is str and _ENUM_NAME.fullmatch(value):
+        return newer_number(value)
+    number = _integer(value)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError("out of range")
+    return number
+
+
 def _as_enum(field: FieldDescriptor, enum: EnumDescriptor) -> Encode:
     numbers = {name: value.number for name, value in enum.values_by_name.items()}
 
     def number(value: Any) -> bytes:
         found = numbers.get(value) if type(value) is str else None
         if found is None:
-            if type(value) is str and _ENUM_NAME.fullmatch(value):
-                found = newer_number(value)
-            else:
-                try:
-                    found = _integer(value)
-                except (ValueError, OverflowError):
-                    raise _wrong(field) from None
-                if not -(2**31) <= found < 2**31:
-                    raise _wrong(field)
+            try:
+                found = enum_number(value)
+            except (ValueError, OverflowError):
+                raise _wrong(field) from None
         return varint(found if found >= 0 else found + 2**64)
 
     return number
