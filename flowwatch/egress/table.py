@@ -85,7 +85,7 @@ class Columns:
         self.policies = array("I")
         self.ident = array("Q")
         # A row nearly always has one drop reason; only rows with more have an entry of their own.
-        self.reason = array("h")
+        self.reason = array("i")
         self.more_reasons: dict[int, dict[int, int]] = {}
         self.addresses: dict[int, tuple[str, ...]] = {}
 

@@ -1,0 +1,292 @@
+"""Every flag of every verb, declared once: the parser, ``--help`` and the filters read this table.
+
+Names, short forms and meaning of hubble's flags are those of Cilium 1.20.2 (hubble/cmd); the words
+are ours.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TEXT, NUMBER, SWITCH, LIST, FILTER = "text", "number", "switch", "list", "filter"
+
+
+class Flag(NamedTuple):
+    """One flag. A SWITCH needs no value; FILTER flags keep their order on the command line."""
+
+    name: str
+    kind: str
+    help: str
+    metavar: str = ""
+    short: str = ""
+    default: str = ""
+    alone: str = ""
+    """What it means when given without a value; "" if it needs one."""
+
+
+class Group(NamedTuple):
+    """Flags that stand together in ``--help``."""
+
+    title: str
+    flags: tuple[Flag, ...]
+
+
+def _filter(name: str, help: str, metavar: str = "", short: str = "") -> Flag:
+    return Flag(name, FILTER, help, metavar, short, alone="" if metavar else "true")
+
+
+def _sides(name: str, help: str, metavar: str, short: str = "") -> tuple[Flag, ...]:
+    return (
+        _filter(name, f"{help} at either end", metavar, short),
+        _filter(f"from-{name}", f"{help} at the source", metavar),
+        _filter(f"to-{name}", f"{help} at the destination", metavar),
+    )
+
+
+FILTERS = Group(
+    "Filters (repeat a flag for OR, combine flags for AND; hubble's own)",
+    (
+        _filter("not", "turn the next filter into one that hides flows"),
+        *_sides("namespace", "namespace", "NAMESPACE", "n"),
+        _filter("all-namespaces", "a pod or service in any namespace at either end", short="A"),
+        _filter("from-all-namespaces", "… at the source"),
+        _filter("to-all-namespaces", "… at the destination"),
+        *_sides("pod", "pod, by the start of its name; namespace default if not given", "[NS/]POD"),
+        *_sides("service", "service, by the start of its name", "[NS/]NAME"),
+        *_sides("workload", "workload, exact", "[KIND/]NAME"),
+        *_sides("fqdn", "DNS name; * stands for any characters", "NAME"),
+        *_sides("ip", "address or CIDR", "IP"),
+        _filter("snat-ip", "address or CIDR after source NAT", "IP"),
+        Flag("ipv4", FILTER, "only IPv4", short="4", alone="v4"),
+        Flag("ipv6", FILTER, "only IPv6", short="6", alone="v6"),
+        _filter("ip-version", "v4, v6 or none", "VERSION"),
+        *_sides("port", "port", "PORT"),
+        _filter(
+            "protocol", "tcp, udp, sctp, icmp, icmpv4, icmpv6, vrrp, igmp, dns, http", "PROTOCOL"
+        ),
+        *_sides("label", "labels, as a Kubernetes selector", "SELECTOR", "l"),
+        *_sides("identity", "security identity, number or reserved name", "IDENTITY"),
+        *_sides("cluster", "cluster name, exact", "NAME"),
+        _filter(
+            "verdict", "FORWARDED, DROPPED, AUDIT, REDIRECTED, ERROR, TRACED, TRANSLATED", "VERDICT"
+        ),
+        _filter("drop-reason-desc", "drop reason, as POLICY_DENIED", "REASON"),
+        _filter(
+            "type",
+            "trace, drop, policy-verdict, l7, trace-sock, capture or a number; :SUBTYPE",
+            "TYPE",
+            "t",
+        ),
+        _filter("traffic-direction", "ingress or egress, of the connection", "DIRECTION"),
+        _filter("reply", "only replies"),
+        _filter("not-reply", "only what isn't a reply"),
+        _filter("tcp-flags", "all of these set: syn,ack …", "FLAGS"),
+        _filter("http-status", "HTTP status, 404 or 4+", "STATUS"),
+        _filter("http-method", "HTTP method", "METHOD"),
+        _filter("http-path", "regular expression on the path", "REGEX"),
+        _filter("http-url", "regular expression on the URL", "REGEX"),
+        _filter("http-header", "header", "NAME:VALUE"),
+        _filter("node-name", "node that saw it, * for any characters", "[CLUSTER/]NODE"),
+        _filter("node-label", "labels of the node that saw it", "SELECTOR"),
+        _filter("interface", "network interface", "NAME"),
+        _filter("encrypted", "only encrypted packets"),
+        _filter("unencrypted", "only unencrypted packets"),
+        _filter("uuid", "the record with this uuid", "UUID"),
+        _filter("trace-id", "OpenTelemetry trace", "ID"),
+        _filter("ip-trace-id", "IP option trace", "ID"),
+        _filter("cel-expression", "CEL over _flow: _flow.verdict == Verdict.DROPPED", "CEL"),
+        Flag("allowlist", LIST, "FlowFilters as JSON, shown if one matches", "JSON"),
+        Flag("denylist", LIST, "FlowFilters as JSON, hidden if one matches", "JSON"),
+        Flag("print-raw-filters", SWITCH, "print the filters and end"),
+    ),
+)
+
+WHICH = Group(
+    "Which flows",
+    (
+        Flag("last", NUMBER, "the newest N (through relay: of each node)", "N"),
+        Flag("first", NUMBER, "the oldest N", "N"),
+        Flag("all", SWITCH, "all that the server holds"),
+        Flag("since", TEXT, "from this time, or this long ago: 5m, 2026-01-31T10:00:00Z", "TIME"),
+        Flag("until", TEXT, "up to this time, or this long ago", "TIME"),
+        Flag("follow", SWITCH, "go on as new flows come", short="f"),
+        Flag("input-file", LIST, "read captures instead of a server; - is standard input", "FILE"),
+    ),
+)
+
+SERVER = Group(
+    "Server (flag, else HUBBLE_… variable, else hubble's config file)",
+    (
+        Flag(
+            "server",
+            TEXT,
+            "host:port, tls://host:port or unix:///path",
+            "ADDRESS",
+            default="localhost:4245",
+        ),
+        Flag("tls", SWITCH, "speak TLS"),
+        Flag(
+            "tls-allow-insecure",
+            SWITCH,
+            "take any certificate (then nobody vouches for the server)",
+        ),
+        Flag("tls-ca-cert-files", LIST, "CA certificates, else the system's", "FILES"),
+        Flag("tls-client-cert-file", TEXT, "client certificate", "FILE"),
+        Flag("tls-client-key-file", TEXT, "its key", "FILE"),
+        Flag("tls-server-name", TEXT, "name in the server's certificate", "NAME"),
+        Flag("basic-auth-username", TEXT, "for basic authentication (TLS only)", "NAME"),
+        Flag("basic-auth-password", TEXT, "for basic authentication", "PASSWORD"),
+        Flag("timeout", TEXT, "to get connected", "DURATION", default="5s"),
+        Flag(
+            "request-timeout", TEXT, "for an answer that isn't a stream", "DURATION", default="12s"
+        ),
+        Flag("port-forward", SWITCH, "through a port-forward to relay", short="P"),
+        Flag("port-forward-port", NUMBER, "local port of it, 0 for any", "PORT", default="4245"),
+        Flag("kubeconfig", TEXT, "for the port-forward", "FILE"),
+        Flag("kube-context", TEXT, "for the port-forward", "NAME"),
+        Flag("kube-namespace", TEXT, "where relay runs", "NAME", default="kube-system"),
+        Flag("config", TEXT, "hubble's config file", "FILE"),
+        Flag("debug", SWITCH, "say more", short="D"),
+    ),
+)
+
+TABLE = Group(
+    "Table",
+    (
+        Flag("direction", TEXT, "egress, ingress or both", "DIRECTION", default="egress"),
+        Flag(
+            "max-rows",
+            NUMBER,
+            "rows kept; the least recent are folded into one",
+            "N",
+            default="100000",
+        ),
+    ),
+)
+
+
+def _output(formats: str, default: str) -> Flag:
+    return Flag("output", TEXT, formats, "FORMAT", "o", default)
+
+
+COLOR = Flag("color", TEXT, "auto, always or never", "WHEN", default="auto")
+
+OBSERVE = Group(
+    "Output",
+    (
+        _output("compact, dict, table, json, jsonpb or csv", "compact"),
+        Flag("print-node-name", SWITCH, "show which node saw it"),
+        Flag("print-policy-names", SWITCH, "show which policy decided"),
+        Flag("numeric", SWITCH, "numbers instead of names"),
+        Flag("ip-translation", SWITCH, "names instead of addresses", default="true"),
+        Flag(
+            "time-format",
+            TEXT,
+            "StampMilli, RFC3339, RFC3339Milli …",
+            "FORMAT",
+            default="StampMilli",
+        ),
+        COLOR,
+        Flag("silent-errors", SWITCH, "nothing on standard error", short="s"),
+        Flag("field-mask", LIST, "ask the server for these fields only (json)", "FIELDS"),
+        Flag("use-default-field-masks", SWITCH, "ask only for what the format prints"),
+    ),
+)
+
+SUMMARY = Group("Output", (_output("table, json, csv or markdown", "table"), COLOR))
+
+EXPORT = Group(
+    "Output",
+    (
+        Flag("drops", SWITCH, "blocked attempts, one line each: the default, spelt out"),
+        Flag(
+            "outcome", LIST, "dropped, audited, forwarded, error, unknown or all instead", "OUTCOME"
+        ),
+        Flag("raw", SWITCH, "one line per record"),
+        Flag("grouped", SWITCH, "one line per pod and destination"),
+        Flag("format", TEXT, "csv, jsonl or parquet", "FORMAT", default="csv"),
+        Flag("output", TEXT, "write here, whole or not at all; - is standard output", "FILE", "o"),
+    ),
+)
+
+DASHBOARD = Group(
+    "Dashboard",
+    (
+        Flag("theme", TEXT, "auto, dark, light or ansi", "THEME", default="auto"),
+        Flag("export-dir", TEXT, "where the key e writes its CSV", "FOLDER", default="."),
+    ),
+)
+
+DEMO = Group(
+    "Demo",
+    (
+        Flag(
+            "serve",
+            TEXT,
+            "only serve, for any Hubble client; the address may follow as --serve=HOST:PORT",
+            "ADDRESS",
+            alone="127.0.0.1:4245",
+        ),
+        Flag("seed", NUMBER, "another cast, the same story", "N", default="1"),
+        Flag("speed", TEXT, "times as fast", "FACTOR", default="1"),
+        Flag("duration", TEXT, "end after this long", "DURATION"),
+    ),
+)
+
+STATUS = Group("Output", (_output("compact, dict, json or table", "compact"),))
+LIST_OUTPUT = Group("Output", (_output("table, wide or json", "table"),))
+
+
+class Verb(NamedTuple):
+    """A verb: its words, its module in flowwatch.cli, and the groups of its flags."""
+
+    name: str
+    help: str
+    module: str
+    groups: tuple[Group, ...]
+    example: str = ""
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb(
+        "",
+        "Egress per pod and destination, live: what is forwarded, what is dropped, and why.",
+        "dashboard",
+        (DASHBOARD, TABLE, FILTERS, WHICH, SERVER),
+        "flowwatch --namespace weather",
+    ),
+    Verb(
+        "demo",
+        "the weather app's story on an embedded Hubble server",
+        "demo",
+        (DEMO, DASHBOARD, TABLE, SUMMARY, FILTERS),
+        "flowwatch demo",
+    ),
+    Verb(
+        "summary",
+        "the egress table once",
+        "summary",
+        (SUMMARY, TABLE, FILTERS, WHICH, SERVER),
+        "flowwatch summary --namespace weather -o markdown",
+    ),
+    Verb(
+        "export",
+        "blocked attempts as CSV, one line each",
+        "export",
+        (EXPORT, TABLE, FILTERS, WHICH, SERVER),
+        "flowwatch export --drops --namespace weather --output drops.csv",
+    ),
+    Verb(
+        "observe",
+        "flows, printed as hubble observe does",
+        "observe",
+        (OBSERVE, FILTERS, WHICH, SERVER),
+        "flowwatch observe --namespace weather --verdict DROPPED -f",
+    ),
+    Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
+    Verb("list nodes", "nodes that relay knows", "list", (LIST_OUTPUT, SERVER)),
+    Verb("list namespaces", "namespaces with flows of late", "list", (LIST_OUTPUT, SERVER)),
+    Verb("version", "flowwatch's version", "main", ()),
+    Verb("help", "the words of a verb", "main", ()),
+)
+"""All verbs; "" is what runs without one."""

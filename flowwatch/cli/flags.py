@@ -1,0 +1,236 @@
+"""The command line, read as cobra and pflag read hubble's: same forms, same words when it is wrong.
+
+    parsed = parse(["summary", "-n", "weather", "--last=100"])
+    parsed.verb, parsed.get("last"), parsed.filters
+
+A parser of our own, because the order of filters matters (``--not`` is about the flag that comes
+next) and libraries gather the values of a flag; and because importing one costs more than the whole
+``--help`` may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from flowwatch.cli.declared import (
+    FILTER,
+    LIST,
+    NUMBER,
+    SWITCH,
+    VERBS,
+    Flag,
+    Verb,
+)
+from flowwatch.errors import UsageError
+from flowwatch.text import safe
+
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+
+class Parsed:
+    """A command line taken apart; values by flag name without dashes."""
+
+    def __init__(self, verb: Verb) -> None:
+        self.verb = verb
+        self.flags = {flag.name: flag for group in verb.groups for flag in group.flags}
+        self.filters: list[tuple[str, str]] = []
+        """Name and value of each filter flag, in the order of the command line."""
+        self.help = False
+        self.rest: list[str] = []
+        """What is neither verb nor flag."""
+        self._values: dict[str, str | list[str]] = {}
+
+    def was_set(self, name: str) -> bool:
+        """Whether the flag stood on the command line."""
+        return name in self._values
+
+    def get(self, name: str) -> str | int | bool | list[str]:
+        """The flag's value, of its kind; its default when it wasn't set or the verb has none."""
+        flag = self.flags.get(name) or _EVERY[name]
+        value = self._values.get(name)
+        if flag.kind == LIST:
+            return value if isinstance(value, list) else []
+        text = flag.default if value is None else str(value)
+        if flag.kind == SWITCH:
+            return text in _TRUE
+        if flag.kind == NUMBER:
+            return int(text or "0")
+        return text
+
+    def text(self, name: str) -> str:
+        return str(self.get(name))
+
+    def number(self, name: str) -> int:
+        return int(str(self.get(name)))
+
+    def switch(self, name: str) -> bool:
+        return self.get(name) is True
+
+    def list(self, name: str) -> list[str]:
+        value = self.get(name)
+        return value if isinstance(value, list) else []
+
+    def set(self, flag: Flag, value: str, written: str) -> None:
+        """Take in one occurrence; raises UsageError in pflag's words when the value is no good."""
+        if flag.kind == FILTER:
+            self.filters.append((flag.name, value))
+            return
+        if flag.kind == LIST:
+            values = self._values.setdefault(flag.name, [])
+            assert isinstance(values, list)
+            values += _split(flag, value)
+            return
+        if flag.kind == SWITCH and value not in _TRUE + _FALSE:
+            problem = f'strconv.ParseBool: parsing "{safe(value)}": invalid syntax'
+            raise UsageError(f'invalid argument "{safe(value)}" for "{written}" flag: {problem}')
+        if flag.kind == NUMBER and not (value.isascii() and value.isdecimal()):
+            problem = f'strconv.ParseUint: parsing "{safe(value)}": invalid syntax'
+            raise UsageError(f'invalid argument "{safe(value)}" for "{written}" flag: {problem}')
+        self._values[flag.name] = value
+
+
+def _split(flag: Flag, value: str) -> list[str]:
+    # hubble's --tls-ca-cert-files and --field-mask are comma lists; JSON and file names hold commas.
+    if flag.name in ("tls-ca-cert-files", "field-mask", "outcome"):
+        return [part for part in value.split(",") if part]
+    return [value]
+
+
+_EVERY: dict[str, Flag] = {
+    flag.name: flag for verb in VERBS for group in verb.groups for flag in group.flags
+}
+
+
+def parse(arguments: Sequence[str]) -> Parsed:
+    """Take ``arguments`` apart (without the program's name). Raises UsageError.
+
+    Flags may stand before, within and after the verb, as with cobra; ``--`` ends them.
+    """
+    verb, words = _verb(list(arguments))
+    parsed = Parsed(verb)
+    shorts = {flag.short: flag for flag in parsed.flags.values() if flag.short}
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            parsed.rest += words
+            break
+        if word in ("--help", "-h"):
+            parsed.help = True
+        elif word.startswith("--"):
+            _long(parsed, word, words)
+        elif word.startswith("-") and word != "-":
+            _short(parsed, shorts, word, words)
+        else:
+            parsed.rest.append(word)
+    if parsed.rest and verb.name != "help" and not parsed.help:
+        raise _unknown_word(verb, parsed.rest[0])
+    return parsed
+
+
+def _verb(words: list[str]) -> tuple[Verb, list[str]]:
+    """The verb, and the words without it. A word after a flag that takes a value isn't one."""
+    by_name = {verb.name: verb for verb in VERBS}
+    at = 0
+    while at < len(words) and words[at] != "--":
+        word = words[at]
+        if word.startswith("-") and word != "-":
+            at += 2 if _takes_next(word) else 1
+            continue
+        two = " ".join(words[at : at + 2])
+        if two in by_name:
+            return by_name[two], words[:at] + words[at + 2 :]
+        if word in by_name:
+            return by_name[word], words[:at] + words[at + 1 :]
+        break
+    return by_name[""], words
+
+
+def _takes_next(word: str) -> bool:
+    if word.startswith("--"):
+        flag = _EVERY.get(word[2:])
+        return flag is not None and flag.kind != SWITCH and not flag.alone
+    flag = next((f for f in _EVERY.values() if f.short == word[-1]), None)
+    return len(word) == 2 and flag is not None and flag.kind != SWITCH and not flag.alone
+
+
+def _long(parsed: Parsed, word: str, words: list[str]) -> None:
+    name, equals, value = word[2:].partition("=")
+    flag = parsed.flags.get(name)
+    if not name or name.startswith(("-", "=")):
+        raise UsageError(f"bad flag syntax: {safe(word)}")
+    if flag is None:
+        raise _unknown_flag(parsed, name)
+    if not equals:
+        if flag.kind == SWITCH:
+            value = "true"
+        elif flag.alone:
+            value = _optional(flag, words)
+        elif words:
+            value = words.pop(0)
+        else:
+            raise UsageError(f"flag needs an argument: --{name}")
+    parsed.set(flag, value, _written(flag))
+
+
+def _optional(flag: Flag, words: list[str]) -> str:
+    # pflag takes no next word here; only an address can follow --serve without being a verb.
+    if flag.name == "serve" and words and ":" in words[0] and not words[0].startswith("-"):
+        return words.pop(0)
+    return flag.alone
+
+
+def _short(parsed: Parsed, shorts: dict[str, Flag], word: str, words: list[str]) -> None:
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        flag = shorts.get(letter)
+        if letter == "h" and flag is None:
+            parsed.help = True
+            continue
+        if flag is None:
+            raise UsageError(
+                f"unknown shorthand flag: '{safe(letter)}' in {safe(word)}", _try(parsed)
+            )
+        if letters.startswith("="):
+            value, letters = letters[1:], ""
+        elif flag.kind == SWITCH:
+            value = "true"
+        elif flag.alone:
+            value = flag.alone
+        elif letters:
+            value, letters = letters, ""
+        elif words:
+            value = words.pop(0)
+        else:
+            raise UsageError(f"flag needs an argument: '{letter}' in {safe(word)}")
+        parsed.set(flag, value, _written(flag))
+
+
+def _written(flag: Flag) -> str:
+    return f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
+
+
+def _try(parsed: Parsed) -> str:
+    return f"see {' '.join(['flowwatch', *parsed.verb.name.split(), '--help'])}"
+
+
+def _unknown_flag(parsed: Parsed, name: str) -> UsageError:
+    near = get_close_matches(name, parsed.flags, 1, 0.7)
+    hint = f"did you mean --{near[0]}?" if near else _try(parsed)
+    if name in _EVERY and not near:
+        verbs = [verb.name or "flowwatch" for verb in VERBS if name in Parsed(verb).flags]
+        hint = f"it belongs to {', '.join(verbs)}"
+    return UsageError(f"unknown flag: --{safe(name)}", hint)
+
+
+def _unknown_word(verb: Verb, word: str) -> UsageError:
+    if verb.name:
+        return UsageError(f'unexpected argument "{safe(word)}" for "flowwatch {verb.name}"')
+    names = [v.name for v in VERBS if v.name]
+    near = get_close_matches(word, [*names, "list"], 1, 0.6)
+    if word == "list":
+        return UsageError('"flowwatch list" needs to know what', "list nodes, or list namespaces")
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    return UsageError(f'unknown command "{safe(word)}" for "flowwatch"', hint)
