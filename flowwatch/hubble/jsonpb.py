@@ -74,6 +74,7 @@ class _Wrapped(msgspec.Struct):
 
     flow: Raws | None = None
     node_name: msgspec.Raw = msgspec.Raw()
+    nodeName: msgspec.Raw = msgspec.Raw()  # noqa: N815
     time: msgspec.Raw = msgspec.Raw()
 
 
@@ -164,7 +165,7 @@ class FlowParser:
             outer = self._outer
             return (
                 _arm(1, self.flow_wire(wrapped.flow))
-                + outer["node_name"][bytes(wrapped.node_name) or b"null"]
+                + outer["node_name"][bytes(wrapped.node_name) or bytes(wrapped.nodeName) or b"null"]
                 + outer["time"][bytes(wrapped.time) or b"null"]
             )
         except UNREADABLE as error:

@@ -27,6 +27,9 @@ _TO_NEXT = re.compile(
 )
 _IN_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
 _SPACE = re.compile(rb"[\s,\0]*+")
+_SCALAR = re.compile(
+    rb'(?:null|true|false|-?\d[\d.eE+-]*+|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+")(?=\s*+[,\]])'
+)
 
 # A line that can only be the start of a record: where an unfinished one before it was cut off.
 _RECORD_START = re.compile(
@@ -77,6 +80,7 @@ class RecordSplitter:
         # Depth around the unfinished record: 1 in an array, else 0.
         self._base = 0
         self._in_array = False
+        self._array_is_new = False
         self._in_string = False
         # Where the unfinished record begins in the buffer; -1 between records.
         self._start = -1
@@ -131,12 +135,20 @@ class RecordSplitter:
             self._at += 1
         elif byte == 0x5B and not self._depth:  # [
             self._in_array, self._depth = True, 1
+            self._array_is_new = True
             self._at += 1
-        elif byte == 0x7B:  # {
+        elif byte == 0x7B or byte == 0x5B:  # {, or an array in an array
+            self._array_is_new = False
             return self._begin(records)
+        elif self._depth and (scalar := _SCALAR.match(buffer, at)):
+            self._count(NOT_JSON)
+            self._at = scalar.end()
         else:
             self._count(NOT_JSON)
             self._line_is_bad = True
+            # What began like an array was a line of a log.
+            if self._array_is_new:
+                self._in_array, self._depth = False, 0
         return True
 
     def _begin(self, records: list[bytes]) -> bool:
@@ -182,11 +194,11 @@ class RecordSplitter:
             self._count(TOO_LONG)
         else:
             record = bytes(self._buffer[self._start : self._at])
-            if is_json(record):
+            if record[0] == 0x7B and is_json(record):
                 records.append(record)
             else:
                 self._count(NOT_JSON)
-                self._line_is_bad = True
+                self._line_is_bad = record[0] == 0x7B
         self._start, self._too_long = -1, False
 
     def _resync(self, line: int) -> bool | None:
