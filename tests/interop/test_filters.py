@@ -47,7 +47,7 @@ COMMAND_LINES = r"""
 --from-namespace a --from-pod b/c
 --workload Deployment/x
 --workload x --workload Deployment/
---from-workload '' 
+--from-workload ''
 --fqdn '*.cilium.io'
 --fqdn a --from-fqdn b
 --to-fqdn X.Y. --to-fqdn z
