@@ -79,6 +79,8 @@ class RecordSplitter:
         self._depth = 0
         # Depth around the unfinished record: 1 in an array, else 0.
         self._base = 0
+        # Lines that end before here were tried as a whole.
+        self._tried = 0
         self._in_array = False
         self._array_is_new = False
         self._in_string = False
@@ -152,11 +154,13 @@ class RecordSplitter:
         return True
 
     def _begin(self, records: list[bytes]) -> bool:
-        # Nearly always the record is this line (or, in an array, this line without its comma).
+        # Nearly always the record is this line (or, in an array, this line without its comma). Tried
+        # once for each line: one that holds thousands of objects would take quadratic time.
         buffer, at = self._buffer, self._at
-        end = buffer.find(b"\n", at, at + _LINE)
-        if end >= 0:
-            line = bytes(buffer[at:end]).rstrip(b" \t\r,\0")
+        if at >= self._tried:
+            end = buffer.find(b"\n", at, at + _LINE)
+            self._tried = min(at + _LINE, len(buffer)) if end < 0 else end + 1
+            line = bytes(buffer[at:end]).rstrip(b" \t\r,\0") if end >= 0 else b""
             if line.endswith(b"}") and is_json(line):
                 records.append(line)
                 self._at = end
@@ -251,4 +255,5 @@ class RecordSplitter:
         if keep:
             del self._buffer[:keep]
             self._at -= keep
+            self._tried -= keep
             self._start = 0 if self._start >= 0 else -1

@@ -10,6 +10,7 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -154,10 +155,20 @@ def test_random_bytes_are_counted_and_end(tmp_path: Path) -> None:
     assert sum(skipped.values()) > 0
 
 
-@pytest.mark.parametrize("unit", [b'{"a":', b"[", b'"', b'{"a":"\\', b"{", b'[{"'])
+@pytest.mark.parametrize("unit", [b'{"a":', b"[", b'"', b'{"a":"\\', b"{", b'[{"', b'{"flow":{\n'])
 def test_what_never_closes_takes_linear_time(unit: bytes, tmp_path: Path) -> None:
+    started = time.process_time()
     _, skipped = read(written(tmp_path, unit * 200_000))
     assert sum(skipped.values()) >= 1
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_many_objects_on_a_line_take_linear_time(end: bytes, tmp_path: Path) -> None:
+    started = time.process_time()
+    records, skipped = read(written(tmp_path, (b"{}" * 30_000 + end) * 5))
+    assert (len(records), skipped) == (150_000, {})
+    assert time.process_time() - started < 10
 
 
 def test_a_line_of_100_mb_is_passed_over_in_bounded_memory(tmp_path: Path) -> None:
