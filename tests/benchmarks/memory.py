@@ -70,11 +70,15 @@ def record(pod: Endpoint, number: int, peer: int, port: int, time: int, dropped:
 
 
 def distinct_rows(count: int) -> Iterator[Batch]:
-    pods = [Endpoint(namespace=f"ns-{i % 20}", pod=f"app-{i}-6b746f74dc-9rcxx") for i in range(1000)]
+    pods = [
+        Endpoint(namespace=f"ns-{i % 20}", pod=f"app-{i}-6b746f74dc-9rcxx") for i in range(1000)
+    ]
     batch = Batch()
     for i in range(count):
         number, peer = i % 1000, i // 1000
-        flow = record(pods[number], number, peer, 1024 + i % 60_000, START + i * 50_000, i % 10 == 0)
+        flow = record(
+            pods[number], number, peer, 1024 + i % 60_000, START + i * 50_000, i % 10 == 0
+        )
         batch.flows.append(flow)
         if len(batch.flows) == 512:
             yield batch
@@ -128,4 +132,4 @@ if __name__ == "__main__":
     if kind == "rows":
         print(json.dumps(rows(int(rest[0]) if rest else 1_000_000)))
     else:
-        print(json.dumps(stream(int(rest[0]) if rest else 600)))
+        print(json.dumps(stream(*(int(text) for text in rest or ["600"]))))

@@ -1,0 +1,66 @@
+"""``flowwatch``: the live dashboard; without a terminal, the summary of what is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.reading import say
+from flowwatch.cli.sources import asked, open_source
+from flowwatch.cli.summary import direction, max_rows
+from flowwatch.errors import UsageError
+from flowwatch.hubble.filters import raw_filters
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.source import Source
+
+
+def run(parsed: Parsed) -> int:
+    """Start with what the ring holds, then follow until ``q``."""
+    wanted = asked(parsed, follow=True)
+    if parsed.switch("print-raw-filters"):
+        print(raw_filters(wanted.filters), end="")
+        return 0
+    if not sys.stdout.isatty() or not sys.stdin.isatty():
+        raise UsageError(
+            "the dashboard needs a terminal",
+            "flowwatch summary prints the table once, flowwatch observe -f prints flows",
+        )
+    source = open_source(wanted, with_ring=True, keep_trying=True)
+    return show(parsed, source, live=not wanted.files, notes=wanted.settings.warnings)
+
+
+def show(parsed: Parsed, source: Source, *, live: bool, notes: tuple[str, ...] = ()) -> int:
+    """The dashboard over ``source`` until the user quits; then what went wrong, if anything."""
+    from flowwatch.egress.monitor import LiveMonitor
+    from flowwatch.tui.app import run as run_app
+
+    monitor = LiveMonitor(source, max_rows(parsed), live=live)
+    monitor.start()
+    try:
+        code = run_app(
+            monitor,
+            title=source.state().where,
+            filter_words=filter_words(parsed),
+            export_dir=Path(parsed.text("export-dir")),
+            direction=direction(parsed),
+            theme=parsed.text("theme"),
+            notes=notes,
+        )
+    finally:
+        monitor.stop()
+    if monitor.failure is not None:
+        raise monitor.failure
+    for line in notes:
+        say(line)
+    return code
+
+
+def filter_words(parsed: Parsed) -> str:
+    """The filters as they were typed, for the title."""
+    words = []
+    for name, value in parsed.filters:
+        words.append(f"--{name}" if value in ("true", "v4", "v6") else f"--{name} {value}")
+    return " ".join(words)

@@ -1,0 +1,89 @@
+"""``flowwatch demo``: the weather app's story on an embedded Hubble server."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from flowwatch.cli import dashboard, summary
+from flowwatch.cli.flags import parse
+from flowwatch.cli.reading import say
+from flowwatch.cli.sources import asked, open_source
+from flowwatch.errors import UsageError
+from flowwatch.hubble.config import seconds
+from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+ANY_PORT = "127.0.0.1:0"
+
+
+def run(parsed: Parsed) -> int:
+    """Serve the story; show it in the dashboard, or without a terminal print its summary."""
+    from flowwatch.demo.server import DemoServer
+
+    serve = parsed.was_set("serve")
+    terminal = sys.stdout.isatty() and sys.stdin.isatty()
+    duration = _duration(parsed.text("duration"))
+    with DemoServer(
+        parsed.text("serve") if serve else ANY_PORT,
+        seed=parsed.number("seed"),
+        speed=_speed(parsed.text("speed")),
+        live=serve or terminal,
+    ) as server:
+        if serve:
+            return _serve(server.address, duration)
+        return _show(parsed, server.address, terminal, duration)
+
+
+def _serve(address: str, duration: float) -> int:
+    print(f"serving the demo on {address}; Ctrl-C ends it", flush=True)
+    say(f"try: flowwatch --namespace weather --server {address}")
+    try:
+        time.sleep(duration or 10**9)
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def _show(parsed: Parsed, address: str, terminal: bool, duration: float) -> int:
+    words = ["--server", address]
+    for name, value in parsed.filters:
+        words.append(f"--{name}={value}")
+    # No configuration of the user's may come between the demo and its own server.
+    wanted = asked(parse(words if terminal else ["summary", *words]), follow=terminal, environ={})
+    if not terminal:
+        return summary.show(parsed, open_source(wanted))
+    source = open_source(wanted, with_ring=True)
+    if duration:
+        import threading
+
+        timer = threading.Timer(duration, source.close)
+        timer.daemon = True
+        timer.start()
+    return dashboard.show(parsed, source, live=True)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.01 <= speed <= 1000:
+        raise UsageError(f"invalid speed: {safe(text)}", "0.01 to 1000")
+    return speed
+
+
+def _duration(text: str) -> float:
+    """Seconds; 0 for no end."""
+    if not text:
+        return 0.0
+    try:
+        value = seconds(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise UsageError(f"invalid duration: {safe(text)}", "as 30s or 5m")
+    return value

@@ -1,0 +1,150 @@
+"""``flowwatch export``: blocked attempts, one line each, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.reading import Reading, say
+from flowwatch.cli.sources import asked, open_source
+from flowwatch.cli.summary import direction, max_rows
+from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.query import Query
+from flowwatch.egress.view import snapshot
+from flowwatch.errors import UsageError
+from flowwatch.flows.listing import AttemptListing
+from flowwatch.flows.meaning import OUTCOMES
+from flowwatch.flows.model import Direction, Flow, Verdict
+from flowwatch.flows.tally import Tally
+from flowwatch.hubble.filters import raw_filters
+from flowwatch.report.export import TABLE_FORMATS, write_attempts, write_records, write_rows
+from flowwatch.report.files import Output, open_output
+from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowwatch.cli.flags import Parsed
+
+# Verdicts of the records that --raw writes for an outcome.
+_VERDICTS = {
+    "dropped": Verdict.DROPPED,
+    "audited": Verdict.AUDIT,
+    "forwarded": Verdict.FORWARDED,
+    "error": Verdict.ERROR,
+    "unknown": Verdict.REDIRECTED,
+}
+
+
+def run(parsed: Parsed) -> int:
+    """Write the lines to ``--output`` (whole or not at all) or standard output."""
+    form = parsed.text("format").lower()
+    if form not in TABLE_FORMATS:
+        raise UsageError(
+            f"invalid format: {safe(form)}", f"choose one of {', '.join(TABLE_FORMATS)}"
+        )
+    if parsed.switch("raw") and parsed.switch("grouped"):
+        raise UsageError("cannot set both --raw and --grouped")
+    outcomes = _outcomes(parsed)
+    wanted = asked(parsed)
+    if parsed.switch("print-raw-filters"):
+        print(raw_filters(wanted.filters), end="")
+        return 0
+    if wanted.window.follow:
+        raise UsageError("an export ends", "leave out --follow")
+    for line in wanted.settings.warnings:
+        say(line)
+    export = _Export(parsed, Reading(open_source(wanted)), form, outcomes)
+    path = parsed.text("output") or None
+    with open_output(path) as out:
+        count = export.write(out)
+        if export.reading.partial and path not in (None, "-"):
+            # What was read is worth having, but not under the name of the whole.
+            say(f"written to {safe(out.keep_as_partial())}")
+    for line in export.warnings:
+        say(line)
+    if path not in (None, "-") and not export.reading.partial:
+        say(f"{count:,} {export.what} written to {safe(str(path))}")
+    return export.reading.finish()
+
+
+def _outcomes(parsed: Parsed) -> frozenset[str]:
+    chosen = {name.lower() for name in parsed.list("outcome")}
+    if parsed.switch("drops") and chosen - {"dropped"}:
+        raise UsageError("cannot set both --drops and --outcome")
+    if "all" in chosen:
+        return frozenset(OUTCOMES)
+    unknown = sorted(chosen - set(OUTCOMES))
+    if unknown:
+        raise UsageError(
+            f"invalid outcome: {safe(unknown[0])}", f"choose from {', '.join(OUTCOMES)} or all"
+        )
+    return frozenset(chosen or {"dropped"})
+
+
+class _Export:
+    """One of the three shapes of the export."""
+
+    def __init__(
+        self, parsed: Parsed, reading: Reading, form: str, outcomes: frozenset[str]
+    ) -> None:
+        self.reading = reading
+        self.what = "attempts"
+        self.warnings: list[str] = []
+        self._form = form
+        self._outcomes = outcomes
+        way = direction(parsed)
+        self._directions = frozenset(("egress", "ingress") if way == "both" else (way,))
+        self._query = Query(direction=way)
+        self._raw = parsed.switch("raw")
+        self._grouped = parsed.switch("grouped")
+        self._max_rows = max_rows(parsed)
+
+    def write(self, out: Output) -> int:
+        """Write everything; returns the number of lines. ``reading`` knows how it ended."""
+        if self._raw:
+            return self._records(out)
+        if self._grouped:
+            return self._rows(out)
+        listing = AttemptListing(self.reading.batches(), self._directions, self._outcomes)
+        count = write_attempts(listing, out, self._form)
+        self._end(listing.tally.warnings())
+        return count
+
+    def _rows(self, out: Output) -> int:
+        self.what = "rows"
+        aggregate = Aggregate(self._max_rows)
+        for batch in self.reading.batches():
+            aggregate.add(batch)
+        taken = snapshot(aggregate, self._query)
+        columns = {"error": "errors"}
+        rows = [
+            row
+            for row in taken.rows
+            if any(getattr(row, columns.get(outcome, outcome)) for outcome in self._outcomes)
+        ]
+        count = write_rows(rows, out, self._form)
+        self._end(list(taken.warnings))
+        return count
+
+    def _records(self, out: Output) -> int:
+        self.what = "records"
+        tally = Tally()
+        count = write_records(self._flows(tally), out, self._form)
+        self._end(tally.warnings())
+        return count
+
+    def _flows(self, tally: Tally) -> Iterator[Flow]:
+        verdicts = {int(_VERDICTS[outcome]) for outcome in self._outcomes}
+        every = len(verdicts) == len(_VERDICTS)
+        other = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
+        for batch in self.reading.batches():
+            tally.add(batch)
+            for flow in batch.flows:
+                way = other.get(flow.direction)
+                # A record that doesn't say its direction is left to the reader.
+                if (every or flow.verdict in verdicts) and (way is None or way in self._directions):
+                    yield flow
+
+    def _end(self, warnings: list[str]) -> None:
+        self.warnings = warnings
+        self.reading.nothing()

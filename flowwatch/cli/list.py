@@ -1,0 +1,29 @@
+"""``flowwatch list nodes`` and ``flowwatch list namespaces``: as hubble's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.reading import say
+from flowwatch.hubble import config
+from flowwatch.report.status import check_list_output, namespaces_text, nodes_text
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+
+def run(parsed: Parsed) -> int:
+    """Print what the server lists."""
+    from flowwatch.hubble.connection import connect
+
+    form = check_list_output(parsed.text("output"))
+    settings = config.load(parsed)
+    for line in settings.warnings:
+        say(line)
+    with connect(settings) as connection:
+        if parsed.verb.name == "list nodes":
+            text = nodes_text(connection.nodes().nodes, form)
+        else:
+            text = namespaces_text(connection.namespaces().namespaces, form)
+    print(text, end="")
+    return 0

@@ -1,0 +1,158 @@
+"""``flowwatch observe``: flows, printed as ``hubble observe`` prints them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.reading import say
+from flowwatch.cli.sources import Asked, HubbleServer, asked, file_window, matcher
+from flowwatch.errors import FlowwatchError, UsageError
+from flowwatch.hubble.filters import raw_filters
+from flowwatch.hubble.pb.observer import observer_pb2
+from flowwatch.hubble.replay import FileRecords
+from flowwatch.hubble.request import LAST_BY_DEFAULT
+from flowwatch.report.files import Output, open_output
+from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
+from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+# What hubble's default field masks ask for (hubble/pkg/defaults).
+DEFAULT_MASK = (
+    "time",
+    "source.identity",
+    "source.namespace",
+    "source.pod_name",
+    "destination.identity",
+    "destination.namespace",
+    "destination.pod_name",
+    "source_service",
+    "destination_service",
+    "l4",
+    "IP",
+    "ethernet",
+    "l7",
+    "Type",
+    "node_name",
+    "is_reply",
+    "event_type",
+    "verdict",
+    "Summary",
+    "ip_trace_id",
+    "traffic_direction",
+    "policy_match_type",
+    "egress_allowed_by",
+    "ingress_allowed_by",
+    "egress_denied_by",
+    "ingress_denied_by",
+)
+
+Chunks = Iterator[list[observer_pb2.GetFlowsResponse]]
+
+
+def run(parsed: Parsed) -> int:
+    """Print until the end, or until Ctrl-C when following (that is its end, exit code 0)."""
+    form = parsed.text("output")
+    kind = check_output(form, follow=parsed.switch("follow"))
+    wanted = asked(parsed, default=LAST_BY_DEFAULT)
+    if parsed.switch("print-raw-filters"):
+        print(raw_filters(wanted.filters), end="")
+        return 0
+    wanted = _masked(parsed, wanted, kind)
+    silent = parsed.switch("silent-errors")
+    if not silent:
+        for line in wanted.settings.warnings:
+            say(line)
+    options = ObserveOptions(
+        output=form,
+        print_node_name=parsed.switch("print-node-name"),
+        print_policy_names=parsed.switch("print-policy-names"),
+        ip_translation=parsed.switch("ip-translation") and not parsed.switch("numeric"),
+        time_format=parsed.text("time-format"),
+        color=use_color(parsed.text("color"), sys.stdout),
+        debug=parsed.switch("debug"),
+        silent=silent,
+        legacy_json="legacy-json-output" in os.environ.get("HUBBLE_COMPAT", ""),
+    )
+    with open_output(None) as out:
+        return _print(wanted, make_printer(options, out, sys.stderr), out, silent)
+
+
+def _masked(parsed: Parsed, wanted: Asked, kind: str) -> Asked:
+    if wanted.mask and kind != "jsonpb":
+        raise UsageError(
+            f"{safe(parsed.text('output'))} output format is not compatible with custom field mask"
+        )
+    if parsed.switch("use-default-field-masks") and kind not in ("jsonpb", "csv"):
+        return Asked(wanted.settings, wanted.filters, wanted.window, wanted.files, DEFAULT_MASK)
+    return wanted
+
+
+def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
+    printed = 0
+    failure: FlowwatchError | None = None
+    interrupted = False
+    files = _File(wanted) if wanted.files else None
+    try:
+        for chunk in files.chunks() if files else _live(wanted):
+            for response in chunk:
+                printer.write(response)
+            printed += len(chunk)
+            if chunk and wanted.window.follow:
+                out.flush()
+    except FlowwatchError as error:
+        failure = error
+    except KeyboardInterrupt:
+        interrupted = True
+    printer.close()
+    out.flush()
+    lines = files.warnings() if files else []
+    if printer.unknown:
+        lines.append(f"{printer.unknown:,} responses of an unknown kind were not printed")
+    for line in () if silent else lines:
+        say(line)
+    if failure is not None:
+        if printed:
+            say(f"{printed:,} flows were printed until then: partial")
+        raise failure
+    if interrupted and not wanted.window.follow:
+        say(f"interrupted after {printed:,} flows: this is partial")
+        return 130
+    return 0
+
+
+def _live(wanted: Asked) -> Chunks:
+    server = HubbleServer(wanted)
+    messages = server.open(None)
+    parse = observer_pb2.GetFlowsResponse.FromString
+    try:
+        for chunk in messages.chunks():
+            yield [parse(data) for data in chunk]
+    finally:
+        messages.close()
+        server.close()
+
+
+class _File:
+    """Capture files, record by record."""
+
+    def __init__(self, wanted: Asked) -> None:
+        self._records = FileRecords(
+            wanted.files, match=matcher(wanted.filters), window=file_window(wanted)
+        )
+
+    def chunks(self) -> Chunks:
+        for response in self._records:
+            yield [response]
+
+    def warnings(self) -> list[str]:
+        """What was passed over, and what is newer than this version."""
+        skipped = [
+            f"{count:,} records were skipped: {safe(why)}"
+            for why, count in self._records.skipped.items()
+        ]
+        return skipped + self._records.warnings

@@ -1,0 +1,62 @@
+"""Reading a source to its end for verbs that answer once, and ending well when it breaks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+from flowwatch.cli.main import INTERRUPTED
+from flowwatch.errors import FlowwatchError
+from flowwatch.flows.model import Batch
+from flowwatch.flows.source import Source
+
+
+class Reading:
+    """Iterates the batches of ``source``; remembers, instead of raising, what ended them early.
+
+    So a verb first shows or writes what was read until then, and then ends with :meth:`finish`.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.failure: FlowwatchError | None = None
+        self.interrupted = False
+        self.read = 0
+
+    def batches(self) -> Iterator[Batch]:
+        try:
+            for batch in self._source.batches():
+                self.read += len(batch.flows)
+                yield batch
+        except FlowwatchError as error:
+            self.failure = error
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            self._source.close()
+
+    @property
+    def partial(self) -> bool:
+        """Whether the end wasn't reached."""
+        return self.failure is not None or self.interrupted
+
+    def nothing(self) -> None:
+        """Raise what went wrong if nothing at all was read before: then there is nothing to show."""
+        if self.failure is not None and not self.read:
+            raise self.failure
+
+    def finish(self, warn: Callable[[str], None] | None = None) -> int:
+        """Say that the answer is partial, and why; the exit code."""
+        say = warn or (lambda line: print(f"flowwatch: {line}", file=sys.stderr))
+        if self.failure is not None:
+            say(f"{self.failure}; this is what was read until then ({self.read:,} flows): partial")
+            return self.failure.exit_code
+        if self.interrupted:
+            say(f"interrupted after {self.read:,} flows: this is partial")
+            return INTERRUPTED
+        return 0
+
+
+def say(line: str) -> None:
+    """One line to the user, beside the result."""
+    print(f"flowwatch: {line}", file=sys.stderr)

@@ -1,0 +1,164 @@
+"""From a parsed command line to a source: a Hubble server, or capture files.
+
+The one place where flags become filters, a request and a connection, so that every verb and the
+Python API read the same flows for the same flags.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowwatch.errors import UsageError
+from flowwatch.flows.files import FileSource
+from flowwatch.flows.live import LiveSource, Messages
+from flowwatch.hubble import config, replay, request
+from flowwatch.hubble.filters import Filters, build
+from flowwatch.hubble.match import FilterError, compile_filters
+from flowwatch.hubble.request import Window
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.source import Source
+    from flowwatch.hubble.config import Settings
+    from flowwatch.hubble.connection import Connection
+    from flowwatch.hubble.stream import MessageStream
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command line asks for, before anything is opened."""
+
+    settings: Settings
+    filters: Filters
+    window: Window
+    files: list[str]
+    mask: tuple[str, ...] = ()
+
+
+def asked(
+    parsed: Parsed,
+    *,
+    default: int = 0,
+    follow: bool | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Asked:
+    """Read the flags (and HUBBLE_… and the config file). Raises UsageError.
+
+    ``default`` is the number of flows when nothing says which (0: all there are); ``follow``
+    overrides the flag.
+    """
+    settings = config.load(parsed, environ)
+    flag_or_config = {
+        name: parsed.list(name) or list(getattr(settings, name))
+        for name in ("allowlist", "denylist")
+    }
+    filters = build(parsed.filters, **flag_or_config)
+    flags = request.Flags(parsed.get)
+    files = parsed.list("input-file")
+    if files and flags.follow:
+        raise UsageError("cannot follow a capture file", "leave out --follow or --input-file")
+    if follow is not None and not files:
+        flags.follow = follow
+    window = request.window(flags, default=0 if files else default)
+    return Asked(settings, filters, window, files, tuple(parsed.list("field-mask")))
+
+
+def open_source(wanted: Asked, *, with_ring: bool = False, keep_trying: bool = False) -> Source:
+    """The source of flows for ``wanted``; nothing is sent or read before it is iterated.
+
+    ``with_ring``: a follow starts with what the ring holds. ``keep_trying``: a server that isn't
+    there yet is waited for. Raises UsageError, and InputError for a file that isn't there.
+    """
+    if wanted.files:
+        return FileSource(wanted.files, match=matcher(wanted.filters), window=file_window(wanted))
+    settings = wanted.settings
+    return LiveSource(
+        lambda: HubbleServer(wanted, with_ring),
+        where=settings.address.text,
+        follow=wanted.window.follow,
+        encrypted=settings.encrypted,
+        keep_trying=keep_trying,
+    )
+
+
+def matcher(filters: Filters) -> replay.Match | None:
+    """The filters as a function on flows; None when there are none. Raises UsageError."""
+    if not filters:
+        return None
+    try:
+        return compile_filters(filters)
+    except FilterError as error:
+        raise UsageError(str(error)) from None
+
+
+def file_window(wanted: Asked) -> replay.Window:
+    """The window as it applies to a file: the same flags mean the same as live."""
+    window = wanted.window
+    number = 0 if window.number >= request.ALL else window.number
+    # Live, "since" with a number means the oldest of them.
+    first = window.first or (window.since is not None and number > 0)
+    return replay.Window(
+        since=window.since,
+        until=window.until,
+        first=number if first else 0,
+        last=0 if first else number,
+    )
+
+
+class HubbleServer:
+    """A connection as :class:`flowwatch.flows.live.LiveSource` uses it."""
+
+    def __init__(self, wanted: Asked, with_ring: bool = False) -> None:
+        from flowwatch.hubble.connection import connect
+
+        self._wanted = wanted
+        self._with_ring = with_ring
+        self.connection: Connection = connect(wanted.settings)
+
+    def open(self, since: int | None) -> Messages:
+        wanted = self._wanted
+        asked_for = request.to_request(
+            wanted.window,
+            wanted.filters,
+            mask=wanted.mask,
+            with_ring=self._with_ring,
+            resume=since,
+        )
+        return self.stream(asked_for)
+
+    def stream(self, asked_for: object) -> MessageStream:
+        from flowwatch.hubble.pb.observer import observer_pb2
+        from flowwatch.hubble.stream import Follow, ReadAll
+
+        assert isinstance(asked_for, observer_pb2.GetFlowsRequest)
+        messages = self.connection.get_flows(asked_for)
+        return Follow(messages) if asked_for.follow else ReadAll(messages)
+
+    def nodes(self) -> tuple[int | None, int | None, tuple[str, ...], str]:
+        status = self.connection.server_status()
+        return (
+            status.num_connected_nodes.value if status.HasField("num_connected_nodes") else None,
+            status.num_unavailable_nodes.value
+            if status.HasField("num_unavailable_nodes")
+            else None,
+            tuple(status.unavailable_nodes),
+            status.version,
+        )
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def raw_messages(wanted: Asked) -> Iterator[bytes]:
+    """Each GetFlowsResponse of a server as it came, for printing. Raises ServerError."""
+    server = HubbleServer(wanted)
+    messages = server.open(None)
+    try:
+        for chunk in messages.chunks():
+            yield from chunk
+    finally:
+        messages.close()
+        server.close()

@@ -1,0 +1,35 @@
+"""``flowwatch status``: how the server is, in hubble's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.reading import say
+from flowwatch.errors import FlowwatchError, Unreachable
+from flowwatch.hubble import config
+from flowwatch.report.status import check_status_output, health_line, status_text
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+
+def run(parsed: Parsed) -> int:
+    """Print health and ServerStatus; exit code 1 when it isn't healthy."""
+    from flowwatch.hubble.connection import connect
+
+    form = check_status_output(parsed.text("output"))
+    settings = config.load(parsed)
+    for line in settings.warnings:
+        say(line)
+    with connect(settings) as connection:
+        health = connection.health()
+        if form in ("compact", "table") or health != "SERVING":
+            print(health_line(settings.address.text, health))
+        if health != "SERVING":
+            raise Unreachable("not healthy")
+        try:
+            status = connection.server_status()
+        except FlowwatchError as error:
+            raise type(error)(f"failed to get status: {error}") from None
+    print(status_text(status, form), end="")
+    return 0

@@ -1,0 +1,81 @@
+"""``--help``: made from the table of flags, for 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from flowwatch.cli.declared import FILTERS, SERVER, VERBS, Flag, Group, Verb
+from flowwatch.errors import UsageError
+from flowwatch.text import safe
+
+WIDTH = 80
+_COLUMN = 30
+
+
+def usage(verb: Verb, words: list[str]) -> str:
+    """The help of ``verb``; ``flowwatch help WORDS`` shows that of the verb they name."""
+    if verb.name == "help":
+        name = " ".join(words)
+        found = [v for v in VERBS if v.name == name]
+        if not found:
+            raise UsageError(f'no help for "{safe(name)}"', "see flowwatch --help")
+        verb = found[0]
+    return "\n".join(_overview(verb) if not verb.name else _of_verb(verb))
+
+
+def _overview(verb: Verb) -> Iterator[str]:
+    yield verb.help
+    yield ""
+    yield "Usage:"
+    yield "  flowwatch [filters]          the live dashboard"
+    for each in VERBS:
+        if each.name:
+            yield f"  flowwatch {each.name:<18} {each.help}"
+    yield ""
+    yield "Try it without a cluster:  flowwatch demo"
+    yield "Your own:                  flowwatch --namespace weather --server localhost:4245"
+    for group in verb.groups:
+        if group not in (FILTERS, SERVER):
+            yield from _group(group)
+    yield ""
+    yield "Filters (--namespace, --from-pod, --to-fqdn, --verdict, --not …) and server flags"
+    yield "(--server, --tls …) are hubble's own: flowwatch observe --help lists them."
+
+
+def _of_verb(verb: Verb) -> Iterator[str]:
+    yield f"{verb.help[0].upper()}{verb.help[1:]}."
+    yield ""
+    yield f"Usage:  flowwatch {verb.name} [flags]"
+    if verb.example:
+        yield f"Example:  {verb.example}"
+    for group in verb.groups:
+        yield from _group(group)
+
+
+def _group(group: Group) -> Iterator[str]:
+    yield ""
+    yield f"{group.title}:"
+    for flag in group.flags:
+        yield from _flag(flag)
+
+
+def _flag(flag: Flag) -> Iterator[str]:
+    short = f"-{flag.short}, " if flag.short else "    "
+    left = f"  {short}--{flag.name}"
+    if flag.metavar and flag.alone:
+        left += f"[={flag.metavar}]"
+    elif flag.metavar:
+        left += f" {flag.metavar}"
+    words = flag.help
+    if flag.default and flag.kind != "switch":
+        words += f" (default {flag.default})"
+    elif flag.default == "true":
+        words += " (default on)"
+    lines = wrap(words, WIDTH - _COLUMN)
+    if len(left) >= _COLUMN - 1:
+        yield left
+    else:
+        yield f"{left:<{_COLUMN}}{lines.pop(0)}"
+    for line in lines:
+        yield " " * _COLUMN + line

@@ -1,0 +1,213 @@
+"""Why talking to a server failed, in one line that says what to do.
+
+gRPC's own words are about sockets and channels. When a connection could not be made at all,
+:mod:`flowwatch.hubble.probe` has one look at what answers there; status codes are told apart by
+whether trying again makes sense (:class:`Unreachable`) or not (:class:`Refused`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from flowwatch.errors import Refused, ServerError, Unreachable
+from flowwatch.hubble.address import Address
+from flowwatch.hubble.config import Settings
+from flowwatch.hubble.probe import Answer, Certificate, Finding, look
+from flowwatch.text import safe
+
+SECRET = "hubble-relay-server-certs"
+"""The secret in the cluster that holds relay's CA (Cilium 1.20, helm chart)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    error: ServerError
+    answered: bool
+    """Whether a server of gRPC's kind said so itself."""
+
+
+def closed(address: Address) -> Unreachable:
+    """The connection was closed by ourselves while a call was under way."""
+    return Unreachable(f"the connection to {_at(address)} was closed")
+
+
+def no_connection(settings: Settings, address: Address, error: OSError) -> Unreachable:
+    """``error`` while connecting with a plain socket."""
+    words = safe(error.strerror or str(error) or type(error).__name__)
+    return Unreachable(
+        f"cannot connect to {_at(address)}: {words[:1].lower()}{words[1:]}", _start(settings)
+    )
+
+
+# Codes of google.rpc.Code that mean "the request, or who asks, is wrong": a retry changes nothing.
+_HINTS = {
+    "INVALID_ARGUMENT": "",
+    "UNKNOWN": "",
+    "NOT_FOUND": "",
+    "FAILED_PRECONDITION": "",
+    "OUT_OF_RANGE": "",
+    "UNAUTHENTICATED": "give --basic-auth-username and --basic-auth-password, or a client certificate",
+    "PERMISSION_DENIED": "this user may not; ask who runs the cluster",
+    "RESOURCE_EXHAUSTED": "a message is larger than the limit, or the server is out of something",
+}
+_NOT_HUBBLE = "is it a Hubble observer or relay? --server says where one is"
+
+
+def explain(
+    error: Any, settings: Settings, address: Address, path: str, *, reached: bool
+) -> Failure:
+    """The failure behind a ``grpc.RpcError`` of a call of ``path``.
+
+    ``reached`` says that a server had answered on this connection before. May take a few seconds
+    when nothing had: then it looks at what is at the address.
+    """
+    return explain_status(
+        error.code().name, str(error.details() or ""), settings, address, path, reached=reached
+    )
+
+
+def explain_status(
+    code: str, details: str, settings: Settings, address: Address, path: str, *, reached: bool
+) -> Failure:
+    """As :func:`explain`, for the code's name and the server's text."""
+    at, words = _at(address), safe(details)
+    if code == "UNIMPLEMENTED":
+        if _came_from_web(words):
+            return Failure(Refused(f"{at} does not speak Hubble's protocol", _NOT_HUBBLE), False)
+        method = path.rpartition("/")[2]
+        if method == "Check":
+            return Failure(Refused(f"{at} has no health service"), True)
+        if method == "GetFlows":
+            return Failure(
+                Refused(f"{at} is not a Hubble server: it knows no {method}", _NOT_HUBBLE), True
+            )
+        return Failure(Refused(f"{at} knows no {method}", _WHO_KNOWS.get(method, "")), True)
+    if code == "UNKNOWN":
+        if _came_from_web(words):
+            return Failure(Refused(f"{at} does not speak Hubble's protocol", _NOT_HUBBLE), False)
+        # The server's own words about our request; hubble prints them bare too.
+        return Failure(Refused(words or f"{at} failed without a word"), True)
+    if code in _HINTS:
+        return Failure(Refused(f"{at} refused: {words or code}", _HINTS[code]), True)
+    if code == "DEADLINE_EXCEEDED" and reached:
+        return Failure(
+            Unreachable(
+                f"{at} did not answer within {settings.request_timeout:g} s",
+                "--request-timeout waits longer",
+            ),
+            False,
+        )
+    if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not reached:
+        return Failure(_unreachable(settings, address, words), False)
+    if code == "UNAVAILABLE" and "too_many_pings" in words:
+        return Failure(Unreachable(f"{at} ended the connection: too many pings"), True)
+    lost = words or code
+    return Failure(Unreachable(f"the connection to {at} was lost: {lost}"), code != "UNAVAILABLE")
+
+
+_WHO_KNOWS = {
+    "GetNodes": "only relay does; this is a single node's observer",
+    "GetNamespaces": "its Hubble is older than 1.14",
+}
+
+
+def _came_from_web(words: str) -> bool:
+    """gRPC makes a status of its own from a web server's answer."""
+    return "http2 header with status" in words.lower() or "content-type" in words.lower()
+
+
+def _unreachable(settings: Settings, address: Address, words: str) -> ServerError:
+    found = look(address, tls_first=settings.encrypted, server_name=settings.tls_server_name)
+    at = _at(address)
+    if found.answer is Answer.UNREACHABLE:
+        why = safe(found.why) or "no answer"
+        return Unreachable(f"cannot connect to {at}: {why[:1].lower()}{why[1:]}", _start(settings))
+    if found.answer is Answer.SILENT:
+        return Unreachable(
+            f"{at} accepts the connection and says nothing", "is it a Hubble server?"
+        )
+    if found.answer is Answer.HTTP1:
+        return Refused(f"{at} is a web server (HTTP/1), not Hubble", _NOT_HUBBLE)
+    if found.answer is Answer.OTHER:
+        return Refused(f"{at} speaks another protocol, not Hubble's", _NOT_HUBBLE)
+    if found.answer is Answer.CLOSES:
+        return Unreachable(f"{at} accepts the connection and closes it", "is it a Hubble server?")
+    if found.answer is Answer.TLS and not settings.encrypted:
+        return Refused(
+            f"{at} speaks TLS",
+            f"add --tls, and the CA with --tls-ca-cert-files (ca.crt in the secret {SECRET})",
+        )
+    if found.answer is Answer.HTTP2 and settings.encrypted:
+        return Refused(f"{at} does not speak TLS", "leave out --tls and tls://")
+    if found.answer is Answer.TLS:
+        return _tls(settings, address, found, words)
+    return Unreachable(f"{at} is not ready: {words or 'no answer'}")
+
+
+def _tls(settings: Settings, address: Address, found: Finding, words: str) -> ServerError:
+    at, shown = _at(address), found.certificate
+    if found.wants_certificate and not settings.tls_client_cert_file:
+        return Refused(
+            f"{at} wants a client certificate",
+            "give --tls-client-cert-file and --tls-client-key-file",
+        )
+    if shown is None:
+        return Refused(f"TLS with {at} failed: {words}", "check --tls-ca-cert-files")
+    wanted = settings.tls_server_name or address.host
+    problem = _date_problem(shown)
+    if problem:
+        return Refused(
+            f"the certificate of {at} {problem}", "renew it, or check this machine's clock"
+        )
+    if not _covers(shown.names, wanted):
+        names = ", ".join(safe(name) for name in shown.names) or "no name at all"
+        return Refused(
+            f"the certificate of {at} is for {names}, not for {safe(wanted)}",
+            f"give --tls-server-name {_example(shown.names)}",
+        )
+    issuer = f" (issued by {safe(shown.issuer)})" if shown.issuer else ""
+    return Refused(
+        f"the certificate of {at} is not vouched for by the CA{issuer}",
+        f"give --tls-ca-cert-files (ca.crt in the secret {SECRET})",
+    )
+
+
+def _date_problem(shown: Certificate, now: float | None = None) -> str:
+    now = time.time() if now is None else now
+    if shown.not_after and now > shown.not_after:
+        return f"expired on {time.strftime('%Y-%m-%d', time.gmtime(shown.not_after))}"
+    if shown.not_before and now < shown.not_before:
+        return f"is valid from {time.strftime('%Y-%m-%d', time.gmtime(shown.not_before))} only"
+    return ""
+
+
+def _covers(names: tuple[str, ...], wanted: str) -> bool:
+    """Whether a certificate for ``names`` is one for ``wanted``; a wildcard is one label."""
+    wanted = wanted.lower()
+    for name in (name.lower() for name in names):
+        if name == wanted:
+            return True
+        if name.startswith("*.") and wanted.partition(".")[2] == name[2:]:
+            return True
+    return False
+
+
+def _example(names: tuple[str, ...]) -> str:
+    if not names:
+        return "NAME"
+    return safe("instance." + names[0][2:] if names[0].startswith("*.") else names[0])
+
+
+def _at(address: Address) -> str:
+    return address.text
+
+
+def _start(settings: Settings) -> str:
+    if settings.origin("server").kind == "default":
+        return (
+            "give --server, or reach relay with "
+            "kubectl -n kube-system port-forward service/hubble-relay 4245:80"
+        )
+    return f"check {settings.origin('server')}"

@@ -1,0 +1,218 @@
+"""``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
+
+    python -m tests.benchmarks [NAME …]      some of: live relay file memory soak dashboard start
+
+Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.side_by_side import Command, in_turns, run_once
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+FLOWWATCH = (sys.executable, "-m", "flowwatch")
+RING = 65_535
+FILE_LINES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    what: str
+    reached: str
+    goal: str
+
+
+def live() -> list[Figure]:
+    """The whole ring of the real observer, with the aggregation done."""
+    from tests.interop.real import Observer, build
+
+    hubble = build().hubble
+    with Observer(generate=RING) as observer:
+        server = ("--server", observer.address)
+        costs = in_turns(
+            {
+                "flowwatch": [*FLOWWATCH, "summary", *server, "-o", "json"],
+                "jsonpb": [hubble, "observe", *server, "--all", "-o", "jsonpb"],
+                "compact": [hubble, "observe", *server, "--all", "-o", "compact"],
+            },
+            ROUNDS,
+        )
+    ours = costs["flowwatch"]
+    figures = [
+        Figure(
+            f"ring of {RING:,} flows, flowwatch summary",
+            f"{ours.wall:.2f} s wall, {ours.cpu:.2f} s CPU",
+            "",
+        )
+    ]
+    for name, wall, cpu in (("jsonpb", 0.3, 0.3), ("compact", 0.85, 1.0)):
+        other = costs[name]
+        figures.append(
+            Figure(
+                f"… against hubble -o {name} ({other.wall:.2f} s, {other.cpu:.2f} s CPU)",
+                f"{ours.wall / other.wall:.2f} of its wall, {ours.cpu / other.cpu:.2f} of its CPU",
+                f"≤ {wall} and ≤ {cpu}",
+            )
+        )
+    return figures
+
+
+def relay() -> list[Figure]:
+    """The same through the real relay over two observers."""
+    from tests.interop.real import Observer, Relay, build
+
+    hubble = build().hubble
+    with (
+        Observer(node="worker1", generate=RING // 2, seed=1) as one,
+        Observer(node="worker2", generate=RING // 2, seed=2) as two,
+        Relay([one, two]) as middle,
+    ):
+        server = ("--server", middle.address)
+        costs = in_turns(
+            {
+                "flowwatch": [*FLOWWATCH, "summary", *server, "-o", "json"],
+                "compact": [hubble, "observe", *server, "--all", "-o", "compact"],
+            },
+            ROUNDS,
+        )
+    ours, other = costs["flowwatch"], costs["compact"]
+    return [
+        Figure(
+            f"through relay over two nodes, {RING:,} flows",
+            f"{ours.cpu / ours.wall:.0%} of its wall is our CPU; "
+            f"{ours.wall / other.wall:.2f} of hubble compact's wall",
+            "CPU < 50% of the wall",
+        )
+    ]
+
+
+def file() -> list[Figure]:
+    """A capture file, against hubble reading the same file."""
+    from tests.interop.real import build
+
+    binaries = build()
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "flows.jsonl"
+        subprocess.run(
+            [binaries.observer, "-generate", str(FILE_LINES), "-write-capture", capture],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        costs = in_turns(
+            {
+                "flowwatch": [*FLOWWATCH, "summary", "--input-file", capture, "-o", "json"],
+                "hubble": [binaries.hubble, "observe", "--input-file", capture, "-o", "compact"],
+                "hubble json": [
+                    binaries.hubble,
+                    "observe",
+                    "--input-file",
+                    capture,
+                    "-o",
+                    "jsonpb",
+                ],
+            },
+            min(ROUNDS, 3),
+        )
+    ours = costs["flowwatch"]
+    return [
+        Figure(
+            f"file of {FILE_LINES:,} flows ({ours.wall:.2f} s, {ours.wall / FILE_LINES * 1e6:.1f} µs a line)",
+            f"{costs['hubble'].wall / ours.wall:.1f} times as fast as hubble -o compact, "
+            f"{costs['hubble json'].wall / ours.wall:.1f} times as fast as -o jsonpb",
+            "≥ 8 times",
+        )
+    ]
+
+
+def memory() -> list[Figure]:
+    told = _json([sys.executable, "-m", "tests.benchmarks.memory", "rows"])
+    return [
+        Figure(
+            f"a million distinct rows ({told['rows']:,.0f})",
+            f"{told['process_mb']:.0f} MB in all, {told['peak_mb']:.0f} MB at the peak",
+            "< 400 MB",
+        )
+    ]
+
+
+def soak() -> list[Figure]:
+    """An hour of flow time at 500 attempts a second."""
+    told = _json([sys.executable, "-m", "tests.benchmarks.memory", "stream", "3600", "500"])
+    return [
+        Figure(
+            f"an hour's stream ({told['records']:,.0f} records)",
+            f"{told['mb_at_half']:.1f} MB at half, {told['mb_at_end']:.1f} MB at the end",
+            "no growth",
+        )
+    ]
+
+
+def start() -> list[Figure]:
+    costs = in_turns(
+        {"python": [sys.executable, "-c", "pass"], "help": [*FLOWWATCH, "--help"]},
+        max(ROUNDS, 9),
+    )
+    return [
+        Figure(
+            f"flowwatch --help ({costs['help'].wall * 1000:.0f} ms)",
+            f"{costs['help'].wall / costs['python'].wall:.1f} times a bare python",
+            "≤ 5 times",
+        )
+    ]
+
+
+def dashboard() -> list[Figure]:
+    """Driven through a pty, 20,000 flows a second from the real observer."""
+    from tests.benchmarks.dashboard import measure
+
+    return [Figure(*line) for line in measure()]
+
+
+def _json(command: Command) -> dict[str, float]:
+    done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
+
+
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "live": live,
+    "relay": relay,
+    "file": file,
+    "memory": memory,
+    "soak": soak,
+    "start": start,
+    "dashboard": dashboard,
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(
+            f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr
+        )
+        return 2
+    run_once([*FLOWWATCH, "version"])
+    figures: list[Figure] = []
+    for name in names or list(BENCHMARKS):
+        began = time.perf_counter()
+        figures += BENCHMARKS[name]()
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    widths = [max(len(getattr(f, part)) for f in figures) for part in ("what", "reached")]
+    for figure in figures:
+        print(f"{figure.what:<{widths[0]}}  {figure.reached:<{widths[1]}}  {figure.goal}".rstrip())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
