@@ -59,11 +59,12 @@ def run(parsed: Parsed) -> int:
         count = export.write(out)
         if export.reading.partial and path not in (None, "-"):
             # What was read is worth having, but not under the name of the whole.
-            say(f"written to {safe(out.keep_as_partial())}")
+            out.keep_as_partial()
+            say(f"what was read is in {safe(out.name)}")
     for line in export.warnings:
         say(line)
-    if path not in (None, "-") and not export.reading.partial:
-        say(f"{count:,} {export.what} written to {safe(str(path))}")
+    if path is not None and path != "-" and not export.reading.partial:
+        say(f"{count:,} {export.what} written to {safe(path)}")
     return export.reading.finish()
 
 

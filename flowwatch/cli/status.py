@@ -23,7 +23,7 @@ def run(parsed: Parsed) -> int:
         say(line)
     with connect(settings) as connection:
         health = connection.health()
-        if form in ("compact", "table") or health != "SERVING":
+        if form == "compact" or health != "SERVING":
             print(health_line(settings.address.text, health))
         if health != "SERVING":
             raise Unreachable("not healthy")

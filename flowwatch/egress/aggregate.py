@@ -17,7 +17,7 @@ from collections import deque
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
-from flowwatch.flows.attempts import NOT_COUNTED, Attempts, Key, OpenAttempt
+from flowwatch.flows.attempts import NOT_COUNTED, Attempts, Key, OpenAttempt, addresses
 from flowwatch.flows.model import Batch, Direction, Flow
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.tally import Tally
@@ -93,7 +93,8 @@ class Aggregate:
             row = attempt.egress if attempt.egress >= 0 else attempt.ingress
             if row >= 0:
                 return row
-        client_ip, server_ip, _, port, protocol = key
+        _, _, _, port, protocol = key
+        client_ip, server_ip = addresses(key)
         names = self.names
         if egress:
             pod, address, peer_address = attempt.client, client_ip, server_ip

@@ -217,6 +217,12 @@ class Attempts:
         return [*self._old.items(), *self._young.items()]
 
 
+def addresses(key: Key) -> tuple[str, str]:
+    """The client's and the server's address, "" where names had to stand in for it."""
+    client, server = key[0], key[1]
+    return "" if "/" in client else client, "" if "/" in server else server
+
+
 def _portless_key(flow: Flow, reply: bool) -> Key:
     source = flow.source_ip or f"{flow.source.namespace}/{flow.source.pod}"
     destination = flow.destination_ip or f"{flow.destination.namespace}/{flow.destination.pod}"

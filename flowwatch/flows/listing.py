@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
-from flowwatch.flows.attempts import Attempts, Key, OpenAttempt
+from flowwatch.flows.attempts import Attempts, Key, OpenAttempt, addresses
 from flowwatch.flows.model import Batch, Direction
 from flowwatch.flows.peers import KINDS, PeerNames, subject
 from flowwatch.flows.reasons import reason
@@ -73,7 +73,8 @@ class AttemptListing:
                     yield self._attempt(key, attempt, "ingress")
 
     def _attempt(self, key: Key, attempt: OpenAttempt, direction: str) -> Attempt:
-        client_ip, server_ip, source_port, port, protocol = key
+        _, _, source_port, port, protocol = key
+        client_ip, server_ip = addresses(key)
         if direction == "egress":
             pod, address, peer_address = attempt.client, client_ip, server_ip
             peer = self._names.peer(pod, attempt.server, server_ip, attempt.service)
