@@ -42,7 +42,7 @@ def read(files: Sequence[str], flags: Mapping[str, FlagValue]) -> pd.DataFrame:
     if wanted.window.follow:
         raise UsageError("a frame ends", "leave out follow")
     query = Query(direction=direction(parsed))
-    aggregate = Aggregate(max_rows(parsed))
+    aggregate = Aggregate(max_rows(parsed), keep_recent=False)
     source = open_source(wanted)
     try:
         for batch in source.batches():

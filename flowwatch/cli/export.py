@@ -113,7 +113,7 @@ class _Export:
 
     def _rows(self, out: Output) -> int:
         self.what = "rows"
-        aggregate = Aggregate(self._max_rows)
+        aggregate = Aggregate(self._max_rows, keep_recent=False)
         for batch in self.reading.batches():
             aggregate.add(batch)
         taken = snapshot(aggregate, self._query)

@@ -65,7 +65,7 @@ def show(parsed: Parsed, source: Source) -> int:
             f"invalid output format: {safe(form)}", f"choose one of {', '.join(SUMMARY_FORMATS)}"
         )
     query = Query(direction=direction(parsed))
-    aggregate = Aggregate(max_rows(parsed))
+    aggregate = Aggregate(max_rows(parsed), keep_recent=False)
     reading = Reading(source)
     for batch in reading.batches():
         aggregate.add(batch)

@@ -17,7 +17,7 @@ from collections import deque
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
-from flowwatch.flows.attempts import NOT_COUNTED, Attempts, Key, OpenAttempt, addresses
+from flowwatch.flows.attempts import NOT_COUNTED, Attempts, OpenAttempt, addresses
 from flowwatch.flows.model import Batch, Direction, Flow
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.tally import Tally
@@ -37,10 +37,12 @@ class Aggregate:
     Raises ValueError when ``max_rows`` is less than 4.
     """
 
-    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+    def __init__(self, max_rows: int = MAX_ROWS, *, keep_recent: bool = True) -> None:
+        """``keep_recent`` false: without the last records, which only a dashboard shows."""
         if max_rows < 4:
             raise ValueError("max_rows must be at least 4")
         self.max_rows = max_rows
+        self.keep_recent = keep_recent
         self.columns = Columns()
         self.attempts = Attempts()
         self.names = PeerNames()
@@ -57,34 +59,36 @@ class Aggregate:
         self.tally.add(batch)
         observe = self.attempts.observe
         learn = self.names.learn
-        remember = self.recent.append
+        remember = self.recent.append if self.keep_recent else None
+        columns = self.columns
+        records, lasts, firsts = columns.records, columns.last, columns.first
         for flow in batch.flows:
-            time = flow.time
             if flow.l7 is not None or flow.destination_names or flow.source_names:
                 learn(flow)
-            found = observe(flow)
-            if found is None:
-                remember((0, flow, False))
+            attempt = observe(flow)
+            if attempt is None:
+                if remember is not None:
+                    remember((0, flow, False))
                 continue
-            key, attempt = found
             row = attempt.ingress if flow.direction == _INGRESS else attempt.egress
             if row < 0:
-                row = self._attach(key, attempt, flow)
-            columns = self.columns
-            columns.records[row] += 1
-            if time > columns.last[row]:
-                columns.last[row] = time
-            elif 0 < time < columns.first[row]:
-                columns.first[row] = time
+                row = self._attach(attempt, flow)
+            records[row] += 1
+            time = flow.time
+            if time > lasts[row]:
+                lasts[row] = time
+            elif 0 < time < firsts[row]:
+                firsts[row] = time
             if attempt.outcome != attempt.counted or attempt.reason != attempt.counted_reason:
                 self._recount(attempt)
             if flow.allowed_by or flow.denied_by:
                 columns.add_policies(row, flow.allowed_by, flow.denied_by)
-            remember((columns.ident[row], flow, attempt.client is flow.destination))
+            if remember is not None:
+                remember((columns.ident[row], flow, attempt.client is flow.destination))
         if len(self.columns) > self.max_rows:
             self._fold()
 
-    def _attach(self, key: Key, attempt: OpenAttempt, flow: Flow) -> int:
+    def _attach(self, attempt: OpenAttempt, flow: Flow) -> int:
         """Give the attempt its row in the direction of ``flow``, and count it there."""
         direction = flow.direction or attempt.direction
         egress = direction != _INGRESS
@@ -93,8 +97,8 @@ class Aggregate:
             row = attempt.egress if attempt.egress >= 0 else attempt.ingress
             if row >= 0:
                 return row
-        _, _, _, port, protocol = key
-        client_ip, server_ip = addresses(key)
+        _, _, _, port, protocol = attempt.key
+        client_ip, server_ip = addresses(attempt.key)
         names = self.names
         if egress:
             pod, address, peer_address = attempt.client, client_ip, server_ip
@@ -149,7 +153,7 @@ class Aggregate:
         columns, moved, folded = self.columns.folded(self.max_rows)
         self.columns = columns
         self.folded_rows += folded
-        for _, attempt in self.attempts.open_attempts():
+        for attempt in self.attempts.open_attempts():
             if attempt.egress >= 0:
                 attempt.egress = moved[attempt.egress]
             if attempt.ingress >= 0:

@@ -159,7 +159,10 @@ class Columns:
         self, row: int, allowed: tuple[PolicyRef, ...], denied: tuple[PolicyRef, ...]
     ) -> None:
         """Remember who allowed and who denied in ``row``."""
-        old_allowed, old_denied = self.policy_sets.things[self.policies[row]]
+        known = self.policy_sets.things[self.policies[row]]
+        if known == (allowed, denied):
+            return
+        old_allowed, old_denied = known
         if set(allowed) <= set(old_allowed) and set(denied) <= set(old_denied):
             return
         self.policies[row] = self.policy_sets.number(

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from flowwatch.flows import meaning
 from flowwatch.flows.meaning import OUTCOME_OF, SYN, UNKNOWN
-from flowwatch.flows.model import Endpoint, Flow, PolicyRef, Verdict
+from flowwatch.flows.model import Endpoint, EventType, Flow, PolicyRef, Verdict
 
 GAP = 75_000_000_000
 """Longest silence within an attempt, nanoseconds of flow time."""
@@ -35,6 +35,10 @@ OPEN_AT_LEAST = 25_000
 files needn't be sorted, so a record may come minutes of flow time after its attempt's others."""
 
 Key = tuple[str, str, int, int, str]
+"""Addresses of client and server, ports of client and server, protocol."""
+
+_FORWARDED, _TRACE = int(Verdict.FORWARDED), int(EventType.TRACE)
+_WORKING = meaning.PASSED | meaning.WORKS
 
 NOT_COUNTED = -1
 """In ``OpenAttempt.egress``, ``ingress`` and ``counted``: not in the aggregate yet."""
@@ -56,6 +60,7 @@ class OpenAttempt:
         "egress",
         "first",
         "ingress",
+        "key",
         "last",
         "names",
         "node",
@@ -66,9 +71,10 @@ class OpenAttempt:
         "service",
     )
 
-    def __init__(self, flow: Flow, client: Endpoint, server: Endpoint, direction: int) -> None:
-        self.client = client
-        self.server = server
+    def __init__(self, key: Key, flow: Flow, direction: int) -> None:
+        self.key = key
+        self.client: Endpoint = flow.source
+        self.server: Endpoint = flow.destination
         self.direction = direction
         self.bits = 0
         self.outcome = UNKNOWN
@@ -108,14 +114,17 @@ class Attempts:
         self.closed_early = 0
         self.keep_closed = False
         """Whether :meth:`take_closed` is going to be called; set by whoever exports attempts."""
-        self._closed: list[tuple[Key, OpenAttempt]] = []
+        self._closed: list[OpenAttempt] = []
 
-    def observe(self, flow: Flow) -> tuple[Key, OpenAttempt] | None:
+    def observe(self, flow: Flow) -> OpenAttempt | None:
         """The attempt that ``flow`` belongs to, with the flow's evidence added; else None."""
         reply = flow.is_reply
         if reply is None:
             reply = meaning.is_reply(flow)
-        if reply:
+        if not flow.source_port:
+            # No ports: ICMP's type differs between request and reply, names stand in for addresses.
+            key = _portless_key(flow, reply)
+        elif reply:
             key = (
                 flow.destination_ip,
                 flow.source_ip,
@@ -131,9 +140,6 @@ class Attempts:
                 flow.destination_port,
                 flow.protocol,
             )
-        if not flow.source_port:
-            # No ports: ICMP's type differs between request and reply, names stand in for addresses.
-            key = _portless_key(flow, reply)
         time = flow.time
         attempt = self._young.get(key)
         if attempt is None and (attempt := self._old.get(key)) is not None:
@@ -142,22 +148,30 @@ class Attempts:
             self._young[key] = attempt
         if attempt is not None and not -GAP <= time - attempt.last <= GAP:
             if self.keep_closed:
-                self._closed.append((key, attempt))
+                self._closed.append(attempt)
             del self._young[key]
             attempt = None
-        bits = meaning.evidence(flow)
         if attempt is None:
+            bits = meaning.evidence(flow)
             attempt = self._open(flow, key, reply, bits)
             if attempt is None:
                 return None
+            self._weigh(attempt, flow, bits)
+        elif (
+            attempt.bits & _WORKING != _WORKING
+            or flow.verdict != _FORWARDED
+            or flow.event_type != _TRACE
+        ):
+            # Else one more packet of a connection that works: most records are that.
+            bits = meaning.evidence(flow)
+            if bits:
+                self._weigh(attempt, flow, bits)
         attempt.records += 1
         if time > attempt.last:
             attempt.last = time
         elif time < attempt.first:
             attempt.first = time
-        if bits:
-            self._weigh(attempt, flow, bits)
-        return key, attempt
+        return attempt
 
     def _open(self, flow: Flow, key: Key, reply: bool, bits: int) -> OpenAttempt | None:
         if reply:
@@ -175,7 +189,7 @@ class Attempts:
         count = len(self._young)
         if count >= OPEN_AT_LEAST and (flow.time - self._turn > GAP or count >= self._limit):
             self._turn_over(flow.time)
-        attempt = OpenAttempt(flow, flow.source, flow.destination, direction)
+        attempt = OpenAttempt(key, flow, direction)
         attempt.names = flow.destination_names
         attempt.service = flow.destination_service
         self._young[key] = attempt
@@ -202,19 +216,19 @@ class Attempts:
         if now - self._turn <= GAP:
             self.closed_early += 1
         if self.keep_closed:
-            self._closed.extend(self._old.items())
+            self._closed.extend(self._old.values())
         self._old = self._young
         self._young = {}
         self._turn = now
 
-    def take_closed(self) -> list[tuple[Key, OpenAttempt]]:
+    def take_closed(self) -> list[OpenAttempt]:
         """Attempts that no record can join any more, since the last call (with keep_closed)."""
         closed, self._closed = self._closed, []
         return closed
 
-    def open_attempts(self) -> list[tuple[Key, OpenAttempt]]:
+    def open_attempts(self) -> list[OpenAttempt]:
         """All attempts still open, those that were opened or touched first in front."""
-        return [*self._old.items(), *self._young.items()]
+        return [*self._old.values(), *self._young.values()]
 
 
 def addresses(key: Key) -> tuple[str, str]:

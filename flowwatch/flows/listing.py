@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
-from flowwatch.flows.attempts import Attempts, Key, OpenAttempt, addresses
+from flowwatch.flows.attempts import Attempts, OpenAttempt, addresses
 from flowwatch.flows.model import Batch, Direction
 from flowwatch.flows.peers import KINDS, PeerNames, subject
 from flowwatch.flows.reasons import reason
@@ -45,7 +45,7 @@ class AttemptListing:
         except (FlowwatchError, KeyboardInterrupt) as error:
             failure = error
         rest = self._attempts.open_attempts()
-        rest.sort(key=lambda item: item[1].first)
+        rest.sort(key=lambda attempt: attempt.first)
         yield from self._listed(rest)
         if failure is not None:
             raise failure
@@ -55,26 +55,25 @@ class AttemptListing:
         for flow in batch.flows:
             if flow.l7 is not None or flow.destination_names or flow.source_names:
                 self._names.learn(flow)
-            found = self._attempts.observe(flow)
-            if found is None:
+            attempt = self._attempts.observe(flow)
+            if attempt is None:
                 continue
-            attempt = found[1]
             if (flow.direction or attempt.direction) == Direction.INGRESS:
                 attempt.ingress = _SEEN
             else:
                 attempt.egress = _SEEN
 
-    def _listed(self, attempts: list[tuple[Key, OpenAttempt]]) -> Iterator[Attempt]:
-        for key, attempt in attempts:
+    def _listed(self, attempts: list[OpenAttempt]) -> Iterator[Attempt]:
+        for attempt in attempts:
             if meaning.OUTCOMES[attempt.outcome] in self._outcomes:
                 if attempt.egress == _SEEN and "egress" in self._directions:
-                    yield self._attempt(key, attempt, "egress")
+                    yield self._attempt(attempt, "egress")
                 if attempt.ingress == _SEEN and "ingress" in self._directions:
-                    yield self._attempt(key, attempt, "ingress")
+                    yield self._attempt(attempt, "ingress")
 
-    def _attempt(self, key: Key, attempt: OpenAttempt, direction: str) -> Attempt:
-        _, _, source_port, port, protocol = key
-        client_ip, server_ip = addresses(key)
+    def _attempt(self, attempt: OpenAttempt, direction: str) -> Attempt:
+        _, _, source_port, port, protocol = attempt.key
+        client_ip, server_ip = addresses(attempt.key)
         if direction == "egress":
             pod, address, peer_address = attempt.client, client_ip, server_ip
             peer = self._names.peer(pod, attempt.server, server_ip, attempt.service)

@@ -29,7 +29,7 @@ def outcomes(*flows: Flow) -> list[str]:
     tracker = Attempts()
     for each in flows:
         tracker.observe(each)
-    return [OUTCOMES[attempt.outcome] for _, attempt in tracker.open_attempts()]
+    return [OUTCOMES[attempt.outcome] for attempt in tracker.open_attempts()]
 
 
 REDIRECTED = verdict(verdict=Verdict.REDIRECTED)
@@ -157,14 +157,14 @@ def test_a_direction_is_made_out_only_where_a_mask_left_everything_out() -> None
     assert outcomes(flow(direction=Direction.UNKNOWN)) == []
     tracker = Attempts()
     tracker.observe(flow(**bare, source=flow().destination, destination=APP))
-    assert [a.direction for _, a in tracker.open_attempts()] == [Direction.INGRESS]
+    assert [a.direction for a in tracker.open_attempts()] == [Direction.INGRESS]
 
 
 def test_the_reason_is_the_policys_even_after_a_stray_drop() -> None:
     tracker = Attempts()
     for record in (STRAY_DROP, *denied(3, reason=181)):
         tracker.observe(record)
-    [(_, attempt)] = tracker.open_attempts()
+    [attempt] = tracker.open_attempts()
     assert attempt.reason == 181
 
 
@@ -172,7 +172,7 @@ def test_what_the_proxy_denied_is_kept() -> None:
     lookup = Layer7(type=1, dns_query="google.com")
     tracker = Attempts()
     tracker.observe(l7(record=lookup, verdict=Verdict.DROPPED, protocol="UDP", destination=API))
-    [(_, attempt)] = tracker.open_attempts()
+    [attempt] = tracker.open_attempts()
     assert (attempt.reason, attempt.detail) == (L7_DENIED, "DNS google.com")
 
 
