@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.resources
 import re
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -30,11 +31,14 @@ def generate(target: Path) -> None:
 
     target.mkdir(parents=True, exist_ok=True)
     bundled = importlib.resources.files("grpc_tools") / "_proto"
+    # Beside this Python, whose environment needn't be activated.
+    plugin = Path(sysconfig.get_path("scripts"), "protoc-gen-mypy")
     status = protoc.main(
         [
             "protoc",
             f"-I{ROOT / 'proto'}",
             f"-I{bundled}",
+            f"--plugin={plugin}",
             f"--python_out={target}",
             f"--mypy_out={target}",
             *(f"{name}/{name}.proto" for name in PACKAGES),
