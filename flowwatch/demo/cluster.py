@@ -56,18 +56,24 @@ class End:
     """Of the node's end of the pod's interface pair."""
     node: Node | None = None
     """The node whose Hubble sees it as local."""
+    home: Node | None = None
+    """The node that its packets come from; None for the outside."""
 
     def seen_by(self, node: Node) -> flow_pb2.Endpoint:
         """What ``node``'s Hubble writes about this end at this moment. Not to be changed."""
         raise NotImplementedError
 
+    def answered_by(self, node: Node) -> flow_pb2.Endpoint:
+        """The same where it is the destination of a reply."""
+        return self.seen_by(node)
+
 
 class Reserved(End):
     """Something with a reserved identity: the host, a node, the API server."""
 
-    def __init__(self, address: str, identity: str, *more: str) -> None:
+    def __init__(self, address: str, identity: str, *more: str, home: Node | None = None) -> None:
         """``more`` are further reserved labels, as a node that is the API server has."""
-        self.address, self.name = address, identity
+        self.address, self.name, self.home = address, identity, home
         labels = sorted(f"reserved:{name}" for name in (identity, *more))
         self._endpoint = flow_pb2.Endpoint(identity=RESERVED[identity], labels=labels)
 
@@ -119,6 +125,7 @@ class Pod(End):
     ) -> None:
         self.namespace, self.name, self.workload = namespace, name, workload
         self.node: Node = node
+        self.home = node
         self.address = address
         self.endpoint = endpoint
         self.mac, self.host_mac = macs
@@ -291,7 +298,7 @@ class Cluster:
         # The API server runs on the first node.
         self.api_server = Reserved(self.nodes[0].address, "kube-apiserver", "remote-node")
         self._next_identity = {node: rng.randrange(1, 9) for node in self.nodes}
-        self.hosts = tuple(Reserved(node.router, "host") for node in self.nodes)
+        self.hosts = tuple(Reserved(node.router, "host", home=node) for node in self.nodes)
         self.select("known-bad", "cidr:203.0.113.64/26")
         self.select("api.payments.example", "fqdn:api.payments.example")
 

@@ -44,7 +44,8 @@ def leg(conn: Connection, at: int, reason: str, flags: int) -> list[Step]:
         if far is None and near is not None:
             return [(at, near, conn.trace(near, EGRESS, TO_ENDPOINT, reason, flags))]
         if near is None and far is not None:
-            return [(at, far, conn.trace(far, INGRESS, TO_STACK, reason, flags))]
+            way = TO_STACK if conn.client.home is far else TO_OVERLAY
+            return [(at, far, conn.trace(far, INGRESS, way, reason, flags))]
         assert near is not None
         assert far is not None
         last = (at, near, conn.trace(near, EGRESS, TO_ENDPOINT, reason, flags))

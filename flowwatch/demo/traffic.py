@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from flowwatch.demo.cluster import End, Node, Pod, Service
+from flowwatch.demo.cluster import RESERVED, End, Node, Pod, Service
 from flowwatch.hubble.pb.flow import flow_pb2
 from flowwatch.hubble.pb.flow.flow_pb2 import (
     DROPPED,
@@ -84,7 +84,7 @@ class Connection:
         self.client_port, self.server_port = client_port, server_port
         self._names = tuple(names)
         self._service = service
-        self._seen: dict[tuple[End, Node], flow_pb2.Endpoint] = {}
+        self._seen: dict[tuple[End, Node, bool], flow_pb2.Endpoint] = {}
 
     def verdict(
         self,
@@ -248,7 +248,7 @@ class Connection:
                 source=source.address, destination=destination.address, ipVersion=flow_pb2.IPv4
             ),
             source=self._end(source, node),
-            destination=self._end(destination, node),
+            destination=self._end(destination, node, reply),
             Type=flow_pb2.L3_L4,
             traffic_direction=direction,
         )
@@ -272,11 +272,12 @@ class Connection:
             flow.Summary = "ICMPv4 EchoReply" if reply else "ICMPv4 EchoRequest"
         return flow
 
-    def _end(self, end: End, node: Node) -> flow_pb2.Endpoint:
+    def _end(self, end: End, node: Node, answered: bool = False) -> flow_pb2.Endpoint:
         # Asked once, so that all records of a connection agree on its ends.
-        seen = self._seen.get((end, node))
+        seen = self._seen.get((end, node, answered))
         if seen is None:
-            seen = self._seen[end, node] = end.seen_by(node)
+            seen = end.answered_by(node) if answered else end.seen_by(node)
+            self._seen[end, node, answered] = seen
         return seen
 
 
@@ -284,10 +285,15 @@ class Proxied(End):
     """The proxy speaking for a pod: its identity, the node's address."""
 
     def __init__(self, pod: Pod) -> None:
-        self._seen, self.address = pod.proxied(), pod.node.router
+        self._seen, self.address, self.home = pod.proxied(), pod.node.router, pod.node
 
     def seen_by(self, node: Node) -> flow_pb2.Endpoint:
         return self._seen
+
+    def answered_by(self, node: Node) -> flow_pb2.Endpoint:
+        # By address alone: nothing in the reply tells of the pod.
+        name = "host" if node is self.home else "remote-node"
+        return flow_pb2.Endpoint(identity=RESERVED[name], labels=[f"reserved:{name}"])
 
 
 def socket(
