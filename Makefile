@@ -18,6 +18,7 @@ DEV := $(VENV)/dev.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help demo test lint types contract pytest format bench screenshots proto lock dist clean
 
 help: ## list these targets
