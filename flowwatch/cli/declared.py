@@ -189,7 +189,12 @@ OBSERVE = Group(
         COLOR,
         Flag("silent-errors", SWITCH, "nothing on standard error", short="s"),
         Flag("field-mask", LIST, "ask the server for these fields only (json)", "FIELDS"),
-        Flag("use-default-field-masks", SWITCH, "ask only for what the format prints"),
+        Flag(
+            "use-default-field-masks",
+            SWITCH,
+            "ask only for what the format prints, as hubble does (DNS names are not in it)",
+            default="true",
+        ),
     ),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TypeVar
 
 from flowwatch.errors import UsageError
@@ -137,9 +138,16 @@ def namespaces_text(namespaces: Sequence[pb.Namespace], form: str) -> str:
         return "".join(
             f"{line}\n" for line in ("NAMESPACE", *(safe(n.namespace) for n in namespaces))
         )
-    rows = [("NAMESPACE", "CLUSTER"), *((safe(n.namespace), safe(n.cluster)) for n in namespaces)]
-    # A namespace without a cluster ends its line there.
-    return "".join(f"{line.rstrip()}\n" for line in align(rows))
+    lines = ["NAMESPACE   CLUSTER"]
+    # Go's tabwriter aligns neighbours that have the cell; a namespace without a cluster has none.
+    for has_cluster, group in groupby(namespaces, key=lambda one: bool(one.cluster)):
+        rows = [(safe(one.namespace), safe(one.cluster)) for one in group]
+        if has_cluster:
+            head = [("NAMESPACE", "CLUSTER")] if len(lines) == 1 else []
+            lines[len(lines) - len(head) :] = align([*head, *rows])
+        else:
+            lines += [name for name, _ in rows]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _json(messages: Sequence[_Message]) -> str:
