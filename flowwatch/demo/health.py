@@ -12,6 +12,8 @@ from typing import Any
 
 import grpc
 
+NAME = "grpc.health.v1.Health"
+
 SERVICES = ("", "hubble.server.Observer")
 """What relay answers for: the server as a whole, and Hubble by the name its health service uses."""
 
@@ -42,7 +44,7 @@ def handler(stopped: Event) -> grpc.GenericRpcHandler[Any, Any]:
                 return
 
     return grpc.method_handlers_generic_handler(
-        "grpc.health.v1.Health",
+        NAME,
         {
             "Check": grpc.unary_unary_rpc_method_handler(check, _service, _status),
             "Watch": grpc.unary_stream_rpc_method_handler(watch, _service, _status),

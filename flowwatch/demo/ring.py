@@ -127,13 +127,13 @@ class Reader:
             return ring.oldest
         place, found = ring.written, 0
         while (entry := ring.get(place - 1)) is not None:
-            if self._since is not None:
-                if entry.flow is not None and entry.time < self._since:
+            if entry.flow is not None and self.match(entry.flow):
+                if self._since is None:
+                    found += 1
+                    if found == request.number:
+                        return place - 1
+                elif entry.time < self._since:
                     break
-            elif entry.flow is not None and self.match(entry.flow):
-                found += 1
-                if found == request.number:
-                    return place - 1
             place -= 1
         return place
 

@@ -21,7 +21,7 @@ import grpc
 from flowwatch.demo import health
 from flowwatch.demo.exchange import SECOND
 from flowwatch.demo.ring import CAPACITY, MAX_CAPACITY, Entry, Ring
-from flowwatch.demo.service import MAX_STREAMS, Namespaces, Observer
+from flowwatch.demo.service import MAX_STREAMS, Namespaces, Observer, Unknown
 from flowwatch.demo.story import Moment, Story
 from flowwatch.demo.truth import Truth
 from flowwatch.errors import FlowwatchError, UsageError
@@ -114,7 +114,9 @@ class DemoServer:
         pool = ThreadPoolExecutor(MAX_STREAMS + _SPARE_THREADS, thread_name_prefix="flowwatch-demo")
         # Without this two demos could share a port, each getting some of the clients.
         server = grpc.server(pool, options=(("grpc.so_reuseport", 0),))
-        server.add_generic_rpc_handlers((self._observer.handler(), health.handler(self._stopped)))
+        server.add_generic_rpc_handlers(
+            (self._observer.handler(), health.handler(self._stopped), Unknown())
+        )
         self.address = _listen(server, self._wanted)
         self._tell_past()
         server.start()
@@ -170,7 +172,8 @@ class DemoServer:
             self.failure = error
 
     def _write_live(self) -> None:
-        begin = time.time_ns()
+        # Where the past ends, so that there is no gap between it and what follows.
+        begin = self.begin_time + int(PAST * SECOND)
         ends = None if self._duration is None else begin + int(self._duration * SECOND)
         moment, past = self._next, int(PAST * SECOND)
         while moment is not None and not self._stopped.is_set():

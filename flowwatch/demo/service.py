@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from flowwatch.demo import mask
+from flowwatch.demo import health, mask
 from flowwatch.demo.cluster import CLUSTER, Node
 from flowwatch.demo.ring import Entry, Reader, Ring
 from flowwatch.hubble.filters import Filters
@@ -197,6 +197,24 @@ class Observer:
                 with self._news:
                     if not any(reader.behind() for reader in readers):
                         self._news.wait(_WAIT)
+
+
+class Unknown(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Whatever isn't served, refused in the words of a server that is written in Go."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        service, _, method = details.method.strip("/").rpartition("/")
+        known = service in ("observer.Observer", health.NAME)
+        what = (
+            f"unknown method {method} for service {service}"
+            if known
+            else f"unknown service {service}"
+        )
+
+        def refuse(requests: Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, what)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _masked(response: api.GetFlowsResponse, parts: mask.Tree) -> api.GetFlowsResponse:
