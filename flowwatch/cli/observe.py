@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import say
 from flowwatch.cli.sources import Asked, HubbleServer, asked, file_window, matcher
-from flowwatch.errors import FlowwatchError, UsageError
+from flowwatch.errors import FlowwatchError, OutputError, UsageError
 from flowwatch.hubble.filters import raw_filters
 from flowwatch.hubble.pb.observer import observer_pb2
 from flowwatch.hubble.replay import FileRecords
@@ -104,6 +104,9 @@ def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
             printed += len(chunk)
             if chunk and wanted.window.follow:
                 out.flush()
+    except OutputError:
+        # Nothing more can be printed.
+        raise
     except FlowwatchError as error:
         failure = error
     except KeyboardInterrupt:

@@ -55,7 +55,11 @@ class Output:
     def write_bytes(self, data: bytes) -> None:
         """Write bytes; errors as with :meth:`write`."""
         try:
-            self._file.write(data)
+            written = self._file.write(data)
+            # With PYTHONUNBUFFERED standard output is raw, and takes what fits into the pipe.
+            while written is not None and written < len(data):
+                data = data[written:]
+                written = self._file.write(data)
         except OSError as error:
             raise self._failed(error) from error
 
