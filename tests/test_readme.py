@@ -1,0 +1,91 @@
+"""The README's examples, run as they stand, against the demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowwatch.demo.server import DemoServer
+from tests.command import ROOT, clean_environment
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+NOT_HERE = re.compile(r"^(make |pip |kubectl )")
+"""Lines that other tests run (make: CI itself), or that need a cluster."""
+
+IN_A_TERMINAL = {"flowwatch --namespace weather"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [
+    line
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if line and not NOT_HERE.match(line) and line not in IN_A_TERMINAL
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder where `flowwatch` is a command and the configured server is the demo."""
+    folder = tmp_path_factory.mktemp("readme")
+    command = folder / "bin" / "flowwatch"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flowwatch "$@"\n')
+    command.chmod(0o755)
+    with DemoServer("127.0.0.1:0", live=False) as server:
+        env = clean_environment(str(folder)) | {
+            "HUBBLE_SERVER": server.address,
+            "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        yield folder, env
+
+
+def test_every_example_is_known() -> None:
+    assert len(COMMANDS) >= 10
+    assert all(command.startswith(("flowwatch ", "cat ")) for command in COMMANDS)
+    assert README.count("flowwatch --namespace weather") >= 1
+
+
+def test_the_commands_run_in_their_order(place: tuple[Path, dict[str, str]]) -> None:
+    folder, env = place
+    for command in COMMANDS:
+        told = subprocess.run(
+            ["sh", "-c", command],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert told.returncode == 0, f"{command}: {told.stderr}"
+        if " > " not in command and "--output" not in command:
+            assert told.stdout, command
+    assert (folder / "drops.csv").stat().st_size > 1000
+    [python] = blocks("python")
+    seen: dict[str, object] = {}
+    os.chdir(folder)
+    try:
+        with pytest.warns(UserWarning, match="lost"):
+            exec(python, seen)  # the README's two lines
+    finally:
+        os.chdir(ROOT)
+    frame = seen["frame"]
+    assert len(frame) > 5  # type: ignore[arg-type]
+
+
+def test_links_and_pictures_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
