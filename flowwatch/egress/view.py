@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from math import exp
-
-import numpy as np
-import numpy.typing as npt
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import LostTotal, Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.peers import KINDS, PeerNames, subject
@@ -23,9 +20,6 @@ _DIRECTIONS = {
     "both": (int(Direction.EGRESS), int(Direction.INGRESS)),
 }
 _NAME = {int(Direction.EGRESS): "egress", int(Direction.INGRESS): "ingress"}
-
-Mask = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[np.int64]
 
 
 def snapshot(
@@ -41,13 +35,12 @@ def snapshot(
     now = tally.last_seen / 1e9
     if live:
         now = max(now, time.time())
-    chosen = _choose(columns, query, directions)
+    chosen = select(columns, query, directions, now)
     matched = len(chosen)
-    chosen = _order(columns, query, chosen, now)
     if query.limit is not None:
         chosen = chosen[: query.limit]
     return Snapshot(
-        rows=tuple([_row(columns, int(i), now) for i in chosen]),
+        rows=tuple([_row(columns, row, now) for row in chosen]),
         matched=matched,
         totals=_totals(aggregate, directions),
         timeline=_timeline(aggregate, directions),
@@ -89,86 +82,6 @@ def warnings(aggregate: Aggregate) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _choose(columns: Columns, query: Query, directions: tuple[int, ...]) -> Numbers:
-    mask = np.isin(columns.view("direction"), directions)
-    if query.drops_only:
-        mask &= (columns.view("dropped") > 0) | (columns.view("audited") > 0)
-    for word in query.text.casefold().split():
-        hit = _mentions(columns, word.removeprefix("!"))
-        mask &= ~hit if word.startswith("!") else hit
-    return np.flatnonzero(mask)
-
-
-def _mentions(columns: Columns, word: str) -> Mask:
-    """Rows that hold ``word``. Each distinct text is searched once, however many rows share it."""
-
-    def among(texts: list[str], column: str) -> Mask:
-        hits = np.fromiter((word in text.casefold() for text in texts), bool, len(texts))
-        return hits[columns.view(column)] if len(texts) else np.zeros(len(columns), bool)
-
-    pods = [
-        f"{namespace}/{name} {workload}"
-        for (namespace, name), workload in zip(columns.pods.things, columns.workloads, strict=True)
-    ]
-    hit = among(pods, "pod") | among([peer[2:] for peer in columns.peers.things], "peer")
-    hit |= among(list(PROTOCOLS), "protocol")
-    policies = [
-        " ".join(str(policy) for side in sides for policy in side)
-        for sides in columns.policy_sets.things
-    ]
-    hit |= among(policies, "policies")
-    if word.isdecimal():
-        hit |= columns.view("port") == int(word)
-    dropped = columns.view("dropped") > 0
-    numbers = columns.view("reason")
-    for number in np.unique(numbers[dropped]):
-        if word in reason(int(number)).name.casefold():
-            hit |= dropped & (numbers == number)
-    for row, more in columns.more_reasons.items():
-        if any(word in reason(number).name.casefold() for number in more):
-            hit[row] = True
-    return hit
-
-
-def _ranks(texts: Sequence[tuple[str, str]] | Sequence[str]) -> Numbers:
-    ranks = np.empty(len(texts), dtype=np.int64)
-    ranks[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
-    return ranks
-
-
-def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbers:
-    """``chosen`` in the order asked for; ties by namespace, pod, destination, port."""
-    if not len(chosen):
-        return chosen
-
-    def column(name: str) -> Numbers:
-        # Signed, as the keys below turn the counts round.
-        return columns.view(name)[chosen].astype(np.int64)
-
-    pod = _ranks(columns.pods.things)[column("pod")]
-    peer = _ranks([p[2:] for p in columns.peers.things])[column("peer")]
-    port = column("port")
-    names = [port, peer, pod]
-    keys: list[Numbers]
-    if query.order == "pod":
-        keys = names
-    elif query.order == "peer":
-        keys = [port, pod, peer]
-    elif query.order == "last":
-        keys = [*names, -column("last")]
-    elif query.order == "rate":
-        rate, rated = (columns.view(name)[chosen] for name in ("rate", "rated"))
-        faded = rate * np.exp((rated - now) / RATE_SECONDS)
-        keys = [*names, -faded]
-    elif query.order == "forwarded":
-        keys = [*names, -column("forwarded")]
-    else:
-        worst = ("forwarded", "errors", "audited", "dropped")
-        keys = [*names, *(-column(name) for name in worst)]
-    order = np.lexsort(keys)
-    return chosen[order[::-1] if query.reverse else order]
-
-
 def _row(columns: Columns, i: int, now: float) -> Row:
     number = columns.pod[i]
     namespace, pod = columns.pods.things[number]
@@ -205,7 +118,7 @@ def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:
     kept, dropped, audited, errors, unknown = (
         sum(counts) for counts in zip(*(aggregate.totals[d] for d in directions), strict=True)
     )
-    rows = int(np.isin(aggregate.columns.view("direction"), directions).sum())
+    rows = sum(aggregate.columns.rows_of[direction] for direction in directions)
     return Totals(kept, dropped, audited, errors, unknown, rows)
 
 

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from flowwatch.egress import aggregate as aggregate_module
+from flowwatch.egress import select as select_module
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import ORDERS, Query
 from flowwatch.egress.rows import Row, Snapshot
@@ -298,3 +299,20 @@ def test_a_rate_is_of_late() -> None:
 def test_recent_records_are_bounded() -> None:
     aggregate = counted(*traffic(5000))
     assert len(aggregate.recent) == aggregate_module.RECENT
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("text", ["", "pod-1", "!policy_denied", "1.1.1.3 443", "tcp", "44"])
+def test_many_rows_are_chosen_as_few_are(
+    order: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregate = counted(*traffic(400))
+    for query in (
+        Query(order=order, text=text),
+        Query(order=order, text=text, reverse=True, drops_only=True, direction="both"),
+    ):
+        few = snapshot(aggregate, query).rows
+        monkeypatch.setattr(select_module, "FEW", 0)
+        many = snapshot(aggregate, query).rows
+        monkeypatch.undo()
+        assert [row.key for row in many] == [row.key for row in few]
