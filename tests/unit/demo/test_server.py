@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+import flowwatch
 from flowwatch.demo import service
 from flowwatch.demo.server import PAST, DemoServer
 from flowwatch.errors import FlowwatchError, UsageError
@@ -317,6 +318,24 @@ def test_streams_are_bounded(whole: DemoServer) -> None:
                 return False
 
         until(free)
+
+
+@pytest.mark.filterwarnings("ignore:.*events were lost")
+def test_flowwatch_counts_the_truth_through_its_own_client(
+    whole: DemoServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    frame = flowwatch.read(server=whole.address, namespace="weather")
+    outcomes = ["forwarded", "dropped", "audited", "errors", "unknown"]
+    counted = {
+        (row["namespace"], row["pod"], row["peer"], row["port"], row["protocol"]): {
+            outcome: row[outcome] for outcome in outcomes if row[outcome]
+        }
+        for row in frame.to_dict("records")
+    }
+    truth = {tuple(key): counts for key, counts in whole.truth.counts("weather").items()}
+    assert len(truth) == 24
+    assert counted == truth
 
 
 def test_new_records_end_after_the_duration() -> None:
