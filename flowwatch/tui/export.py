@@ -1,0 +1,45 @@
+"""Writing the rows that are shown to a CSV file, under a name that says what they are."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Row
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def file_name(query: Query, when: float) -> str:
+    """``flowwatch-egress-drops-weather-20260131-102030.csv``: direction, filter, time in UTC."""
+    parts = ["flowwatch", query.direction]
+    if query.drops_only:
+        parts.append("drops")
+    words = _UNSAFE.sub("-", query.text.replace("!", "not-")).strip("-.")[:40]
+    if words:
+        parts.append(words)
+    parts.append(time.strftime("%Y%m%d-%H%M%S", time.gmtime(when)))
+    return "-".join(parts) + ".csv"
+
+
+def free_path(directory: Path, name: str) -> Path:
+    """A path in ``directory`` that nothing has yet: ``name``, else with ``-2``, ``-3`` …"""
+    path = directory / name
+    number = 2
+    while path.exists():
+        path = directory / f"{name.removesuffix('.csv')}-{number}.csv"
+        number += 1
+    return path
+
+
+def write_csv(rows: Iterable[Row], path: Path) -> int:
+    """Write ``rows`` whole or not at all; how many there were. OutputError says why not."""
+    # Not before it is wanted: it loads what the first frame doesn't need.
+    from flowwatch.report.export import write_rows
+    from flowwatch.report.files import open_output
+
+    with open_output(str(path)) as out:
+        return write_rows(rows, out, "csv")

@@ -1,0 +1,159 @@
+"""How the dashboard looks: colours by role, and the signs it draws with.
+
+Nothing is told by colour alone, and the background is always the terminal's own. Colours are
+given as numbers of the 256-colour palette or as the terminal's own sixteen, never as RGB, so that
+tmux, SSH and old terminals show what was meant, in few bytes.
+
+========  ======================================================================
+theme     when it is chosen by ``auto``
+========  ======================================================================
+dark      256 colours and a dark background (asked by OSC 11, else COLORFGBG)
+light     256 colours and a light background
+ansi      background unknown, or 16 colours (``TERM=linux``)
+mono      ``NO_COLOR`` is set, or ``TERM`` is a terminal without colours
+========  ======================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.style import Style
+
+THEMES: dict[str, str] = {
+    "auto": "as the terminal's background asks for",
+    "dark": "256 colours on a dark background",
+    "light": "256 colours on a light background",
+    "ansi": "the terminal's own sixteen colours",
+    "mono": "no colours: bold, underline and reverse only",
+}
+
+# role: what it is for. Each theme below gives every role a style, in the words of rich.
+ROLES: dict[str, str] = {
+    "text": "ordinary text",
+    "strong": "text that is looked for",
+    "dim": "text that may be overlooked",
+    "head": "headings of tables and panels",
+    "drop": "dropped: the word, the sign, the number",
+    "warn": "audited, errors, lost events, warnings",
+    "ok": "forwarded",
+    "accent": "names of keys, of the place we read from",
+    "badge": "a state that changes what is shown: PAUSED, drops only",
+    "banner": "the server is lost",
+    "input": "what is being typed",
+    "caret": "the place in it",
+}
+
+_COLORS: dict[str, dict[str, str]] = {
+    "dark": {
+        "text": "", "strong": "bold", "dim": "color(247)", "head": "bold color(247)",
+        "drop": "bold color(203)", "warn": "bold color(221)", "ok": "color(114)",
+        "accent": "color(117)", "badge": "bold color(16) on color(221)",
+        "banner": "bold color(231) on color(160)", "input": "bold", "caret": "reverse",
+        "cursor": "on color(238)",
+    },
+    "light": {
+        "text": "", "strong": "bold", "dim": "color(241)", "head": "bold color(241)",
+        "drop": "bold color(160)", "warn": "bold color(94)", "ok": "color(22)",
+        "accent": "color(25)", "badge": "bold color(231) on color(94)",
+        "banner": "bold color(231) on color(160)", "input": "bold", "caret": "reverse",
+        "cursor": "on color(254)",
+    },
+    "ansi": {
+        "text": "", "strong": "bold", "dim": "dim", "head": "bold",
+        "drop": "bold red", "warn": "bold", "ok": "green",
+        "accent": "cyan", "badge": "bold reverse",
+        "banner": "bold reverse red", "input": "bold", "caret": "reverse",
+        "cursor": "reverse",
+    },
+    "mono": {
+        "text": "", "strong": "bold", "dim": "", "head": "bold underline",
+        "drop": "bold", "warn": "bold", "ok": "",
+        "accent": "underline", "badge": "bold reverse",
+        "banner": "bold reverse", "input": "bold", "caret": "reverse",
+        "cursor": "reverse",
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What is drawn; every sign is one column wide."""
+
+    dropped: str
+    warned: str
+    forwarded: str
+    unknown: str
+    bars: str
+    """From the lowest bar to the highest."""
+    rule: str
+    edge: str
+    ellipsis: str
+    cursor: str
+    to: str
+    of: str
+    """From a peer to the pod (ingress)."""
+    dot: str
+    secure: str
+
+
+FANCY = Signs("✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS")
+PLAIN = Signs("x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS")
+"""For terminals that aren't UTF-8, or whose font is the Linux console's."""
+
+CURSOR = "cursor:"
+"""Before a role: the same on the selected row."""
+
+
+class Look:
+    """One theme with one set of signs, ready to use."""
+
+    def __init__(self, theme: str, signs: Signs = FANCY) -> None:
+        """``theme`` is a key of THEMES other than ``auto``."""
+        self.name = theme
+        self.signs = signs
+        self._styles = _styles(_COLORS[theme])
+
+    def style(self, role: str) -> Style:
+        """The style for a role of ROLES, or for ``cursor:`` and a role."""
+        return self._styles[role]
+
+
+def _styles(colors: Mapping[str, str]) -> dict[str, Style]:
+    # Textual's base style would leave "None" colours as they are: nothing to set here.
+    styles = {role: Style.parse(colors[role]) for role in ROLES}
+    bar = Style.parse(colors["cursor"])
+    for role in ROLES:
+        own = styles[role]
+        if bar.reverse:
+            # In reverse a colour would become the background: only the weight stays.
+            own = Style(bold=own.bold, underline=own.underline)
+        styles[CURSOR + role] = own + bar
+    return styles
+
+
+def auto_theme(environ: Mapping[str, str], background: str) -> str:
+    """The theme for a terminal. ``background`` is ``dark``, ``light`` or "" when it isn't known."""
+    term = environ.get("TERM", "")
+    if environ.get("NO_COLOR") or term in ("dumb", "vt100", "vt220"):
+        return "mono"
+    many = "256color" in term or environ.get("COLORTERM", "") in ("truecolor", "24bit")
+    if not many and not term.startswith(("xterm-", "alacritty", "foot", "ghostty")):
+        return "ansi"
+    return background or _colorfgbg(environ.get("COLORFGBG", "")) or "ansi"
+
+
+def _colorfgbg(value: str) -> str:
+    """rxvt, Konsole and iTerm put their colours there, as ``15;0``: the last is the background."""
+    number = value.rpartition(";")[2]
+    if not (number.isascii() and number.isdigit()):
+        return ""
+    return "light" if int(number) in (7, 15) else "dark"
+
+
+def signs_for(environ: Mapping[str, str], encoding: str) -> Signs:
+    """The signs that a terminal can be trusted to show."""
+    if environ.get("TERM", "") in ("linux", "vt100", "vt220", "dumb"):
+        return PLAIN
+    return FANCY if encoding.lower().replace("-", "") == "utf8" else PLAIN

@@ -1,0 +1,217 @@
+"""The columns of the egress table: what each shows, and which give way in a narrow terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flowwatch.egress.rows import Row, Totals
+from flowwatch.report.human import age, count, width
+from flowwatch.report.summary_table import peer_text, policy_text, worst
+from flowwatch.text import safe
+from flowwatch.tui.format import SECOND, Line, Piece, fit, rate
+from flowwatch.tui.theme import CURSOR, Signs
+
+GAP = " "
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What the columns need besides the row."""
+
+    now: int
+    """Time that ages are counted to, ns."""
+    namespace: str | None
+    """The namespace that all rows share, which the cells then leave out; None if they don't."""
+    arrows: tuple[str, str] | None
+    """Signs for egress and ingress, when both are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; ``rank`` 0 is always there, the highest goes first when room is short."""
+
+    title: str
+    rank: int
+    least: int
+    """Columns of the terminal: exactly for numbers, at least for names."""
+    cell: Callable[[Row, Cells], str]
+    number: bool = False
+    role: str = "text"
+    when: Callable[[Totals], int] | None = None
+    """Only shown when there are any."""
+    most: int = 400
+
+
+def _pod(row: Row, cells: Cells) -> str:
+    name = row.pod or "?"
+    if row.namespace and cells.namespace != row.namespace:
+        name = f"{row.namespace}/{name}"
+    return safe(name)
+
+
+def _peer(row: Row, cells: Cells) -> str:
+    text = peer_text(row)
+    if cells.arrows is None:
+        return text
+    return f"{cells.arrows[row.direction == 'ingress']} {text}"
+
+
+def _reason(row: Row, cells: Cells) -> str:
+    if not row.drop_reasons:
+        if row.audited:
+            return "would be denied"
+        return "proxy error" if row.errors else ""
+    name = min(row.drop_reasons, key=lambda reason: (-row.drop_reasons[reason], reason))
+    more = len(row.drop_reasons) - 1
+    return safe(name) + (f" +{more}" if more else "")
+
+
+def _policy(row: Row, cells: Cells) -> str:
+    named = policy_text(row)
+    if named:
+        return named
+    # Hubble names nobody for a default deny: that nothing is named is the news.
+    return "no rule allows it" if "POLICY_DENIED" in row.drop_reasons else ""
+
+
+def _count(value: int) -> str:
+    return count(value) if value else "-"
+
+
+# Counts come first: they change most, and a line is painted only up to its last change.
+COLUMNS: tuple[Column, ...] = (
+    Column("DROPPED", 0, 7, lambda r, _: _count(r.dropped), True, "drop"),
+    Column("FORWARD", 1, 7, lambda r, _: _count(r.forwarded), True, "ok"),
+    Column("AUDIT", 1, 5, lambda r, _: _count(r.audited), True, "warn", lambda t: t.audited),
+    Column("ERROR", 2, 5, lambda r, _: _count(r.errors), True, "warn", lambda t: t.errors),
+    Column("RATE/s", 6, 6, lambda r, _: rate(r.rate), True, "dim"),
+    Column("LAST", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), True, "dim"),
+    Column("POD", 0, 14, _pod, most=48),
+    Column("DESTINATION", 0, 16, _peer, most=72),
+    Column("REASON", 2, 13, _reason, most=36, role="drop"),
+    Column("POLICY", 4, 17, _policy, most=60, role="dim"),
+    Column("WORKLOAD", 5, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
+    Column("RECORDS", 7, 7, lambda r, _: _count(r.records), True, "dim"),
+)
+
+MARK = 2
+"""Columns before the first: the sign of the row's worst outcome, and a space."""
+
+_SIGNS = {
+    "dropped": ("dropped", "drop"),
+    "audited": ("warned", "warn"),
+    "errors": ("warned", "warn"),
+    "forwarded": ("forwarded", "ok"),
+    "unknown": ("unknown", "dim"),
+}
+
+
+def choose(columns: int, totals: Totals) -> list[Column]:
+    """The columns that fit, in order."""
+    shown = [c for c in COLUMNS if c.when is None or c.when(totals)]
+    while len(shown) > 1:
+        needed = MARK + 1 + sum(c.least + len(GAP) for c in shown)
+        if needed <= columns:
+            break
+        last = max(c.rank for c in shown)
+        if not last:
+            break
+        shown.remove(next(c for c in reversed(shown) if c.rank == last))
+    return shown
+
+
+def share(columns: int, chosen: Sequence[Column], needs: Sequence[int]) -> list[int]:
+    """Widths of the chosen columns: what they need while it lasts, the shortest wish first."""
+    widths = [column.least for column in chosen]
+    if not widths:
+        return []
+    left = columns - MARK - 1 - sum(widths) - len(GAP) * len(widths)
+    if left < 0:
+        # A terminal narrower than the least of everything: names give what is missing.
+        names = [i for i, column in enumerate(chosen) if not column.number]
+        for i in names:
+            give = min(widths[i] - 4, -(left // max(len(names), 1)))
+            widths[i] -= max(give, 0)
+        return widths
+    growing = [i for i, column in enumerate(chosen) if not column.number]
+    growing.sort(key=lambda i: min(needs[i], chosen[i].most) - widths[i])
+    for place, i in enumerate(growing):
+        wish = max(min(needs[i], chosen[i].most) - widths[i], 0)
+        more = min(wish, left // (len(growing) - place))
+        widths[i] += more
+        left -= more
+    return widths
+
+
+def needs(chosen: Sequence[Column], rows: Sequence[Row], cells: Cells) -> list[int]:
+    """Widths that the columns' texts have."""
+    return [
+        column.least
+        if column.number
+        else max([width(column.cell(row, cells)) for row in rows], default=0)
+        for column in chosen
+    ]
+
+
+def header(
+    chosen: Sequence[Column], widths: Sequence[int], order: str, namespace: str | None, peer: str
+) -> Line:
+    """The titles; that of the column which orders the rows is marked."""
+    ordered = {
+        "drops": "DROPPED", "forwarded": "FORWARD", "rate": "RATE/s",
+        "last": "LAST", "pod": "POD", "peer": "DESTINATION",
+    }.get(order)  # fmt: skip
+    pieces: list[Piece] = [(" " * (MARK + 1), "head")]
+    for column, columns in zip(chosen, widths, strict=True):
+        title = column.title
+        if title == "DESTINATION":
+            title = peer
+        if title == "POD" and namespace:
+            title = f"POD in {safe(namespace)}"
+        role = "strong" if column.title == ordered else "head"
+        pieces.append((fit(title, columns, right=column.number), role))
+        pieces.append((GAP, "head"))
+    return tuple(pieces)
+
+
+def row_line(
+    row: Row,
+    chosen: Sequence[Column],
+    widths: Sequence[int],
+    cells: Cells,
+    signs: Signs,
+    *,
+    selected: bool,
+) -> Line:
+    """One row; bold where something was dropped, so that it stands out without colour too."""
+    outcome = worst(row)
+    sign, role = _SIGNS[outcome]
+    prefix = CURSOR if selected else ""
+    pieces: list[Piece] = [
+        (signs.cursor if selected else " ", f"{prefix}accent"),
+        (f"{getattr(signs, sign)} ", prefix + role),
+    ]
+    bad = outcome == "dropped"
+    for column, columns in zip(chosen, widths, strict=True):
+        text = fit(column.cell(row, cells), columns, right=column.number)
+        role = column.role
+        if role in ("drop", "warn", "ok") and text.strip() in ("-", ""):
+            role = "dim"
+        elif role == "text" and bad:
+            role = "strong"
+        elif column.title == "REASON" and not row.dropped:
+            role = "warn"
+        pieces.append((text + GAP, prefix + role))
+    return tuple(pieces)
+
+
+def row_text(row: Row, cells: Cells) -> str:
+    """One row as text to paste: what all columns show, those that are empty left out."""
+    parts = [worst(row)]
+    for column in COLUMNS:
+        text = column.cell(row, cells)
+        if text in ("", "-", "0"):
+            continue
+        parts.append(f"{text} {column.title.lower()}" if column.number else text)
+    return "  ".join(parts)

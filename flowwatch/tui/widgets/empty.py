@@ -1,0 +1,83 @@
+"""What the table says when it has no rows: why, and what to look at."""
+
+from __future__ import annotations
+
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Snapshot
+from flowwatch.flows.source import SourceState
+from flowwatch.text import safe
+from flowwatch.tui.format import Line, plural, wrap
+
+
+def empty_lines(
+    snapshot: Snapshot, state: SourceState, query: Query, filter_words: str, columns: int
+) -> list[Line]:
+    """A heading and advice, for a table without rows."""
+    title, advice = _words(snapshot, state, query, filter_words)
+    lines: list[Line] = [()]
+    lines += [((f"  {part}", "strong"),) for part in wrap(title, columns - 4)]
+    lines.append(())
+    for text in advice:
+        first, *rest = wrap(text, columns - 6)
+        lines.append(((f"  - {first}", "text"),))
+        lines += [((f"    {part}", "text"),) for part in rest]
+    return lines
+
+
+def _words(
+    snapshot: Snapshot, state: SourceState, query: Query, filter_words: str
+) -> tuple[str, list[str]]:
+    where = safe(state.where)
+    rows = snapshot.totals.rows
+    if query.text and rows:
+        return f"None of {plural(rows, 'row')} matches /{safe(query.text)}", [
+            "esc clears the filter",
+            "all words must occur, in pod, destination, port, reason or policy; !word: must not",
+        ]
+    if query.drops_only and rows:
+        return f"No drops: nothing was dropped or audited in {plural(rows, 'row')}", [
+            "d shows the forwarded ones"
+        ]
+    if state.phase == "connecting":
+        return f"Connecting to {where}", [
+            "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
+            "or let flowwatch do that: flowwatch -P",
+            "no cluster at hand? flowwatch demo",
+        ]
+    if state.phase == "failed":
+        return f"Reading {where} failed: {safe(state.message) or 'no reason given'}", []
+    if snapshot.records_read:
+        return _none_counted(snapshot, query)
+    if state.phase in ("reading", "ended"):
+        skipped = sum(snapshot.records_skipped.values())
+        advice = [f"{plural(skipped, 'record')} could not be read: w says why"] if skipped else []
+        if filter_words:
+            advice.append(f"the filters: {safe(filter_words)}")
+        ended = "has no flow" if state.phase == "ended" else "has shown no flow yet"
+        return f"{where} {ended} that these filters match", advice
+    return _nothing_yet(state, where, filter_words)
+
+
+def _none_counted(snapshot: Snapshot, query: Query) -> tuple[str, list[str]]:
+    read = plural(snapshot.records_read, "record")
+    which = {"both": "attempt"}.get(query.direction, f"{query.direction} attempt")
+    return f"{read} read, and no {which} in them", [
+        "i shows ingress, or both directions",
+        f"{snapshot.replies:,} were replies, {snapshot.unattributed:,} had no direction",
+        "t shows the records themselves",
+    ]
+
+
+def _nothing_yet(state: SourceState, where: str, filter_words: str) -> tuple[str, list[str]]:
+    advice = []
+    if filter_words:
+        advice.append(f"the filters: {safe(filter_words)}")
+    if state.unavailable:
+        advice.append(f"nodes that relay can't reach: {safe(', '.join(state.unavailable))}")
+    advice += [
+        "is anything sending? Rows appear with the first record",
+        "a namespace and a pod's name must be written as in Kubernetes, a pod as namespace/name",
+        "pods older than Cilium on their node, or on the host's network, leave no records",
+        "see everything: flowwatch without filters",
+    ]
+    return f"Connected to {where}; no flow matches these filters yet", advice

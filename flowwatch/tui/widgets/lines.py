@@ -1,0 +1,79 @@
+"""The base of all widgets: lines of styled text, of which only what changed is painted again.
+
+A widget is given its lines (:meth:`Lines.show`); each is compared with what is on the screen, and
+the terminal gets a changed line only up to its last changed character. That is what keeps a busy
+dashboard at a few kilobytes a second, and one where nothing happens at none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from flowwatch.report.human import width
+from flowwatch.tui.format import Line, line_width
+from flowwatch.tui.theme import FANCY, Look
+
+
+class Lines(Widget):
+    """Shows a list of lines from the top; what doesn't fit is cut off."""
+
+    DEFAULT_CSS = "Lines { height: auto; width: 1fr; }"
+    ABOUT: ClassVar[tuple[str, ...]] = ()
+    """Lines for the help screen, when there is more to say than the keys do."""
+
+    can_focus = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.look = Look("mono", FANCY)
+        self._lines: list[Line] = []
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Put ``lines`` on the screen. Cheap when little has changed, free when nothing has."""
+        old, self._lines = self._lines, list(lines)
+        for y in range(max(len(old), len(lines))):
+            before = old[y] if y < len(old) else ()
+            after = lines[y] if y < len(lines) else ()
+            if before != after:
+                self.refresh(Region(0, y, _changed(before, after), 1))
+
+    def relook(self, look: Look) -> None:
+        """Paint everything in another look."""
+        self.look = look
+        self.refresh()
+
+    @property
+    def lines(self) -> list[Line]:
+        """What is shown."""
+        return self._lines
+
+    def render_line(self, y: int) -> Strip:
+        if y >= len(self._lines):
+            return Strip.blank(self.size.width)
+        line = self._lines[y]
+        style = self.look.style
+        strip = Strip([Segment(text, style(role)) for text, role in line if text])
+        return strip.adjust_cell_length(self.size.width)
+
+
+def _changed(before: Line, after: Line) -> int:
+    """Columns from the left edge to the last one that differs."""
+    columns = max(line_width(before), line_width(after))
+    if line_width(before) != line_width(after):
+        return columns
+    for (old, old_role), (new, new_role) in zip(reversed(before), reversed(after), strict=False):
+        if (old, old_role) != (new, new_role):
+            if old_role == new_role and len(old) == len(new):
+                same = 0
+                while old[-1 - same] == new[-1 - same]:
+                    same += 1
+                return columns - width(old[len(old) - same :])
+            return columns
+        columns -= width(new)
+    return columns

@@ -1,0 +1,86 @@
+"""The timeline: dropped and forwarded attempts by the time they began, a row of bars each."""
+
+from __future__ import annotations
+
+from flowwatch.egress.rows import Snapshot, Timeline
+from flowwatch.report.human import count, pad, span
+from flowwatch.tui.format import SECOND, Line, clock, cut
+from flowwatch.tui.theme import Signs
+from flowwatch.tui.widgets.lines import Lines
+
+
+class TimelineView(Lines):
+    """Two rows of bars, each to its own scale, and the time below them."""
+
+    DEFAULT_CSS = "TimelineView { height: 3; }"
+    ABOUT = (
+        "The timeline has a row for dropped and one for forwarded attempts, each to its own scale:",
+        "'max' is its highest bar. Time is UTC, as hubble prints it; z shows all of it, or the end.",
+    )
+
+    def update_from(self, snapshot: Snapshot, whole: bool, now: int) -> None:
+        """``now`` (ns): time up to which it is drawn; 0: to the last attempt."""
+        line = snapshot.timeline
+        self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs))
+
+
+def timeline_lines(
+    timeline: Timeline, whole: bool, now: int, columns: int, signs: Signs
+) -> list[Line]:
+    """Both rows and the axis."""
+    label = 22 if columns >= 72 else 12
+    room = columns - label - 1
+    if not timeline.forwarded or room < 8:
+        empty = pad("", max(room, 0))
+        return [((pad(" dropped", label), "dim"), (empty, "dim"))]
+    per, kept, dropped, start = _columns(timeline, whole, now, room)
+    width = per * timeline.width
+    each = f"per {span(width / SECOND)}"
+    rows: list[Line] = []
+    for name, sign, role, values in (
+        ("dropped", signs.dropped, "drop", dropped),
+        ("forwarded", signs.forwarded, "ok", kept),
+    ):
+        top = max(values)
+        most = f" max {count(top)}" if columns >= 72 else ""
+        painted = role if top else "dim"
+        bars = _bars(values, top, signs.bars)
+        rows.append(((pad(f" {sign} {name}{most}", label), painted), (bars, painted)))
+    end = start + len(kept) * width
+    left, right = clock(start), f"{clock(end)} UTC"
+    rest = room - len(left) - len(right) - 2
+    axis = f"{left} {signs.rule * max(rest, 0)} {right}" if rest >= 0 else right
+    rows.append(cut(((pad(f"   {each}", label), "dim"), (axis, "dim")), columns))
+    return rows
+
+
+def _columns(
+    timeline: Timeline, whole: bool, now: int, room: int
+) -> tuple[int, list[int], list[int], int]:
+    """Buckets per column, the two rows of columns, and the time of the first (ns)."""
+    kept, dropped = list(timeline.forwarded), list(timeline.dropped)
+    # Quiet time since the last attempt is time too.
+    quiet = min(max((now - timeline.start) // timeline.width + 1 - len(kept), 0), room)
+    kept += [0] * quiet
+    dropped += [0] * quiet
+    start = timeline.start
+    if not whole:
+        skip = max(len(kept) - room, 0)
+        return 1, kept[skip:], dropped[skip:], start + skip * timeline.width
+    per = -(-len(kept) // room)
+    # Columns begin at multiples, so that they don't change as time goes on.
+    lead = (start // timeline.width) % per
+    start -= lead * timeline.width
+    return per, _grouped([0] * lead + kept, per), _grouped([0] * lead + dropped, per), start
+
+
+def _grouped(values: list[int], per: int) -> list[int]:
+    return [sum(values[i : i + per]) for i in range(0, len(values), per)]
+
+
+def _bars(values: list[int], top: int, glyphs: str) -> str:
+    """A glyph for each value; nothing is blank, and anything more than nothing isn't."""
+    if not top:
+        return " " * len(values)
+    steps = len(glyphs)
+    return "".join([glyphs[-(-value * steps // top) - 1] if value else " " for value in values])
