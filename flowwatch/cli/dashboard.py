@@ -32,30 +32,60 @@ def run(parsed: Parsed) -> int:
     return show(parsed, source, live=not wanted.files, notes=wanted.settings.warnings)
 
 
-def show(parsed: Parsed, source: Source, *, live: bool, notes: tuple[str, ...] = ()) -> int:
-    """The dashboard over ``source`` until the user quits; then what went wrong, if anything."""
+def show(
+    parsed: Parsed,
+    source: Source,
+    *,
+    live: bool,
+    notes: tuple[str, ...] = (),
+    server: str = "",
+) -> int:
+    """The dashboard over ``source`` until the user quits; then what went wrong, if anything.
+
+    ``server`` is named in the hubble commands that it shows, if it isn't the default one.
+    """
     from flowwatch.egress.monitor import LiveMonitor
     from flowwatch.tui.app import run as run_app
 
-    monitor = LiveMonitor(source, max_rows(parsed), live=live)
-    monitor.start()
+    rows, way = max_rows(parsed), direction(parsed)
+    monitors: list[LiveMonitor] = []
+
+    def start() -> LiveMonitor:
+        """Called when the first frame is on the screen."""
+        monitor = LiveMonitor(source, rows, live=live)
+        monitors.append(monitor)
+        monitor.start()
+        return monitor
+
     try:
         code = run_app(
-            monitor,
-            title=source.state().where,
+            start,
+            title="flowwatch",
             filter_words=filter_words(parsed),
             export_dir=Path(parsed.text("export-dir")),
-            direction=direction(parsed),
+            direction=way,
             theme=parsed.text("theme"),
-            notes=notes,
+            hubble=hubble_command(parsed, server),
         )
     finally:
-        monitor.stop()
-    if monitor.failure is not None:
-        raise monitor.failure
+        for monitor in monitors:
+            monitor.stop()
     for line in notes:
         say(line)
+    for monitor in monitors:
+        if monitor.failure is not None:
+            raise monitor.failure
     return code
+
+
+def hubble_command(parsed: Parsed, server: str) -> list[str]:
+    """How a command begins that shows the same flows in hubble: with the server that was named."""
+    words = ["hubble", "observe"]
+    if server or parsed.was_set("server"):
+        words += ["--server", server or parsed.text("server")]
+    for path in parsed.list("input-file") if "input-file" in parsed.flags else ():
+        words += ["--input-file", path]
+    return words
 
 
 def filter_words(parsed: Parsed) -> str:

@@ -63,7 +63,7 @@ def _show(parsed: Parsed, address: str, terminal: bool, duration: float) -> int:
         timer = threading.Timer(duration, source.close)
         timer.daemon = True
         timer.start()
-    return dashboard.show(parsed, source, live=True)
+    return dashboard.show(parsed, source, live=True, server=address)
 
 
 def _speed(text: str) -> float:

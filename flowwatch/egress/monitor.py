@@ -35,6 +35,7 @@ class LiveMonitor:
         self._lock = threading.Lock()
         self._live = live
         self._revision = 0
+        self._begun = time.time()
         self._ticks: deque[tuple[float, int, int, int]] = deque()
         self._thread = threading.Thread(target=self._run, name="flowwatch-reader", daemon=True)
         self.failure: BaseException | None = None
@@ -70,6 +71,9 @@ class LiveMonitor:
     def _tick(self) -> None:
         """Note the counts of now, for the rates of the last seconds."""
         now = time.monotonic()
+        if not self._ticks and self._aggregate.tally.last_seen / 1e9 < self._begun - RATE_WINDOW:
+            # Still in the past that the ring holds: how fast that is read isn't how fast it came.
+            return
         if self._ticks and now - self._ticks[-1][0] < RATE_WINDOW / 20:
             return
         totals = self._aggregate.totals.values()
