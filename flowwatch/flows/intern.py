@@ -7,7 +7,7 @@ object and the facts about identities stand once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flowwatch.flows.model import Endpoint, PolicyRef
 
@@ -100,15 +100,32 @@ def make_endpoint(
     return found
 
 
-def make_policy(kind: str, namespace: str, name: str) -> PolicyRef:
-    """The one :class:`PolicyRef` for these values."""
+_DERIVED_FROM = "io.cilium.policy.derived-from="
+OWN = "Cilium's own"
+"""Kind of the rules that Cilium makes itself, such as the one that lets the node reach its pods."""
+
+
+def make_policy(kind: str, namespace: str, name: str, labels: Iterable[str] = ()) -> PolicyRef:
+    """The one :class:`PolicyRef` for these values.
+
+    Rules of Cilium's own have neither name nor kind, only the label
+    ``reserved:io.cilium.policy.derived-from=allow-localhost-ingress``: that is their name here.
+    """
+    if not name:
+        for label in labels:
+            _, found, derived = label.partition(_DERIVED_FROM)
+            if found:
+                kind, name = OWN, derived
+                break
+        else:
+            name = "unnamed"
     key = (kind, namespace, name)
-    found = _policies.get(key)
-    if found is None:
+    found_policy = _policies.get(key)
+    if found_policy is None:
         if len(_policies) >= CACHE_LIMIT:
             _policies.clear()
-        found = _policies[key] = PolicyRef(*key)
-    return found
+        found_policy = _policies[key] = PolicyRef(*key)
+    return found_policy
 
 
 def service_name(namespace: str, name: str) -> str:

@@ -320,7 +320,7 @@ class LineDecoder:
 
     def _policy_list(self, text: bytes) -> tuple[PolicyRef, ...]:
         policies = self.parser.flow({"egress_allowed_by": Raw(text)}).egress_allowed_by
-        return tuple(make_policy(p.kind, p.namespace, p.name) for p in policies)
+        return tuple(make_policy(p.kind, p.namespace, p.name, p.labels) for p in policies)
 
     def _service(self, text: bytes) -> str:
         message = self.parser.flow({"source_service": Raw(text)}).source_service

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
-from flowwatch.flows.intern import make_endpoint
+from flowwatch.flows.intern import make_endpoint, make_policy
 from flowwatch.flows.model import (
     Batch,
     Direction,
@@ -128,7 +128,7 @@ def _ports(data: bytes) -> Ports:
 
 def _policy(data: bytes) -> PolicyRef:
     message = flow_pb2.Policy.FromString(data)
-    return PolicyRef(message.kind, message.namespace, message.name)
+    return make_policy(message.kind, message.namespace, message.name, message.labels)
 
 
 def _service(data: bytes) -> str:

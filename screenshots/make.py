@@ -1,0 +1,106 @@
+"""Take the pictures of the README: ``make screenshots``.
+
+The real dashboard, over the real gRPC stream, on the demo's server; Textual's own driver draws it
+without a terminal. Writes SVG, and PNG by resvg with a font of the system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import resvg_py  # noqa: E402
+
+from flowwatch.cli.flags import parse  # noqa: E402
+from flowwatch.cli.sources import asked, open_source  # noqa: E402
+from flowwatch.demo.server import DemoServer  # noqa: E402
+from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
+from flowwatch.tui.dashboard import Dashboard, Options  # noqa: E402
+
+FONT = "DejaVu Sans Mono"
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    size: tuple[int, int]
+    keys: tuple[str, ...]
+    theme: str = "dark"
+
+
+PICTURES = (
+    Picture("dashboard", (120, 36), ("enter",)),
+    Picture("drops-80x24", (80, 24), ("d",)),
+    Picture("tail", (120, 36), ("t",)),
+    Picture("help", (100, 34), ("question_mark",)),
+)
+
+
+async def take(picture: Picture, address: str) -> None:
+    """One picture of a dashboard that has read the demo's ring and followed for two seconds."""
+    words = ["--server", address, "--namespace", "weather"]
+    source = open_source(asked(parse(words), follow=True, environ={}), with_ring=True)
+    monitor = LiveMonitor(source)
+
+    def start() -> LiveMonitor:
+        monitor.start()
+        return monitor
+
+    options = Options(
+        filter_words="--namespace weather",
+        theme=picture.theme,
+        hubble=("hubble", "observe", "--server", "localhost:4245"),
+    )
+    app = Dashboard(start, options)
+    try:
+        async with app.run_test(size=picture.size) as pilot:
+            await pilot.pause(2.0)
+            for key in picture.keys:
+                await pilot.press(key)
+                await pilot.pause(0.5)
+            await pilot.pause(1.0)
+            svg = app.export_screenshot(title=f"flowwatch --namespace weather ({picture.name})")
+    finally:
+        app.feed.stop()
+        monitor.stop()
+    # The picture names no address that changes from run to run.
+    svg = svg.replace(address, "localhost:4245")
+    (HERE / f"{picture.name}.svg").write_text(svg, encoding="utf-8")
+    png = resvg_py.svg_to_bytes(svg_string=svg.replace("Fira Code", FONT), font_family=FONT)
+    (HERE / f"{picture.name}.png").write_bytes(bytes(png))
+    print(f"screenshots/{picture.name}.svg, .png")
+
+
+def main() -> int:
+    with DemoServer("127.0.0.1:0") as server:
+        for picture in PICTURES:
+            asyncio.run(take(picture, server.address))
+        told = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "flowwatch",
+                "summary",
+                "-n",
+                "weather",
+                "--server",
+                server.address,
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=HERE.parent,
+        )
+    (HERE / "summary.txt").write_text(told.stdout, encoding="utf-8")
+    print("screenshots/summary.txt")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
