@@ -23,6 +23,7 @@ from flowwatch.cli.declared import (
     Verb,
 )
 from flowwatch.errors import UsageError
+from flowwatch.hubble.gotext import comma_list, parse_uint, quote, quote_rune
 from flowwatch.text import safe
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
@@ -56,7 +57,7 @@ class Parsed:
         if flag.kind == SWITCH:
             return text in _TRUE
         if flag.kind == NUMBER:
-            return int(text or "0")
+            return parse_uint(text or "0", 64, base=0)
         return text
 
     def text(self, name: str) -> str:
@@ -77,26 +78,25 @@ class Parsed:
         if flag.kind == FILTER:
             self.filters.append((flag.name, value))
             return
-        if flag.kind == LIST:
-            values = self._values.setdefault(flag.name, [])
-            assert isinstance(values, list)
-            values += _split(flag, value)
-            return
-        if flag.kind == SWITCH and value not in _TRUE + _FALSE:
-            problem = f'strconv.ParseBool: parsing "{safe(value)}": invalid syntax'
-            raise UsageError(f'invalid argument "{safe(value)}" for "{written}" flag: {problem}')
-        if flag.kind == NUMBER and not (value.isascii() and value.isdecimal()):
-            problem = f'strconv.ParseUint: parsing "{safe(value)}": invalid syntax'
-            raise UsageError(f'invalid argument "{safe(value)}" for "{written}" flag: {problem}')
+        try:
+            if flag.kind == LIST:
+                values = self._values.setdefault(flag.name, [])
+                assert isinstance(values, list)
+                values += comma_list(value) if flag.name in _COMMAS else [value]
+                return
+            if flag.kind == SWITCH and value not in _TRUE + _FALSE:
+                raise ValueError(f"strconv.ParseBool: parsing {quote(value)}: invalid syntax")
+            if flag.kind == NUMBER:
+                parse_uint(value, 16 if flag.metavar == "PORT" else 64, base=0)
+        except ValueError as error:
+            raise UsageError(
+                f'invalid argument {quote(value)} for "{written}" flag: {error}'
+            ) from None
         self._values[flag.name] = value
 
 
-def _split(flag: Flag, value: str) -> list[str]:
-    # hubble's --tls-ca-cert-files and --field-mask are comma lists; JSON and file names hold commas.
-    if flag.name in ("tls-ca-cert-files", "field-mask", "outcome"):
-        return [part for part in value.split(",") if part]
-    return [value]
-
+# Comma lists, as hubble's first two are; JSON and file names may hold commas.
+_COMMAS = ("tls-ca-cert-files", "field-mask", "outcome")
 
 _EVERY: dict[str, Flag] = {
     flag.name: flag for verb in VERBS for group in verb.groups for flag in group.flags
@@ -191,7 +191,8 @@ def _short(parsed: Parsed, shorts: dict[str, Flag], word: str, words: list[str])
             continue
         if flag is None:
             raise UsageError(
-                f"unknown shorthand flag: '{safe(letter)}' in {safe(word)}", _try(parsed)
+                f"unknown shorthand flag: {quote_rune(letter)} in -{safe(letter + letters)}",
+                _try(parsed),
             )
         if letters.startswith("="):
             value, letters = letters[1:], ""
@@ -204,7 +205,7 @@ def _short(parsed: Parsed, shorts: dict[str, Flag], word: str, words: list[str])
         elif words:
             value = words.pop(0)
         else:
-            raise UsageError(f"flag needs an argument: '{letter}' in {safe(word)}")
+            raise UsageError(f"flag needs an argument: '{letter}' in -{letter}")
         parsed.set(flag, value, _written(flag))
 
 

@@ -12,15 +12,16 @@ Source of the facts: Cilium 1.20.2, hubble/cmd/observe/flows_filter.go and flows
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf import json_format
 
 from flowwatch.errors import UsageError
+from flowwatch.hubble.filter_values import BadValue, check_utf8, value_of
+from flowwatch.hubble.gotext import quote
 from flowwatch.hubble.jsonprint import message_to_json
-from flowwatch.hubble.pb.flow import flow_pb2
 from flowwatch.hubble.pb.flow.flow_pb2 import FlowFilter
 from flowwatch.text import safe
 
@@ -107,168 +108,6 @@ _CONFLICTS: tuple[tuple[str, ...], ...] = (
     ("reply", "not-reply"),
 )  # fmt: skip
 
-_IP_VERSIONS = {
-    **dict.fromkeys(("4", "v4", "ipv4", "ip4"), flow_pb2.IPv4),
-    **dict.fromkeys(("6", "v6", "ipv6", "ip6"), flow_pb2.IPv6),
-}
-# pkg/monitor/api/types.go: MessageTypeNames.
-_TYPES = {
-    "drop": 1, "debug": 2, "capture": 3, "trace": 4, "policy-verdict": 5,
-    "trace-sock": 7, "l7": 129, "agent": 130,
-}  # fmt: skip
-_TRACE_POINTS = {
-    "to-endpoint": 0, "to-proxy": 1, "to-host": 2, "to-stack": 3, "to-overlay": 4,
-    "from-endpoint": 5, "from-proxy": 6, "from-host": 7, "from-stack": 8, "from-overlay": 9,
-    "from-network": 10, "to-network": 11, "from-crypto": 12, "to-crypto": 13,
-}  # fmt: skip
-_AGENT_EVENTS = {
-    "unspecified": 0, "message": 1, "agent-started": 2, "endpoint-regenerate-success": 3,
-    "endpoint-regenerate-failure": 4, "policy-updated": 5, "policy-deleted": 6,
-    "endpoint-created": 7, "endpoint-deleted": 8, "ipcache-upserted": 9, "ipcache-deleted": 10,
-}  # fmt: skip
-# pkg/identity/numericidentity.go: reserved names, and the well-known ones that --identity takes.
-_IDENTITIES = {
-    "host": 1, "world": 2, "unmanaged": 3, "health": 4, "init": 5, "remote-node": 6,
-    "kube-apiserver": 7, "ingress": 8, "world-ipv4": 9, "world-ipv6": 10,
-    "aggregate-cluster": 11, "aggregate-cluster-mesh": 12, "aggregate-world": 13,
-    "aggregate-remote-node": 14,
-}  # fmt: skip
-_TCP_FLAGS = ("SYN", "FIN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
-_UINT32, _UINT64 = 2**32, 2**64
-
-
-class _Bad(ValueError):
-    """A value that hubble refuses, in hubble's words."""
-
-
-def _uint(text: str, limit: int, name: str = "ParseUint") -> int:
-    quoted = json.dumps(text)
-    if not text.isascii() or not text.isdecimal():
-        raise _Bad(f"strconv.{name}: parsing {quoted}: invalid syntax")
-    if int(text) >= limit:
-        raise _Bad(f"strconv.{name}: parsing {quoted}: value out of range")
-    return int(text)
-
-
-def _event_type(text: str) -> flow_pb2.EventTypeFilter:
-    name, colon, sub = text.partition(":")
-    number = _TYPES.get(name)
-    if number is None:
-        try:
-            number = _uint(name, _UINT32)
-        except _Bad as error:
-            raise _Bad(
-                f"unable to parse type '{name}', not a known type name and "
-                f"unable to parse as numeric value: {error}"
-            ) from None
-    wanted = flow_pb2.EventTypeFilter(type=number)
-    if colon:
-        subs = {"trace": _TRACE_POINTS, "agent": _AGENT_EVENTS}.get(name, {})
-        known = subs.get(sub)
-        if known is None:
-            try:
-                known = _uint(sub, _UINT32)
-            except _Bad as error:
-                raise _Bad(
-                    f"unable to parse event sub-type '{sub}', not a known sub-type name and "
-                    f"unable to parse as numeric value: {error}"
-                ) from None
-        wanted.match_sub_type = True
-        wanted.sub_type = known
-    return wanted
-
-
-def _tcp_flags(text: str) -> flow_pb2.TCPFlags:
-    flags = flow_pb2.TCPFlags()
-    for name in text.split(","):
-        if name.upper() not in _TCP_FLAGS:
-            raise _Bad(f"unknown tcp flag: {name}")
-        setattr(flags, name.upper(), True)
-    return flags
-
-
-def _identity(text: str) -> int:
-    if text in _IDENTITIES:
-        return _IDENTITIES[text]
-    try:
-        # Go's ParseUint with base 0: 0x, 0o and 0b are numbers too.
-        number = int(text, 0) if text[:1].isdecimal() else -1
-    except ValueError:
-        number = -1
-    if not 0 <= number < _UINT32:
-        names = " ".join(_IDENTITIES)
-        raise _Bad(f"invalid security identity, expected one of [{names}] or a numeric value")
-    return number
-
-
-def _workload(text: str) -> flow_pb2.Workload:
-    kind, slash, name = text.partition("/")
-    return flow_pb2.Workload(kind=kind, name=name) if slash else flow_pb2.Workload(name=text)
-
-
-def _http_header(text: str) -> flow_pb2.HTTPHeader:
-    key, colon, value = text.partition(":")
-    if not colon:
-        raise _Bad(f"invalid http-header value {json.dumps(text)}, expected name:value")
-    return flow_pb2.HTTPHeader(key=key, value=value)
-
-
-def _direction(text: str) -> int:
-    known = {"ingress": flow_pb2.INGRESS, "egress": flow_pb2.EGRESS}.get(text.lower())
-    if known is None:
-        raise _Bad(f"{text.lower()}: invalid traffic direction, expected ingress or egress")
-    return known
-
-
-def _ip_trace_id(text: str) -> int:
-    if text == "0":
-        raise _Bad("invalid --ip-trace-id value; must be greater than 0")
-    try:
-        return _uint(text, _UINT64)
-    except _Bad as error:
-        raise _Bad(f"invalid --ip-trace-id value: {error}") from None
-
-
-def _named(enum: Any, flag: str, text: str) -> int:
-    if flag == "drop-reason-desc" and not text:
-        raise _Bad("empty --drop-reason-desc value")
-    number = dict(enum.items()).get(text)
-    if number is None:
-        raise _Bad(f"invalid --{flag} value: {text}")
-    return int(number)
-
-
-def _value(flag: str, text: str) -> Any:
-    """The value of one occurrence, of the type of its field."""
-    bare = flag.removeprefix("from-").removeprefix("to-")
-    if bare == "workload":
-        return _workload(text)
-    if bare == "identity":
-        return _identity(text)
-    if flag == "verdict":
-        return _named(flow_pb2.Verdict, flag, text)
-    if flag == "drop-reason-desc":
-        return _named(flow_pb2.DropReason, flag, text)
-    parse = _PARSERS.get(flag)
-    return parse(text) if parse else text
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "type": _event_type,
-    "tcp-flags": _tcp_flags,
-    "http-header": _http_header,
-    "traffic-direction": _direction,
-    "ip-trace-id": _ip_trace_id,
-    "ipv4": lambda _: flow_pb2.IPv4,
-    "ipv6": lambda _: flow_pb2.IPv6,
-    "ip-version": lambda text: _IP_VERSIONS.get(text.lower(), flow_pb2.IP_NOT_USED),
-    "interface": lambda text: flow_pb2.NetworkInterface(name=text),
-    "encrypted": lambda _: True,
-    "unencrypted": lambda _: False,
-    "reply": lambda _: True,
-    "not-reply": lambda _: False,
-}
-
 
 def _append(target: FlowFilter, name: str, value: Any) -> None:
     values = getattr(target, name)
@@ -289,7 +128,7 @@ class _Pair:
         self.touched = False
 
     def add(self, flag: str, text: str) -> None:
-        """Take in one occurrence; raises _Bad in hubble's words."""
+        """Take in one occurrence; raises BadValue in hubble's words."""
         if flag not in self.used:
             self.used.append(flag)
         self._refuse_conflicts()
@@ -299,7 +138,7 @@ class _Pair:
             self.namespaces[side].append(text if bare == "namespace" else "")
         else:
             self.touched = True
-            self._write(flag, side, bare, _value(flag, text))
+            self._write(flag, side, bare, value_of(flag, text))
         for one in (self.left, self.right) if self.touched else ():
             self._refuse_namespaces(one)
 
@@ -322,7 +161,7 @@ class _Pair:
         for group in _CONFLICTS:
             used = [flag for flag in group if flag in self.used]
             if len(used) > 1:
-                raise _Bad(f"filters --{used[0]} and --{used[1]} cannot be combined")
+                raise BadValue(f"filters --{used[0]} and --{used[1]} cannot be combined")
 
     def _refuse_namespaces(self, one: FlowFilter) -> None:
         source = (one.source_pod, one.source_service)
@@ -338,7 +177,7 @@ class _Pair:
         for pods, services in (source, destination):
             found += _disagreement(pods, services)
         if found:
-            raise _Bad("\n".join(found))
+            raise BadValue("\n".join(found))
 
     def filters(self) -> list[FlowFilter]:
         """The finished filters: none, one, or left and right."""
@@ -359,9 +198,7 @@ def _conflict(namespaces: list[str], names: Iterable[str]) -> list[str]:
         for name in names:
             owner = _namespace(name)
             if owner and owner != namespace:
-                return [
-                    f"namespace conflict: {json.dumps(namespace)} does not contain {json.dumps(name)}"
-                ]
+                return [f"namespace conflict: {quote(namespace)} does not contain {quote(name)}"]
     return []
 
 
@@ -371,7 +208,7 @@ def _disagreement(pods: Iterable[str], services: Iterable[str]) -> list[str]:
         for service in services if namespace else ():
             if _namespace(service) != namespace:
                 return [
-                    f"namespace of service {json.dumps(service)} conflict with pod {json.dumps(namespace)}"
+                    f"namespace of service {quote(service)} conflict with pod {quote(namespace)}"
                 ]
     return []
 
@@ -413,9 +250,10 @@ def build(
     negate = False
     for flag, text in occurrences:
         try:
+            check_utf8(text)
             if flag == "not":
                 if negate:
-                    raise _Bad("consecutive --not statements")
+                    raise BadValue("consecutive --not statements")
                 negate = True
             elif negate:
                 negate = False
@@ -424,9 +262,9 @@ def build(
             else:
                 allow = allow or _Pair()
                 allow.add(flag, text)
-        except _Bad as error:
+        except BadValue as error:
             raise UsageError(
-                f'invalid argument "{safe(text)}" for "{_written(flag)}" flag: {safe(str(error))}'
+                f'invalid argument {quote(text)} for "{_written(flag)}" flag: {safe(str(error))}'
             ) from None
     if negate:
         raise UsageError("trailing --not found in the arguments")
@@ -454,23 +292,37 @@ def _written(flag: str) -> str:
 def _from_json(texts: Iterable[str], flag: str) -> list[FlowFilter]:
     """JSON FlowFilters, one or several in a text, with names in either case."""
     found = []
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
     for text in texts:
         at = 0
         try:
             while at < len(text):
-                if text[at].isspace():
+                if text[at] in " \t\r\n":
                     at += 1
                     continue
-                value, at = decoder.raw_decode(text, at)
+                value, end = decoder.raw_decode(text, at)
+                if not isinstance(value, dict):
+                    raise ValueError(f"unexpected token {text[at:end].strip()}")
                 found.append(json_format.ParseDict(value, FlowFilter()))
-        except (ValueError, json_format.ParseError) as error:
+                at = end
+        except (ValueError, TypeError, RecursionError, json_format.ParseError) as error:
             raise UsageError(
                 f"invalid --{flag} flag: failed to decode '{safe(text)}': "
                 # protobuf's parser goes on with a list of all fields.
                 + safe(str(error).partition("\n")[0])
             ) from None
     return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        # source_pod and sourcePod are one field.
+        field_name = name.replace("_", "").lower()
+        if field_name in seen:
+            raise ValueError(f"duplicate field {quote(name)}")
+        seen.add(field_name)
+    return dict(pairs)
 
 
 def raw_filters(filters: Filters) -> str:

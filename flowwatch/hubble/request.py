@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from google.protobuf import field_mask_pb2, timestamp_pb2
 
 from flowwatch.errors import UsageError
-from flowwatch.hubble.config import seconds
 from flowwatch.hubble.filters import Filters
+from flowwatch.hubble.gotext import parse_duration
 from flowwatch.hubble.pb.flow import flow_pb2
 from flowwatch.hubble.pb.observer import observer_pb2
 from flowwatch.text import safe
@@ -70,10 +70,12 @@ def window(flags: Flags, *, default: int, now: int | None = None) -> Window:
     # hubble drops --until silently when it follows; a request can't have both.
     until = parse_time(flags.until, "until", now) if flags.until and not flags.follow else None
     number = flags.first or flags.last
-    if flags.all:
-        number = ALL
-    elif not number and since is None and until is None and not flags.follow:
-        number = default
+    # With since or until, no number at all means all of them.
+    if since is None and until is None and not flags.first:
+        if flags.all:
+            number = ALL
+        elif not flags.last and not flags.follow:
+            number = default
     return Window(number, bool(flags.first), flags.follow, since, until)
 
 
@@ -131,15 +133,25 @@ def _check_mask(paths: tuple[str, ...]) -> None:
             )
 
 
-_DATE = r"(\d{4})-(\d\d)-(\d\d)"
-_ZONE = r"(Z|[+-]\d\d:\d\d)"
-_FORMS = (
-    re.compile(rf"{_DATE}"),
-    re.compile(rf"{_DATE}T(\d\d){_ZONE}"),
-    re.compile(rf"{_DATE}T(\d\d):(\d\d){_ZONE}"),
-    re.compile(rf"{_DATE}T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?{_ZONE}"),
+_DATE = r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+_ZONE = r"(?P<zone>Z|[-+]\d\d:\d\d)"
+_SECONDS = r"(?P<hour>\d\d?):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?"
+# The layouts of hubble/pkg/time, as Go's time.Parse reads them: an hour may have one digit, the
+# fraction any number, the day of the week need not be right.
+_FORMS = tuple(
+    re.compile(form, re.ASCII)
+    for form in (
+        _DATE,
+        rf"{_DATE}T(?P<hour>\d\d?){_ZONE}",
+        rf"{_DATE}T(?P<hour>\d\d?):(?P<minute>\d\d){_ZONE}",
+        rf"{_DATE}T{_SECONDS}{_ZONE}",
+        r"(?i:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +(?P<day>\d\d) +(?P<month>[A-Za-z]{3}) +(?P<year>\d{4})"
+        rf" +{_SECONDS} +(?P<zone>[-+]\d{{4}})",
+    )
 )
-_RFC1123Z = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""What a protobuf timestamp holds: the years 1 to 9999, in seconds since 1970."""
 
 
 def parse_time(text: str, which: str, now: int | None = None) -> int:
@@ -150,39 +162,54 @@ def parse_time(text: str, which: str, now: int | None = None) -> int:
     Raises UsageError in hubble's words; ``which`` is since or until.
     """
     try:
-        back = seconds(text)
+        back = parse_duration(text)
     except ValueError:
         pass
     else:
-        return (time.time_ns() if now is None else now) - round(back * 1e9)
-    for number, form in enumerate(_FORMS):
-        if found := form.fullmatch(text):
-            try:
-                return _absolute(number, list(found.groups()))
-            except ValueError:
-                break
-    if _RFC1123Z.fullmatch(text):
-        try:
-            moment = datetime.strptime(text, "%a, %d %b %Y %H:%M:%S %z")
-        except ValueError:
-            pass
-        else:
-            return int(moment.timestamp()) * 1_000_000_000
+        return (time.time_ns() if now is None else now) - back
+    for form in _FORMS:
+        if (found := form.fullmatch(text)) and (moment := _absolute(found)) is not None:
+            return _held(moment, which)
     raise UsageError(
         f"failed to parse the {which} time: failed to convert {safe(text)} to time",
         "5m (ago), 2026-01-31 or 2026-01-31T10:00:00Z are times",
     )
 
 
-def _absolute(form: int, parts: list[str | None]) -> int:
-    zone = "Z" if form == 0 else str(parts.pop())
-    fraction = str(parts.pop() or "") if form == 3 else ""
-    year, month, day, *clock = (int(part or 0) for part in parts)
-    hour, minute, second = (*clock, 0, 0, 0)[:3]
-    moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    value = int(moment.timestamp()) * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
+def _absolute(found: re.Match[str]) -> int | None:
+    """Nanoseconds since 1970; None for a 30th of February and the like."""
+    part = {name: text or "0" for name, text in found.groupdict().items()}
+    month = part["month"].lower()
+    number = _MONTHS.index(month) + 1 if month in _MONTHS else int(month) if month.isdigit() else 0
+    zone = part.get("zone", "Z")
+    offset = 0
     if zone != "Z":
-        sign = -1 if zone[0] == "-" else 1
-        offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
-        value -= sign * offset * 1_000_000_000
-    return value
+        hours, minutes = int(zone[1:3]), int(zone[-2:])
+        # Go allows both, as people do write them.
+        if hours > 24 or minutes > 60:
+            return None
+        offset = (hours * 3600 + minutes * 60) * (-1 if zone[0] == "-" else 1)
+    hour, minute, second = (int(part.get(name, "0")) for name in ("hour", "minute", "second"))
+    # Go knows a year 0, datetime doesn't: look at it 400 years later, when the calendar repeats.
+    year = int(part["year"])
+    try:
+        moment = datetime(year or 400, number, int(part["day"]), hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    seconds = int((moment - _EPOCH).total_seconds()) - (0 if year else _400_YEARS) - offset
+    return seconds * 1_000_000_000 + int(part.get("fraction", "0")[:9].ljust(9, "0"))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_400_YEARS = 146_097 * 86_400
+
+
+def _held(moment: int, which: str) -> int:
+    seconds = moment // 1_000_000_000
+    if not _FIRST <= seconds <= _LAST:
+        bound = "before 0001-01-01" if seconds < _FIRST else "after 9999-12-31"
+        raise UsageError(
+            f"failed to convert `{which}` timestamp to proto: "
+            f"proto: timestamp (seconds:{seconds}) {bound}"
+        )
+    return moment
