@@ -1,0 +1,129 @@
+"""How the dashboard feels under load: the real observer at 20,000 flows/s, keys through a pty.
+
+    python -m tests.benchmarks.dashboard        prints the figures
+    measure() -> [(what, reached, goal)]        for `make bench`
+
+A key is ``j``; it has reached the screen when the cursor stands on another row. Keys come one every
+130 ms, a fast typist's pace, so that no press waits for the one before it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from tests.benchmarks.pty_driver import Feel, Terminal, cursor_row
+from tests.benchmarks.pty_driver import measure as feel_of
+
+RATE = 20_000
+"""Flows a second."""
+
+COLUMNS, LINES = 120, 40
+STARTS = 5
+"""How often it is started for the time to the first frame; the median counts."""
+
+Timed = tuple[float, float]
+"""Seconds from the start of the process to the first frame, and to the first row."""
+
+
+def command(address: str) -> list[str]:
+    """The dashboard as people start it."""
+    return [sys.executable, "-m", "flowwatch", "--server", address]
+
+
+def start(argv: Sequence[str]) -> Timed:
+    """Start it, wait for its first frame and its first row, and leave it again."""
+    with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
+        times = _first(terminal)
+        _leave(terminal)
+    return times
+
+
+def under_load(argv: Sequence[str], seconds: float) -> tuple[Feel, float]:
+    """Press ``j`` for so many seconds once the ring is read; also the records/s it said it read."""
+    with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
+        _first(terminal)
+        # The ring's past, and the first rates, are not what is measured.
+        terminal.run_for(3.0)
+        feel = feel_of(terminal, keys="j", seconds=seconds)
+        told = records_per_second(terminal.screen.text)
+        _leave(terminal)
+    return feel, told
+
+
+def at_rest(argv: Sequence[str], seconds: float) -> tuple[float, float]:
+    """CPU share and bytes a second when neither flows nor keys come."""
+    with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
+        _first(terminal)
+        terminal.run_for(3.0)
+        cpu, received = terminal.cpu_seconds(), terminal.received
+        terminal.run_for(seconds)
+        cpu, received = terminal.cpu_seconds() - cpu, terminal.received - received
+        _leave(terminal)
+    return cpu / seconds, received / seconds
+
+
+def records_per_second(text: str) -> float:
+    """What the headline says: ``… 20k records/s …``; 0 when it isn't on the screen."""
+    before, found, _ = text.partition(" records/s")
+    if not found:
+        return 0.0
+    words = before.split()[-1].replace(",", "")
+    return float(words[:-1]) * 1000 if words.endswith("k") else float(words)
+
+
+def measure(
+    seconds: float = 12.0, say: Callable[[str], None] | None = None
+) -> list[tuple[str, str, str]]:
+    """What was measured, what was reached, and the goal. Needs Go, for the real observer."""
+    from tests.interop.real import Observer
+
+    with Observer(generate=RATE, rate=RATE) as observer:
+        argv = command(observer.address)
+        if say is not None:
+            say(f"observer at {observer.address}, {RATE:,} flows/s")
+        feel, told = under_load(argv, seconds)
+        times = sorted(start(argv) for _ in range(STARTS))
+    with Observer(generate=RATE) as observer:
+        rest_cpu, rest_bytes = at_rest(command(observer.address), seconds / 2)
+    frame, rows = times[len(times) // 2]
+    pressed = f"{len(feel.latencies_ms)} keys"
+    return [
+        (
+            f"dashboard at {RATE:,} flows/s (says it reads {told:,.0f}), key to screen, {pressed}",
+            f"{feel.p95_ms:.0f} ms at the 95th percentile, {feel.median_ms:.0f} ms median",
+            "≤ 50 ms",
+        ),
+        ("… CPU of one core", f"{feel.cpu_share:.0%}", "≤ 60%"),
+        ("… to the terminal", f"{feel.bytes_per_second / 1000:.1f} KB/s", "≤ 40 KB/s"),
+        (
+            f"… first frame, median of {STARTS} starts",
+            f"{frame:.2f} s (slowest {times[-1][0]:.2f} s; first row {rows:.2f} s)",
+            "≤ 1 s",
+        ),
+        (
+            "dashboard without traffic or keys",
+            f"{rest_cpu:.1%} of one core, {rest_bytes:,.0f} bytes/s",
+            "",
+        ),
+    ]
+
+
+def _first(terminal: Terminal) -> Timed:
+    began = terminal.started
+    terminal.wait_for(lambda screen: "flowwatch" in screen.text, 20.0)
+    frame = time.monotonic() - began
+    terminal.wait_for(lambda screen: cursor_row(screen) >= 0, 20.0)
+    return frame, time.monotonic() - began
+
+
+def _leave(terminal: Terminal) -> None:
+    terminal.press("q")
+    if code := terminal.wait(10.0):
+        raise RuntimeError(f"the dashboard left with {code}:\n{terminal.screen.text}")
+
+
+if __name__ == "__main__":
+    for what, reached, goal in measure(say=lambda text: print(text, file=sys.stderr)):
+        print(f"{what:<84}  {reached:<52}  {goal}".rstrip())
