@@ -84,6 +84,8 @@ def _detail(app: Dashboard, on: bool | None = None) -> None:
 def _tail(app: Dashboard, on: bool | None = None) -> None:
     app.view.tail = not app.view.tail if on is None else on
     _rearrange(app)
+    if app.view.tail and not app.tail.display:
+        app.say("the last records show when the detail is closed: there is room for one", "warn")
 
 
 def _drops(app: Dashboard, on: bool | None = None) -> None:

@@ -17,10 +17,7 @@ from pathlib import Path
 from flowwatch.egress.query import Monitor
 from flowwatch.errors import UsageError
 from flowwatch.tui.background import Background
-
-SWITCH_INTERVAL = 0.001
-"""Seconds that the reading thread may keep the interpreter: a key press waits for it some four
-times on its way to the screen, and Python's 5 ms each would be felt."""
+from flowwatch.tui.pauses import Pauses
 
 AWAY_PATIENCE = 0.6
 """Seconds to wait for the terminal's background over SSH, beyond the loading."""
@@ -90,14 +87,12 @@ def run(
     def start() -> Monitor:
         return monitor() if callable(monitor) else monitor
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
     app = Dashboard(start, options)
-    try:
-        code = app.run(mouse=mouse)
-    finally:
-        sys.setswitchinterval(interval)
-        app.feed.stop()
+    with Pauses():
+        try:
+            code = app.run(mouse=mouse)
+        finally:
+            app.feed.stop()
     if app.feed.failure is not None:
         raise app.feed.failure
     if code is None:

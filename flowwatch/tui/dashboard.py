@@ -26,6 +26,7 @@ from flowwatch.tui.feed import Feed, Frame, Wish
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.hubble_command import HUBBLE
 from flowwatch.tui.layout import layout, roomy
+from flowwatch.tui.pauses import TIDY_EVERY, tidy
 from flowwatch.tui.state import FIRST_LIMIT, LAST_LIMIT, ViewState
 from flowwatch.tui.theme import FANCY, Look, Signs
 from flowwatch.tui.widgets.banner import Banner, needed
@@ -146,6 +147,7 @@ class Dashboard(App[int]):
     def _first(self) -> None:
         self.repaint()
         self.call_after_refresh(self.feed.start)
+        self.set_interval(TIDY_EVERY, tidy)
 
     # What is on the screen ------------------------------------------------------------------
 
@@ -209,7 +211,9 @@ class Dashboard(App[int]):
             self._banner_needed = not self._banner_needed
             self.arrange()
             self.call_after_refresh(self.repaint)
+        before = sum(part.painted for part in self.parts)
         self.repaint()
+        self.feed.painted = sum(part.painted for part in self.parts) - before
         # The row at the top may be another one now.
         self.wish()
 

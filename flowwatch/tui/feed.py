@@ -23,6 +23,12 @@ FASTEST = 0.2
 SLOWEST = 2.0
 """Seconds between frames at most, however dear they are."""
 
+COSTLY = 0.25
+"""Seconds between frames that repaint much of a large screen: four a second."""
+
+FAST_LINE = 15_000
+"""Columns a second that may be painted before frames get rarer; with their styling some 25 KB."""
+
 STATE_EVERY = 0.25
 """Seconds between looks at the source's state (lost, back again)."""
 
@@ -71,6 +77,8 @@ class Feed:
         self._monitor: Monitor | None = None
         self._spent = 0.0
         self._second = 0
+        self.painted = 0
+        """Columns that the last frame changed on the screen; told by the app."""
         self.failure: BaseException | None = None
         """What ended the thread, if not :meth:`stop`: for the app to raise."""
         self._thread = threading.Thread(target=self._run, name="flowwatch-feed", daemon=True)
@@ -161,7 +169,8 @@ class Feed:
         return replace(self._records(monitor, wish, frame), behind=behind)
 
     def _pause(self) -> float:
-        return min(max(FASTEST, self._spent * 10), SLOWEST)
+        slow_line = min(self.painted / FAST_LINE, COSTLY)
+        return min(max(FASTEST, slow_line, self._spent * 10), SLOWEST)
 
     def _deliver(self, frame: Frame, state: SourceState) -> None:
         if state != frame.state:

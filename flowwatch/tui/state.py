@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from flowwatch.egress.query import Query
 
-FIRST_LIMIT = 300
+FIRST_LIMIT = 120
 """Rows asked for at first: a snapshot costs by the row, and a screen shows few."""
 
-LAST_LIMIT = 9_600
+LAST_LIMIT = 7_680
 """Rows that scrolling can reach; past it a filter finds the rest."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowwatch.flows.source import SourceState
-from flowwatch.report.human import span
+from flowwatch.report.human import span, width
 from flowwatch.text import safe
 from flowwatch.tui.format import SECOND, Line, clock, ends
 from flowwatch.tui.widgets.lines import Lines
@@ -24,14 +24,19 @@ def needed(state: SourceState) -> bool:
 
 
 def banner_line(state: SourceState, now: float, columns: int) -> Line:
-    """Cause at the left, since when and the next try at the right; the cause is cut first."""
+    """Cause at the left, the next try at the right, and since when if there is room for it."""
     why = safe(state.message) or "no reason given"
     where = safe(state.where)
+    # Most causes name the place themselves.
+    named = bool(where) and where in why
     if state.phase == "failed":
-        left, right = f" Reading {where} failed: {why}", "the rows stay "
+        left = f" Failed: {why}" if named else f" Reading {where} failed: {why}"
+        rights = ["the rows stay ", ""]
     else:
         since = f"since {clock(int(state.since * SECOND))} UTC ({span(int(now - state.since))})"
         tries = f"retry in {state.retry_in:.0f}s " if state.retry_in >= 0.5 else "retrying now "
-        left = f" Lost {where}: {why}"
-        right = f"{since}, {tries}" if columns >= 76 else tries
+        left = f" Lost: {why}" if named else f" Lost {where}: {why}"
+        rights = [f"{since}, {tries}", tries]
+    fitting = [text for text in rights if width(left) + 1 + width(text) <= columns]
+    right = fitting[0] if fitting else rights[-1]
     return ends(((left, "banner"),), ((right, "banner"),), columns, "banner")

@@ -60,8 +60,8 @@ def _peer(row: Row, cells: Cells) -> str:
 def _reason(row: Row, cells: Cells) -> str:
     if not row.drop_reasons:
         if row.audited:
-            return "would be denied"
-        return "proxy error" if row.errors else ""
+            return f"{count(row.audited)} would be denied"
+        return f"{count(row.errors)} proxy errors" if row.errors else ""
     name = min(row.drop_reasons, key=lambda reason: (-row.drop_reasons[reason], reason))
     more = len(row.drop_reasons) - 1
     return safe(name) + (f" +{more}" if more else "")
@@ -83,16 +83,16 @@ def _count(value: int) -> str:
 COLUMNS: tuple[Column, ...] = (
     Column("DROPPED", 0, 7, lambda r, _: _count(r.dropped), True, "drop"),
     Column("FORWARD", 1, 7, lambda r, _: _count(r.forwarded), True, "ok"),
-    Column("AUDIT", 1, 5, lambda r, _: _count(r.audited), True, "warn", lambda t: t.audited),
-    Column("ERROR", 2, 5, lambda r, _: _count(r.errors), True, "warn", lambda t: t.errors),
-    Column("RATE/s", 6, 6, lambda r, _: rate(r.rate), True, "dim"),
+    Column("AUDIT", 4, 5, lambda r, _: _count(r.audited), True, "warn", lambda t: t.audited),
+    Column("ERROR", 5, 5, lambda r, _: _count(r.errors), True, "warn", lambda t: t.errors),
+    Column("RATE/s", 7, 6, lambda r, _: rate(r.rate), True, "dim"),
     Column("LAST", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), True, "dim"),
-    Column("POD", 0, 14, _pod, most=48),
-    Column("DESTINATION", 0, 16, _peer, most=72),
+    Column("POD", 0, 20, _pod, most=48),
+    Column("DESTINATION", 0, 24, _peer, most=72),
     Column("REASON", 2, 13, _reason, most=36, role="drop"),
-    Column("POLICY", 4, 17, _policy, most=60, role="dim"),
-    Column("WORKLOAD", 5, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
-    Column("RECORDS", 7, 7, lambda r, _: _count(r.records), True, "dim"),
+    Column("POLICY", 5, 17, _policy, most=60, role="dim"),
+    Column("WORKLOAD", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
+    Column("RECORDS", 8, 7, lambda r, _: _count(r.records), True, "dim"),
 )
 
 MARK = 2
@@ -202,6 +202,9 @@ def row_line(
             role = "strong"
         elif column.title == "REASON" and not row.dropped:
             role = "warn"
+        # Where there is nothing to read, no style need be sent.
+        if not text.strip():
+            role = "text"
         pieces.append((text + GAP, prefix + role))
     return tuple(pieces)
 

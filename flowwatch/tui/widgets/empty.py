@@ -44,6 +44,12 @@ def _words(
             "or let flowwatch do that: flowwatch -P",
             "no cluster at hand? flowwatch demo",
         ]
+    if state.phase == "lost" and not snapshot.records_read:
+        return f"Cannot reach {where} yet: {safe(state.message) or 'no reason given'}", [
+            "it is tried again by itself",
+            "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
+            "--server names another address; flowwatch status tells what answers there",
+        ]
     if state.phase == "failed":
         return f"Reading {where} failed: {safe(state.message) or 'no reason given'}", []
     if snapshot.records_read:

@@ -43,7 +43,11 @@ def keys_line(first: Sequence[str], columns: int) -> Line:
 
     always = fill([part(label(k.keys[0]), k.short) for k in last], _GAP, columns)
     room = columns - sum(width(text) for text, _ in always) - 3
-    rest = fill([part(label(k.keys[0]), k.short or k.action) for k in order], _GAP, max(room, 0))
+    rest = fill(
+        [part(label(k.keys[0]), k.short or k.action.replace("_", " ")) for k in order],
+        _GAP,
+        max(room, 0),
+    )
     if room < 8:
         return cut(((" ", "text"), *always), columns)
     return cut(((" ", "text"), *rest, _GAP, *always), columns)

@@ -6,7 +6,7 @@ from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import age, count, percent, span
 from flowwatch.text import safe
-from flowwatch.tui.format import SECOND, Line, Piece, cut, ends, fill, joined, rate
+from flowwatch.tui.format import SECOND, Line, Piece, cut, ends, fill, joined, line_width, rate
 from flowwatch.tui.theme import Signs
 from flowwatch.tui.widgets.lines import Lines
 
@@ -55,11 +55,14 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
         parts.append(((f"{signs.warned} {totals.errors:,} errors", "warn"),))
     if totals.unknown:
         parts.append(((f"{signs.unknown} {totals.unknown:,} open", "dim"),))
-    left = fill(parts, _GAP, columns)
     if not snapshot.first_seen:
-        return left
-    window = span((snapshot.last_seen - snapshot.first_seen) / SECOND)
-    return ends(left, ((f"in {window} ", "dim"),), columns)
+        return fill(parts, _GAP, columns)
+    window: Line = ((f"in {span((snapshot.last_seen - snapshot.first_seen) / SECOND)} ", "dim"),)
+    both = line_width(parts[0]) + len(_GAP[0]) + line_width(parts[1]) + 1 + line_width(window)
+    if both > columns:
+        # A number that is cut would be another number: the window gives way.
+        return fill(parts, _GAP, columns)
+    return ends(fill(parts, _GAP, columns - line_width(window) - 1), window, columns)
 
 
 def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int) -> Line:

@@ -28,7 +28,7 @@ def timeline_lines(
     timeline: Timeline, whole: bool, now: int, columns: int, signs: Signs
 ) -> list[Line]:
     """Both rows and the axis."""
-    label = 22 if columns >= 72 else 12
+    label = 24 if columns >= 72 else 13
     room = columns - label - 1
     if not timeline.forwarded or room < 8:
         empty = pad("", max(room, 0))
