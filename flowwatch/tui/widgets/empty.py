@@ -45,7 +45,7 @@ def _words(
             "no cluster at hand? flowwatch demo",
         ]
     if state.phase == "lost" and not snapshot.records_read:
-        return f"Cannot reach {where} yet: {safe(state.message) or 'no reason given'}", [
+        return f"No connection yet: {safe(state.message) or where}", [
             "it is tried again by itself",
             "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
             "--server names another address; flowwatch status tells what answers there",
