@@ -116,7 +116,7 @@ REFUSED = r"""
 def capture(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries, captures: Path) -> Path:
     """Made-up records of a busy node, and real ones, each with a uuid to know it by."""
     made = tmp_path_factory.mktemp("match") / "made.jsonl"
-    command = [binaries.observer, "-generate", "6000", "-write-capture", made]
+    command = [str(binaries.observer), "-generate", "6000", "-write-capture", str(made)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     lines = made.read_text().splitlines()
     for real in sorted(captures.glob("hubble-otel/*.json")):

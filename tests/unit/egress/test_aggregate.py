@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_reasons_add_up_to_dropped() -> None:
 
 
 def test_the_far_nodes_denial_counts_in_both_directions() -> None:
-    pods = {"source": APP, "destination": API, "destination_ip": "10.0.1.1"}
+    pods: dict[str, Any] = {"source": APP, "destination": API, "destination_ip": "10.0.1.1"}
     far = denied(0.1, direction=Direction.INGRESS, node="node-2", denied_by=(DENY,), **pods)
     both = Query(direction="both", order="pod")
     flows = [verdict(**pods), flow(**pods), *far]
@@ -107,7 +108,7 @@ def test_policies_are_gathered_and_the_workload_taken_from_whichever_record_has_
     assert row.workload == "weather-app"
 
 
-PEERS: list[tuple[str, dict[str, object], tuple[str, str]]] = [
+PEERS: list[tuple[str, dict[str, Any], tuple[str, str]]] = [
     ("names", {"destination_names": ("api.example.org",)}, ("api.example.org", "dns")),
     ("service", {"destination_service": "shop/cart"}, ("shop/cart", "service")),
     ("pod", {"destination": API}, ("api/api-1", "pod")),
@@ -120,7 +121,7 @@ PEERS: list[tuple[str, dict[str, object], tuple[str, str]]] = [
 
 @pytest.mark.parametrize(("fields", "peer"), [p[1:] for p in PEERS], ids=[p[0] for p in PEERS])
 def test_a_peer_is_named_as_a_person_would(
-    fields: dict[str, object], peer: tuple[str, str]
+    fields: dict[str, Any], peer: tuple[str, str]
 ) -> None:
     [row] = rows(flow(**fields))
     assert (row.peer, row.peer_kind) == peer
@@ -179,7 +180,7 @@ def traffic(count: int) -> list[Flow]:
     flows: list[Flow] = []
     for i in range(count):
         pod = Endpoint(namespace="ns", pod=f"pod-{chance.randrange(5)}")
-        to = {
+        to: dict[str, Any] = {
             "source": pod,
             "source_ip": f"10.0.0.{pod.pod[-1]}",
             "destination_ip": f"1.1.1.{chance.randrange(9)}",
