@@ -224,10 +224,10 @@ class Dashboard(App[int]):
     def on_table_opened(self) -> None:
         self.do("detail")
 
-    def on_table_wanted(self) -> None:
+    def on_table_wanted(self, wanted: Table.Wanted) -> None:
         limit = self.view.query.limit or LAST_LIMIT
         if limit < LAST_LIMIT:
-            self.choose(limit=min(limit * 4, LAST_LIMIT))
+            self.choose(limit=LAST_LIMIT if wanted.last else min(limit * 4, LAST_LIMIT))
 
     def choose(self, **changes: Any) -> None:
         """Ask for other rows: ``changes`` are fields of the Query."""

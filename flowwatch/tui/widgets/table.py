@@ -36,6 +36,11 @@ class Table(Lines):
     class Wanted(Message):
         """The end of the rows is near: more of them should be asked for."""
 
+        def __init__(self, *, last: bool = False) -> None:
+            """``last``: the last of all rows is wanted, not only a few more."""
+            super().__init__()
+            self.last = last
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._rows: tuple[Row, ...] = ()
@@ -49,6 +54,8 @@ class Table(Lines):
         self._top = 0
         self._key = 0
         """Of the row that the selection was put on; 0 while it stays at the top."""
+        self._to_last = False
+        """Whether the last of all rows was asked for, and isn't there yet."""
         self._namespace: str | None = None
         self._layout: tuple[object, ...] = ()
         self._needs: dict[str, int] = {}
@@ -83,7 +90,11 @@ class Table(Lines):
         self._now = now
         self._empty = empty
         before = self._index
-        if self._key and self._key in self._place:
+        if self._to_last and (len(self._rows) == self._matched or len(self._rows) > before + 1):
+            self._to_last = False
+            self._index = max(len(self._rows) - 1, 0)
+            self._key = self._rows[self._index].key if self._rows else 0
+        elif self._key and self._key in self._place:
             self._index = self._place[self._key]
         elif not self._key:
             self._index = 0
@@ -102,7 +113,8 @@ class Table(Lines):
         self._key = 0
 
     def to_bottom(self) -> None:
-        self._select(len(self._rows) - 1)
+        """Select the last row of all, once it is there."""
+        self._select(len(self._rows) - 1, last=True)
 
     def repaint(self) -> None:
         """Make the lines anew; those that are as before cost nothing more."""
@@ -152,8 +164,9 @@ class Table(Lines):
         used = sum(len(part) for part, _ in kept)
         return (*kept, (fit("", room - used), "head"), (text, "dim"))
 
-    def _select(self, index: int) -> None:
+    def _select(self, index: int, *, last: bool = False) -> None:
         before = self.selected
+        self._to_last = last and len(self._rows) < self._matched
         self._index = index
         self._clamp()
         row = self.selected
@@ -163,7 +176,7 @@ class Table(Lines):
         if row is not before:
             self.post_message(self.Selected())
         if self._index >= len(self._rows) - self.page and len(self._rows) < self._matched:
-            self.post_message(self.Wanted())
+            self.post_message(self.Wanted(last=last))
 
     def _clamp(self) -> None:
         self._index = max(0, min(self._index, len(self._rows) - 1))
