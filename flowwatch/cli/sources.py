@@ -7,14 +7,14 @@ Python API read the same flows for the same flags.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowwatch.errors import UsageError
 from flowwatch.flows.files import FileSource
-from flowwatch.flows.live import LiveSource, Messages
-from flowwatch.hubble import config, replay, request
+from flowwatch.flows.live import LiveSource
+from flowwatch.hubble import config, h2, replay, request, stream
 from flowwatch.hubble.filters import Filters, build
 from flowwatch.hubble.match import FilterError, compile_filters
 from flowwatch.hubble.request import Window
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from flowwatch.hubble.config import Settings
     from flowwatch.hubble.connection import Connection
     from flowwatch.hubble.stream import MessageStream
+
+
+_GET_FLOWS = "/observer.Observer/GetFlows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +115,20 @@ class HubbleServer:
     """A connection as :class:`flowwatch.flows.live.LiveSource` uses it."""
 
     def __init__(self, wanted: Asked, with_ring: bool = False) -> None:
-        from flowwatch.hubble.connection import connect
-
         self._wanted = wanted
         self._with_ring = with_ring
-        self.connection: Connection = connect(wanted.settings)
+        self._connection: Connection | None = None
 
-    def open(self, since: int | None) -> Messages:
+    @property
+    def connection(self) -> Connection:
+        """The grpcio connection, made when it is first needed: importing grpcio takes 0.1 s."""
+        if self._connection is None:
+            from flowwatch.hubble.connection import connect
+
+            self._connection = connect(self._wanted.settings)
+        return self._connection
+
+    def open(self, since: int | None) -> MessageStream:
         wanted = self._wanted
         asked_for = request.to_request(
             wanted.window,
@@ -127,15 +137,13 @@ class HubbleServer:
             with_ring=self._with_ring,
             resume=since,
         )
-        return self.stream(asked_for)
-
-    def stream(self, asked_for: object) -> MessageStream:
-        from flowwatch.hubble.pb.observer import observer_pb2
-        from flowwatch.hubble.stream import Follow, ReadAll
-
-        assert isinstance(asked_for, observer_pb2.GetFlowsRequest)
-        messages = self.connection.get_flows(asked_for)
-        return Follow(messages) if asked_for.follow else ReadAll(messages)
+        settings, address = wanted.settings, wanted.settings.address
+        serialized = asked_for.SerializeToString()
+        if h2.can_read(settings, address, serialized):
+            messages: stream.Messages = h2.H2Stream(settings, address, _GET_FLOWS, serialized)
+        else:
+            messages = self.connection.get_flows(asked_for)
+        return stream.Follow(messages) if asked_for.follow else stream.ReadAll(messages)
 
     def nodes(self) -> tuple[int | None, int | None, tuple[str, ...], str]:
         status = self.connection.server_status()
@@ -149,16 +157,5 @@ class HubbleServer:
         )
 
     def close(self) -> None:
-        self.connection.close()
-
-
-def raw_messages(wanted: Asked) -> Iterator[bytes]:
-    """Each GetFlowsResponse of a server as it came, for printing. Raises ServerError."""
-    server = HubbleServer(wanted)
-    messages = server.open(None)
-    try:
-        for chunk in messages.chunks():
-            yield from chunk
-    finally:
-        messages.close()
-        server.close()
+        if self._connection is not None:
+            self._connection.close()

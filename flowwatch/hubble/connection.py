@@ -233,6 +233,11 @@ class FlowStream:
             call.cancel()
             connection._calls.discard(call)
 
+    def lists(self) -> Iterator[list[bytes]]:
+        """Each message in a list of its own: see flowwatch.hubble.stream.Messages."""
+        for message in self:
+            yield [message]
+
     def _answered(self) -> bool:
         """Whether a server answers, within the connect timeout, be it that it knows no health."""
         connection = self._connection

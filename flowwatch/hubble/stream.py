@@ -73,13 +73,15 @@ class MessageStream(Protocol):
 
 
 class Messages(Protocol):
-    """What a reader reads: an iterable of messages that another thread can cancel.
+    """What a reader reads: messages as they come, that another thread can cancel.
 
-    :class:`flowwatch.hubble.connection.FlowStream` is one. Cancelling ends the iteration without
-    an error.
+    :class:`flowwatch.hubble.h2.H2Stream` is one, and through grpcio
+    :class:`flowwatch.hubble.connection.FlowStream`. Cancelling ends the iteration without an error.
     """
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def lists(self) -> Iterator[list[bytes]]:
+        """What came at once, at least one message each."""
+        ...
 
     def cancel(self) -> None: ...
 
@@ -106,8 +108,8 @@ class ReadAll:
         chunk = self._chunk
         due = now() + TICK
         try:
-            for message in self._messages:
-                chunk.append(message)
+            for messages in self._messages.lists():
+                chunk += messages
                 if len(chunk) >= CHUNK or now() >= due:
                     self._chunk = []
                     yield chunk
@@ -156,9 +158,9 @@ class Follow:
     def _read(self) -> None:
         buffer, limit = self._buffer, self.limit
         try:
-            for message in self._messages:
-                buffer.append(message)
-                self._bytes_in += len(message)
+            for messages in self._messages.lists():
+                buffer.extend(messages)
+                self._bytes_in += sum(map(len, messages))
                 if len(buffer) >= limit or self._bytes_in - self._bytes_out >= BACKLOG_BYTES:
                     self._wait_for_room()
         except BaseException as error:  # noqa: BLE001  # raised again in the consumer's thread

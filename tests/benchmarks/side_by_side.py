@@ -32,7 +32,7 @@ def run_once(command: Command, env: Mapping[str, str] | None = None) -> Cost:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=None if env is None else {**os.environ, **env},
+        env=_environment(env),
     ) as process:
         assert process.stderr is not None
         words = process.stderr.read()
@@ -42,6 +42,12 @@ def run_once(command: Command, env: Mapping[str, str] | None = None) -> Cost:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, stderr=words.decode())
     return Cost(wall, usage.ru_utime + usage.ru_stime)
+
+
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    """Without what no user sets and what would compile every module at every start."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **(more or {})}
 
 
 def in_turns(commands: Mapping[str, Command], rounds: int = 5) -> dict[str, Cost]:
