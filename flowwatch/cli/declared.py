@@ -35,11 +35,13 @@ def _filter(name: str, help: str, metavar: str = "", short: str = "") -> Flag:
     return Flag(name, FILTER, help, metavar, short, alone="" if metavar else "true")
 
 
-def _sides(name: str, help: str, metavar: str, short: str = "") -> tuple[Flag, ...]:
+def _sides(name: str, what: str, how: str, metavar: str, short: str = "") -> tuple[Flag, ...]:
+    """The flag for either end, which explains, and those for the source and the destination."""
+    either = f"{what} at either end{', ' + how if how else ''}"
     return (
-        _filter(name, f"{help} at either end", metavar, short),
-        _filter(f"from-{name}", f"{help} at the source", metavar),
-        _filter(f"to-{name}", f"{help} at the destination", metavar),
+        _filter(name, either, metavar, short),
+        _filter(f"from-{name}", f"{what} at the source", metavar),
+        _filter(f"to-{name}", f"{what} at the destination", metavar),
     )
 
 
@@ -47,26 +49,26 @@ FILTERS = Group(
     "Filters (repeat a flag for OR, combine flags for AND; hubble's own)",
     (
         _filter("not", "turn the next filter into one that hides flows"),
-        *_sides("namespace", "namespace", "NAMESPACE", "n"),
+        *_sides("namespace", "namespace", "", "NAMESPACE", "n"),
         _filter("all-namespaces", "a pod or service in any namespace at either end", short="A"),
         _filter("from-all-namespaces", "… at the source"),
         _filter("to-all-namespaces", "… at the destination"),
-        *_sides("pod", "pod, by the start of its name; namespace default if not given", "[NS/]POD"),
-        *_sides("service", "service, by the start of its name", "[NS/]NAME"),
-        *_sides("workload", "workload, exact", "[KIND/]NAME"),
-        *_sides("fqdn", "DNS name; * stands for any characters", "NAME"),
-        *_sides("ip", "address or CIDR", "IP"),
+        *_sides("pod", "pod", "by the start of its name; without NS/ in default", "[NS/]POD"),
+        *_sides("service", "service", "by the start of its name", "[NS/]NAME"),
+        *_sides("workload", "workload", "exact", "[KIND/]NAME"),
+        *_sides("fqdn", "DNS name", "* stands for any characters", "NAME"),
+        *_sides("ip", "address or CIDR", "", "IP"),
         _filter("snat-ip", "address or CIDR after source NAT", "IP"),
         Flag("ipv4", FILTER, "only IPv4", short="4", alone="v4"),
         Flag("ipv6", FILTER, "only IPv6", short="6", alone="v6"),
         _filter("ip-version", "v4, v6 or none", "VERSION"),
-        *_sides("port", "port", "PORT"),
+        *_sides("port", "port", "", "PORT"),
         _filter(
             "protocol", "tcp, udp, sctp, icmp, icmpv4, icmpv6, vrrp, igmp, dns, http", "PROTOCOL"
         ),
-        *_sides("label", "labels, as a Kubernetes selector", "SELECTOR", "l"),
-        *_sides("identity", "security identity, number or reserved name", "IDENTITY"),
-        *_sides("cluster", "cluster name, exact", "NAME"),
+        *_sides("label", "labels", "as a Kubernetes selector", "SELECTOR", "l"),
+        *_sides("identity", "identity", "number or reserved name", "IDENTITY"),
+        *_sides("cluster", "cluster", "exact", "NAME"),
         _filter(
             "verdict", "FORWARDED, DROPPED, AUDIT, REDIRECTED, ERROR, TRACED, TRANSLATED", "VERDICT"
         ),
@@ -262,7 +264,7 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb(
         "demo",
-        "the weather app's story on an embedded Hubble server",
+        "the weather app's story on a Hubble server inside",
         "demo",
         (DEMO, DASHBOARD, TABLE, SUMMARY, FILTERS),
         "flowwatch demo",

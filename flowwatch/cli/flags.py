@@ -10,8 +10,7 @@ next) and libraries gather the values of a flag; and because importing one costs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Sequence
 
 from flowwatch.cli.declared import (
     FILTER,
@@ -217,8 +216,14 @@ def _try(parsed: Parsed) -> str:
     return f"see {' '.join(['flowwatch', *parsed.verb.name.split(), '--help'])}"
 
 
+def _nearest(word: str, known: Iterable[str], likeness: float) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(word, known, 1, likeness)
+
+
 def _unknown_flag(parsed: Parsed, name: str) -> UsageError:
-    near = get_close_matches(name, parsed.flags, 1, 0.7)
+    near = _nearest(name, parsed.flags, 0.7)
     hint = f"did you mean --{near[0]}?" if near else _try(parsed)
     if name in _EVERY and not near:
         verbs = [verb.name or "flowwatch" for verb in VERBS if name in Parsed(verb).flags]
@@ -230,7 +235,7 @@ def _unknown_word(verb: Verb, word: str) -> UsageError:
     if verb.name:
         return UsageError(f'unexpected argument "{safe(word)}" for "flowwatch {verb.name}"')
     names = [v.name for v in VERBS if v.name]
-    near = get_close_matches(word, [*names, "list"], 1, 0.6)
+    near = _nearest(word, [*names, "list"], 0.6)
     if word == "list":
         return UsageError('"flowwatch list" needs to know what', "list nodes, or list namespaces")
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"

@@ -25,13 +25,13 @@ def usage(verb: Verb, words: list[str]) -> str:
 
 
 def _overview(verb: Verb) -> Iterator[str]:
-    yield verb.help
+    yield from wrap(verb.help, WIDTH)
     yield ""
     yield "Usage:"
-    yield "  flowwatch [filters]          the live dashboard"
+    yield "  flowwatch [filters]        the live dashboard"
     for each in VERBS:
         if each.name:
-            yield f"  flowwatch {each.name:<18} {each.help}"
+            yield f"  flowwatch {each.name:<16} {each.help}"
     yield ""
     yield "Try it without a cluster:  flowwatch demo"
     yield "Your own:                  flowwatch --namespace weather --server localhost:4245"
@@ -39,8 +39,8 @@ def _overview(verb: Verb) -> Iterator[str]:
         if group not in (FILTERS, SERVER):
             yield from _group(group)
     yield ""
-    yield "Filters (--namespace, --from-pod, --to-fqdn, --verdict, --not …) and server flags"
-    yield "(--server, --tls …) are hubble's own: flowwatch observe --help lists them."
+    yield "Filters (--namespace, --from-pod, --to-fqdn, --verdict, --not …) and server"
+    yield "flags (--server, --tls …) are hubble's own: flowwatch observe --help lists them."
 
 
 def _of_verb(verb: Verb) -> Iterator[str]:

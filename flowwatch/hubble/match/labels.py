@@ -37,7 +37,7 @@ class SelectorError(ValueError):
     """A selector that doesn't parse."""
 
 
-def parse_label(text: str, colon: str = ":", unnamed: str = "unspec") -> Label:
+def parse_label(text: str, colon: str = ":") -> Label:
     """``source:key=value``; ``$name`` is ``reserved:name``."""
     if text.startswith("$"):
         source, rest = "reserved", text[1:]
@@ -48,7 +48,7 @@ def parse_label(text: str, colon: str = ":", unnamed: str = "unspec") -> Label:
     key, equals, value = rest.partition("=")
     if equals and not key and source == "reserved":
         key, value = value, ""
-    source = source or unnamed
+    source = source or "unspec"
     if source != "cidr":
         return Label(source, key, value)
     try:
@@ -266,7 +266,9 @@ def _check_values(key: str, values: Sequence[str]) -> None:
 
 
 def _lookup(key: str) -> Callable[[Sequence[Label]], str | None]:
-    wanted = parse_label(key, ".", "any")
+    wanted = parse_label(key, ".")
+    if wanted.source == "unspec":
+        wanted = wanted._replace(source="any")
 
     def value(found: Sequence[Label]) -> str | None:
         for label in found:
