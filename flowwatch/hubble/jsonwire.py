@@ -29,6 +29,9 @@ class BadTime(ValueError):
 
 def nanoseconds(text: str) -> int:
     """RFC 3339 ``text`` as nanoseconds since 1970; BadTime when it isn't."""
+    # JSON may hold anything there, and a slice of a dict is a key that Python 3.12 looks for.
+    if not isinstance(text, str):
+        raise BadTime("a time is text")
     # Records come many to a second, so the calendar is asked once for each.
     base = _seconds.get(text[:19])
     if base is not None and len(text) == 30 and text[19] == "." and text[29] == "Z":

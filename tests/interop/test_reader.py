@@ -1,0 +1,110 @@
+"""Both readers give the same bytes in the same order, and fail in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flowwatch.errors import FlowwatchError
+from flowwatch.hubble.config import Settings
+from flowwatch.hubble.connection import connect
+from flowwatch.hubble.h2 import H2Stream, can_read
+from flowwatch.hubble.pb.flow.flow_pb2 import FlowFilter
+from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest
+from tests.command import flowwatch
+from tests.interop.real import Certificates, Observer, Relay
+
+PATH = "/observer.Observer/GetFlows"
+
+
+def by_socket(server: str, request: GetFlowsRequest) -> list[bytes]:
+    settings = Settings(server=server)
+    assert can_read(settings, settings.address, request.SerializeToString(), {})
+    stream = H2Stream(settings, settings.address, PATH, request.SerializeToString())
+    return [message for messages in stream.lists() for message in messages]
+
+
+def by_grpcio(server: str, request: GetFlowsRequest) -> list[bytes]:
+    with connect(Settings(server=server)) as connection:
+        return list(connection.get_flows(request))
+
+
+@pytest.fixture(scope="module")
+def observer() -> Iterator[Observer]:
+    with Observer(generate=30_000) as one:
+        yield one
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GetFlowsRequest(number=1),
+        GetFlowsRequest(number=29_000),
+        GetFlowsRequest(number=500, whitelist=[FlowFilter(source_pod=["weather/"])]),
+        GetFlowsRequest(number=100, blacklist=[FlowFilter()]),
+    ],
+    ids=["one", "many", "filtered", "none"],
+)
+def test_the_same_messages(request_: GetFlowsRequest, observer: Observer) -> None:
+    ours = by_socket(observer.address, request_)
+    theirs = by_grpcio(observer.address, request_)
+    # A loss that a full ring reports comes when it comes.
+    assert [m for m in ours if len(m) > 100] == [m for m in theirs if len(m) > 100]
+
+
+REFUSED: list[GetFlowsRequest] = [
+    GetFlowsRequest(whitelist=[FlowFilter(source_port=["abc"])]),
+    GetFlowsRequest(first=True, follow=True),
+    GetFlowsRequest(whitelist=[FlowFilter(source_pod=[""])]),
+]
+
+
+@pytest.mark.parametrize("request_", REFUSED, ids=["bad port", "first and follow", "no name"])
+def test_the_same_refusals(request_: GetFlowsRequest, observer: Observer) -> None:
+    said = []
+    readers: list[Callable[[str, GetFlowsRequest], list[bytes]]] = [by_socket, by_grpcio]
+    for reader in readers:
+        with pytest.raises(FlowwatchError) as refused:
+            reader(observer.address, request_)
+        said.append((type(refused.value), str(refused.value)))
+    assert said[0] == said[1]
+
+
+def test_through_relay() -> None:
+    with Observer(node="one", generate=500) as one, Relay([one]) as relay:
+        request = GetFlowsRequest(number=500)
+        ours = [m for m in by_socket(relay.address, request) if len(m) > 200]
+        theirs = [m for m in by_grpcio(relay.address, request) if len(m) > 200]
+        assert sorted(ours) == sorted(theirs)
+        assert ours
+
+
+def test_tls_goes_by_grpcio_and_gives_the_same_rows(tmp_path: Path) -> None:
+    certificates = Certificates.make(tmp_path, "*.hubble-relay.cilium.io")
+    with Observer(generate=500, tls=certificates, ask_client=True) as observer:
+        settings = Settings(server=f"tls://{observer.address}")
+        assert not can_read(settings, settings.address, b"", {})
+        told = flowwatch(
+            "summary",
+            "--server",
+            f"tls://{observer.address}",
+            "--tls-ca-cert-files",
+            certificates.ca,
+            "--tls-client-cert-file",
+            certificates.client,
+            "--tls-client-key-file",
+            certificates.client_key,
+            "--tls-server-name",
+            "instance.hubble-relay.cilium.io",
+        )
+        assert told.returncode == 0, told.stderr
+        assert "attempts" in told.stdout
+
+
+def test_the_variable_chooses_grpcio(observer: Observer) -> None:
+    arguments = ["summary", "-o", "json", "--server", observer.address]
+    fast = flowwatch(*arguments)
+    slow = flowwatch(*arguments, env={"FLOWWATCH_READER": "grpc"})
+    assert fast.stdout == slow.stdout
