@@ -40,7 +40,7 @@ def eventually(look: Callable[[], bool], what: str) -> None:
 def attempt(number: int, pod: str = "app-1", node: str = "worker1") -> list[dict[str, object]]:
     """The two records of a blocked attempt, now, by its own source port."""
     now = time.time_ns()
-    records = []
+    records: list[dict[str, object]] = []
     for kind, sub, later in ((5, 0, 0), (1, 133, 5000)):
         stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now // 10**9))}.{now % 10**9 + later:09d}Z"
         records.append(
