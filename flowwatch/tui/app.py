@@ -51,6 +51,9 @@ def run(
     """
     if sys.__stdin__ is None or not sys.__stdin__.isatty():
         raise UsageError("the dashboard needs a terminal", "use 'flowwatch summary' in a pipe")
+    if os.environ.get("NO_COLOR") == "":
+        # Empty means unset (no-color.org); Textual looks only whether it is there.
+        del os.environ["NO_COLOR"]
     # Nothing that is made while loading is ever garbage.
     gc.disable()
     background = Background()

@@ -65,7 +65,12 @@ class Lines(Widget):
             return Strip.blank(self.size.width)
         line = self._lines[y]
         style = self.look.style
-        strip = Strip([Segment(text, style(role)) for text, role in _merged(line)])
+        pieces = _merged(line)
+        if self.look.signs.ellipsis != FANCY.ellipsis:
+            pieces = [
+                (text.replace(FANCY.ellipsis, self.look.signs.ellipsis), r) for text, r in pieces
+            ]
+        strip = Strip([Segment(text, style(role)) for text, role in pieces])
         return strip.adjust_cell_length(self.size.width)
 
 

@@ -1,0 +1,146 @@
+"""The dashboard as a program in a real pseudo-terminal, on the demo's embedded server."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.pty_driver import Terminal, cursor_row
+
+PATIENCE = 20.0
+_COLOUR = re.compile(r"(^|;)(3[0-8]|4[0-8]|9[0-7]|10[0-7])(;|$)")
+"""SGR parameters that choose a colour; 39 and 49 choose none."""
+
+
+@contextmanager
+def demo(
+    tmp_path: Path,
+    *,
+    columns: int = 80,
+    lines: int = 24,
+    env: Mapping[str, str] | None = None,
+    background: bytes = b"0000/0000/0000",
+) -> Iterator[Terminal]:
+    """``flowwatch demo`` with its first rows on the screen."""
+    argv = [sys.executable, "-m", "flowwatch", "demo", "--speed", "30"]
+    own = {"XDG_CACHE_HOME": str(tmp_path), "NO_COLOR": "", "COLORTERM": "", **(env or {})}
+    with Terminal(argv, columns=columns, lines=lines, env=own, background=background) as terminal:
+        sign = ">" if own.get("TERM") == "linux" else "▌"
+        terminal.wait_for(lambda screen: cursor_row(screen, sign) >= 0, PATIENCE)
+        yield terminal
+
+
+def restored(terminal: Terminal) -> bool:
+    """Whether the terminal is as it was: its settings, screen, cursor, and no mouse reports."""
+    modes = terminal.screen.modes
+    return (
+        terminal.settings() == terminal.before
+        and not modes.get("1049", False)
+        and modes.get("25", True)
+        and not any(modes.get(mode, False) for mode in ("1000", "1002", "1003", "1006", "2004"))
+    )
+
+
+def test_q_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        assert terminal.screen.modes["1049"]
+        assert not terminal.screen.modes["25"]
+        terminal.press("q")
+        assert terminal.wait(PATIENCE) == 0
+        assert restored(terminal)
+
+
+def test_ctrl_c_twice_quits(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.press("\x03")
+        terminal.wait_for(lambda screen: "ctrl-c again to quit" in screen.text, PATIENCE)
+        terminal.press("\x03")
+        assert terminal.wait(PATIENCE) == 0
+        assert restored(terminal)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_with_the_terminal_restored(tmp_path: Path, number: int) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.signal(number)
+        assert terminal.wait(PATIENCE) == 128 + number
+        assert restored(terminal)
+
+
+def test_keys_of_a_real_terminal_are_understood(tmp_path: Path) -> None:
+    with demo(tmp_path, columns=100, lines=30) as terminal:
+        first = cursor_row(terminal.screen)
+        terminal.press("\x1b[B")
+        terminal.wait_for(lambda screen: cursor_row(screen) == first + 1, PATIENCE)
+        terminal.press("k")
+        terminal.wait_for(lambda screen: cursor_row(screen) == first, PATIENCE)
+        terminal.press("?")
+        terminal.wait_for(lambda screen: "keys and commands" in screen.text, PATIENCE)
+        terminal.press("\x1b")
+        terminal.wait_for(lambda screen: cursor_row(screen) == first, PATIENCE)
+
+
+def test_y_copies_the_command_by_osc_52_and_says_so(tmp_path: Path) -> None:
+    with demo(tmp_path, columns=140, lines=40) as terminal:
+        terminal.press("y")
+        terminal.wait_for(lambda screen: "command copied (OSC 52)" in screen.text, PATIENCE)
+        copied = base64.b64decode(terminal.screen.clipboard).decode()
+        words = shlex.split(copied)
+        assert words[:2] == ["hubble", "observe"]
+        assert "--from-pod" in words
+        # Nobody knows whether the terminal took it, so it is in a file too.
+        assert (tmp_path / "flowwatch" / "copied.txt").read_text() == copied + "\n"
+        terminal.press("q")
+        terminal.wait(PATIENCE)
+
+
+def test_no_color_means_no_colour_at_all(tmp_path: Path) -> None:
+    with demo(tmp_path, env={"NO_COLOR": "1"}) as terminal:
+        terminal.run_for(1.0)
+        assert not [numbers for numbers in terminal.screen.colors if _COLOUR.search(numbers)]
+        # What was dropped is bold, and has its sign.
+        assert any("1" in numbers.split(";") for numbers in terminal.screen.colors)
+        assert "✗" in terminal.screen.text
+
+
+@pytest.mark.parametrize(
+    ("background", "drop"), [(b"0000/0000/0000", "203"), (b"ffff/ffff/ffff", "160")]
+)
+def test_the_theme_follows_the_terminals_background(
+    tmp_path: Path, background: bytes, drop: str
+) -> None:
+    with demo(tmp_path, background=background) as terminal:
+        terminal.wait_for(lambda screen: "✗" in screen.text, PATIENCE)
+        terminal.wait_for(lambda screen: any(f"38;5;{drop}" in n for n in screen.colors), PATIENCE)
+
+
+def test_the_console_gets_sixteen_colours_and_plain_signs(tmp_path: Path) -> None:
+    with demo(tmp_path, env={"TERM": "linux"}) as terminal:
+        assert terminal.screen.text.isascii()
+        assert "~" in terminal.screen.text
+        used = terminal.screen.colors
+        assert not [numbers for numbers in used if "38;5" in numbers or "38;2" in numbers]
+
+
+def test_without_a_terminal_it_says_what_else_to_do() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flowwatch", "--server", "127.0.0.1:1"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the dashboard needs a terminal" in done.stderr
+    assert "flowwatch summary" in done.stderr
+    assert "Traceback" not in done.stderr
