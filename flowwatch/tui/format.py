@@ -40,8 +40,13 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def fit(text: str, columns: int, *, right: bool = False) -> str:
-    """``text`` in exactly ``columns`` columns: shortened in the middle, or filled."""
+def fit(text: str, columns: int, *, right: bool = False, tail: int = 0) -> str:
+    """``text`` in exactly ``columns`` columns: shortened in the middle, or filled.
+
+    ``tail``: how much of its end is kept (0: two fifths), as for the random end of a pod's name.
+    """
+    if tail and width(text) > columns > 3 * tail and text.isascii():
+        text = f"{text[: columns - tail - 1]}…{text[-tail:]}"
     return pad(shorten(text, columns), columns, right=right)
 
 

@@ -53,7 +53,7 @@ def layout(width: int, height: int, *, banner: bool, detail: bool, tail: bool) -
         if beside:
             detail_lines = body
         else:
-            detail_lines = body if body < 12 else max(8, min(body * 11 // 20, 24))
+            detail_lines = body if body < 12 else min(max(8, body - max(6, body * 2 // 5)), 26)
             body -= detail_lines
     return Layout(
         title, shown_banner, headline, timeline, body, detail_lines, tail_lines, footer, side

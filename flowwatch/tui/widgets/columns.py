@@ -14,6 +14,9 @@ from flowwatch.tui.theme import CURSOR, Signs
 
 GAP = " "
 
+LUXURY = 3
+"""Rank from which a column is only shown where the names have room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cells:
@@ -40,7 +43,11 @@ class Column:
     role: str = "text"
     when: Callable[[Totals], int] | None = None
     """Only shown when there are any."""
+    good: int = 0
+    """Columns of the terminal that a name should have before columns of rank LUXURY are shown."""
     most: int = 400
+    tail: int = 0
+    """When a text is shortened, so much of its end is kept; 0: about two fifths."""
 
 
 def _pod(row: Row, cells: Cells) -> str:
@@ -60,8 +67,8 @@ def _peer(row: Row, cells: Cells) -> str:
 def _reason(row: Row, cells: Cells) -> str:
     if not row.drop_reasons:
         if row.audited:
-            return f"{count(row.audited)} would be denied"
-        return f"{count(row.errors)} proxy errors" if row.errors else ""
+            return f"would deny {count(row.audited)}"
+        return f"proxy error {count(row.errors)}" if row.errors else ""
     name = min(row.drop_reasons, key=lambda reason: (-row.drop_reasons[reason], reason))
     more = len(row.drop_reasons) - 1
     return safe(name) + (f" +{more}" if more else "")
@@ -87,8 +94,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("ERROR", 5, 5, lambda r, _: _count(r.errors), True, "warn", lambda t: t.errors),
     Column("RATE/s", 7, 6, lambda r, _: rate(r.rate), True, "dim"),
     Column("LAST", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), True, "dim"),
-    Column("POD", 0, 20, _pod, most=48),
-    Column("DESTINATION", 0, 24, _peer, most=72),
+    Column("POD", 0, 16, _pod, good=22, most=48, tail=5),
+    Column("DESTINATION", 0, 20, _peer, good=26, most=72),
     Column("REASON", 2, 13, _reason, most=36, role="drop"),
     Column("POLICY", 5, 17, _policy, most=60, role="dim"),
     Column("WORKLOAD", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
@@ -111,10 +118,11 @@ def choose(columns: int, totals: Totals) -> list[Column]:
     """The columns that fit, in order."""
     shown = [c for c in COLUMNS if c.when is None or c.when(totals)]
     while len(shown) > 1:
-        needed = MARK + 1 + sum(c.least + len(GAP) for c in shown)
-        if needed <= columns:
-            break
         last = max(c.rank for c in shown)
+        wide = last >= LUXURY
+        sizes = [max(c.least, c.good) if wide else c.least for c in shown]
+        if MARK + 1 + sum(sizes) + len(GAP) * len(sizes) <= columns:
+            break
         if not last:
             break
         shown.remove(next(c for c in reversed(shown) if c.rank == last))
@@ -194,7 +202,7 @@ def row_line(
     ]
     bad = outcome == "dropped"
     for column, columns in zip(chosen, widths, strict=True):
-        text = fit(column.cell(row, cells), columns, right=column.number)
+        text = fit(column.cell(row, cells), columns, right=column.number, tail=column.tail)
         role = column.role
         if role in ("drop", "warn", "ok") and text.strip() in ("-", ""):
             role = "dim"

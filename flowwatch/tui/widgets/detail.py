@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from flowwatch.egress.rows import Recent, Row
@@ -19,6 +20,9 @@ from flowwatch.tui.widgets.tail import verdict_piece
 
 RECORDS = 12
 """Last records of the row that are shown."""
+
+_FLAG = re.compile(r"(--[a-z-]+) (?!--)")
+"""A flag that has a value behind it."""
 
 _ROLES = {"dropped": "drop", "audited": "warn", "errors": "warn", "forwarded": "ok"}
 _SIGNS = {
@@ -66,21 +70,25 @@ def detail_lines(
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
-    lines += _counts(row, now, columns)
     for name, times in sorted(row.drop_reasons.items(), key=lambda item: (-item[1], item[0])):
         lines += _reason(name, times, columns)
     if row.audited and not row.dropped:
         text = "A policy would deny this, but audit mode lets it through."
-        lines += labelled("Why", text, columns)
+        lines += _labelled("Why", text, columns)
     if row.unknown and row.unknown == row.attempts:
         text = (
             "No final record yet: the proxy or the socket layer took it over, and no more is known."
         )
-        lines += labelled("Why", text, columns)
+        lines += _labelled("Why", text, columns)
     lines += _policies(row, columns)
     lines += _manner(row, records, columns)
     lines += _command(row, columns, hubble)
+    lines += _counts(row, now, columns)
     return lines + _records(records, columns, signs)
+
+
+def _labelled(label: str, text: str, columns: int, *, role: str = "text") -> list[Line]:
+    return labelled(label, text, columns, indent=11, role=role)
 
 
 def _heading(row: Row, columns: int, signs: Signs) -> list[Line]:
@@ -108,15 +116,15 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
     counted.append(f"from {plural(row.records, 'record')}")
     if row.rate >= 0.05:
         counted.append(f"{rate(row.rate)}/s")
-    lines = labelled("Attempts", ", ".join(counted), columns)
+    lines = _labelled("Attempts", ", ".join(counted), columns)
     last = age((now - row.last_seen) / SECOND)
     seen = f"first {clock(row.first_seen)}, last {clock(row.last_seen)} UTC ({last} ago)"
-    lines += labelled("Seen", seen, columns)
+    lines += _labelled("Seen", seen, columns)
     if row.workload and row.workload not in row.pod:
-        lines += labelled("Workload", safe(row.workload), columns)
+        lines += _labelled("Workload", safe(row.workload), columns)
     addresses = [safe(address) for address in row.peer_addresses if address != row.peer]
     if addresses:
-        lines += labelled("Address", ", ".join(addresses), columns)
+        lines += _labelled("Address", ", ".join(addresses), columns)
     return lines
 
 
@@ -124,30 +132,29 @@ def _reason(name: str, times: int, columns: int) -> list[Line]:
     known = by_name(name)
     head = f"{safe(name)} ({count(times)})"
     if known is None:
-        return labelled("Why", head, columns, role="drop")
-    lines = labelled("Why", head, columns, role="drop")
-    lines += labelled("", known.plain, columns)
-    return lines + labelled("Next", known.next, columns)
+        return _labelled("Why", head, columns, role="drop")
+    return [
+        *_labelled("Why", f"{head}: {known.plain}", columns, role="drop"),
+        *_labelled("Next", known.next, columns),
+    ]
 
 
 def _policies(row: Row, columns: int) -> list[Line]:
     lines: list[Line] = []
     denied = [name for name in row.drop_reasons if (r := by_name(name)) and r.group == POLICY]
     if row.denied_by:
-        lines += labelled("Denied by", _named(row.denied_by), columns, role="strong")
+        lines += _labelled("Denied by", _named(row.denied_by), columns, role="strong")
     elif "POLICY_DENIED" in denied:
         text = "no rule allows it: default deny, for which Hubble names no policy"
-        lines += labelled("Policy", text, columns, role="strong")
+        lines += _labelled("Policy", text, columns, role="strong")
     elif "POLICY_DENY" in denied:
         text = "a deny rule, which these records don't name"
-        lines += labelled("Policy", text, columns, role="strong")
+        lines += _labelled("Policy", text, columns, role="strong")
     if row.allowed_by:
-        lines += labelled("Allowed by", _named(row.allowed_by), columns, indent=11)
+        lines += _labelled("Allowed by", _named(row.allowed_by), columns)
     elif row.forwarded and not row.dropped:
         # Empty never means that there is no rule: names of some rules aren't recorded.
-        lines += labelled(
-            "Allowed by", "not named in these records", columns, indent=11, role="dim"
-        )
+        lines += _labelled("Allowed by", "not named in these records", columns, role="dim")
     return lines
 
 
@@ -166,20 +173,26 @@ def _manner(row: Row, records: Sequence[Recent], columns: int) -> list[Line]:
         text = "no drop records: refused at once (ICMP), or drop events are off"
     else:
         return []
-    return labelled("Manner", text, columns)
+    return _labelled("Manner", text, columns)
 
 
 def _command(row: Row, columns: int, hubble: Sequence[str]) -> list[Line]:
     text = command(row, hubble)
     if not text:
         return []
-    lines: list[Line] = [(("See it", "head"), ("    (y copies)", "dim"))]
-    lines += [((f"  {part}", "accent"),) for part in wrap(safe(text), columns - 2)]
+    lines: list[Line] = [((f"{'See it':<11}", "head"), ("y copies this command", "dim"))]
+    lines += _wrapped(text, columns)
     by_address = command(row, hubble, by_address=True)
     if by_address != text:
         lines.append((("  or, for records without the name:", "dim"),))
-        lines += [((f"  {part}", "accent"),) for part in wrap(safe(by_address), columns - 2)]
+        lines += _wrapped(by_address, columns)
     return lines
+
+
+def _wrapped(command_line: str, columns: int) -> list[Line]:
+    """The command with each flag on one line with its value."""
+    bound = _FLAG.sub("\\1\xa0", safe(command_line))
+    return [((f"  {part}".replace("\xa0", " "), "accent"),) for part in wrap(bound, columns - 2)]
 
 
 def _records(records: Sequence[Recent], columns: int, signs: Signs) -> list[Line]:

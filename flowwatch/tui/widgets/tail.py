@@ -57,22 +57,16 @@ def tail_line(item: Recent, columns: int, signs: Signs) -> Line:
     arrow = signs.of if item.direction == "ingress" else signs.to
     port = f":{item.port}" if item.port and not item.protocol.startswith("ICMP") else ""
     rest = max(columns - 14 - 13 - 4, 20)
-    half = min(rest // 3, 44)
+    half = min(rest * 3 // 10, 44)
     bad = item.verdict == "DROPPED"
     role = "strong" if bad else "text"
+    words = [item.protocol, item.kind, item.reason, item.flags, item.node]
     pieces: list[Piece] = [
         (f" {stamp(item.time)} ", "dim"),
         verdict_piece(item, signs),
-        (fit(safe(name), half), role),
+        (fit(safe(name), half, tail=5), role),
         (f" {arrow} ", "dim"),
         (fit(safe(item.peer) + port, half), role),
-        (f" {safe(item.protocol)} ", "dim"),
-        (f" {fit(safe(item.kind), 15)}", "dim"),
+        (" " + " ".join([safe(word) for word in words if word]), "dim"),
     ]
-    if item.reason:
-        pieces.append((f" {safe(item.reason)}", "drop" if bad else "text"))
-    if item.flags:
-        pieces.append((f" {safe(item.flags)}", "dim"))
-    if item.node:
-        pieces.append((f" {safe(item.node)}", "dim"))
     return cut(tuple(pieces), columns)
