@@ -1,5 +1,8 @@
 """Our filters are hubble's: each command line against ``hubble observe --print-raw-filters``.
 
+Two differences are meant, and not in the table: a word that is no flag is refused here and ignored
+there, and characters that a terminal obeys are printed as ``\\u202e``, in JSON the same text.
+
 What hubble accepts must become the same filters, byte for byte; what it refuses must be refused
 with the same words (ours may go on with a hint, and JSON errors are worded by each one's parser).
 """
@@ -196,6 +199,134 @@ COMMAND_LINES = r"""
 --pod 'x"y\z'
 --pod 'é<&>'
 --label 'a=b' --not --label 'c=d' --verdict FORWARDED -n x --protocol tcp --port 443
+-t 4294967295
+-t 4294967296
+-t drop:4294967295
+-t 010
+-t +1
+-t ''
+-t :
+-t trace:to-endpoint:x
+-t TRACE
+-t policy-verdict:1
+--identity 010
+--identity 0b11
+--identity 1_000
+--identity 0x
+--identity _1
+--identity ''
+--identity 4294967295
+--identity WORLD
+--identity unknown
+--identity reserved:host
+--ip-trace-id 00
+--ip-trace-id 18446744073709551615
+--tcp-flags SyN,aCk,ns,cwr,ece,urg,psh,rst,fin
+--traffic-direction ''
+--verdict 'a"b'
+--verdict 'a\b'
+--verdict VERDICT_UNKNOWN
+--verdict 1
+--drop-reason-desc 133
+--drop-reason-desc POLICY_DENIED --drop-reason-desc POLICY_DENY
+--http-header ':'
+--workload /
+--workload a/b/c
+--namespace ''
+--namespace a/b --pod c
+--namespace '' --pod c
+-n a --pod b --service c
+-n a -n b --pod c --pod d
+-n a --pod /b
+--pod /b -n a
+--from-namespace a --pod b
+--from-namespace a --to-pod b
+--from-namespace a --to-namespace b --service c
+--to-namespace a --to-service b --to-pod c
+--from-pod a/b --from-service c
+--from-pod a/b --from-service a/c --from-service d
+--service c --pod a/b
+--pod a/b --pod c/d --service a/e
+-n a --pod b/c --pod d/e
+--from-namespace a --from-pod x/y --to-namespace b --to-pod z/w
+-A --pod x
+-A -A
+-A --from-pod x
+--not -A
+--not -n a --not -n b --pod c
+--not --pod x --not --not
+--not=x --pod a
+--not --last 5 --pod a
+--encrypted=false
+--unencrypted --not --encrypted
+--reply=x
+--ipv4=v6
+-46
+-4An x
+-Anx
+-n -x
+--pod -x
+--pod=
+--pod=a=b
+--pod --not
+-la=b
+-l -4
+-tdrop
+-ft drop
+-fx
+-f=x
+-nx -z
+--Pod a
+---pod a
+--=x
+-=x
+--last 0x10
+--last 1_0
+--last 18446744073709551616
+--last 0 --first 5
+--all=false --first 5
+--all=yes
+--follow=0 --first 5
+--since +5m
+--since 5M
+--since .5s
+--since .s
+--since 5m3
+--since 9999999h
+--since 9223372036854775808ns
+--since 1µs
+--since 2026-02-29
+--since 0000-01-01
+--since 9999-12-31T23-01:00
+--since 2026-01-31T24Z
+--since 2026-01-31T15+24:60
+--since 2026-01-31T15+25:00
+--since 2026-01-31T15:04:60Z
+--since 2026-01-31T15:04:05
+--since 'Mon, 2 Jan 2006 15:04:05 -0700'
+--since 'Mon, 02 Jan 2006 15:04:05 MST'
+--until nonsense -f
+--allowlist '{}{}'
+--allowlist ' {} {} '
+--allowlist '{},{}'
+--allowlist null
+--allowlist '[]'
+--allowlist '{"source_pod":null}'
+--allowlist '{"source_pod":["a"],"sourcePod":["b"]}'
+--allowlist '{"verdict":["NOPE"]}'
+--allowlist '{"verdict":[2]}'
+--allowlist '{"verdict":[99]}'
+--allowlist '{"reply":[true,false],"ip_trace_id":["5",6],"source_identity":["7"]}'
+--allowlist '{"source_identity":[4294967296]}'
+--allowlist '{"source_pod":"a"}'
+--allowlist '{"event_type":[{"type":4,"match_sub_type":true,"sub_type":3}]}'
+--allowlist '{"dns_query":["a"],"experimental":{"cel_expression":["x"]}}'
+--allowlist '{"tcp_flags":[{"syn":true}]}'
+--allowlist nonsense --denylist nonsense
+--denylist nonsense --not
+--pod "a'b''c"
+--label 'a b  c'
+--label '# x: y'
 """.strip("\n").split("\n")
 
 JSON_WORDS = "failed to decode"
