@@ -35,7 +35,7 @@ _TOKEN = re.compile(
     r"|\x1b\](?P<osc>[^\x07\x1b]*)(?:\x07|\x1b\\)"
     r"|\x1b[PX^_].*?\x1b\\"
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
-    r"|(?P<control>[\x00-\x1f\x7f])"
+    r"|(?P<control>[\x00-\x1a\x1c-\x1f\x7f])"
     r"|(?P<text>[^\x00-\x1f\x7f]+)",
     re.DOTALL,
 )
