@@ -19,7 +19,10 @@ from flowwatch.hubble.pb.flow import flow_pb2
 from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
 
 CAPACITY = 8191
-"""Records kept per node: 2^13-1; some ten minutes of the story."""
+"""Records kept per node: 2^13-1; some ten minutes of the story at its own speed."""
+
+FAST_CAPACITY = 16383
+"""Kept at most without being asked to, at higher speed: two such rings take some 150 MB."""
 
 MAX_CAPACITY = 65535
 
@@ -30,6 +33,14 @@ _NOTICE = 1_000_000_000
 """Nanoseconds between two notices of lost records to one reader."""
 
 Match = Callable[[flow_pb2.Flow], bool]
+
+
+def capacity_at(speed: float) -> int:
+    """Records to keep per node of a story that goes on ``speed`` times as fast: some 2^n-1."""
+    capacity = CAPACITY
+    while capacity < min(CAPACITY * speed, FAST_CAPACITY):
+        capacity = 2 * capacity + 1
+    return capacity
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ import grpc
 
 from flowwatch.demo import health
 from flowwatch.demo.exchange import SECOND
-from flowwatch.demo.ring import CAPACITY, MAX_CAPACITY, Entry, Ring
+from flowwatch.demo.ring import MAX_CAPACITY, Entry, Ring, capacity_at
 from flowwatch.demo.service import MAX_STREAMS, Namespaces, Observer, Unknown
 from flowwatch.demo.story import Moment, Story
 from flowwatch.demo.truth import Truth
@@ -42,7 +42,11 @@ SLOWEST, FASTEST = 0.01, 1000.0
 _SPARE_THREADS = 16
 
 _TICK = 0.005
-"""Seconds between two looks at the clock, at least; the records' own times are exact."""
+"""Seconds between two looks at the clock, at least; the records' own times are exact.
+
+Also how long the writer writes without a rest: one that never rests keeps the interpreter from the
+threads that send.
+"""
 
 _BEHIND = SECOND
 """When the writer is that late (the machine is busy), the story waits for it."""
@@ -59,6 +63,7 @@ class DemoServer:
         speed: float = 1.0,
         duration: float | None = None,
         live: bool = True,
+        history: bool = True,
         capacity: int | None = None,
     ) -> None:
         """Say what it is to be; ``start``, or entering it, serves it.
@@ -70,6 +75,8 @@ class DemoServer:
             duration: seconds; live, of new records after the start (None for no end); else of the
                 whole story (:data:`WHOLE` by default, :data:`LONGEST` at most).
             live: go on with the story; else all of it is there at once.
+            history: live, begin with the past in the rings; else they are empty, the story is at
+                its beginning, and the policy is still to be applied.
             capacity: records per node; by default as many as are needed.
         """
         if not SLOWEST <= speed <= FASTEST:
@@ -79,6 +86,7 @@ class DemoServer:
             raise UsageError(f"invalid duration {duration:g}", f"seconds, above 0{limit}")
         self._wanted = address
         self._speed, self._duration, self._live = speed, duration, live
+        self._past = int(PAST * SECOND) if history else 0
         if live:
             self._story = Story(seed)
         else:
@@ -87,7 +95,7 @@ class DemoServer:
         self._news = threading.Condition()
         self._stopped = threading.Event()
         nodes = self._story.cluster.nodes
-        size = capacity or (CAPACITY if live else MAX_CAPACITY)
+        size = capacity or (capacity_at(speed) if live else MAX_CAPACITY)
         self._rings = {node: Ring(node.name, size, self._news) for node in nodes}
         self._namespaces = Namespaces()
         self._observer = Observer(
@@ -98,11 +106,11 @@ class DemoServer:
         self.address = ""
         """Where it serves, with the real port; empty before the start."""
         self.policy_time = 0
-        """When the policy was applied, nanoseconds since 1970."""
+        """When the policy is applied, nanoseconds since 1970; an estimate while it is to come."""
         self.begin_time = 0
         """When the story began, nanoseconds since 1970."""
         self.failure: BaseException | None = None
-        """What ended the story if not its end: a defect, to be raised by whoever owns the server."""
+        """What ended the story if not its end: a defect. Leaving the server's context raises it."""
 
     @property
     def truth(self) -> Truth:
@@ -146,6 +154,8 @@ class DemoServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+        if error is None and self.failure is not None:
+            raise self.failure
 
     def _tell_past(self) -> None:
         """Put into the rings what happened before the start."""
@@ -157,13 +167,16 @@ class DemoServer:
                 self._write(moment, self.begin_time + moment.offset)
             self._moments = iter(())
         else:
-            self.begin_time = now - int(PAST * SECOND)
+            self.begin_time = now - self._past
             for moment in self._moments:
-                if moment.offset > PAST * SECOND:
+                if moment.offset > self._past:
                     self._next: Moment | None = moment
                     break
                 self._write(moment, self.begin_time + moment.offset)
         self.policy_time = self.begin_time + self._story.policy_at
+        ahead = self._story.policy_at - self._past
+        if self._live and ahead > 0:
+            self.policy_time += int(ahead / self._speed) - ahead
 
     def _go_on(self) -> None:
         try:
@@ -173,18 +186,19 @@ class DemoServer:
 
     def _write_live(self) -> None:
         # Where the past ends, so that there is no gap between it and what follows.
-        begin = self.begin_time + int(PAST * SECOND)
+        begin = self.begin_time + self._past
         ends = None if self._duration is None else begin + int(self._duration * SECOND)
-        moment, past = self._next, int(PAST * SECOND)
+        moment, rested = self._next, time.monotonic()
         while moment is not None and not self._stopped.is_set():
-            due = begin + int((moment.offset - past) / self._speed)
+            due = begin + int((moment.offset - self._past) / self._speed)
             now = time.time_ns()
             if ends is not None and max(due, now) > ends:
                 return
-            if due > now:
+            if due > now or time.monotonic() - rested > _TICK:
                 with self._news:
                     self._news.notify_all()
                 self._stopped.wait(max((due - now) / SECOND, _TICK))
+                rested = time.monotonic()
                 continue
             if now - due > _BEHIND:
                 begin += now - due

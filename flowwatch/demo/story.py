@@ -36,6 +36,9 @@ _HUSH = 1_200_000_000
 # Records that the second node's agent misses, at first and then each so many seconds.
 _LOST_AFTER, _LOST_EACH, _LOST = 80.0, 300.0, 12
 
+# Where, in turn: between the kernel and the agent, and in the agent.
+_LOST_IN = (flow_pb2.PERF_EVENT_RING_BUFFER, flow_pb2.OBSERVER_EVENTS_QUEUE)
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -91,6 +94,7 @@ class Story:
         self._deeds: list[tuple[int, int, Callable[[], None]]] = []
         self._records: list[tuple[int, int, Node, flow_pb2.Flow | flow_pb2.LostEvent]] = []
         self._number = 0
+        self._losses = 0
         self._uuids = random.Random(self.rng.getrandbits(64))
         weather.begin(self)
         noise.begin(self)
@@ -150,8 +154,11 @@ class Story:
     def _lose(self) -> None:
         # Lost are records that the story never made, so that its truth can be checked all the same.
         lost = flow_pb2.LostEvent(
-            source=flow_pb2.OBSERVER_EVENTS_QUEUE, num_events_lost=_LOST + self.rng.randrange(9)
+            source=_LOST_IN[self._losses % len(_LOST_IN)],
+            num_events_lost=_LOST + self.rng.randrange(9),
         )
+        self._losses += 1
+        # The agent's queue has no CPU, and the agent writes 0 all the same.
         lost.cpu.value = 0
         self._see(self.now, self.cluster.nodes[1], lost)
         self.after(_LOST_EACH, self._lose)

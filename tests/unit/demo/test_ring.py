@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flowwatch.demo.ring import Entry, Reader, Ring
+from flowwatch.demo.ring import Entry, Reader, Ring, capacity_at
 from flowwatch.hubble.pb.flow import flow_pb2
 from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
 
@@ -108,6 +108,13 @@ def test_until_ends_a_follower_too() -> None:
     held.write(entry(2, "y"))
     assert times(reader.take()) == [1]
     assert reader.ended
+
+
+@pytest.mark.parametrize(
+    ("speed", "capacity"), [(0.01, 8191), (1, 8191), (1.5, 16383), (10, 16383), (1000, 16383)]
+)
+def test_a_faster_story_gets_a_larger_ring_within_bounds(speed: float, capacity: int) -> None:
+    assert capacity_at(speed) == capacity
 
 
 def test_the_ring_keeps_the_newest_and_no_more() -> None:

@@ -245,6 +245,67 @@ def test_live_it_starts_with_the_past_and_goes_on() -> None:
     assert server.failure is None
 
 
+def test_without_history_the_policy_is_still_to_come() -> None:
+    begin = time.time_ns()
+    with DemoServer(seed=2, speed=100, history=False) as live, Client(live.address) as asker:
+        assert live.begin_time >= begin
+        assert live.policy_time == live.begin_time + 120 * SECOND // 100
+        cut = "api.github.com"
+        tries = flow_pb2.FlowFilter(
+            source_pod=["weather/"],
+            destination_fqdn=[cut],
+            event_type=[flow_pb2.EventTypeFilter(type=5)],
+        )
+        call = asker.flows(follow=True, first=False, number=100, whitelist=[tries])
+        told: list[flow_pb2.Flow] = []
+        for response in call:
+            if response.HasField("flow"):
+                told.append(response.flow)
+                if told[-1].verdict == flow_pb2.DROPPED:
+                    break
+        call.cancel()
+    assert told[0].verdict == flow_pb2.FORWARDED
+    assert [flow.verdict for flow in told[:-1]] == [flow_pb2.FORWARDED] * (len(told) - 1)
+    assert told[0].time.ToNanoseconds() >= begin
+    # The machine may be busy, and then the story is late; it is never early.
+    assert told[-1].time.ToNanoseconds() >= live.policy_time
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="no clock of a thread here")
+def test_a_story_faster_than_the_machine_leaves_room_for_its_readers() -> None:
+    with DemoServer(speed=1000) as live, Client(live.address) as asker:
+        assert live._writer.ident is not None
+        writer = time.pthread_getcpuclockid(live._writer.ident)
+        used, began = time.clock_gettime(writer), time.monotonic()
+        time.sleep(1.5)
+        # It writes half of the time; one that never rests takes all of a core that it can get.
+        share = (time.clock_gettime(writer) - used) / (time.monotonic() - began)
+        status = asker.ask("ServerStatus", api.ServerStatusRequest(), api.ServerStatusResponse)
+        assert status.max_flows == 2 * 16383
+    assert 0 < share < 0.75
+    assert live.failure is None
+
+
+def test_a_story_that_breaks_is_not_hushed_up() -> None:
+    wrong = LookupError("a deed went wrong")
+
+    def break_down() -> None:
+        raise wrong
+
+    server = DemoServer(speed=10)
+    server._story.after(PAST + 0.5, break_down)
+    with pytest.raises(LookupError) as raised, server:
+        until(lambda: server.failure is not None)
+    assert raised.value is wrong
+    # An error of the owner's own, on its way out, is not replaced.
+    server = DemoServer(speed=10)
+    server._story.after(PAST + 0.5, break_down)
+    server.start()
+    until(lambda: server.failure is not None)
+    own = KeyError("the owner's")
+    server.__exit__(KeyError, own, None)
+
+
 def test_two_followers_see_the_same() -> None:
     with DemoServer(speed=20) as server:
         seen: dict[int, list[str]] = {}

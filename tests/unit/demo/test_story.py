@@ -307,8 +307,27 @@ def test_the_noise_has_every_kind_of_trouble(told: tuple[Story, list[Moment]]) -
     assert {l7.WhichOneof("record") for l7 in denied} == {"dns", "http"}
     assert any(flow.l4.HasField("ICMPv4") for _, flow in flows(told))
     lost = [m.record for m in told[1] if isinstance(m.record, flow_pb2.LostEvent)]
-    assert [(one.source, one.cpu.value) for one in lost] == [(flow_pb2.OBSERVER_EVENTS_QUEUE, 0)]
+    assert [(one.source, one.HasField("cpu")) for one in lost] == [
+        (flow_pb2.PERF_EVENT_RING_BUFFER, True)
+    ]
     assert {moment.node.name for moment in told[1]} == {"demo/node-1", "demo/node-2"}
+
+
+def test_records_are_lost_in_both_places_each_told_in_its_own_shape() -> None:
+    lost = [
+        moment.response(2_000 * SECOND + moment.offset)
+        for moment in Story(seed=2, duration=400.0).moments()
+        if isinstance(moment.record, flow_pb2.LostEvent)
+    ]
+    in_kernel, in_agent = (response.lost_events for response in lost)
+    assert in_kernel.source == flow_pb2.PERF_EVENT_RING_BUFFER
+    assert in_agent.source == flow_pb2.OBSERVER_EVENTS_QUEUE
+    # Only the agent's queue knows since when; both name a CPU.
+    assert not in_kernel.HasField("first")
+    assert in_agent.first.ToNanoseconds() < in_agent.last.ToNanoseconds()
+    assert in_agent.last == lost[1].time
+    assert all(response.lost_events.HasField("cpu") for response in lost)
+    assert all(response.lost_events.num_events_lost >= 12 for response in lost)
 
 
 @pytest.mark.parametrize("seed", range(1, 7))
