@@ -310,7 +310,8 @@ def measure(
 ) -> Feel:
     """Press ``keys`` in turn, one each ``every`` seconds, and time the change of ``mark`` each makes.
 
-    ``first`` is pressed before, so that no key is without effect. Also CPU and bytes over the whole time, the keys' work included.
+    ``first`` is pressed before, so that no key is without effect. Also CPU and bytes over the whole
+    time, the keys' work included.
     """
     for key in first:
         terminal.press(key)

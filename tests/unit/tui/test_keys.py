@@ -1,0 +1,108 @@
+"""The tables of keys and commands: complete, without contradictions, and all of them reachable."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowwatch.tui import keys
+from flowwatch.tui.actions import ACTIONS, COMMAND_ACTIONS
+from flowwatch.tui.commands import COMMANDS, BadCommand, completions, parse
+from flowwatch.tui.format import Line
+from flowwatch.tui.widgets.footer import keys_line
+from flowwatch.tui.widgets.page import help_lines
+
+
+def plain(line: Line) -> str:
+    return "".join(text for text, _ in line)
+
+
+def test_every_key_has_an_action_and_every_action_a_key() -> None:
+    assert {key.action for key in keys.KEYS} == set(ACTIONS)
+    assert {command.name for command in COMMANDS} == set(COMMAND_ACTIONS)
+
+
+def test_no_key_means_two_things() -> None:
+    names = [name for key in keys.KEYS for name in key.keys]
+    assert len(names) == len(set(names))
+    assert {key.group for key in keys.KEYS} == set(keys.GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("name", "character", "action"),
+    [
+        ("j", "j", "down"),
+        ("down", None, "down"),
+        ("G", "G", "bottom"),
+        ("g", "g", "top"),
+        ("ctrl+d", "\x04", "half_down"),
+        ("question_mark", "?", "help"),
+        ("slash", "/", "filter"),
+        ("colon", ":", "command"),
+        ("enter", "\r", "detail"),
+        ("escape", "\x1b", "back"),
+    ],
+)
+def test_keys_as_textual_names_them(name: str, character: str | None, action: str) -> None:
+    found = keys.lookup(name, character)
+    assert found is not None
+    assert found.action == action
+
+
+def test_an_unknown_key_means_nothing() -> None:
+    assert keys.lookup("f9", None) is None
+    assert keys.lookup("ü", "ü") is None
+
+
+def test_help_and_docs_have_every_key_and_command() -> None:
+    helped = " ".join(" ".join(plain(line) for line in help_lines(100, [])).split())
+    written = keys.markdown()
+    for key in keys.KEYS:
+        assert key.words in helped
+        assert key.words in written
+        for name in key.keys:
+            assert f"`{keys.label(name)}`" in written
+    for command in COMMANDS:
+        assert f":{command.name}" in helped or command.synopsis in helped
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_the_footer_always_has_help_and_quit(columns: int) -> None:
+    line = plain(keys_line((), columns))
+    assert "? help" in line
+    assert "q quit" in line
+    assert len(line) <= columns
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "argument"),
+    [
+        ("q", "quit", ""),
+        ("exp", "export", ""),
+        ("export my file.csv", "export", "my file.csv"),
+        ("sort f", "sort", "forwarded"),
+        ("drops", "drops", ""),
+        ("drops on", "drops", "on"),
+        ("w x.csv", "export", "x.csv"),
+        ("dir both", "dir", "both"),
+    ],
+)
+def test_commands_as_typed(typed: str, name: str, argument: str) -> None:
+    command, given = parse(typed)
+    assert (command.name, given) == (name, argument)
+
+
+@pytest.mark.parametrize("typed", ["zzz", "d", "sort", "sort p", "dir out", "drops maybe", "all x"])
+def test_what_is_not_clear_is_refused(typed: str) -> None:
+    with pytest.raises(BadCommand):
+        parse(typed)
+
+
+def test_hostile_text_in_a_command_is_written_out() -> None:
+    with pytest.raises(BadCommand, match=r"no command '\\x1b\[31m'"):
+        parse("\x1b[31m")
+
+
+def test_completions_are_whole_lines() -> None:
+    assert completions("so") == ["sort "]
+    assert completions("sort p") == ["sort pod", "sort peer"]
+    assert completions("nothing") == []
