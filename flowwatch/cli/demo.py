@@ -16,6 +16,7 @@ from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
+    from flowwatch.demo.server import DemoServer
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -32,17 +33,22 @@ def run(parsed: Parsed) -> int:
         seed=parsed.number("seed"),
         speed=_speed(parsed.text("speed")),
         live=serve or terminal,
+        # Without a terminal it is how much of the story is told.
+        duration=None if serve or terminal else duration or None,
     ) as server:
         if serve:
-            return _serve(server.address, duration)
+            return _serve(server, duration)
         return _show(parsed, server.address, terminal, duration)
 
 
-def _serve(address: str, duration: float) -> int:
-    print(f"serving the demo on {address}; Ctrl-C ends it", flush=True)
-    say(f"try: flowwatch --namespace weather --server {address}")
+def _serve(server: DemoServer, duration: float) -> int:
+    print(f"serving the demo on {server.address}; Ctrl-C ends it", flush=True)
+    say(f"try: flowwatch --namespace weather --server {server.address}")
+    until = time.monotonic() + duration if duration else float("inf")
     try:
-        time.sleep(duration or 10**9)
+        # A story that breaks is raised when the server is left.
+        while server.failure is None and time.monotonic() < until:
+            time.sleep(0.2)
     except KeyboardInterrupt:
         print()
     return 0
