@@ -77,7 +77,9 @@ class Tally:
             names = sorted(self.unavailable)
             shown = ", ".join(safe(name) for name in names[:NAMED])
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            found.append(f"unavailable, so unseen: {len(names)} node(s): {shown}{more}")
+            reasons = sorted({safe(reason) for reason in self.unavailable.values() if reason})
+            why = f" ({'; '.join(reasons)})" if reasons else ""
+            found.append(f"unavailable, so unseen: {len(names)} node(s): {shown}{more}{why}")
         for why, count in self.skipped.items():
             found.append(f"{count:,} records were skipped: {safe(why)}")
         return found

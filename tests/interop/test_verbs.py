@@ -210,3 +210,10 @@ def test_the_library_gives_the_same_rows(observer: Observer) -> None:
     blocked = library.read(server=observer.address, namespace="weather", verdict=["DROPPED"])
     assert 0 < len(blocked) < len(frame)
     assert (blocked["forwarded"] == 0).all()
+
+
+def test_what_a_node_refuses_through_relay_is_said() -> None:
+    """Relay answers OK and puts the node's error into the stream: it must not look like silence."""
+    with Observer(node="one", generate=100) as one, Relay([one]) as relay:
+        told = flowwatch("summary", "--port", "abc", "--server", relay.address)
+        assert "invalid source port filter" in told.stderr
