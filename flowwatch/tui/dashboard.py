@@ -70,6 +70,7 @@ class Dashboard(App[int]):
     Screen { layout: vertical; overflow: hidden; }
     #body { height: 1fr; width: 1fr; }
     """
+    TITLE = "flowwatch"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
 

@@ -51,11 +51,11 @@ _COLORS: dict[str, dict[str, str]] = {
         "drop": "bold color(203)", "warn": "bold color(221)", "ok": "color(114)",
         "accent": "color(117)", "badge": "bold color(16) on color(221)",
         "banner": "bold color(231) on color(160)", "input": "bold", "caret": "reverse",
-        "cursor": "on color(238)",
+        "cursor": "on color(237)", "cursor:drop": "bold color(210)",
     },
     "light": {
         "text": "", "strong": "bold", "dim": "color(241)", "head": "bold color(241)",
-        "drop": "bold color(160)", "warn": "bold color(94)", "ok": "color(22)",
+        "drop": "bold color(124)", "warn": "bold color(94)", "ok": "color(22)",
         "accent": "color(25)", "badge": "bold color(231) on color(94)",
         "banner": "bold color(231) on color(160)", "input": "bold", "caret": "reverse",
         "cursor": "on color(254)",
@@ -129,6 +129,11 @@ def _styles(colors: Mapping[str, str]) -> dict[str, Style]:
         if bar.reverse:
             # In reverse a colour would become the background: only the weight stays.
             own = Style(bold=own.bold, underline=own.underline)
+        elif role in ("dim", "head"):
+            # On the bar it would be too faint.
+            own = Style(bold=own.bold)
+        elif CURSOR + role in colors:
+            own = Style.parse(colors[CURSOR + role])
         styles[CURSOR + role] = own + bar
     return styles
 

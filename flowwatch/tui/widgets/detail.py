@@ -133,10 +133,11 @@ def _reason(name: str, times: int, columns: int) -> list[Line]:
     head = f"{safe(name)} ({count(times)})"
     if known is None:
         return _labelled("Why", head, columns, role="drop")
-    return [
-        *_labelled("Why", f"{head}: {known.plain}", columns, role="drop"),
-        *_labelled("Next", known.next, columns),
-    ]
+    why = _labelled("Why", f"{head}: {known.plain}", columns)
+    label, (first, _) = why[0]
+    if first.startswith(head):
+        why[0] = (label, (head, "drop"), (first.removeprefix(head), "text"))
+    return [*why, *_labelled("Next", known.next, columns)]
 
 
 def _policies(row: Row, columns: int) -> list[Line]:

@@ -47,7 +47,8 @@ def timeline_lines(
         bars = _bars(values, top, signs.bars)
         rows.append(((pad(f" {sign} {name}{most}", label), painted), (bars, painted)))
     end = start + len(kept) * width
-    left, right = clock(start), f"{clock(end)} UTC"
+    # A column may begin before there was anything to count.
+    left, right = clock(max(start, timeline.start)), f"{clock(end)} UTC"
     rest = room - len(left) - len(right) - 2
     axis = f"{left} {signs.rule * max(rest, 0)} {right}" if rest >= 0 else right
     rows.append(cut(((pad(f"   {each}", label), "dim"), (axis, "dim")), columns))

@@ -113,7 +113,7 @@ def test_no_color_means_no_colour_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("background", "drop"), [(b"0000/0000/0000", "203"), (b"ffff/ffff/ffff", "160")]
+    ("background", "drop"), [(b"0000/0000/0000", "203"), (b"ffff/ffff/ffff", "124")]
 )
 def test_the_theme_follows_the_terminals_background(
     tmp_path: Path, background: bytes, drop: str

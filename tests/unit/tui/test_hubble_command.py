@@ -1,0 +1,48 @@
+"""The command that shows a row's records finds them, in every capture."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from flowwatch.cli.flags import parse
+from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.query import Query
+from flowwatch.egress.view import snapshot
+from flowwatch.flows.files import FileSource
+from flowwatch.hubble.filters import Filters, build
+from flowwatch.hubble.match import compile_filters
+from flowwatch.tui.hubble_command import command
+
+CAPTURES = Path(__file__).parents[4] / "shared" / "captures"
+
+
+def filters(text: str) -> Filters:
+    """What hubble makes of a command (refusing what it refuses), by our own reading of its flags."""
+    words = shlex.split(text)
+    assert words[:2] == ["hubble", "observe"]
+    return build(parse(words[1:]).filters)
+
+
+@pytest.mark.skipif(
+    not CAPTURES.is_dir(), reason="the shared captures don't lie beside the checkout"
+)
+def test_it_finds_the_records_of_every_row_of_every_capture() -> None:
+    tried = 0
+    for path in sorted(CAPTURES.rglob("*.json*")):
+        if "malformed" in path.parts:
+            continue
+        aggregate = Aggregate()
+        for batch in FileSource([path]).batches():
+            aggregate.add(batch)
+        for found in snapshot(aggregate, Query(direction="both")).rows:
+            text = command(found)
+            match = compile_filters(filters(text))
+            flows = [
+                flow for batch in FileSource([path], match=match).batches() for flow in batch.flows
+            ]
+            assert flows, f"{path.name}: {text}"
+            tried += 1
+    assert tried >= 90
