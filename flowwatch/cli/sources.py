@@ -18,6 +18,7 @@ from flowwatch.hubble import config, h2, replay, request, stream
 from flowwatch.hubble.filters import Filters, build
 from flowwatch.hubble.match import FilterError, compile_filters
 from flowwatch.hubble.request import Window
+from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -94,7 +95,7 @@ def matcher(filters: Filters) -> replay.Match | None:
     try:
         return compile_filters(filters)
     except FilterError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(safe(str(error))) from None
 
 
 def file_window(wanted: Asked) -> replay.Window:

@@ -9,7 +9,6 @@ silence. Here they are ignored too, and one warning says so.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Protocol
 
 from flowwatch.errors import UsageError
 from flowwatch.hubble.address import DEFAULT_SERVER, Address, parse
+from flowwatch.hubble.gotext import parse_duration
 from flowwatch.text import safe
 
 Value = str | bool | int | float | tuple[str, ...]
@@ -111,38 +111,9 @@ class Settings:
 
 def seconds(text: str) -> float:
     """A Go duration (``1h30m``, ``250ms``, ``-1.5s``, ``0``). ValueError with Go's own words."""
-    rest = text[1:] if text[:1] in ("-", "+") else text
-    if rest == "0":
-        return 0.0
-    total, position = 0.0, 0
-    for part in _DURATION_PART.finditer(rest):
-        if part.start() != position:
-            break
-        if not part["unit"]:
-            raise ValueError(f'time: missing unit in duration "{safe(text)}"')
-        if part["unit"] not in _UNITS:
-            raise ValueError(
-                f'time: unknown unit "{safe(part["unit"])}" in duration "{safe(text)}"'
-            )
-        total += float(part["number"]) * _UNITS[part["unit"]]
-        position = part.end()
-    if not rest or position != len(rest):
-        raise ValueError(f'time: invalid duration "{safe(text)}"')
-    return -total if text.startswith("-") else total
+    return parse_duration(text) / 1e9
 
 
-# time.ParseDuration: a number, then everything that is neither digit nor point is its unit.
-_DURATION_PART = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<unit>[^0-9.]*)")
-_UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "\u00b5s": 1e-6,
-    "\u03bcs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 

@@ -302,6 +302,26 @@ def test_the_same_flows_match(line: str, capture: Path, flows: list[flow_pb2.Flo
     assert [flow.uuid for flow in flows if matches(flow)] == expected
 
 
+CEL = r"""
+--cel-expression '_flow.verdict == Verdict.DROPPED'
+--cel-expression '_flow.is_reply == true' --cel-expression 'has(_flow.l7.dns)'
+--cel-expression '_flow.l4.TCP.destination_port == 443u' --not --cel-expression 'has(_flow.l7)'
+--cel-expression '_flow.source.labels.exists(l, l.startsWith("k8s:app="))' -n weather
+--cel-expression '"reserved:world" in _flow.destination.labels && _flow.time > timestamp(0)'
+--cel-expression '_flow.destination_names[0].endsWith(".org")'
+--cel-expression '_flow.l4.TCP.destination_port == 443'
+--cel-expression '_flow.IP.source.matches("^10[.]")'
+--cel-expression '_flow.nope'
+--cel-expression true --cel-expression 5
+""".strip().split("\n")
+
+
+@pytest.mark.parametrize("line", CEL)
+def test_the_same_flows_match_cel(line: str, capture: Path, flows: list[flow_pb2.Flow]) -> None:
+    pytest.importorskip("cel_expr_python", reason="the extra cel is not installed")
+    test_the_same_flows_match(line, capture, flows)
+
+
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_a_server_refuses_is_refused_in_its_words(line: str) -> None:
     arguments = shlex.split(line)

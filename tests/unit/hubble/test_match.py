@@ -6,6 +6,7 @@ tests/interop asks the real CLI the same of many more; these run without Go.
 from __future__ import annotations
 
 import json
+import sys
 import time
 import warnings
 from typing import Any
@@ -418,6 +419,37 @@ def test_bad_values_are_refused_in_the_servers_words(wanted: FlowFilter, words: 
     with pytest.raises(FilterError) as error:
         compile_filters(Filters(deny=[wanted]))
     assert str(error.value) == words
+
+
+def cel(expression: str) -> FlowFilter:
+    return one(experimental={"cel_expression": [expression]})
+
+
+def test_cel_expressions() -> None:
+    pytest.importorskip("cel_expr_python", reason="the extra cel is not installed")
+    assert matches(DROP, cel("_flow.verdict == Verdict.DROPPED"))
+    assert not matches(DROP, cel("_flow.source.pod_name.startsWith('shop')"))
+    assert matches(DROP, one(experimental={"cel_expression": ["false", "true"]}))
+    # What fails on a record ends it there, even before one that is true.
+    assert not matches(DROP, one(experimental={"cel_expression": ["1 / 0 == 1", "true"]}))
+    assert matches(DROP, one(experimental={}))
+    for expression, words in (
+        ("1", 'got "int", wanted "bool" result type'),
+        ("_flow.source", 'got "flow.Endpoint", wanted "bool" result type'),
+        ("null", 'got "null_type", wanted "bool" result type'),
+        ("_flow.nope", "ERROR: <input>:1:6: undefined field 'nope'"),
+        ("1 +\n", "ERROR: <input>:"),
+    ):
+        with pytest.raises(FilterError) as error:
+            compile_filters(Filters([cel(expression)]))
+        assert str(error.value).startswith(f"error compiling CEL expression: {words}")
+        assert "\n" not in str(error.value)
+
+
+def test_without_the_extra_cel_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python.cel", None)
+    with pytest.raises(FilterError, match=r"pip install 'flowwatch\[cel\]'"):
+        compile_filters(Filters([cel("true")]))
 
 
 def test_filters_of_json_lines_are_those_of_protobuf() -> None:
