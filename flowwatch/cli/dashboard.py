@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.declared import LIST, SERVER, SWITCH
 from flowwatch.cli.reading import say
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import direction, max_rows
@@ -79,13 +80,26 @@ def show(
 
 
 def hubble_command(parsed: Parsed, server: str) -> list[str]:
-    """How a command begins that shows the same flows in hubble: with the server that was named."""
+    """How a command begins that shows the same flows in hubble: same server, same files."""
+    if server:
+        return ["hubble", "observe", "--server", server]
     words = ["hubble", "observe"]
-    if server or parsed.was_set("server"):
-        words += ["--server", server or parsed.text("server")]
+    for flag in SERVER.flags:
+        # A password has no place on a screen; hubble takes it from its variable too.
+        if not parsed.was_set(flag.name) or flag.name in NOT_SHOWN:
+            continue
+        if flag.kind == SWITCH:
+            words.append(f"--{flag.name}={'true' if parsed.switch(flag.name) else 'false'}")
+        elif flag.kind == LIST:
+            words += [f"--{flag.name}", ",".join(parsed.list(flag.name))]
+        else:
+            words += [f"--{flag.name}", parsed.text(flag.name)]
     for path in parsed.list("input-file") if "input-file" in parsed.flags else ():
         words += ["--input-file", path]
     return words
+
+
+NOT_SHOWN = ("basic-auth-password", "debug")
 
 
 def filter_words(parsed: Parsed) -> str:

@@ -63,7 +63,7 @@ class Aggregate:
         columns = self.columns
         records, lasts, firsts = columns.records, columns.last, columns.first
         for flow in batch.flows:
-            if flow.l7 is not None or flow.destination_names or flow.source_names:
+            if flow.l7 is not None:
                 learn(flow)
             attempt = observe(flow)
             if attempt is None:
@@ -72,6 +72,9 @@ class Aggregate:
                 continue
             row = attempt.ingress if flow.direction == _INGRESS else attempt.egress
             if row < 0:
+                # Hubble gives the names with every record alike: those of the first will do.
+                if flow.destination_names or flow.source_names:
+                    learn(flow)
                 row = self._attach(attempt, flow)
             records[row] += 1
             time = flow.time
