@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import shorten
 from flowwatch.text import safe
-from flowwatch.tui.format import Line, Piece, ends, fill, line_width
+from flowwatch.tui.format import Line, Piece, ends, fill, line_width, plural
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import Signs
 from flowwatch.tui.widgets.lines import Lines
@@ -56,12 +56,12 @@ def _security(state: SourceState, signs: Signs) -> Line:
 def _nodes(state: SourceState) -> Line:
     if state.nodes_connected is None:
         return ()
+    # Counted when last asked; the names are kept true since then.
+    total = state.nodes_connected + (state.nodes_unavailable or 0)
     away = max(state.nodes_unavailable or 0, len(state.unavailable))
     if not away:
-        word = "node" if state.nodes_connected == 1 else "nodes"
-        return ((f"{state.nodes_connected} {word}", "dim"),)
-    total = state.nodes_connected + away
-    return ((f"{state.nodes_connected}/{total} nodes", "warn"),)
+        return ((plural(total, "node"), "dim"),)
+    return ((f"{max(total - away, 0)}/{total} nodes", "warn"),)
 
 
 def _asked(view: ViewState) -> list[Line]:

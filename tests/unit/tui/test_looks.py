@@ -10,8 +10,10 @@ from flowwatch.flows.source import SourceState
 from flowwatch.report.human import width
 from flowwatch.text import safe
 from flowwatch.tui.layout import layout
+from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import FANCY, PLAIN, ROLES, THEMES, Look, auto_theme, signs_for
 from flowwatch.tui.widgets.banner import banner_line
+from flowwatch.tui.widgets.title import title_line
 from tests.unit.tui.driven import run, shown
 from tests.unit.tui.made import (
     FOLLOWING,
@@ -208,6 +210,33 @@ def test_the_headline_says_what_is_missing_from_the_numbers() -> None:
             await driven.sees("! 4 audited", "! 2 errors")
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    ("asked", "since", "shown_as"),
+    [
+        ((2, 0), (), " 2 nodes "),
+        ((1, 0), (), " 1 node "),
+        # Lost after we asked: still two nodes in all.
+        ((2, 0), ("node-2",), " 1/2 nodes "),
+        ((2, 1), ("node-3",), " 2/3 nodes "),
+        ((2, 1), (), " 2/3 nodes "),
+        ((2, 1), ("node-1", "node-3"), " 1/3 nodes "),
+    ],
+)
+def test_nodes_are_counted_once(
+    asked: tuple[int, int], since: tuple[str, ...], shown_as: str
+) -> None:
+    connected, away = asked
+    state = SourceState(
+        "relay:443",
+        "following",
+        nodes_connected=connected,
+        nodes_unavailable=away,
+        unavailable=since,
+    )
+    view = ViewState("flowwatch")
+    assert shown_as in "".join(text for text, _ in title_line(state, view, 120, FANCY))
 
 
 def test_nothing_in_the_headline_is_cut() -> None:
