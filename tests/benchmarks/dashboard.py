@@ -4,7 +4,9 @@
     measure() -> [(what, reached, goal)]        for `make bench`
 
 A key is ``j``; it has reached the screen when the cursor stands on another row. Keys come one every
-130 ms, a fast typist's pace, so that no press waits for the one before it.
+130 ms, a fast typist's pace, so that no press waits for the one before it. Held down, ``j`` soon
+scrolls the table with each press, which sends every row anew: the dearest case. Moving up and down
+within the screen is told beside it.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ def start(argv: Sequence[str]) -> Timed:
     return times
 
 
-def under_load(argv: Sequence[str], seconds: float) -> tuple[Feel, float]:
-    """Press ``j`` for so many seconds once the ring is read; also the records/s it said it read."""
+def under_load(argv: Sequence[str], keys: str, seconds: float) -> tuple[Feel, float]:
+    """Press ``keys`` in turn for so many seconds once the ring is read; also the records/s it said it read."""
     with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
         _first(terminal)
         # The ring's past, and the first rates, are not what is measured.
         terminal.run_for(3.0)
-        feel = feel_of(terminal, keys="j", seconds=seconds)
+        feel = feel_of(terminal, keys=keys, seconds=seconds)
         told = records_per_second(terminal.screen.text)
         _leave(terminal)
     return feel, told
@@ -86,7 +88,8 @@ def measure(
         argv = command(observer.address)
         if say is not None:
             say(f"observer at {observer.address}, {RATE:,} flows/s")
-        feel, told = under_load(argv, seconds)
+        feel, told = under_load(argv, "j", seconds)
+        within, _ = under_load(argv, "jjkk", seconds)
         times = sorted(start(argv) for _ in range(STARTS))
     with Observer(generate=RATE) as observer:
         rest_cpu, rest_bytes = at_rest(command(observer.address), seconds / 2)
@@ -100,6 +103,12 @@ def measure(
             + beside,
             f"{feel.p95_ms:.0f} ms at the 95th percentile, {feel.median_ms:.0f} ms median",
             "≤ 50 ms",
+        ),
+        (
+            "… moving within the screen (j j k k)",
+            f"{within.p95_ms:.0f} ms at the 95th percentile, {within.median_ms:.0f} ms median, "
+            f"{within.cpu_share:.0%}, {within.bytes_per_second / 1000:.1f} KB/s",
+            "",
         ),
         ("… CPU of one core", f"{feel.cpu_share:.0%}", "≤ 60%"),
         ("… to the terminal", f"{feel.bytes_per_second / 1000:.1f} KB/s", "≤ 40 KB/s"),
