@@ -44,7 +44,7 @@ def start(argv: Sequence[str]) -> Timed:
 
 
 def under_load(argv: Sequence[str], keys: str, seconds: float) -> tuple[Feel, float]:
-    """Press ``keys`` in turn for so many seconds once the ring is read; also the records/s it said it read."""
+    """Press ``keys`` in turn for so many seconds once the ring is read; and the records/s it told."""
     with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
         _first(terminal)
         # The ring's past, and the first rates, are not what is measured.
