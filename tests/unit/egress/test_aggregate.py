@@ -120,9 +120,7 @@ PEERS: list[tuple[str, dict[str, Any], tuple[str, str]]] = [
 
 
 @pytest.mark.parametrize(("fields", "peer"), [p[1:] for p in PEERS], ids=[p[0] for p in PEERS])
-def test_a_peer_is_named_as_a_person_would(
-    fields: dict[str, Any], peer: tuple[str, str]
-) -> None:
+def test_a_peer_is_named_as_a_person_would(fields: dict[str, Any], peer: tuple[str, str]) -> None:
     [row] = rows(flow(**fields))
     assert (row.peer, row.peer_kind) == peer
 
