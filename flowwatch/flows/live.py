@@ -151,6 +151,8 @@ class LiveSource:
                 batch.lost = [lost for lost in batch.lost if not _phantom(lost)]
             else:
                 batch.flows = self._unseen(batch.flows)
+                if self._state.unavailable:
+                    self._note_returned(batch.flows)
                 for status in batch.nodes:
                     self._note(status)
             yield batch
@@ -192,6 +194,12 @@ class LiveSource:
             else:
                 away |= set(status.nodes)
             self._state = replace(self._state, unavailable=tuple(sorted(away)))
+
+    def _note_returned(self, flows: list[Flow]) -> None:
+        """A node whose flows come is back: relay says when one is lost, never that it returned."""
+        back = {flow.node for flow in flows} & set(self._state.unavailable)
+        if back:
+            self._note(NodeStatus("NODE_CONNECTED", tuple(back)))
 
     def _wait(self, seconds: float, why: str) -> Iterator[Batch]:
         self._phase("lost", why, retry_in=seconds)

@@ -37,7 +37,11 @@ class Tally:
                 first, last = min(times), max(times)
                 self.last_seen = max(self.last_seen, last)
                 self.first_seen = min(self.first_seen or first, first)
-            self.nodes.update({flow.node: flow.time for flow in flows})
+            seen = {flow.node: flow.time for flow in flows}
+            self.nodes.update(seen)
+            # Relay never says that a node is back: its flows do (Cilium 1.20.2, run).
+            for node in self.unavailable.keys() & seen.keys():
+                del self.unavailable[node]
         for reason, count in batch.skipped.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + count
         for lost in batch.lost:

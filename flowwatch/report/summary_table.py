@@ -101,7 +101,13 @@ def _main_reason(row: Row) -> str:
 
 
 def policy_text(row: Row) -> str:
-    """The policies that denied, else those that allowed: ``deny weather/no-egress``."""
+    """The policies that denied, else those that allowed: ``deny weather/no-egress``.
+
+    A default deny names nobody (Cilium 1.20): who allowed this row's other attempts, before the
+    policy say, would then read as if it had allowed the blocked ones.
+    """
+    if row.dropped and not row.denied_by and "POLICY_DENIED" in row.drop_reasons:
+        return "no rule allows it"
     named = policies((), row.denied_by) or policies(row.allowed_by, ())
     texts = [
         f"{effect} {p.namespace}/{p.name}" if p.namespace else f"{effect} {p.name}"

@@ -166,6 +166,8 @@ def test_the_dashboard_on_relay_survives_a_node_that_dies_and_comes_back() -> No
                 await asyncio.sleep(0.1)
 
         asyncio.run(watch())
+        # Relay told that it was lost; that it is back is known by its flows.
+        assert snapshot(monitor).nodes_unavailable == ()
         # Each attempt was counted once, whatever relay sent again.
         rows = snapshot(monitor).rows
         assert all(row.records == 2 * row.dropped for row in rows)

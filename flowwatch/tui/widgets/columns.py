@@ -75,11 +75,7 @@ def _reason(row: Row, cells: Cells) -> str:
 
 
 def _policy(row: Row, cells: Cells) -> str:
-    named = policy_text(row)
-    if named:
-        return named
-    # Hubble names nobody for a default deny: that nothing is named is the news.
-    return "no rule allows it" if "POLICY_DENIED" in row.drop_reasons else ""
+    return policy_text(row)
 
 
 def _count(value: int) -> str:
