@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -83,7 +83,7 @@ class Settings:
     config_file: str = ""
     """The file that was read, or "" when there was none."""
     warnings: tuple[str, ...] = ()
-    """What was ignored, and why: one line each, safe to print."""
+    """What the user must know: what was ignored, and why; what isn't verified. One safe line each."""
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
     """By hubble's name (``tls-server-name``); a name that is absent has its default."""
 
@@ -198,12 +198,18 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Settings:
         except ValueError as error:
             place = origin.where if origin.kind == "environment" else f"{safe(path)}: {name}"
             warnings.append(f"{place} is ignored: {error}")
-    return Settings(
+    settings = Settings(
         **{name.replace("-", "_"): value for name, value in values.items()},  # type: ignore[arg-type]
         config_file=path,
-        warnings=tuple(warnings),
         origins=origins,
     )
+    # A file is read without a connection.
+    if settings.encrypted and settings.tls_allow_insecure and not flags.was_set("input-file"):
+        warnings.append(
+            f"the certificate of {safe(settings.server)} is not verified "
+            f"({origins['tls-allow-insecure']}): whoever is in between can read and change what is shown"
+        )
+    return replace(settings, warnings=tuple(warnings))
 
 
 def _read(written: _Written, reader: _Reader) -> Value:

@@ -89,8 +89,6 @@ class Connection:
         self._closed = False
         self.settings = settings
         self.address = address
-        self.warnings = security.warnings
-        """What the user must know about this connection, one safe line each."""
         self.reached = False
         """A server has answered on it, be it with an error of its own."""
 

@@ -7,6 +7,7 @@ whether trying again makes sense (:class:`Unreachable`) or not (:class:`Refused`
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,8 @@ def no_connection(settings: Settings, address: Address, error: OSError) -> Unrea
     """``error`` while connecting with a plain socket."""
     words = safe(error.strerror or str(error) or type(error).__name__)
     return Unreachable(
-        f"cannot connect to {_at(address)}: {words[:1].lower()}{words[1:]}", _start(settings)
+        f"cannot connect to {_at(address)}: {words[:1].lower()}{words[1:]}",
+        _start(settings, address),
     )
 
 
@@ -78,7 +80,9 @@ def explain_status(
             return Failure(Refused(f"{at} does not speak Hubble's protocol", _NOT_HUBBLE), False)
         method = path.rpartition("/")[2]
         if method == "Check":
-            return Failure(Refused(f"{at} has no health service"), True)
+            return Failure(
+                Refused(f"{at} is not a Hubble server: it has no health service", _NOT_HUBBLE), True
+            )
         if method == "GetFlows":
             return Failure(
                 Refused(f"{at} is not a Hubble server: it knows no {method}", _NOT_HUBBLE), True
@@ -92,15 +96,9 @@ def explain_status(
     if code in _HINTS:
         return Failure(Refused(f"{at} refused: {words or code}", _HINTS[code]), True)
     if code == "DEADLINE_EXCEEDED" and reached:
-        return Failure(
-            Unreachable(
-                f"{at} did not answer within {settings.request_timeout:g} s",
-                "--request-timeout waits longer",
-            ),
-            False,
-        )
+        return Failure(_too_late(settings, address), False)
     if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not reached:
-        return Failure(_unreachable(settings, address, words), False)
+        return Failure(_unreachable(settings, address, code, words), False)
     if code == "UNAVAILABLE" and "too_many_pings" in words:
         return Failure(Unreachable(f"{at} ended the connection: too many pings"), True)
     lost = words or code
@@ -118,12 +116,21 @@ def _came_from_web(words: str) -> bool:
     return "http2 header with status" in words.lower() or "content-type" in words.lower()
 
 
-def _unreachable(settings: Settings, address: Address, words: str) -> ServerError:
+def _too_late(settings: Settings, address: Address) -> Unreachable:
+    return Unreachable(
+        f"{_at(address)} did not answer within {settings.request_timeout:g} s",
+        "--request-timeout waits longer",
+    )
+
+
+def _unreachable(settings: Settings, address: Address, code: str, words: str) -> ServerError:
     found = look(address, tls_first=settings.encrypted, server_name=settings.tls_server_name)
     at = _at(address)
     if found.answer is Answer.UNREACHABLE:
         why = safe(found.why) or "no answer"
-        return Unreachable(f"cannot connect to {at}: {why[:1].lower()}{why[1:]}", _start(settings))
+        return Unreachable(
+            f"cannot connect to {at}: {why[:1].lower()}{why[1:]}", _start(settings, address)
+        )
     if found.answer is Answer.SILENT:
         return Unreachable(
             f"{at} accepts the connection and says nothing", "is it a Hubble server?"
@@ -137,41 +144,64 @@ def _unreachable(settings: Settings, address: Address, words: str) -> ServerErro
     if found.answer is Answer.TLS and not settings.encrypted:
         return Refused(
             f"{at} speaks TLS",
-            f"add --tls, and the CA with --tls-ca-cert-files (ca.crt in the secret {SECRET})",
+            f"add --tls{_name_flag(found.certificate, address.host)}, and the CA with "
+            f"--tls-ca-cert-files (ca.crt in the secret {SECRET})",
         )
     if found.answer is Answer.HTTP2 and settings.encrypted:
         return Refused(f"{at} does not speak TLS", "leave out --tls and tls://")
+    if code == "DEADLINE_EXCEEDED":
+        return _too_late(settings, address)
     if found.answer is Answer.TLS:
         return _tls(settings, address, found, words)
     return Unreachable(f"{at} is not ready: {words or 'no answer'}")
 
 
 def _tls(settings: Settings, address: Address, found: Finding, words: str) -> ServerError:
+    """Both sides speak TLS, and one of them gave up. ``words`` are grpcio 1.85's."""
     at, shown = _at(address), found.certificate
-    if found.wants_certificate and not settings.tls_client_cert_file:
-        return Refused(
-            f"{at} wants a client certificate",
-            "give --tls-client-cert-file and --tls-client-key-file",
-        )
-    if shown is None:
-        return Refused(f"TLS with {at} failed: {words}", "check --tls-ca-cert-files")
     wanted = settings.tls_server_name or address.host
-    problem = _date_problem(shown)
+    refused_by_us = "CERTIFICATE_VERIFY_FAILED" in words
+    problem = _date_problem(shown) if shown and refused_by_us else ""
     if problem:
-        return Refused(
-            f"the certificate of {at} {problem}", "renew it, or check this machine's clock"
+        still = (
+            " (--tls-allow-insecure can't skip the dates)" if settings.tls_allow_insecure else ""
         )
-    if not _covers(shown.names, wanted):
-        names = ", ".join(safe(name) for name in shown.names) or "no name at all"
+        return Refused(
+            f"the certificate of {at} {problem}", f"renew it, or check this machine's clock{still}"
+        )
+    if shown and "Hostname Verification" in words:
+        names = ", ".join(safe(name) for name in shown.names[:5]) or "no name at all"
         return Refused(
             f"the certificate of {at} is for {names}, not for {safe(wanted)}",
             f"give --tls-server-name {_example(shown.names)}",
         )
-    issuer = f" (issued by {safe(shown.issuer)})" if shown.issuer else ""
-    return Refused(
-        f"the certificate of {at} is not vouched for by the CA{issuer}",
-        f"give --tls-ca-cert-files (ca.crt in the secret {SECRET})",
-    )
+    if refused_by_us:
+        issuer = f" (issued by {safe(shown.issuer)})" if shown and shown.issuer else ""
+        return Refused(
+            f"the certificate of {at} is not vouched for by the CA{issuer}",
+            f"give --tls-ca-cert-files (ca.crt in the secret {SECRET})"
+            + _name_flag(shown, wanted, " and"),
+        )
+    if found.wants_certificate and settings.tls_client_cert_file:
+        return Refused(
+            f"{at} does not take this client certificate",
+            "give --tls-client-cert-file and --tls-client-key-file of a CA that it trusts",
+        )
+    if found.wants_certificate:
+        return Refused(
+            f"{at} wants a client certificate",
+            "give --tls-client-cert-file and --tls-client-key-file",
+        )
+    if not found.http2:
+        return Refused(f"{at} speaks TLS, but not Hubble's protocol", _NOT_HUBBLE)
+    return Unreachable(f"TLS with {at} failed: {words}")
+
+
+def _name_flag(shown: Certificate | None, wanted: str, before: str = "") -> str:
+    """The flag that is missing when the certificate ``shown`` isn't for ``wanted``."""
+    if shown is None or not shown.names or _covers(shown.names, wanted):
+        return ""
+    return f"{before} --tls-server-name {_example(shown.names)}"
 
 
 def _date_problem(shown: Certificate, now: float | None = None) -> str:
@@ -204,10 +234,17 @@ def _at(address: Address) -> str:
     return address.text
 
 
-def _start(settings: Settings) -> str:
+# Those that gRPC heeds (grpc, doc/environment_variables.md), as h2 does.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+
+
+def _start(settings: Settings, address: Address) -> str:
     if settings.origin("server").kind == "default":
         return (
             "give --server, or reach relay with "
             "kubectl -n kube-system port-forward service/hubble-relay 4245:80"
         )
-    return f"check {settings.origin('server')}"
+    # Only its name: the value may hold a password.
+    proxy = next((name for name in _PROXIES if os.environ.get(name)), "")
+    through = f" and {proxy}, which is used" if proxy and not address.is_loopback else ""
+    return f"check {settings.origin('server')}{through}"

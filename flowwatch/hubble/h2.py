@@ -134,13 +134,13 @@ class H2Stream:
             got = sock.recv(RECEIVE)
             if not got:
                 raise _Ended("UNAVAILABLE", "the server closed the connection")
-            if not self._reached:
-                # A server that speaks HTTP/2 begins with SETTINGS; from now on silence is allowed.
-                if len(got) > 3 and got[3] != SETTINGS:
+            data = rest + got if rest else got
+            # A server that speaks HTTP/2 begins with SETTINGS; from then on silence is allowed.
+            if not self._reached and len(data) > 3:
+                if data[3] != SETTINGS:
                     raise _Ended("UNAVAILABLE", "not HTTP/2")
                 self._reached = True
                 sock.settimeout(None)
-            data = rest + got if rest else got
             size, at = len(data), 0
             out = self._out
             while size - at >= 14:

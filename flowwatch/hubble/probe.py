@@ -11,13 +11,13 @@ import contextlib
 import socket
 import ssl
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from flowwatch.hubble.address import Address
 
 STEP = 1.5
-"""Seconds for each of the at most four steps: long enough for another continent."""
+"""Seconds for each of the at most five steps: long enough for another continent."""
 
 # RFC 9113, 3.4: the client's preface, and an empty SETTINGS frame behind it.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -61,12 +61,12 @@ class Finding:
     certificate: Certificate | None = None
     http2: bool = False
     """Over TLS: the server agreed to speak HTTP/2 (ALPN ``h2``)."""
-    wants_certificate: bool = field(default=False)
+    wants_certificate: bool = False
     """Over TLS: it ended the handshake because the client showed no certificate."""
 
 
 def look(address: Address, *, tls_first: bool, server_name: str = "") -> Finding:
-    """Find out what answers at ``address``; takes at most some four times :data:`STEP` seconds."""
+    """Find out what answers at ``address``; takes at most some five times :data:`STEP` seconds."""
     try:
         address_answers(address)
     except OSError as error:
@@ -76,6 +76,9 @@ def look(address: Address, *, tls_first: bool, server_name: str = "") -> Finding
     for ask in order:
         finding = ask(address, server_name)
         if finding.answer in (Answer.TLS, Answer.HTTP2, Answer.HTTP1):
+            return finding
+        if finding.answer is Answer.SILENT and not tls_first:
+            # A TLS server ends such a conversation at once: asking again would only take time.
             return finding
         findings.append(finding)
     for finding in findings:
@@ -116,7 +119,8 @@ def _plain(address: Address, _server_name: str) -> Finding:
         return Finding(Answer.CLOSES)
     if not head:
         return Finding(Answer.CLOSES)
-    if head.startswith(b"HTTP/1"):
+    # Some answer a version that they don't know without a status line, with their page alone.
+    if head.startswith((b"HTTP/1", b"<!DOCTYP", b"<html", b"<HTML")):
         return Finding(Answer.HTTP1)
     if len(head) == 9 and head[3] == _SETTINGS:
         return Finding(Answer.HTTP2)

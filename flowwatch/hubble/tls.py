@@ -27,7 +27,6 @@ class Security:
     credentials: grpc.ChannelCredentials | None
     options: tuple[tuple[str, str], ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def check(settings: Settings) -> None:
@@ -66,16 +65,11 @@ def secure(settings: Settings, address: Address) -> Security:
         return Security(None)
     key, chain = _client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
     name = settings.tls_server_name
-    warnings: tuple[str, ...] = ()
     if settings.tls_allow_insecure:
         shown = probe.certificate(address, name, settings.connect_timeout)
         # Without TLS there, gRPC's own attempt will fail and be explained.
         roots = shown.pem.encode() if shown else None
         name = _covered(shown.names) if shown and shown.names else name
-        warnings = (
-            f"the certificate of {address.text} is not verified (--tls-allow-insecure): "
-            "whoever is in between can read and change what is shown",
-        )
     else:
         roots = _authorities(settings.tls_ca_cert_files)
     options: list[tuple[str, str]] = []
@@ -91,7 +85,7 @@ def secure(settings: Settings, address: Address) -> Security:
         pair = f"{settings.basic_auth_username}:{settings.basic_auth_password}"
         metadata = (("authorization", "Basic " + base64.b64encode(pair.encode()).decode()),)
     credentials = grpc.ssl_channel_credentials(roots, key, chain)
-    return Security(credentials, tuple(options), metadata, warnings)
+    return Security(credentials, tuple(options), metadata)
 
 
 def _covered(names: tuple[str, ...]) -> str:

@@ -110,7 +110,7 @@ def nodes_text(nodes: Sequence[pb.Node], form: str) -> str:
     head = ("NAME", "STATUS", "AGE", "FLOWS/S", "CURRENT/MAX-FLOWS")
     rows = [head + (("VERSION", "ADDRESS", "TLS") if wide else ())]
     for node in nodes:
-        uptime = round(node.uptime_ns / 1e9)
+        uptime = (node.uptime_ns + 5 * 10**8) // 10**9
         flows = NONE
         if node.max_flows:
             flows = f"{node.num_flows}/{node.max_flows} ({node.num_flows / node.max_flows:7.2%})"
