@@ -166,6 +166,8 @@ _READERS: dict[str, _Reader] = {
 NAMES = tuple(_READERS)
 """Hubble's names of all settings that flag, environment and file can give."""
 
+_NULL = "tag:yaml.org,2002:null"
+
 # What a file holds for a name: one text, or several.
 _Written = str | tuple[str, ...]
 
@@ -301,7 +303,7 @@ def _parse_file(raw: bytes) -> dict[str, _Written]:
         raise ValueError(f"not YAML: {safe(str(error).splitlines()[0])}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if root is None:
+    if root is None or root.tag == _NULL:
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise ValueError("it has no names and values (as server: localhost:4245)")
@@ -316,6 +318,6 @@ def _parse_file(raw: bytes) -> dict[str, _Written]:
         if isinstance(value, yaml.SequenceNode):
             items = (item for item in value.value if isinstance(item, yaml.ScalarNode))
             found[key.value.lower()] = tuple(str(item.value) for item in items)
-        elif isinstance(value, yaml.ScalarNode) and value.tag != "tag:yaml.org,2002:null":
+        elif isinstance(value, yaml.ScalarNode) and value.tag != _NULL:
             found[key.value.lower()] = str(value.value)
     return found
