@@ -15,9 +15,13 @@ class Certificates:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path, *names: str) -> Self:
-        """Make them in an existing folder; `names` are the server's, such as `*.hubble-relay.cilium.io`."""
-        subprocess.run([build().certs, folder, *names], check=True, timeout=30)
+    def make(cls, folder: Path, *names: str, valid: tuple[str, str] | None = None) -> Self:
+        """Make them in an existing folder; `names` are the server's, such as `*.hubble-relay.cilium.io`.
+
+        `valid`: from when until when the server's holds, as durations from now: `("-48h", "-24h")`.
+        """
+        dates = [f"-from={valid[0]}", f"-until={valid[1]}"] if valid else []
+        subprocess.run([build().certs, *dates, folder, *names], check=True, timeout=30)
         return cls(folder)
 
     @property

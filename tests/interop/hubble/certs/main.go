@@ -1,7 +1,7 @@
-// Command certs makes a CA and certificates of it for tests with TLS: certs DIR NAME…
+// Command certs makes a CA and certificates of it for tests with TLS: certs [FLAG]… DIR NAME…
 //
 // It writes ca.pem, server.pem and server-key.pem (for the DNS names given), client.pem and
-// client-key.pem into DIR. They hold for a day.
+// client-key.pem into DIR. They hold for a day; -from and -until say otherwise for the server's.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"math/big"
 	"os"
@@ -23,7 +24,12 @@ type pair struct {
 	key  *ecdsa.PrivateKey
 }
 
-func issue(name string, names []string, use x509.ExtKeyUsage, by *pair) (*pair, error) {
+// validity is relative to now.
+type validity struct{ from, until time.Duration }
+
+var aDay = validity{-time.Hour, 24 * time.Hour}
+
+func issue(name string, names []string, use x509.ExtKeyUsage, valid validity, by *pair) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -36,8 +42,8 @@ func issue(name string, names []string, use x509.ExtKeyUsage, by *pair) (*pair, 
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: name},
 		DNSNames:     names,
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
+		NotBefore:    time.Now().Add(valid.from),
+		NotAfter:     time.Now().Add(valid.until),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
 	if by == nil {
@@ -68,20 +74,20 @@ func (p *pair) write(dir, name string) error {
 	return os.WriteFile(filepath.Join(dir, name+"-key.pem"), key, 0o600)
 }
 
-func run(dir string, names []string) error {
-	ca, err := issue("flowwatch test CA", nil, 0, nil)
+func run(dir string, names []string, server validity) error {
+	ca, err := issue("flowwatch test CA", nil, 0, aDay, nil)
 	if err != nil {
 		return err
 	}
-	server, err := issue(names[0], names, x509.ExtKeyUsageServerAuth, ca)
+	serverPair, err := issue(names[0], names, x509.ExtKeyUsageServerAuth, server, ca)
 	if err != nil {
 		return err
 	}
-	client, err := issue("flowwatch test client", nil, x509.ExtKeyUsageClientAuth, ca)
+	client, err := issue("flowwatch test client", nil, x509.ExtKeyUsageClientAuth, aDay, ca)
 	if err != nil {
 		return err
 	}
-	for name, p := range map[string]*pair{"ca": ca, "server": server, "client": client} {
+	for name, p := range map[string]*pair{"ca": ca, "server": serverPair, "client": client} {
 		if err := p.write(dir, name); err != nil {
 			return err
 		}
@@ -90,11 +96,15 @@ func run(dir string, names []string) error {
 }
 
 func main() {
-	if len(os.Args) < 3 {
+	valid := aDay
+	flag.DurationVar(&valid.from, "from", valid.from, "the server's certificate holds from `now+DURATION`")
+	flag.DurationVar(&valid.until, "until", valid.until, "the server's certificate holds until `now+DURATION`")
+	flag.Parse()
+	if flag.NArg() < 2 {
 		fmt.Fprintln(os.Stderr, "certs: give a folder and at least one DNS name")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err := run(flag.Arg(0), flag.Args()[1:], valid); err != nil {
 		fmt.Fprintln(os.Stderr, "certs:", err)
 		os.Exit(1)
 	}
