@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowwatch.cli import asking
 from flowwatch.errors import UsageError
 from flowwatch.flows.files import FileSource
 from flowwatch.flows.live import LiveSource
@@ -22,6 +23,7 @@ from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.nodewatch import ServerNow
     from flowwatch.flows.source import Source
     from flowwatch.hubble.config import Settings
     from flowwatch.hubble.connection import Connection
@@ -146,15 +148,17 @@ class HubbleServer:
             messages = self.connection.get_flows(asked_for)
         return stream.Follow(messages) if asked_for.follow else stream.ReadAll(messages)
 
-    def nodes(self) -> tuple[int | None, int | None, tuple[str, ...], str]:
-        status = self.connection.server_status()
-        return (
-            status.num_connected_nodes.value if status.HasField("num_connected_nodes") else None,
-            status.num_unavailable_nodes.value
-            if status.HasField("num_unavailable_nodes")
-            else None,
-            tuple(status.unavailable_nodes),
-            status.version,
+    def nodes(self) -> ServerNow:
+        return asking.server_now(self.connection)
+
+    def oldest(self) -> dict[str, int]:
+        return asking.oldest(self.connection)
+
+    def peek(self, since: int) -> list[bytes]:
+        wanted = self._wanted
+        return asking.peek(
+            self.connection,
+            request.to_request(wanted.window, wanted.filters, mask=wanted.mask, resume=since),
         )
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 What a follow stream may do that isn't an end (Cilium 1.20, read and run): end with status OK when
 relay has no node left; give the same records again when a node returns to relay, which asks it the
 same request; and, after a reconnect with ``since``, give the records of that very second again.
-So records are known by their uuid near the newest time of their node, and dropped as seen before
-when they are older than that.
+Records that came before are left out (:mod:`flowwatch.flows.seen`), what can't be had any more is
+told as a gap (:mod:`flowwatch.flows.nodewatch`), and beside the stream the server is asked how it is
+(:mod:`flowwatch.flows.polls`).
 """
 
 from __future__ import annotations
@@ -12,24 +13,30 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from flowwatch.errors import Unreachable
-from flowwatch.flows.model import Batch, Flow, LostEvents, NodeStatus
+from flowwatch.errors import Refused, ServerError, Unreachable
+from flowwatch.flows.model import Batch, LostEvents, NodeStatus
+from flowwatch.flows.nodewatch import CONNECTED, NodeWatch, ServerNow
+from flowwatch.flows.polls import EVERY, Answer, Polls
+from flowwatch.flows.seen import Seen
 from flowwatch.flows.source import SourceState
 from flowwatch.flows.wire import WireDecoder
 
 OVERLAP = 5_000_000_000
-"""Nanoseconds before a node's newest record in which records may still come out of order."""
-
-SEEN_LIMIT = 65_536
-"""uuids remembered: those of OVERLAP at 13,000 records a second."""
+"""Nanoseconds before the newest record from which is read again after a loss: records of several
+nodes come out of order, and their clocks differ."""
 
 FIRST_RETRY, LONGEST_RETRY = 0.5, 10.0
 """Seconds between tries; doubled each time, with up to a quarter more or less at random."""
+
+QUIET = 30.0
+"""Seconds without a record after which the server is asked whether it has any."""
+
+DOUBTS = 2
+"""Polls in a row that must find the stream dead: the first may just be ahead of it."""
 
 
 class Messages(Protocol):
@@ -44,14 +51,22 @@ class Messages(Protocol):
 
 
 class Server(Protocol):
-    """An open connection, as far as a source needs it."""
+    """An open connection, as far as a source needs it. All but ``open`` are called in any thread."""
 
     def open(self, since: int | None) -> Messages:
         """Start the stream; ``since`` (ns) resumes a follow stream there instead of its start."""
         ...
 
-    def nodes(self) -> tuple[int | None, int | None, tuple[str, ...], str]:
-        """Nodes connected, unavailable, the names of those, and the server's version."""
+    def nodes(self) -> ServerNow:
+        """How the server and its nodes are now."""
+        ...
+
+    def oldest(self) -> dict[str, int]:
+        """Time of the oldest record that is still held, by node; that of an observer under ""."""
+        ...
+
+    def peek(self, since: int) -> list[bytes]:
+        """The first messages from ``since`` (ns) on that the stream should have brought."""
         ...
 
     def close(self) -> None: ...
@@ -63,6 +78,14 @@ def _phantom(lost: LostEvents) -> bool:
     The observer begins one slot too early there; nothing is missing (Cilium 1.20.2, run).
     """
     return lost.source == "HUBBLE_RING_BUFFER" and lost.count == 1
+
+
+def _oldest(server: Server) -> dict[str, int]:
+    """As ``server.oldest()``; nothing from a server that doesn't tell."""
+    try:
+        return server.oldest()
+    except Refused:
+        return {}
 
 
 class LiveSource:
@@ -82,17 +105,31 @@ class LiveSource:
         encrypted: bool = False,
         backlog_limit: int = 0,
         keep_trying: bool = False,
+        poll_every: float = EVERY,
+        quiet: float = QUIET,
     ) -> None:
-        """``keep_trying``: also retry a first connection that fails (the dashboard does)."""
+        """``keep_trying``: also retry a first connection that fails (the dashboard does).
+
+        ``poll_every`` and ``quiet`` are seconds: see EVERY and QUIET.
+        """
         self._connect = connect
         self._follow = follow
         self._keep_trying = keep_trying
+        self._poll_every, self._quiet = poll_every, quiet
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._server: Server | None = None
         self._messages: Messages | None = None
-        self._newest: dict[str, int] = {}
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._polls: Polls | None = None
+        self._seen = Seen()
+        self._watch = NodeWatch()
+        self._away: tuple[NodeStatus, ...] = ()
+        self._told_aside: dict[str, int] = {}
+        self._loss = ""
+        """Cause of the loss that the next connection comes back from."""
+        self._came = 0
+        """time.time_ns() of the stream's last message."""
+        self._doubts = 0
         self._state = SourceState(
             where=where,
             phase="connecting",
@@ -103,20 +140,24 @@ class LiveSource:
 
     def batches(self) -> Iterator[Batch]:
         retry = FIRST_RETRY
-        ever = self._keep_trying
+        ever = False
         while not self._closed.is_set():
             try:
                 for batch in self._read():
                     ever = True
-                    if batch:
+                    if batch.flows:
                         retry = FIRST_RETRY
                     yield batch
                 if not self._follow or self._closed.is_set():
                     self._phase("ended")
                     return
                 lost = "the server ended the stream"
-            except Unreachable as error:
-                if not self._follow or not ever:
+            except ServerError as error:
+                if self._closed.is_set():
+                    return
+                # A refusal is final at first; later it may be a proxy's, or a certificate's time.
+                hopeless = isinstance(error, Refused) and not ever
+                if not self._follow or hopeless or not (ever or self._keep_trying):
                     self._phase("failed", str(error))
                     raise
                 lost = str(error)
@@ -124,6 +165,9 @@ class LiveSource:
                 self._disconnect()
             if self._closed.is_set():
                 return
+            if ever and not self._loss:
+                # The first cause is the one that counts: later ones are of the tries.
+                self._loss = lost
             yield from self._wait(retry * random.uniform(0.75, 1.25), lost)
             retry = min(retry * 2, LONGEST_RETRY)
 
@@ -133,73 +177,128 @@ class LiveSource:
             self._server = server
         if self._closed.is_set():
             return
-        resume = max(self._newest.values()) - OVERLAP if self._newest else None
+        if self._loss:
+            yield self._come_back(server)
+        newest = max(self._seen.newest.values(), default=0)
+        resume = self._watch.resume(newest) - OVERLAP if newest else None
         messages = server.open(resume)
         with self._lock:
             self._messages = messages
         decoder = WireDecoder()
         reading = False
+        self._doubts = 0
         for chunk in messages.chunks():
             if not reading:
                 # Only now is it sure that the server took the request.
                 self._phase("following" if self._follow else "reading")
+                self._came = time.time_ns()
+                self._loss = ""
                 if self._follow:
-                    self._ask_nodes(server)
+                    self._polls = Polls(lambda: self._ask(server), self._poll_every)
                 reading = True
+            if chunk:
+                self._came = time.time_ns()
             batch = decoder.decode(chunk)
-            if not self._follow:
-                batch.lost = [lost for lost in batch.lost if not _phantom(lost)]
+            if self._follow:
+                batch.flows = self._seen.unseen(batch.flows)
+                batch.nodes = [self._watch.told(s, self._came) for s in batch.nodes]
+                if batch.nodes:
+                    self._show_nodes()
+                for answer in self._polls.answers() if self._polls else ():
+                    self._take(answer, batch, decoder, messages.backlog)
+                self._tell_aside(batch)
             else:
-                batch.flows = self._unseen(batch.flows)
-                if self._state.unavailable:
-                    self._note_returned(batch.flows)
-                for status in batch.nodes:
-                    self._note(status)
+                batch.lost = [lost for lost in batch.lost if not _phantom(lost)]
+                self._keep_away(batch)
             yield batch
+        if self._away:
+            # Flows that relay had in its queue may have come after the word that their node is lost.
+            yield Batch(nodes=list(self._away))
 
-    def _unseen(self, flows: list[Flow]) -> list[Flow]:
-        """``flows`` without those that came before: replays after a reconnect or a node's return."""
-        newest, seen = self._newest, self._seen
-        fresh = []
-        for flow in flows:
-            last = newest.get(flow.node, 0)
-            if flow.time < last - OVERLAP or (flow.uuid and flow.uuid in seen):
-                continue
-            if flow.time > last:
-                newest[flow.node] = flow.time
-            if flow.uuid:
-                seen[flow.uuid] = None
-            fresh.append(flow)
-        while len(seen) > SEEN_LIMIT:
-            seen.popitem(last=False)
-        return fresh
+    def _keep_away(self, batch: Batch) -> None:
+        for status in batch.nodes:
+            if status.state != CONNECTED:
+                self._away += (status,)
 
-    def _ask_nodes(self, server: Server) -> None:
-        connected, unavailable, names, version = server.nodes()
+    # After a loss ---------------------------------------------------------------------------
+
+    def _come_back(self, server: Server) -> Batch:
+        """What was missed, asked before the stream is opened: later the rings have moved on."""
+        try:
+            now = server.nodes()
+            update = self._watch.update(
+                now, time.time_ns(), self._seen.newest, lambda: _oldest(server), self._loss
+            )
+        except Refused:
+            # A server that doesn't tell: whether something is missing can't be known.
+            return Batch()
+        self._show(now)
+        return Batch(nodes=update.statuses, gaps=update.gaps)
+
+    # While following ------------------------------------------------------------------------
+
+    def _ask(self, server: Server) -> ServerNow:
+        """One poll, in its thread."""
+        now = server.nodes()
+        if time.time_ns() - self._came > self._quiet * 1e9:
+            newest = max(self._seen.newest.values(), default=self._came)
+            now = replace(now, peeked=tuple(server.peek(newest + 1)))
+        return now
+
+    def _take(self, answer: Answer, batch: Batch, decoder: WireDecoder, backlog: int) -> None:
+        """Take in a poll's answer; raises Unreachable when the stream must be dead."""
+        silent = not backlog and answer.at - self._came > self._poll_every * 1e9
+        if answer.now is None:
+            self._doubts = self._doubts + 1 if silent else 0
+            if self._doubts >= DOUBTS:
+                raise Unreachable(f"no sign of life: {answer.error}")
+            return
+        with self._lock:
+            self._state = replace(self._state, heard=answer.at / 1e9)
+        if answer.error is not None:
+            return
+        server = self._server
+        if server is None:
+            return
+        update = self._watch.update(
+            answer.now, answer.at, self._seen.newest, lambda: _oldest(server)
+        )
+        batch.nodes += update.statuses
+        batch.gaps += update.gaps
+        self._show(answer.now)
+        held_back = decoder.decode(answer.now.peeked).flows
+        if silent and any(not self._seen.knows(flow) for flow in held_back):
+            self._doubts += 1
+            if self._doubts >= DOUBTS:
+                raise Unreachable("the stream stalled: the server has records that it did not send")
+        else:
+            self._doubts = 0
+
+    def _tell_aside(self, batch: Batch) -> None:
+        if self._seen.set_aside != self._told_aside:
+            self._told_aside = dict(self._seen.set_aside)
+            batch.set_aside = dict(self._told_aside)
+
+    def _show(self, now: ServerNow) -> None:
         with self._lock:
             self._state = replace(
                 self._state,
-                nodes_connected=connected,
-                nodes_unavailable=unavailable,
-                unavailable=names,
-                version=version,
+                nodes_connected=now.connected,
+                nodes_unavailable=now.unavailable,
+                version=now.version or self._state.version,
+                heard=time.time(),
+            )
+        self._show_nodes()
+
+    def _show_nodes(self) -> None:
+        with self._lock:
+            self._state = replace(
+                self._state,
+                unavailable=tuple(sorted(self._watch.away())),
+                changes=tuple(self._watch.changes),
             )
 
-    def _note(self, status: NodeStatus) -> None:
-        """Keep the view's word on nodes true between two asks."""
-        with self._lock:
-            away = set(self._state.unavailable)
-            if status.state == "NODE_CONNECTED":
-                away -= set(status.nodes)
-            else:
-                away |= set(status.nodes)
-            self._state = replace(self._state, unavailable=tuple(sorted(away)))
-
-    def _note_returned(self, flows: list[Flow]) -> None:
-        """A node whose flows come is back: relay says when one is lost, never that it returned."""
-        back = {flow.node for flow in flows} & set(self._state.unavailable)
-        if back:
-            self._note(NodeStatus("NODE_CONNECTED", tuple(back)))
+    # Phases ---------------------------------------------------------------------------------
 
     def _wait(self, seconds: float, why: str) -> Iterator[Batch]:
         self._phase("lost", why, retry_in=seconds)
@@ -222,19 +321,37 @@ class LiveSource:
         with self._lock:
             messages, self._messages = self._messages, None
             server, self._server = self._server, None
+            polls, self._polls = self._polls, None
+        if polls is not None:
+            polls.stop()
+            self._watch.lost(self._until())
         if messages is not None:
             messages.close()
         if server is not None:
             server.close()
+        if polls is not None:
+            polls.join()
+
+    def _until(self) -> int:
+        """Until when the stream was sound: its last message, or a poll that found nothing amiss.
+
+        A stream that broke was so until the server was last heard; one that was found dead wasn't.
+        """
+        polled = 0 if self._doubts else int(self._state.heard * 1e9)
+        return max(self._came, polled)
 
     def state(self) -> SourceState:
         with self._lock:
             backlog = self._messages.backlog if self._messages is not None else 0
-            return replace(self._state, backlog=backlog)
+            heard = max(self._state.heard, self._came / 1e9)
+            return replace(self._state, backlog=backlog, heard=heard)
 
     def close(self) -> None:
         self._closed.set()
         with self._lock:
-            messages = self._messages
+            messages, server = self._messages, self._server
         if messages is not None:
             messages.close()
+        elif server is not None:
+            # Asked how it is, before the stream: that ends too.
+            server.close()

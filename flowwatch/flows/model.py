@@ -149,6 +149,28 @@ class NodeStatus:
     """``NODE_CONNECTED``, ``NODE_UNAVAILABLE``, ``NODE_GONE``, ``NODE_ERROR`` or a number."""
     nodes: tuple[str, ...]
     message: str = ""
+    since: int = 0
+    """When it began, by our own clock in nanoseconds since 1970; 0 when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time whose records nobody will ever see: the rings that held them are gone or wrapped."""
+
+    start: int
+    """Nanoseconds since 1970, as ``end``: until when everything was seen."""
+    end: int
+    """From when on everything was seen again."""
+    why: str
+    """What happened, one safe line."""
+    nodes: tuple[str, ...] = ()
+    """Whose records are missing; empty when there is but one node."""
+    origin: str = ""
+    """The server, where there are several."""
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start) / 1e9
 
 
 @dataclass(slots=True)
@@ -160,9 +182,22 @@ class Batch:
     nodes: list[NodeStatus] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     """Records that could not be read, counted by reason, as ``{"not JSON": 1}``."""
+    gaps: list[Gap] = field(default_factory=list)
+    set_aside: dict[str, int] | None = None
+    """Records by node that were left out, as nobody can tell whether they came before: all that
+    there are by now, not only the newest."""
+    origin: str = ""
+    """The server that it came from, where there are several; else empty."""
 
     def __bool__(self) -> bool:
-        return bool(self.flows or self.lost or self.nodes or self.skipped)
+        return bool(
+            self.flows
+            or self.lost
+            or self.nodes
+            or self.skipped
+            or self.gaps
+            or self.set_aside is not None
+        )
 
 
 Message = Any

@@ -3,8 +3,9 @@
     for batch in source.batches():
         aggregate.add(batch)
 
-There are three: :class:`flowwatch.flows.live.LiveSource` (a Hubble server),
-:class:`flowwatch.flows.files.FileSource` (captures), and in the tests lists of batches.
+There are four: :class:`flowwatch.flows.live.LiveSource` (a Hubble server), several of them as one
+(:class:`flowwatch.flows.merged.MergedSource`), :class:`flowwatch.flows.files.FileSource` (captures),
+and in the tests lists of batches.
 """
 
 from __future__ import annotations
@@ -14,6 +15,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flowwatch.flows.model import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChange:
+    """A node that went away, came, or came back."""
+
+    name: str
+    state: str
+    """``unavailable``, ``back``, ``new`` or ``gone`` (it left the cluster)."""
+    since: float
+    """time.time() at which it was noticed."""
+    why: str = ""
+    """Relay's reason, made safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,13 @@ class SourceState:
     nodes_connected: int | None = None
     nodes_unavailable: int | None = None
     unavailable: tuple[str, ...] = ()
+    """Names of nodes that can't be seen now, as far as the server tells them."""
+    changes: tuple[NodeChange, ...] = ()
+    """What nodes did while we looked, the latest last, a few dozen at most."""
+    heard: float = 0.0
+    """time.time() of the server's last sign of life: a record, or an answer to a poll."""
+    servers: tuple[SourceState, ...] = ()
+    """Each one's own state, where several are read as one."""
     version: str = ""
     encrypted: bool = False
     backlog: int = 0

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
-from flowwatch.flows.model import Batch, LostEvents
+from flowwatch.flows.losses import cause
+from flowwatch.flows.model import Batch, Gap, LostEvents, NodeStatus
 from flowwatch.text import safe
 
 NAMED = 5
-"""Node names spelt out in a warning at most."""
+"""Node names, gaps and sources of losses spelt out at most."""
+
+GAPS = 500
+"""Gaps kept, the latest; those before are only counted."""
 
 
 @dataclass(slots=True)
@@ -24,11 +30,20 @@ class Tally:
     """Time of a node's last record; 0 for one that relay reports connected and that sent none."""
     unavailable: dict[str, str] = field(default_factory=dict)
     """Relay's reason, by node that it can't reach."""
+    away_since: dict[str, int] = field(default_factory=dict)
+    """Since when, of those of which it is known; by our own clock."""
+    gone: set[str] = field(default_factory=set)
+    """Nodes that left the cluster: nobody misses their records."""
+    gaps: list[Gap] = field(default_factory=list)
+    gaps_before: int = 0
+    """Gaps that are no longer in ``gaps``."""
+    set_aside: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Records by server and node that were left out, as nobody can tell if they came before."""
     first_seen: int = 0
     last_seen: int = 0
 
     def add(self, batch: Batch) -> None:
-        flows = batch.flows
+        flows, origin = batch.flows, batch.origin
         if flows:
             self.records_read += len(flows)
             # Records without a time (a field mask left it out) say nothing about the window.
@@ -38,52 +53,150 @@ class Tally:
                 self.last_seen = max(self.last_seen, last)
                 self.first_seen = min(self.first_seen or first, first)
             seen = {flow.node: flow.time for flow in flows}
+            if origin:
+                seen = {_named(node, origin): time for node, time in seen.items()}
             self.nodes.update(seen)
-            # Relay never says that a node is back: its flows do (Cilium 1.20.2, run).
+            # Relay never says that a node is back: its flows do (Cilium 1.20, run). Those made
+            # before it went away may come from relay's queue after the word of that.
             for node in self.unavailable.keys() & seen.keys():
-                del self.unavailable[node]
+                if seen[node] > self.away_since.get(node, 0):
+                    self._back(node)
         for reason, count in batch.skipped.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + count
         for lost in batch.lost:
-            self._add_lost(lost)
+            self._add_lost(lost, origin)
         for status in batch.nodes:
-            for node in status.nodes:
-                if status.state == "NODE_CONNECTED":
-                    self.unavailable.pop(node, None)
-                    self.nodes.setdefault(node, 0)
-                else:
-                    self.unavailable[node] = status.message
+            self._add_status(status, origin)
+        self.gaps += batch.gaps
+        if len(self.gaps) > GAPS:
+            self.gaps_before += len(self.gaps) - GAPS
+            del self.gaps[:-GAPS]
+        if batch.set_aside is not None:
+            for key in [key for key in self.set_aside if key[0] == origin]:
+                del self.set_aside[key]
+            self.set_aside.update({(origin, n): count for n, count in batch.set_aside.items()})
 
-    def _add_lost(self, lost: LostEvents) -> None:
-        known = self.lost.get((lost.node, lost.source))
-        if known is not None:
+    def _add_status(self, status: NodeStatus, origin: str) -> None:
+        for name in status.nodes:
+            node = _named(name, origin)
+            self.gone.discard(node)
+            if status.state == "NODE_CONNECTED":
+                self._back(node)
+                self.nodes.setdefault(node, 0)
+            elif status.state == "NODE_GONE":
+                self._back(node)
+                self.gone.add(node)
+            else:
+                self.unavailable[node] = status.message or self.unavailable.get(node, "")
+                if status.since:
+                    self.away_since[node] = status.since
+
+    def _back(self, node: str) -> None:
+        self.unavailable.pop(node, None)
+        self.away_since.pop(node, None)
+
+    def _add_lost(self, lost: LostEvents, origin: str) -> None:
+        node = _named(lost.node, origin)
+        known = self.lost.get((node, lost.source))
+        if known is None and origin:
+            lost = replace(lost, node=node)
+        elif known is not None:
             lost = LostEvents(
                 source=lost.source,
                 count=known.count + lost.count,
-                node=lost.node,
+                node=node,
                 time=max(known.time, lost.time),
                 first=min(known.first or lost.first, lost.first or known.first),
                 last=max(known.last, lost.last),
             )
-        self.lost[lost.node, lost.source] = lost
+        self.lost[node, lost.source] = lost
 
     @property
     def lost_events(self) -> int:
         return sum(item.count for item in self.lost.values())
 
-    def warnings(self) -> list[str]:
-        """What makes the counts less than the whole truth, one safe line each."""
+    @property
+    def known_nodes(self) -> int:
+        """Nodes of the cluster, seen or not, as far as anything told of them."""
+        names = self.nodes.keys() | self.unavailable.keys()
+        return len(names - self.gone - {""})
+
+    @property
+    def at_least(self) -> bool:
+        """Whether records are missing, so that every count may be higher in truth."""
+        return bool(self.lost or self.unavailable or self.gaps or self.gaps_before)
+
+    def warnings(self, now: int = 0) -> list[str]:
+        """What makes the counts less than the whole truth, one safe line each.
+
+        ``now`` (ns) is what times are counted to; 0 for the clock's.
+        """
         found = []
         if self.lost_events:
-            where = ", ".join(sorted({safe(item.source) for item in self.lost.values()}))
-            found.append(f"{self.lost_events:,} events were lost ({where}): counts are 'at least'")
+            found.append(self._lost_words())
         if self.unavailable:
-            names = sorted(self.unavailable)
-            shown = ", ".join(safe(name) for name in names[:NAMED])
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            reasons = sorted({safe(reason) for reason in self.unavailable.values() if reason})
-            why = f" ({'; '.join(reasons)})" if reasons else ""
-            found.append(f"unavailable, so unseen: {len(names)} node(s): {shown}{more}{why}")
+            found.append(self._away_words(now or time.time_ns()))
+        found += self._gap_words()
+        if self.set_aside:
+            count = sum(self.set_aside.values())
+            names = _list(sorted({node for _, node in self.set_aside}))
+            found.append(
+                f"{count:,} records of {names} were left out: they are older than what is "
+                "remembered, so they came before, or the node's clock was set back"
+            )
         for why, count in self.skipped.items():
             found.append(f"{count:,} records were skipped: {safe(why)}")
         return found
+
+    def _lost_words(self) -> str:
+        by_source: dict[str, int] = {}
+        for item in self.lost.values():
+            by_source[item.source] = by_source.get(item.source, 0) + item.count
+        where = "; ".join(f"{safe(name)}: {cause(name)}" for name in sorted(by_source))
+        nodes = sorted({item.node for item in self.lost.values() if item.node})
+        on = f" on {_list(nodes)}" if nodes else ""
+        return f"{self.lost_events:,} events were lost{on} ({where}): counts are 'at least'"
+
+    def _away_words(self, now: int) -> str:
+        names = sorted(self.unavailable)
+        reasons = sorted({safe(reason) for reason in self.unavailable.values() if reason})
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        since = [self.away_since[name] for name in names if name in self.away_since]
+        long = f" for {max((now - min(since)) / 1e9, 0):.0f} s" if since else ""
+        total = max(self.known_nodes, len(names))
+        word = "node" if total == 1 else "nodes"
+        return (
+            f"{len(names)} of {total} {word} unseen{long}: {_list(names)}{why}: "
+            "counts are 'at least'"
+        )
+
+    def _gap_words(self) -> list[str]:
+        shown = [gap_words(gap) for gap in self.gaps[-NAMED:]]
+        more = self.gaps_before + len(self.gaps) - len(shown)
+        if more:
+            older = sum(gap.seconds for gap in self.gaps[:-NAMED])
+            shown.append(f"{more} more gaps before, {older:.0f} s together at least")
+        return shown
+
+
+def gap_words(gap: Gap) -> str:
+    """A gap as a warning: how long, when, whose, and why."""
+    start, end = (
+        datetime.fromtimestamp(at // 10**9, UTC).strftime("%H:%M:%S") for at in (gap.start, gap.end)
+    )
+    whose = f" of {_list(list(gap.nodes))}" if gap.nodes else ""
+    at = f" of {safe(gap.origin)}" if gap.origin and not gap.nodes else ""
+    return (
+        f"gap of {gap.seconds:.0f} s, {start} to {end} UTC: records{whose}{at} from then are gone "
+        f"({safe(gap.why)}): counts are 'at least'"
+    )
+
+
+def _named(node: str, origin: str) -> str:
+    """A node's name, told apart from another server's node of the same name."""
+    return f"{node} ({origin})" if origin and node else node or origin
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(safe(name) for name in names[:NAMED]) or "an unnamed node"
+    return shown + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
