@@ -36,7 +36,7 @@ class LiveMonitor:
         self._live = live
         self._revision = 0
         self._begun = time.time()
-        self._ticks: deque[tuple[float, int, int, int]] = deque()
+        self._ticks: deque[tuple[float, int, int, int, int]] = deque()
         self._thread = threading.Thread(target=self._run, name="flowwatch-reader", daemon=True)
         self.failure: BaseException | None = None
         """What ended the reading, if not the end of the source. FlowwatchError is for the user;
@@ -79,10 +79,11 @@ class LiveMonitor:
         totals = self._aggregate.totals.values()
         dropped = sum(counts[1] for counts in totals)
         kept = sum(sum(counts) for counts in totals) - dropped
-        self._ticks.append((now, self._aggregate.tally.records_read, kept, dropped))
+        tally = self._aggregate.tally
+        self._ticks.append((now, tally.records_read, kept, dropped, tally.lost_events))
         while now - self._ticks[0][0] > RATE_WINDOW:
             self._ticks.popleft()
-        if len(self._ticks) > 1 and self._ticks[0][1] != self._ticks[-1][1]:
+        if len(self._ticks) > 1 and self._ticks[0][1:] != self._ticks[-1][1:]:
             self._revision += 1
 
     def snapshot(self, query: Query) -> Snapshot:
@@ -92,13 +93,14 @@ class LiveMonitor:
         if len(ticks) < 2:
             return taken
         seconds = max(time.monotonic() - ticks[0][0], RATE_WINDOW / 20)
-        records, kept, dropped = (ticks[-1][i] - ticks[0][i] for i in (1, 2, 3))
+        records, kept, dropped, lost = (ticks[-1][i] - ticks[0][i] for i in (1, 2, 3, 4))
         return replace(
             taken,
             record_rate=records / seconds,
             # Moving between columns may take a count back: a rate below 0 has no meaning.
             forwarded_rate=max(kept, 0) / seconds,
             dropped_rate=max(dropped, 0) / seconds,
+            lost_rate=lost / seconds,
         )
 
     def recent(self, key: int, count: int) -> tuple[Recent, ...]:

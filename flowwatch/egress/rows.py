@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.model import Gap, PolicyRef
 
 SCHEMA_VERSION = 1
 """Of ``summary -o json`` and of the CSV of drops; raised when a field changes its meaning or goes."""
@@ -98,6 +98,21 @@ class LostTotal:
     count: int
     last: int
     """Time of the last notice, ns since 1970."""
+    cause: str = ""
+    """What a loss there means."""
+    rate: float = 0.0
+    """Events per second, over the time in which records were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAway:
+    """A node whose records aren't seen."""
+
+    name: str
+    since: int
+    """Nanoseconds since 1970 by our own clock; 0: all the time, or unknown."""
+    why: str
+    """Relay's reason; not made safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +162,14 @@ class Snapshot:
     nodes: tuple[str, ...] = ()
     """Nodes whose records were seen."""
     nodes_unavailable: tuple[str, ...] = ()
+    nodes_away: tuple[NodeAway, ...] = ()
+    """The same, with since when and why."""
+    nodes_known: int = 0
+    """Nodes of the cluster, seen or not, as far as anything told of them."""
+    gaps: tuple[Gap, ...] = ()
+    """Times whose records are gone, by their start."""
+    lost_rate: float = 0.0
+    """Lost events per second, by our own clock, over the last seconds."""
     folded_rows: int = 0
     """Rows that went into "other" since the limit was reached."""
     record_rate: float = 0.0
@@ -156,6 +179,11 @@ class Snapshot:
     forwarded_rate: float = 0.0
     warnings: tuple[str, ...] = ()
     """Each one safe line: what makes these numbers less than the whole truth."""
+
+    @property
+    def at_least(self) -> bool:
+        """Whether records are missing, so that every count may be higher in truth."""
+        return bool(self.lost_events or self.nodes_unavailable or self.gaps)
 
     @property
     def lost_events(self) -> int:

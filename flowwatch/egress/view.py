@@ -7,12 +7,14 @@ from math import exp
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import LostTotal, Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.egress.rows import LostTotal, NodeAway, Recent, Row, Snapshot, Timeline, Totals
 from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.flows.losses import cause
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.peers import KINDS, PeerNames, subject
 from flowwatch.flows.reasons import reason
+from flowwatch.flows.tally import Tally
 
 _DIRECTIONS = {
     "egress": (int(Direction.EGRESS),),
@@ -51,13 +53,27 @@ def snapshot(
         records_skipped=dict(tally.skipped),
         replies=aggregate.attempts.replies,
         unattributed=aggregate.attempts.unattributed,
-        lost=tuple(
-            LostTotal(item.node, item.source, item.count, item.time) for item in tally.lost.values()
-        ),
+        lost=_lost(tally),
         nodes=tuple(sorted(node for node in tally.nodes if node)),
         nodes_unavailable=tuple(sorted(tally.unavailable)),
+        nodes_away=tuple(
+            NodeAway(name, tally.away_since.get(name, 0), why)
+            for name, why in sorted(tally.unavailable.items())
+        ),
+        nodes_known=tally.known_nodes,
+        gaps=tuple(sorted(tally.gaps, key=lambda gap: gap.start)),
         folded_rows=aggregate.folded_rows,
         warnings=warnings(aggregate),
+    )
+
+
+def _lost(tally: Tally) -> tuple[LostTotal, ...]:
+    seconds = max((tally.last_seen - tally.first_seen) / 1e9, 1.0)
+    return tuple(
+        LostTotal(
+            item.node, item.source, item.count, item.time, cause(item.source), item.count / seconds
+        )
+        for item in tally.lost.values()
     )
 
 

@@ -121,11 +121,6 @@ class Tally:
         names = self.nodes.keys() | self.unavailable.keys()
         return len(names - self.gone - {""})
 
-    @property
-    def at_least(self) -> bool:
-        """Whether records are missing, so that every count may be higher in truth."""
-        return bool(self.lost or self.unavailable or self.gaps or self.gaps_before)
-
     def warnings(self, now: int = 0) -> list[str]:
         """What makes the counts less than the whole truth, one safe line each.
 

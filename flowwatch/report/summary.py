@@ -105,12 +105,31 @@ def summary_object(snapshot: Snapshot) -> dict[str, Any]:
             {
                 "node": lost.node,
                 "source": lost.source,
+                "cause": lost.cause,
                 "count": lost.count,
+                "rate": round(lost.rate, 3),
                 "last_seen": moment(lost.last),
             }
             for lost in snapshot.lost
         ],
         "nodes": list(snapshot.nodes),
+        "nodes_known": snapshot.nodes_known,
         "nodes_unavailable": list(snapshot.nodes_unavailable),
+        "nodes_away": [
+            {"node": away.name, "since": moment(away.since), "reason": away.why}
+            for away in snapshot.nodes_away
+        ],
+        "gaps": [
+            {
+                "start": moment(gap.start),
+                "end": moment(gap.end),
+                "seconds": round(gap.seconds, 3),
+                "nodes": list(gap.nodes),
+                "server": gap.origin,
+                "cause": gap.why,
+            }
+            for gap in snapshot.gaps
+        ],
+        "at_least": snapshot.at_least,
         "warnings": warning_lines(snapshot),
     }

@@ -55,8 +55,9 @@ def markdown(snapshot: Snapshot) -> str:
     totals = snapshot.totals
     text = "".join("| " + " | ".join(cells) + " |\n" for cells in _HEADER)
     text += "".join([_line(row, times) for row in snapshot.rows])
+    least = "At least " if snapshot.at_least else ""
     text += (
-        f"\n{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "
+        f"\n{least}{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "
         f"{totals.dropped:,} dropped ({percent(totals.dropped_share)}), "
         f"{totals.audited:,} audited, {totals.errors:,} errors; "
         f"{snapshot.records_read:,} records"

@@ -237,6 +237,27 @@ def _shrink(widths: list[int], names: list[int], floor: list[int], excess: int) 
         widths[max(candidates, key=lambda i: widths[i])] -= 1
 
 
+def missing(snapshot: Snapshot, now: int) -> list[str]:
+    """What records are missing, in few safe words each; ``now`` (ns) is what times count to."""
+    parts = []
+    if away := len(snapshot.nodes_unavailable):
+        total = max(snapshot.nodes_known, away)
+        since = [one.since for one in snapshot.nodes_away if one.since]
+        long = f" for {span((now - min(since)) / 1e9)}" if since and now > min(since) else ""
+        parts.append(f"{away} of {total} {'node' if total == 1 else 'nodes'} unseen{long}")
+    if snapshot.gaps:
+        seconds = sum(gap.seconds for gap in snapshot.gaps)
+        several = len(snapshot.gaps) > 1
+        parts.append(
+            f"{len(snapshot.gaps)} gaps, {span(seconds)} in all"
+            if several
+            else f"a gap of {span(seconds)}"
+        )
+    if snapshot.lost_events:
+        parts.append(f"{count(snapshot.lost_events)} events lost")
+    return parts
+
+
 def _totals(snapshot: Snapshot, style: Style) -> list[str]:
     totals = snapshot.totals
     first = f"{totals.attempts:,} attempts"
@@ -265,6 +286,8 @@ def _totals(snapshot: Snapshot, style: Style) -> list[str]:
         seconds = (snapshot.last_seen - snapshot.first_seen) / 1e9
         seen += f" in {span(seconds)}, {start} to {end[11:] if start[:10] == end[:10] else end}"
     lines.append(seen)
+    if parts := missing(snapshot, style.now or snapshot.last_seen):
+        lines.append(_paint(f"counts are 'at least': {', '.join(parts)}", _MARKS["audited"].styles, style))
     if hidden > 0:
         lines.append(f"{len(snapshot.rows):,} of {snapshot.matched:,} rows shown")
     return lines

@@ -96,10 +96,12 @@ class Signs:
     """From a peer to the pod (ingress)."""
     dot: str
     secure: str
+    gap: str
+    """A time whose records are gone."""
 
 
-FANCY = Signs("✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS")
-PLAIN = Signs("x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS")
+FANCY = Signs("✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS", "░")
+PLAIN = Signs("x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS", "/")
 """For terminals that aren't UTF-8, or whose font is the Linux console's."""
 
 CURSOR = "cursor:"

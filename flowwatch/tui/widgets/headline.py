@@ -16,6 +16,10 @@ LATE = 10.0
 """Seconds without a record, while others came faster, from which the age is marked."""
 
 
+ALIVE = 25.0
+"""Seconds since a sign of life in which a server counts as there: two polls, and their time."""
+
+
 class Headline(Lines):
     """Two lines; the first alone where room is short."""
 
@@ -23,7 +27,8 @@ class Headline(Lines):
     ABOUT = (
         "Numbers are attempts: one try of an application, however many records and retries it left.",
         "Share is dropped of all attempts with an outcome. Rates are over the last seconds.",
-        "'at least' means that Hubble lost records (w says where): numbers can only be higher.",
+        "'at least' means that records are missing: lost, of a node out of sight, or from a gap in",
+        "the connection (w says which). Numbers can then only be higher.",
     )
 
     def update_from(self, snapshot: Snapshot, state: SourceState, now: int, behind: int) -> None:
@@ -41,7 +46,7 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
     totals = snapshot.totals
     dropped = f"{totals.dropped:,}" if columns >= 60 else count(totals.dropped)
     forwarded = f"{totals.forwarded:,}" if columns >= 60 else count(totals.forwarded)
-    least = "at least " if snapshot.lost_events and columns >= 72 else ""
+    least = "at least " if snapshot.at_least and columns >= 72 else ""
     hot = "drop" if totals.dropped else "strong"
     parts: list[Line] = [
         ((f" {signs.dropped} {least}{dropped} dropped", hot),),
@@ -73,17 +78,24 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
         full = 100 * state.backlog // state.backlog_limit
         parts.append(((f"can't keep up: buffer {full}% full", "warn"),))
     if snapshot.lost_events:
-        parts.append(((f"{count(snapshot.lost_events)} events lost", "warn"),))
-    away = sorted({*state.unavailable, *snapshot.nodes_unavailable})
-    if away:
-        words = "node unavailable" if len(away) == 1 else "nodes unavailable"
-        parts.append(((f"{len(away)} {words}: {safe(', '.join(away))}", "warn"),))
+        fast = f", {rate(snapshot.lost_rate)}/s" if snapshot.lost_rate >= 0.05 else ""
+        parts.append(((f"{count(snapshot.lost_events)} events lost{fast}", "warn"),))
+    if unseen := unseen_nodes(snapshot, state, now):
+        parts.append(((unseen, "warn"),))
+    if snapshot.gaps:
+        seconds = sum(gap.seconds for gap in snapshot.gaps)
+        word = "gap" if len(snapshot.gaps) == 1 else f"{len(snapshot.gaps)} gaps,"
+        parts.append(((f"{word} {span(seconds)}", "warn"),))
     live = state.phase in ("following", "lost", "connecting")
     if live or snapshot.record_rate:
         parts.append(_rates(snapshot))
     if snapshot.last_seen and live:
         old = (now - snapshot.last_seen) / SECOND
-        parts.append(((f"last record {age(old)} ago", "warn" if old > LATE else "dim"),))
+        # Quiet is not dead: the server is asked now and then.
+        answers = now / SECOND - state.heard < ALIVE and old > ALIVE
+        alive = ", server answers" if answers and state.phase == "following" else ""
+        role = "warn" if old > LATE and not alive else "dim"
+        parts.append(((f"last record {age(old)} ago{alive}", role),))
     if not live and snapshot.records_read:
         parts.append(((f"{snapshot.records_read:,} records", "dim"),))
     skipped = sum(snapshot.records_skipped.values())
@@ -94,6 +106,20 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
         word = "warning" if more == 1 else "warnings"
         parts.append(((f"{more} {word} (w)", "warn"),))
     return cut(joined([((" ", "text"),), fill(parts, _GAP, columns - 1)], ("", "text")), columns)
+
+
+def unseen_nodes(snapshot: Snapshot, state: SourceState, now: int) -> str:
+    """``2 of 9 nodes unseen for 40s: a, b``; empty when all are seen."""
+    since = {away.name: away.since for away in snapshot.nodes_away}
+    away = sorted({*state.unavailable, *snapshot.nodes_unavailable})
+    if not away:
+        return ""
+    connected = state.nodes_connected or 0
+    total = max(snapshot.nodes_known, len(away), connected + (state.nodes_unavailable or 0))
+    began = [at for at in since.values() if at]
+    long = f" for {span(max(now - min(began), 0) / SECOND)}" if began else ""
+    word = "node" if total == 1 else "nodes"
+    return f"{len(away)} of {total} {word} unseen{long}: {safe(', '.join(away))}"
 
 
 def _rates(snapshot: Snapshot) -> Line:

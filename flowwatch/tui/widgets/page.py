@@ -7,11 +7,17 @@ from collections.abc import Iterable
 from flowwatch.egress.query import ORDERS
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
+from flowwatch.flows.tally import gap_words
 from flowwatch.text import safe
 from flowwatch.tui.commands import COMMANDS
-from flowwatch.tui.format import SECOND, Line, clock, labelled, plural, wrap
+from flowwatch.tui.format import SECOND, Line, clock, labelled, plural, rate, wrap
 from flowwatch.tui.keys import GROUPS, KEYS, labels
 from flowwatch.tui.widgets.panel import Panel
+
+CHANGES = 10
+"""Of the nodes' changes, and of gaps, so many are spelt out: the latest."""
+
+_CHANGE = {"unavailable": "went away", "back": "is back", "new": "is new", "gone": "left"}
 
 
 class Page(Panel):
@@ -71,9 +77,18 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
     say("Encrypted", "yes, TLS" if state.encrypted else "no")
     if snapshot.nodes:
         say("Nodes seen", f"{len(snapshot.nodes)}: {safe(', '.join(snapshot.nodes))}")
-    away = sorted({*state.unavailable, *snapshot.nodes_unavailable})
-    if away:
-        say("Unavailable", f"{len(away)}: {safe(', '.join(away))}", "warn")
+    since = {away.name: away for away in snapshot.nodes_away}
+    for name in sorted({*state.unavailable, *snapshot.nodes_unavailable}):
+        known = since.get(name)
+        when = f" since {clock(known.since)} UTC" if known is not None and known.since else ""
+        why = f": {safe(known.why)}" if known is not None and known.why else ""
+        say("Unseen", f"{safe(name)}{when}{why}", "warn")
+    for change in state.changes[-CHANGES:]:
+        at = clock(int(change.since * SECOND))
+        why = f": {change.why}" if change.why else ""
+        say("Node", f"{at} UTC {safe(change.name)} {_CHANGE.get(change.state, change.state)}{why}")
+    for gap in snapshot.gaps[-CHANGES:]:
+        say("Gap", gap_words(gap), "warn")
     say("Records", f"{snapshot.records_read:,} read")
     say("", f"{snapshot.replies:,} are replies, which are no attempts")
     if snapshot.unattributed:
@@ -83,7 +98,9 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
     for lost in snapshot.lost:
         when = f", last at {clock(lost.last)} UTC" if lost.last >= SECOND else ""
         node = safe(lost.node) or "unknown node"
-        say("Lost", f"{lost.count:,} events on {node}: {safe(lost.source)}{when}", "warn")
+        per = f", {rate(lost.rate)}/s" if lost.rate >= 0.05 else ""
+        why = f" ({lost.cause})" if lost.cause else ""
+        say("Lost", f"{lost.count:,} events{per} on {node}: {safe(lost.source)}{why}{when}", "warn")
     if snapshot.folded_rows:
         say("Folded", f"{plural(snapshot.folded_rows, 'row')} into 'other'", "warn")
     if state.backlog_limit:

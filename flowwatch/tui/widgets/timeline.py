@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowwatch.egress.rows import Snapshot, Timeline
+from flowwatch.flows.model import Gap
 from flowwatch.report.human import count, pad, span
 from flowwatch.tui.format import SECOND, Line, clock, cut
 from flowwatch.tui.theme import Signs
@@ -16,18 +17,24 @@ class TimelineView(Lines):
     ABOUT = (
         "The timeline has a row for dropped and one for forwarded attempts, each to its own scale:",
         "'max' is its highest bar. Time is UTC, as hubble prints it; z shows all of it, or the end.",
+        "Shaded is a gap: the connection was lost, and what was recorded then can't be had any more.",
     )
 
     def update_from(self, snapshot: Snapshot, whole: bool, now: int) -> None:
         """``now`` (ns): time up to which it is drawn; 0: to the last attempt."""
-        line = snapshot.timeline
-        self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs))
+        line, gaps = snapshot.timeline, snapshot.gaps
+        self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps))
 
 
 def timeline_lines(
-    timeline: Timeline, whole: bool, now: int, columns: int, signs: Signs
+    timeline: Timeline,
+    whole: bool,
+    now: int,
+    columns: int,
+    signs: Signs,
+    gaps: tuple[Gap, ...] = (),
 ) -> list[Line]:
-    """Both rows and the axis."""
+    """Both rows and the axis; ``gaps`` are shaded where nothing was counted in them."""
     label = 24 if columns >= 72 else 13
     room = columns - label - 1
     if not timeline.forwarded or room < 8:
@@ -36,6 +43,7 @@ def timeline_lines(
     per, kept, dropped, start = _columns(timeline, whole, now, room)
     width = per * timeline.width
     each = f"per {span(width / SECOND)}"
+    shaded = _shaded(gaps, start, width, len(kept))
     rows: list[Line] = []
     for name, sign, role, values in (
         ("dropped", signs.dropped, "drop", dropped),
@@ -45,12 +53,18 @@ def timeline_lines(
         most = f" max {count(top)}" if columns >= 72 else ""
         painted = role if top else "dim"
         bars = _bars(values, top, signs.bars)
-        rows.append(((pad(f" {sign} {name}{most}", label), painted), (bars, painted)))
+        label_piece = (pad(f" {sign} {name}{most}", label), painted)
+        rows.append((label_piece, *_marked(bars, shaded, painted, signs.gap)))
     end = start + len(kept) * width
     # A column may begin before there was anything to count.
     left, right = clock(max(start, timeline.start)), f"{clock(end)} UTC"
     rest = room - len(left) - len(right) - 2
-    axis = f"{left} {signs.rule * max(rest, 0)} {right}" if rest >= 0 else right
+    rule = signs.rule * max(rest, 0)
+    if shaded and rest > 0:
+        lost = sum(gap.seconds for gap in gaps)
+        note = f" {signs.gap} gap of {span(lost)} "
+        rule = note + rule[len(note) :] if len(note) <= rest else rule
+    axis = f"{left} {rule} {right}" if rest >= 0 else right
     rows.append(cut(((pad(f"   {each}", label), "dim"), (axis, "dim")), columns))
     return rows
 
@@ -85,3 +99,27 @@ def _bars(values: list[int], top: int, glyphs: str) -> str:
         return " " * len(values)
     steps = len(glyphs)
     return "".join([glyphs[-(-value * steps // top) - 1] if value else " " for value in values])
+
+
+def _shaded(gaps: tuple[Gap, ...], start: int, width: int, columns: int) -> set[int]:
+    """The columns of the timeline that a gap touches."""
+    found: set[int] = set()
+    for gap in gaps:
+        first, last = (gap.start - start) // width, (gap.end - 1 - start) // width
+        found.update(range(max(first, 0), min(last, columns - 1) + 1))
+    return found
+
+
+def _marked(bars: str, shaded: set[int], role: str, sign: str) -> Line:
+    """``bars`` with the gap's sign where they are blank and shaded, in pieces of one role each."""
+    if not shaded:
+        return ((bars, role),)
+    pieces: list[tuple[str, str]] = []
+    for column, bar in enumerate(bars):
+        gap = column in shaded and bar == " "
+        piece = (sign, "warn") if gap else (bar, role)
+        if pieces and pieces[-1][1] == piece[1]:
+            pieces[-1] = (pieces[-1][0] + piece[0], piece[1])
+        else:
+            pieces.append(piece)
+    return tuple(pieces)

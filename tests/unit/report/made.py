@@ -94,6 +94,7 @@ def snapshot(*rows: Row, **changes: Any) -> Snapshot:
         "lost": (LostTotal("demo/node-1", "HUBBLE_RING_BUFFER", 12, START),),
         "nodes": ("demo/node-1", "demo/node-2"),
         "nodes_unavailable": ("demo/node-3",),
+        "nodes_known": 3,
         "warnings": ("12 events were lost: counts are 'at least'", "node \x1b[31mred"),
     }
     return Snapshot(**{**values, **changes})

@@ -48,6 +48,7 @@ def test_the_table_at_80_columns() -> None:
         "\n"
         "1,234,592 attempts: 1,234,583 forwarded, 4 dropped (<0.1%), 4 audited, 1 unknown\n"
         "412 records in 1m30s, 2026-03-04T05:06:07Z to 05:07:37Z\n"
+        "counts are 'at least': 1 of 3 nodes unseen, 12 events lost\n"
     )
 
 
@@ -100,7 +101,7 @@ def test_both_directions_are_told_apart() -> None:
 
 
 def test_nothing_seen_and_rows_hidden() -> None:
-    empty = snapshot(first_seen=0, last_seen=0, records_read=0)
+    empty = snapshot(first_seen=0, last_seen=0, records_read=0, lost=(), nodes_unavailable=())
     assert text(empty, "table") == "No attempts\n0 records\n"
     assert "1 of 57 rows shown\n" in text(snapshot(row(), matched=57), "table")
 

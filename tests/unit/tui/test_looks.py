@@ -205,7 +205,7 @@ def test_the_headline_says_what_is_missing_from_the_numbers() -> None:
         )  # fmt: skip
         async with shown(ShownMonitor(snapshot(lost=LOST), state), size=(160, 40)) as driven:
             await driven.sees("relay:443 TLS", "2/3 nodes", "at least 15 dropped")
-            await driven.sees("312 events lost", "1 node unavailable: node-3")
+            await driven.sees("312 events lost", "1 of 3 nodes unseen: node-3")
             await driven.sees("can't keep up: buffer 90% full")
             await driven.sees("! 4 audited", "! 2 errors")
 

@@ -111,7 +111,7 @@ def test_nodes_that_relay_cannot_reach_are_named() -> None:
     state = replace(FOLLOWING, nodes_unavailable=1, unavailable=("node-9",))
 
     assert "2/3 nodes" in text([title_line(state, ViewState("flowwatch"), 100, FANCY)])
-    assert "1 node unavailable: node-9" in text(
+    assert "1 of 3 nodes unseen: node-9" in text(
         headline_lines(snapshot(), state, NOW, 0, 120, FANCY)
     )
 
