@@ -1,0 +1,185 @@
+"""Staying connected to real servers: what was missed is told, with its seconds, and by whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flowwatch.cli import sources
+from flowwatch.cli.flags import parse
+from flowwatch.egress.monitor import LiveMonitor
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Snapshot
+from flowwatch.flows.live import LiveSource
+from tests.interop.real import Observer, Relay
+from tests.interop.test_follow import attempt, eventually
+
+ALL = Query()
+
+
+@dataclass
+class Watched:
+    """A monitor over a source that polls each half second."""
+
+    monitor: LiveMonitor
+
+    @property
+    def taken(self) -> Snapshot:
+        return self.monitor.snapshot(ALL)
+
+    @property
+    def dropped(self) -> int:
+        return self.taken.totals.dropped
+
+    @property
+    def phase(self) -> str:
+        return self.monitor.state().phase
+
+    def changes(self) -> list[tuple[str, str]]:
+        return [(change.name, change.state) for change in self.monitor.state().changes]
+
+
+@contextmanager
+def watching(*arguments: str, quiet: float = 30.0) -> Iterator[Watched]:
+    """What the dashboard runs, with shorter times between polls."""
+    wanted = sources.asked(parse(list(arguments)), follow=True, environ={})
+    source = LiveSource(
+        lambda: sources.HubbleServer(wanted, with_ring=True),
+        where=wanted.settings.address.text,
+        follow=True,
+        keep_trying=True,
+        poll_every=0.5,
+        quiet=quiet,
+    )
+    monitor = LiveMonitor(source)
+    monitor.start()
+    try:
+        yield Watched(monitor)
+    finally:
+        monitor.stop()
+        assert monitor.failure is None
+
+
+def test_a_restarted_server_leaves_a_gap_with_its_seconds() -> None:
+    with Observer() as observer, watching("--server", observer.address) as watched:
+        observer.write(*attempt(1), *attempt(2))
+        eventually(lambda: watched.dropped == 2, "the first two")
+        killed = time.time()
+        observer.kill()
+        eventually(lambda: watched.phase == "lost", "the loss is told")
+        time.sleep(1.5)
+        observer.restart()
+        back = time.time()
+        eventually(lambda: watched.phase == "following", "it is back")
+        observer.write(*attempt(3))
+        eventually(lambda: watched.dropped == 3, "what comes counts")
+        (gap,) = watched.taken.gaps
+        assert gap.start / 1e9 < killed + 0.5
+        assert gap.end / 1e9 <= back + 0.5
+        assert 1.5 <= gap.seconds < 30
+        assert "restarted" in gap.why
+        assert any("gap of" in warning for warning in watched.taken.warnings)
+
+
+def test_a_ring_that_wrapped_while_nobody_listened_leaves_a_gap() -> None:
+    with (
+        Observer(capacity=15) as observer,
+        Relay([observer]) as relay,
+        watching("--server", relay.address) as watched,
+    ):
+        observer.write(*attempt(1), *attempt(2))
+        eventually(lambda: watched.dropped == 2, "the first two")
+        relay.kill()
+        eventually(lambda: watched.phase == "lost", "the loss is told")
+        time.sleep(1.2)
+        for number in range(10, 40):
+            observer.write(*attempt(number))
+        relay.restart()
+        eventually(lambda: watched.phase == "following", "relay is back")
+        eventually(lambda: bool(watched.taken.gaps), "the gap is told")
+        (gap,) = watched.taken.gaps
+        assert "wrapped" in gap.why
+        assert gap.nodes == ("worker1",)
+        assert 1.0 <= gap.seconds < 30
+        assert watched.taken.at_least
+
+
+def test_a_relay_that_was_away_and_missed_nothing_leaves_no_gap() -> None:
+    with (
+        Observer() as observer,
+        Relay([observer]) as relay,
+        watching("--server", relay.address) as watched,
+    ):
+        observer.write(*attempt(1))
+        eventually(lambda: watched.dropped == 1, "the first")
+        relay.kill()
+        eventually(lambda: watched.phase == "lost", "the loss is told")
+        observer.write(*attempt(2), *attempt(3))
+        relay.restart()
+        eventually(lambda: watched.dropped == 3, "what was missed comes")
+        eventually(lambda: watched.phase == "following", "relay is back")
+        time.sleep(1.5)
+        assert watched.taken.gaps == ()
+        assert watched.dropped == 3
+        assert not watched.taken.at_least
+
+
+def test_a_node_that_goes_and_returns_is_told_with_since_when() -> None:
+    with (
+        Observer(node="worker1") as one,
+        Observer(node="worker2") as two,
+        Relay([one, two], retry_seconds=1) as relay,
+        watching("--server", relay.address) as watched,
+    ):
+        one.write(*attempt(1, "app-1", "worker1"))
+        two.write(*attempt(1, "app-2", "worker2"))
+        eventually(lambda: watched.dropped == 2, "both nodes' attempts")
+        assert watched.taken.nodes_known == 2
+        killed = time.time()
+        two.kill()
+        eventually(lambda: watched.taken.nodes_unavailable == ("worker2",), "it is missed")
+        (away,) = watched.taken.nodes_away
+        assert killed - 1 <= away.since / 1e9 <= time.time()
+        assert any(w.startswith("1 of 2 nodes unseen for ") for w in watched.taken.warnings)
+        assert watched.taken.at_least
+        two.restart()
+        eventually(lambda: watched.taken.nodes_unavailable == (), "it is back")
+        assert watched.changes() == [("worker2", "unavailable"), ("worker2", "back")]
+        (gap,) = watched.taken.gaps
+        assert gap.nodes == ("worker2",)
+        # It may have been back within a moment; what its ring held before is gone all the same.
+        assert 0 < gap.seconds < 30
+        relay.remove("worker2")
+        eventually(lambda: ("worker2", "gone") in watched.changes(), "it left")
+        eventually(lambda: watched.taken.nodes_known == 1, "nobody misses it")
+
+
+def test_a_silent_stream_is_told_from_a_dead_one() -> None:
+    with Observer() as observer, watching("--server", observer.address, quiet=0.5) as watched:
+        observer.write(*attempt(1))
+        eventually(lambda: watched.dropped == 1, "the first")
+        # Nothing comes, and the server answers that there is nothing.
+        time.sleep(3)
+        assert watched.phase == "following"
+        assert time.time() - watched.monitor.state().heard < 2.5
+        observer.write(*attempt(2))
+        eventually(lambda: watched.dropped == 2, "the stream lives")
+
+
+def test_a_server_that_hangs_is_lost_and_comes_back_whole() -> None:
+    with (
+        Observer() as observer,
+        watching("--server", observer.address, "--request-timeout", "1s") as watched,
+    ):
+        observer.write(*attempt(1))
+        eventually(lambda: watched.dropped == 1, "the first")
+        observer.hang()
+        try:
+            eventually(lambda: watched.phase == "lost", "no sign of life")
+        finally:
+            observer.go_on()
+        observer.write(*attempt(2))
+        eventually(lambda: watched.dropped == 2, "it goes on")
+        assert watched.taken.gaps == ()
