@@ -1,0 +1,31 @@
+"""Network policies: documents, the decision as Cilium makes it, and the audit of traffic against them.
+
+Pure functions over texts and flows: nothing here opens a file or a connection.
+"""
+
+from flowwatch.policy.documents import Documents, read_documents
+from flowwatch.policy.engine import Decision, PolicySet, Question
+from flowwatch.policy.party import Party
+from flowwatch.policy.rules import Entry, Policy, Rejected, Rule
+
+__all__ = [
+    "Decision",
+    "Documents",
+    "Entry",
+    "Party",
+    "Policy",
+    "PolicySet",
+    "Question",
+    "Rejected",
+    "Rule",
+    "load",
+    "read_documents",
+]
+
+
+def load(texts: list[tuple[str, str]], *, cluster: str = "default") -> PolicySet:
+    """Policies, compiled, from the names and texts of their files.
+
+    What the cluster would refuse is left out and listed in ``documents.rejected``.
+    """
+    return PolicySet(read_documents(texts, cluster=cluster), cluster=cluster)

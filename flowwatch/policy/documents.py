@@ -1,0 +1,181 @@
+"""From texts to rules: which documents are policies, and what the others are.
+
+Only the API groups that Cilium enforces count: Calico has a kind ``NetworkPolicy`` of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from flowwatch.policy.cilium import CLUSTERWIDE, read_cilium
+from flowwatch.policy.groups import CidrGroups
+from flowwatch.policy.kubernetes import read_cluster_network_policy, read_network_policy
+from flowwatch.policy.nodes import DocumentError, Value, read_nodes
+from flowwatch.policy.rules import Policy, Rejected, Rule
+
+_GROUPS = {
+    "CiliumNetworkPolicy": "cilium.io",
+    CLUSTERWIDE: "cilium.io",
+    "CiliumCIDRGroup": "cilium.io",
+    "NetworkPolicy": "networking.k8s.io",
+    "ClusterNetworkPolicy": "policy.networking.k8s.io",
+}
+_VERSIONS = {
+    "cilium.io": ("v2", "v2alpha1"),
+    "networking.k8s.io": ("v1",),
+    "policy.networking.k8s.io": ("v1alpha2",),
+}
+_NAMESPACED = frozenset({"CiliumNetworkPolicy", "NetworkPolicy"})
+_TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+_TOP_CILIUM = _TOP | {"specs"}
+
+
+@dataclass(slots=True)
+class Documents:
+    """What a set of files holds."""
+
+    rules: list[Rule] = field(default_factory=list)
+    policies: list[Policy] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Objects of other kinds, counted by ``kind (group)``."""
+    groups: int = 0
+    """CiliumCIDRGroups among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """One object of a file, with its fields."""
+
+    file: str
+    kind: str
+    group: str
+    version: str
+    value: Value
+    fields: dict[str, Value]
+
+    @property
+    def metadata(self) -> dict[str, Value]:
+        found = self.fields["metadata"].fields() if "metadata" in self.fields else {}
+        return {key: value for key, value in found.items() if not value.is_null}
+
+    def name(self, key: str = "name") -> str:
+        return self.metadata[key].text() if key in self.metadata else ""
+
+
+def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default") -> Documents:
+    """The policies of some files.
+
+    Args:
+        texts: name and text of each file; YAML or JSON, several documents, Lists.
+        cluster: the name of the cluster the policies are applied in.
+
+    Returns:
+        rules of every document that Cilium would take, the others in ``rejected`` with reason and line,
+        and the count of objects that are no policies.
+    """
+    documents = Documents()
+    objects: list[_Object] = []
+    for file, text in texts:
+        try:
+            if _is_template(text):
+                line = next(at for at, one in enumerate(text.splitlines(), 1) if "{{" in one)
+                raise DocumentError(
+                    "a Helm template that isn't rendered: give the output of `helm template`", line
+                )
+            for value in read_nodes(text):
+                objects.extend(_objects(file, value, documents))
+        except DocumentError as error:
+            documents.rejected.append(_rejected(file, "", "", error))
+    groups = CidrGroups()
+    for one in objects:
+        if one.kind == "CiliumCIDRGroup":
+            _guarded(documents, one, lambda one=one: groups.add(one.name(), one.metadata, one.fields))  # type: ignore[misc]
+            documents.groups += 1
+    seen: dict[tuple[str, str, str], Policy] = {}
+    for one in objects:
+        if one.kind != "CiliumCIDRGroup":
+            _guarded(documents, one, lambda one=one: _read(documents, one, cluster, groups, seen))  # type: ignore[misc]
+    return documents
+
+
+def _is_template(text: str) -> bool:
+    """Whether a line is Go's template and no YAML: ``{{- if …}}`` alone."""
+    return any(line.lstrip().startswith(("{{-", "{{ if", "{{if", "{{ range", "{{ include", "{{/*"))
+               for line in text.splitlines()) if "{{" in text else False  # fmt: skip
+
+
+def _guarded(documents: Documents, one: _Object, read: object) -> None:
+    try:
+        read()  # type: ignore[operator]
+    except DocumentError as error:
+        try:
+            name = "/".join(filter(None, (one.name("namespace"), one.name())))
+        except DocumentError:
+            name = ""
+        documents.rejected.append(_rejected(one.file, one.kind, name, error))
+
+
+def _rejected(file: str, kind: str, name: str, error: DocumentError) -> Rejected:
+    return Rejected(kind, name, file, error.line, error.column, error.reason)
+
+
+def _objects(file: str, value: Value, documents: Documents) -> Iterator[_Object]:
+    """The policies of a document, out of a List too; the rest is counted."""
+    try:
+        if not value.is_map:
+            raise value.fault("no Kubernetes object: a mapping with apiVersion and kind is wanted")
+        fields = {key: one for key, one in value.fields().items() if not one.is_null}
+        kind = fields["kind"].text() if "kind" in fields else ""
+        version = fields["apiVersion"].text() if "apiVersion" in fields else ""
+        if not kind:
+            raise value.fault("no Kubernetes object: kind is missing")
+        if kind.endswith("List") and "items" in fields:
+            for item in fields["items"].items():
+                yield from _objects(file, item, documents)
+            return
+        group, _, number = version.rpartition("/")
+        wanted = _GROUPS.get(kind)
+        if wanted is None or (group != wanted and "." in group):
+            documents.skipped[f"{kind} ({group})" if group else kind] += 1
+            return
+        if group != wanted or number not in _VERSIONS[wanted]:
+            raise fields.get("apiVersion", value).fault(
+                f'wrong apiVersion "{version}" for {kind}: {wanted}/{_VERSIONS[wanted][0]}'
+            )
+        yield _Object(file, kind, group, number, value, fields)
+    except DocumentError as error:
+        documents.rejected.append(_rejected(file, "", "", error))
+
+
+def _read(
+    documents: Documents,
+    one: _Object,
+    cluster: str,
+    groups: CidrGroups,
+    seen: dict[tuple[str, str, str], Policy],
+) -> None:
+    one.value.known(_TOP_CILIUM if one.group == "cilium.io" else _TOP)
+    name = one.name()
+    if not name:
+        raise one.value.fault(f"{one.kind} must have name")
+    namespace = (one.name("namespace") or "default") if one.kind in _NAMESPACED else ""
+    policy = Policy(one.kind, namespace, name, one.file, one.value.line)
+    earlier = seen.setdefault((one.kind, namespace, name), policy)
+    if earlier is not policy:
+        raise one.value.fault(
+            f"there is another {policy.reference} in {earlier.file}, line {earlier.line}: "
+            "the cluster keeps only the one that is applied last"
+        )
+    if one.group == "cilium.io":
+        rules = read_cilium(policy, one.fields, cluster, groups)
+        if not rules:
+            raise one.value.fault("empty policy: neither spec nor specs")
+    elif one.kind == "NetworkPolicy":
+        rules = read_network_policy(policy, one.fields, cluster)
+    else:
+        rules = read_cluster_network_policy(policy, one.fields, cluster)
+    documents.policies.append(policy)
+    documents.rules.extend(rules)

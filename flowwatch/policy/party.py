@@ -1,0 +1,81 @@
+"""The two ends of a question: who they are, as far as a policy cares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import ip_address
+
+from flowwatch.policy.labels import CLUSTER, LabelSet
+
+_WORLD = frozenset({"world", "world-ipv4", "world-ipv6"})
+_NODES = frozenset({"host", "remote-node"})
+
+
+@dataclass(frozen=True, eq=False)
+class Party:
+    """An identity (``labels``), or an address outside (``ip``), with the names it is known by.
+
+    Compared by identity: whoever asks much makes each party once.
+    """
+
+    labels: tuple[str, ...] = ()
+    """``source:key=value``; empty for an address outside."""
+    ip: str = ""
+    """Decides only outside the cluster: an identity's address changes nothing."""
+    names: tuple[str, ...] | None = ()
+    """DNS names the address was answered for; None when that can't be known."""
+    ports: Mapping[str, int] | None = field(default_factory=dict)
+    """Container ports by name, in lower case; None when nobody knows them."""
+
+    @cached_property
+    def label_set(self) -> LabelSet:
+        """The labels; an address outside has those that Cilium gives it, in dual stack."""
+        if self.labels or not self.address:
+            return LabelSet(self.labels)
+        return LabelSet((f"reserved:world-ipv{self.address[0]}",))
+
+    @cached_property
+    def reserved(self) -> frozenset[str]:
+        """The names of its reserved labels: ``host``, ``world`` …"""
+        names = self.label_set.by_source
+        return frozenset(name[9:] for name in names if name.startswith("reserved:"))
+
+    @cached_property
+    def outside(self) -> bool:
+        """Whether it is no part of any cluster: the world, or an API server that is no node."""
+        reserved = self.reserved
+        return bool(reserved & _WORLD) or ("kube-apiserver" in reserved and not reserved & _NODES)
+
+    @cached_property
+    def cluster(self) -> str | None:
+        """The cluster its labels name."""
+        return self.label_set.by_source.get(f"k8s:{CLUSTER}")
+
+    @cached_property
+    def address(self) -> tuple[int, int] | None:
+        """IP version and number."""
+        if not self.ip:
+            return None
+        try:
+            address = ip_address(self.ip.partition("%")[0])
+        except ValueError:
+            return None
+        if address.version == 6 and (mapped := address.ipv4_mapped) is not None:
+            address = mapped
+        return address.version, int(address)
+
+    @cached_property
+    def namespace(self) -> str:
+        """The pod's namespace, "" for anything else."""
+        return self.label_set.by_source.get("k8s:io.kubernetes.pod.namespace", "")
+
+    def __str__(self) -> str:
+        if self.outside and self.names:
+            return self.names[0]
+        if self.reserved:
+            return "+".join(sorted(self.reserved)) + (f" ({self.ip})" if self.ip else "")
+        app = next((x for x in self.labels if x.startswith(("k8s:app=", "k8s:k8s-app=", "k8s:app.kub"))), "")
+        name = app.partition("=")[2] or self.ip or "?"
+        return f"{self.namespace}/{name}" if self.namespace else name

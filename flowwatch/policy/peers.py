@@ -1,0 +1,187 @@
+"""The peers a rule names: selectors, entities, blocks of addresses, DNS names.
+
+Each answers whether it means a party: yes, no, or why that can't be told. From Cilium 1.20:
+pkg/policy/api (entity.go, cidr.go, fqdn.go) and pkg/k8s/apis/cilium.io/utils (the scope of selectors).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from flowwatch.policy.labels import Selector
+from flowwatch.policy.names import NameRule
+from flowwatch.policy.nodes import Value
+from flowwatch.policy.party import Party
+from flowwatch.policy.ports import Match
+
+_CLUSTER = frozenset(
+    {"host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver"}
+)
+ENTITIES = frozenset(
+    {"all", "world", "world-ipv4", "world-ipv6", "cluster", "cluster-mesh", "host", "init", "ingress",
+     "unmanaged", "remote-node", "health", "none", "kube-apiserver"}
+)  # fmt: skip
+_BITS = {4: 32, 6: 128}
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """``toEndpoints``, ``podSelector``, ``namespaces`` …: whatever the selector, scoped, selects."""
+
+    selector: Selector
+
+    def matches(self, party: Party) -> Match:
+        """Whether it means ``party``."""
+        return self.selector.matches(party.label_set)
+
+    def __str__(self) -> str:
+        return f"pods with {self.selector}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """``toEntities``: one of Cilium's names for the world, the cluster and its nodes."""
+
+    name: str
+    cluster: str
+
+    def matches(self, party: Party) -> Match:
+        """Whether it means ``party``."""
+        name, reserved = self.name, party.reserved
+        if name == "all":
+            return True
+        if name == "world":
+            return party.outside
+        if name == "cluster":
+            return bool(reserved & _CLUSTER) or party.cluster == self.cluster
+        if name == "cluster-mesh":
+            return bool(reserved & _CLUSTER) or party.cluster is not None
+        return name != "none" and name in reserved
+
+    def __str__(self) -> str:
+        return f"entity {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A CIDR without its exceptions. Means addresses outside only, never pods or nodes."""
+
+    text: str
+    version: int
+    network: int
+    length: int
+    excepted: tuple[Block, ...] = ()
+
+    def matches(self, party: Party) -> Match:
+        """Whether it means ``party``."""
+        if not party.outside:
+            return False
+        if party.address is None:
+            return False if "kube-apiserver" in party.reserved else self._all_of(party)
+        return self.contains(*party.address)
+
+    def _all_of(self, party: Party) -> Match:
+        """An identity of the world whose address nobody knows."""
+        if f"world-ipv{10 - self.version}" in party.reserved:
+            return False
+        if self.length == 0 and not self.excepted:
+            return f"world-ipv{self.version}" in party.reserved or "its address is not known"
+        return "its address is not known"
+
+    def contains(self, version: int, number: int) -> bool:
+        """Whether an address is inside, and in no exception."""
+        if version != self.version:
+            return False
+        shift = _BITS[version] - self.length
+        if number >> shift != self.network >> shift:
+            return False
+        return not any(block.contains(version, number) for block in self.excepted)
+
+    def __str__(self) -> str:
+        if not self.excepted:
+            return self.text
+        return f"{self.text} except {', '.join(block.text for block in self.excepted)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """``toFQDNs``: addresses outside that the DNS proxy saw answered for a name."""
+
+    rule: NameRule
+
+    def matches(self, party: Party) -> Match:
+        """Whether it means ``party``."""
+        if not party.outside:
+            return False
+        if party.names is None:
+            return f"the DNS name of {party.ip} was not seen"
+        return any(map(self.rule.matches, party.names))
+
+    def __str__(self) -> str:
+        return f"DNS name {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A peer that only the cluster can resolve: a service, a cloud's group, a CIDR group not given."""
+
+    what: str
+    reason: str
+    inside: bool = True
+    """Whether pods and nodes may be meant, too."""
+
+    def matches(self, party: Party) -> Match:
+        """Whether it means ``party``: can't be told."""
+        return self.reason if self.inside or party.outside else False
+
+    def __str__(self) -> str:
+        return self.what
+
+
+Peer = Pods | Entity | Block | Name | Unknown
+
+
+def read_block(value: Value, *, slash: bool = False) -> Block:
+    """A CIDR, or an address that stands for itself alone.
+
+    Args:
+        slash: whether the ``/`` must be there, as in ``toCIDRSet`` and ``ipBlock``.
+
+    Raises:
+        DocumentError: neither.
+    """
+    text = value.text()
+    if not text:
+        raise value.fault("IP must be specified")
+    try:
+        if "/" in text:
+            # Go takes no mask like /255.0.0.0, and no /08.
+            length = text.rpartition("/")[2]
+            if not length.isdigit() or (len(length) > 1 and length[0] == "0"):
+                raise ValueError("the length after the / must be a number")
+            network = ip_network(text, strict=False)
+            return Block(text, network.version, int(network.network_address), network.prefixlen)
+        if slash:
+            raise ValueError("no '/'")
+        address = ip_address(text)
+    except ValueError as error:
+        reason = str(error) if "/" not in text or "length" in str(error) else "it is no block of addresses"
+        raise value.fault(f'unable to parse CIDR "{text}": {reason}') from None
+    return Block(text, address.version, int(address), _BITS[address.version])
+
+
+def with_exceptions(block: Block, value: Value | None) -> Block:
+    """``block`` without what ``except`` lists; each must lie inside it."""
+    blocks = []
+    for item in value.items() if value is not None else ():
+        one = read_block(item, slash=True)
+        inside = one.version == block.version and one.length >= block.length
+        if not inside or not Block("", *(block.version, block.network, block.length)).contains(
+            one.version, one.network
+        ):
+            raise item.fault(
+                f"allow CIDR prefix {block.text} does not contain exclude CIDR prefix {one.text}"
+            )
+        blocks.append(one)
+    return Block(block.text, block.version, block.network, block.length, tuple(blocks))

@@ -1,0 +1,118 @@
+"""What a policy document says, in one form for all four kinds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flowwatch.policy.labels import Selector
+from flowwatch.policy.party import Party
+from flowwatch.policy.peers import Peer
+from flowwatch.policy.ports import Match, PortRule
+
+Direction = Literal["egress", "ingress"]
+Verdict = Literal["allow", "deny", "pass"]
+
+ADMIN, NORMAL, BASELINE = 0, 1, 2
+"""Tiers, in the order in which they are asked."""
+TIERS = ("Admin", "Normal", "Baseline")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One document: what it is, and where it stands."""
+
+    kind: str
+    namespace: str
+    """"" for kinds of the whole cluster."""
+    name: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def reference(self) -> str:
+        """``Kind namespace/name``; the namespace is left out for kinds of the whole cluster."""
+        return f"{self.kind} {self}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which endpoints a rule is about."""
+
+    selector: Selector
+    host: bool = False
+    """A host policy (``nodeSelector``): the node itself, not its pods."""
+
+    def selects(self, party: Party) -> bool:
+        """Whether the rule is about ``party``. Addresses outside are nobody's endpoints."""
+        return ("host" in party.reserved) is self.host and self.selector.matches(party.label_set)
+
+    def __str__(self) -> str:
+        return f"nodes with {self.selector}" if self.host else f"pods with {self.selector}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One item of ``egress``, ``ingressDeny`` …: peers AND ports, and what happens to them."""
+
+    policy: Policy
+    place: str
+    """``spec.egress.0``: where in the document."""
+    line: int
+    direction: Direction
+    verdict: Verdict
+    peers: tuple[Peer, ...] | None
+    """OR-ed; None is everybody, () nobody."""
+    ports: tuple[PortRule, ...] | None
+    """OR-ed; None is every port and protocol, () nothing."""
+    tier: int = NORMAL
+    priority: float = 0.0
+    auth: str = ""
+    """``authentication.mode``."""
+
+    def matches_peer(self, party: Party) -> Match:
+        """Whether one of the peers means ``party``."""
+        if self.peers is None:
+            return True
+        doubt = ""
+        for peer in self.peers:
+            match = peer.matches(party)
+            if match is True:
+                return True
+            if match:
+                doubt = match
+        return doubt or False
+
+    def __str__(self) -> str:
+        return f"{self.policy} {self.place} (line {self.line})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """``spec``, or one of ``specs``: a subject, its entries, and its default deny in each direction."""
+
+    policy: Policy
+    subject: Subject
+    entries: tuple[Entry, ...]
+    default_deny: dict[str, bool] = field(default_factory=dict)
+    """By direction; a direction is missing when the rule says nothing about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A document that the cluster would not take, and why."""
+
+    kind: str
+    name: str
+    file: str
+    line: int
+    column: int
+    reason: str
+
+    def __str__(self) -> str:
+        column = f":{self.column}" if self.column else ""
+        who = f"{self.kind} {self.name}: ".lstrip() if self.kind else ""
+        return f"{self.file}:{self.line}{column}: {who}{self.reason}"
