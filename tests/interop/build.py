@@ -35,6 +35,7 @@ _PACKAGES = (
     "./peer",
     "./leash",
     "./certs",
+    "./oracle",
 )
 _BUILD_SECONDS = 1800
 _UNUSED_SECONDS = 7 * 24 * 3600
@@ -83,6 +84,11 @@ class Binaries:
     def certs(self) -> Path:
         """Makes a CA and certificates for tests with TLS."""
         return self.folder / "certs"
+
+    @property
+    def oracle(self) -> Path:
+        """Answers policy questions with Cilium's own engine."""
+        return self.folder / "oracle"
 
 
 @functools.cache

@@ -1,0 +1,192 @@
+// Command oracle answers policy questions with Cilium's own policy engine (pkg/policy).
+//
+// It reads a request a line from standard input and writes an answer a line:
+//
+//	{"documents": "<YAML>", "questions": [{"id", "direction", "subject", "peer", "protocol", "port"}, ...]}
+//	{"rejected": [{"index", "name", "error"}], "unknown": [...], "answers": [{"id", "verdict", "l7", "selected", "policies", "places"}]}
+//
+// A party is {"labels": [...], "ip", "fqdn", "ports": {name: number}}: an identity by its labels, or an
+// outside address with the DNS name it was learnt by. Nothing is answered while there are unknown fields.
+// A request that can't be read gets {"error": "..."}.
+//
+// With -bench K the first request's questions are answered K times, and the rate goes to standard output.
+//
+// The settings are a Kubernetes agent's: dual stack, cluster "default", host firewall on, the
+// local host always allowed, L7 proxy on, node selector labels off.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/cilium/cilium/pkg/option"
+	"github.com/cilium/cilium/pkg/policy"
+	"github.com/cilium/cilium/pkg/policy/api"
+)
+
+const (
+	clusterName = "default"
+	longestLine = 256 << 20
+)
+
+type party struct {
+	Labels []string          `json:"labels"`
+	IP     string            `json:"ip"`
+	FQDN   string            `json:"fqdn"`
+	Ports  map[string]uint16 `json:"ports"`
+}
+
+type question struct {
+	ID        any    `json:"id"`
+	Direction string `json:"direction"`
+	Subject   party  `json:"subject"`
+	Peer      party  `json:"peer"`
+	Protocol  string `json:"protocol"`
+	Port      uint16 `json:"port"`
+}
+
+type request struct {
+	Documents string     `json:"documents"`
+	Questions []question `json:"questions"`
+}
+
+type rejection struct {
+	Index int    `json:"index"`
+	Name  string `json:"name"`
+	Error string `json:"error"`
+}
+
+type answer struct {
+	ID       any      `json:"id"`
+	Verdict  string   `json:"verdict"`
+	L7       bool     `json:"l7"`
+	Selected bool     `json:"selected"`
+	Policies []string `json:"policies"`
+	Places   []string `json:"places"`
+}
+
+type response struct {
+	Rejected []rejection `json:"rejected"`
+	Unknown  []string    `json:"unknown"`
+	Answers  []answer    `json:"answers"`
+	Error    string      `json:"error,omitempty"`
+}
+
+func main() {
+	times := flag.Int("bench", 0, "answer the first request's questions this often and print the rate")
+	flag.Parse()
+	configure()
+	// What Cilium logs about a policy comes back in the answers.
+	logger := slog.New(slog.DiscardHandler)
+
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, longestLine)
+	out := bufio.NewWriter(os.Stdout)
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	for lines.Scan() {
+		var asked request
+		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
+			fmt.Fprintln(os.Stderr, "oracle: bad request:", err)
+			os.Exit(2)
+		}
+		if *times > 0 {
+			bench(logger, asked, *times)
+			return
+		}
+		if err := encoder.Encode(respond(logger, asked)); err != nil {
+			fmt.Fprintln(os.Stderr, "oracle:", err)
+			os.Exit(1)
+		}
+		// The asker waits for each answer.
+		if err := out.Flush(); err != nil {
+			os.Exit(1)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		fmt.Fprintln(os.Stderr, "oracle:", err)
+		os.Exit(1)
+	}
+}
+
+func configure() {
+	option.Config.EnableIPv4 = true
+	option.Config.EnableIPv6 = true
+	option.Config.ClusterName = clusterName
+	option.Config.EnableL7Proxy = true
+	option.Config.EnableICMPRules = true
+	option.Config.EnableNonDefaultDenyPolicies = true
+	option.Config.EnableHostFirewall = true
+	option.Config.EnableK8sClusterNetworkPolicy = true
+	option.Config.UnsafeDaemonConfigOption.AllowLocalhost = option.AllowLocalhostAlways
+	policy.SetPolicyEnabled(option.DefaultEnforcement)
+	api.InitEntities(clusterName)
+}
+
+func respond(logger *slog.Logger, asked request) response {
+	out := response{Rejected: []rejection{}, Unknown: []string{}, Answers: []answer{}}
+	set, err := read(logger, asked.Documents)
+	if err != nil {
+		out.Error = err.Error()
+		return out
+	}
+	out.Rejected = append(out.Rejected, set.rejected...)
+	out.Unknown = append(out.Unknown, set.unknown...)
+	if len(out.Unknown) > 0 {
+		return out
+	}
+	engines, err := newEngines(logger, set, asked.Questions)
+	if err != nil {
+		out.Error = err.Error()
+		return out
+	}
+	for _, each := range asked.Questions {
+		decided, err := engines.decide(each)
+		if err != nil {
+			out.Error = fmt.Sprintf("question %v: %s", each.ID, err)
+			return out
+		}
+		out.Answers = append(out.Answers, decided)
+	}
+	return out
+}
+
+func bench(logger *slog.Logger, asked request, times int) {
+	began := time.Now()
+	set, err := read(logger, asked.Documents)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "oracle:", err)
+		os.Exit(1)
+	}
+	loaded := time.Since(began)
+	began = time.Now()
+	// The whole cost of an answer, as for whoever asks the library: identities told, the
+	// subject's policy computed, then looked up.
+	for range times {
+		engines, err := newEngines(logger, set, asked.Questions)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "oracle:", err)
+			os.Exit(1)
+		}
+		for _, each := range asked.Questions {
+			if _, err := engines.decide(each); err != nil {
+				fmt.Fprintln(os.Stderr, "oracle:", err)
+				os.Exit(1)
+			}
+		}
+	}
+	took := time.Since(began)
+	answers := times * len(asked.Questions)
+	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{
+		"documents":          set.count,
+		"answers":            answers,
+		"load_seconds":       loaded.Seconds(),
+		"answer_seconds":     took.Seconds(),
+		"answers_per_second": float64(answers) / took.Seconds(),
+	})
+}
