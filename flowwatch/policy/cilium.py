@@ -10,10 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowwatch.policy.groups import CidrGroups
-from flowwatch.policy.labels import CLUSTER, EXISTS, IN, NAMESPACE, NAMESPACE_LABELS, Selector, read_selector
+from flowwatch.policy.labels import (
+    CLUSTER,
+    EQUALS,
+    EXISTS,
+    NAMESPACE,
+    NAMESPACE_LABELS,
+    Selector,
+    read_selector,
+)
 from flowwatch.policy.names import read_name
 from flowwatch.policy.nodes import Value
-from flowwatch.policy.peers import ENTITIES, Entity, Name, Peer, Pods, Unknown, read_block, with_exceptions
+from flowwatch.policy.peers import (
+    ENTITIES,
+    Entity,
+    Name,
+    Peer,
+    Pods,
+    Unknown,
+    read_block,
+    with_exceptions,
+)
 from flowwatch.policy.ports import PortRule, read_icmps, read_to_ports
 from flowwatch.policy.rules import Direction, Entry, Policy, Rule, Subject, Verdict
 
@@ -24,8 +41,23 @@ _SPEC = frozenset(
      "enableDefaultDeny", "description", "log"}
 )  # fmt: skip
 _PEERS = {
-    "egress": ("toEndpoints", "toEntities", "toCIDR", "toCIDRSet", "toServices", "toGroups", "toNodes"),
-    "ingress": ("fromEndpoints", "fromEntities", "fromCIDR", "fromCIDRSet", "fromGroups", "fromNodes"),
+    "egress": (
+        "toEndpoints",
+        "toEntities",
+        "toCIDR",
+        "toCIDRSet",
+        "toServices",
+        "toGroups",
+        "toNodes",
+    ),
+    "ingress": (
+        "fromEndpoints",
+        "fromEntities",
+        "fromCIDR",
+        "fromCIDRSet",
+        "fromGroups",
+        "fromNodes",
+    ),
 }
 _ANY_WHEN_EMPTY = ("toFQDNs", "toServices", "toGroups", "fromGroups")
 _SECTIONS: tuple[tuple[str, Direction, Verdict], ...] = (
@@ -59,13 +91,15 @@ class Scope:
                 if not init:
                     selector = selector.also(f"k8s:{NAMESPACE}", EXISTS)
             elif not selector.has_key_prefix(NAMESPACE_LABELS):
-                selector = selector.also(f"k8s:{NAMESPACE}", IN, self.namespace)
+                selector = selector.also(f"k8s:{NAMESPACE}", EQUALS, self.namespace)
         if not selector.has_key(CLUSTER):
-            selector = selector.also(f"k8s:{CLUSTER}", IN, self.cluster)
+            selector = selector.also(f"k8s:{CLUSTER}", EQUALS, self.cluster)
         return selector
 
 
-def read_cilium(policy: Policy, document: dict[str, Value], cluster: str, groups: CidrGroups) -> list[Rule]:
+def read_cilium(
+    policy: Policy, document: dict[str, Value], cluster: str, groups: CidrGroups
+) -> list[Rule]:
     """The rules of a CNP or CCNP: ``spec`` and each of ``specs``.
 
     Raises:
@@ -121,7 +155,7 @@ def _subject(scope: Scope, spec: Value, fields: dict[str, Value]) -> Subject:
     if not clusterwide:
         # matchLabels with this very key is overwritten by the own namespace.
         own = f"k8s:{NAMESPACE}"
-        selector = selector.without_match(own).also(own, IN, scope.namespace)
+        selector = selector.without_match(own).also(own, EQUALS, scope.namespace)
     return Subject(selector)
 
 
@@ -142,7 +176,9 @@ def _read_entry(
     peers = _peers(scope, fields, init=init)
     if names and kinds:
         # Cilium's own check leaves toFQDNs out; the API server's and its documentation do not.
-        raise item.fault(f"combining ToFQDNs and {kinds[0][0].upper()}{kinds[0][1:]} is not supported yet")
+        raise item.fault(
+            f"combining ToFQDNs and {kinds[0][0].upper()}{kinds[0][1:]} is not supported yet"
+        )
     ports = _ports(fields, deny=deny, ingress=direction == "ingress", host=host)
     if peers is None and ports is None:
         peers = ()
@@ -188,7 +224,9 @@ def _peers(scope: Scope, fields: dict[str, Value], *, init: bool) -> tuple[Peer,
         if reader is None:
             continue
         items = value.items()
-        named = named or bool(items) or key not in _ANY_WHEN_EMPTY
+        if not items and key not in _ANY_WHEN_EMPTY:
+            return ()  # nobody, whatever the other parts name
+        named = named or bool(items)
         for item in items:
             peers.extend(reader(item))
     return tuple(peers) if named else None
@@ -213,7 +251,9 @@ def _cidr_rule(value: Value, groups: CidrGroups) -> list[Peer]:
     if not given:
         raise value.fault("one of cidr, cidrGroupRef, or cidrGroupSelector is required")
     if len(given) > 1:
-        raise value.fault("more than one of cidr, cidrGroupRef, or cidrGroupSelector may not be set")
+        raise value.fault(
+            "more than one of cidr, cidrGroupRef, or cidrGroupSelector may not be set"
+        )
     exceptions = fields.get("except")
     if given == ["cidr"]:
         return [with_exceptions(read_block(fields["cidr"], slash=True), exceptions)]

@@ -41,6 +41,8 @@ class Documents:
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     """Objects of other kinds, counted by ``kind (group)``."""
+    replaced: list[tuple[Policy, Policy]] = field(default_factory=list)
+    """Policies that a later document of the same kind and name replaces, with it."""
     groups: int = 0
     """CiliumCIDRGroups among them."""
 
@@ -92,12 +94,14 @@ def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default"
     groups = CidrGroups()
     for one in objects:
         if one.kind == "CiliumCIDRGroup":
-            _guarded(documents, one, lambda one=one: groups.add(one.name(), one.metadata, one.fields))  # type: ignore[misc]
+            _guarded(
+                documents, one, lambda one=one: groups.add(one.name(), one.metadata, one.fields)
+            )
             documents.groups += 1
     seen: dict[tuple[str, str, str], Policy] = {}
     for one in objects:
         if one.kind != "CiliumCIDRGroup":
-            _guarded(documents, one, lambda one=one: _read(documents, one, cluster, groups, seen))  # type: ignore[misc]
+            _guarded(documents, one, lambda one=one: _read(documents, one, cluster, groups, seen))
     return documents
 
 
@@ -164,11 +168,6 @@ def _read(
     namespace = (one.name("namespace") or "default") if one.kind in _NAMESPACED else ""
     policy = Policy(one.kind, namespace, name, one.file, one.value.line)
     earlier = seen.setdefault((one.kind, namespace, name), policy)
-    if earlier is not policy:
-        raise one.value.fault(
-            f"there is another {policy.reference} in {earlier.file}, line {earlier.line}: "
-            "the cluster keeps only the one that is applied last"
-        )
     if one.group == "cilium.io":
         rules = read_cilium(policy, one.fields, cluster, groups)
         if not rules:
@@ -177,5 +176,11 @@ def _read(
         rules = read_network_policy(policy, one.fields, cluster)
     else:
         rules = read_cluster_network_policy(policy, one.fields, cluster)
+    if earlier is not policy:
+        # As kubectl apply: the later replaces the earlier.
+        documents.replaced.append((earlier, policy))
+        documents.policies.remove(earlier)
+        documents.rules[:] = [rule for rule in documents.rules if rule.policy is not earlier]
+        seen[one.kind, namespace, name] = policy
     documents.policies.append(policy)
     documents.rules.extend(rules)

@@ -5,8 +5,8 @@ Read from top to bottom it is Cilium's semantics (pkg/policy of 1.20):
 1. No rule selects the endpoint in this direction: everything is allowed.
 2. Admin tier: the first entry that matches, by priority, accepts, denies, or passes on.
 3. Normal tier (CNP, CCNP, NetworkPolicy): a deny beats every allow; allows add up.
-4. The node may always reach its own pods, unless something above denied it.
-5. Baseline tier: again the first that matches, where no entry of the Normal tier did.
+4. Baseline tier: again the first that matches, where no entry of the Normal tier did.
+5. The node may always reach its own pods, unless something above denied it.
 6. Default deny, if one of the rules that select the endpoint asks for it; else allowed.
 
 What can't be told goes both ways: the answer is "can't tell" only if it makes a difference.
@@ -75,7 +75,11 @@ class Decision:
             return f"{word} by {', '.join(map(str, self.entries))}{to}"
         if self.why == "default deny":
             who = ", ".join(map(str, self.denying))
-            return f"default deny of {who}: no rule allows it" if who else "default deny of an endpoint that starts"
+            return (
+                f"default deny of {who}: no rule allows it"
+                if who
+                else "default deny of an endpoint that starts"
+            )
         return {
             "no policy": "no policy selects it: everything is allowed",
             "default allow": "no rule matches, and no policy asks for default deny",
@@ -106,10 +110,12 @@ class Selected:
             if direction in rule.default_deny
             or any(entry.direction == direction for entry in rule.entries)
         ]  # fmt: skip
-        self.selected = bool(applying)
+        self.selected = bool(applying) or init
         self.init = init
         self.denying = tuple(
-            dict.fromkeys(rule.policy for rule in applying if rule.default_deny.get(direction, False))
+            dict.fromkeys(
+                rule.policy for rule in applying if rule.default_deny.get(direction, False)
+            )
         )
         self.entries = tuple(
             entry for rule in applying for entry in rule.entries if entry.direction == direction
@@ -146,7 +152,9 @@ class Meeting:
             known = self._known[protocol, port] = self._decide(protocol, port)
         return known
 
-    def _matching(self, tier: int, protocol: str, port: int) -> list[tuple[Entry, str, list[PortRule]]]:
+    def _matching(
+        self, tier: int, protocol: str, port: int
+    ) -> list[tuple[Entry, str, list[PortRule]]]:
         """The entries of a tier about this port, each with what is doubtful about it ("" for nothing)."""
         found = []
         for entry, peer_match in self._tiers[tier]:
@@ -171,17 +179,17 @@ class Meeting:
 
     def _decide(self, protocol: str, port: int) -> Decision:
         selected = self._selected
-        if not selected.selected and not selected.init:
+        if not selected.selected:
             return Decision("allowed", "no policy", selected=False)
         possible: list[Decision] = []
         doubts: list[str] = []
         certain = self._ordered(ADMIN, protocol, port, possible, doubts)
         if certain is None:
             certain = self._normal(protocol, port, possible, doubts)
-        if certain is None and self._own_node:
-            certain = Decision("allowed", "own node", selected=selected.selected)
         if certain is None:
             certain = self._ordered(BASELINE, protocol, port, possible, doubts)
+        if certain is None and self._own_node:
+            certain = Decision("allowed", "own node", selected=selected.selected)
         if certain is None:
             certain = (
                 Decision("denied", "default deny", selected.selected, denying=selected.denying)
@@ -244,13 +252,21 @@ class Meeting:
         proxied = tuple(rule for _, _, rules in certain for rule in rules if rule.l7 is not None)
         kinds = {rule.l7.kind for rule in proxied if rule.l7 is not None}
         if {"http", "dns"} <= kinds or len({entry.auth for entry in entries if entry.auth}) > 1:
-            doubts.append("rules that Cilium can't merge (http with dns, or two authentication modes)")
+            doubts.append(
+                "rules that Cilium can't merge (http with dns, or two authentication modes)"
+            )
             possible.append(Decision("denied", "rule", selected, entries=entries))
         plain = not self._selected.default_deny or any(
             not rules or any(rule.l7 is None for rule in rules) for _, _, rules in certain
         )
         return Decision(
-            "allowed", "rule", selected, bool(proxied), entries, proxied, pass_all=bool(proxied) and plain
+            "allowed",
+            "rule",
+            selected,
+            bool(proxied),
+            entries,
+            proxied,
+            pass_all=bool(proxied) and plain,
         )
 
 
@@ -313,7 +329,10 @@ class PolicySet:
             egress = direction == "egress"
             own_node = not egress and "host" in peer.reserved and "host" not in subject.reserved
             meeting = self._meetings[key] = Meeting(
-                self.selected(subject, direction), peer, peer if egress else subject, own_node=own_node
+                self.selected(subject, direction),
+                peer,
+                peer if egress else subject,
+                own_node=own_node,
             )
         return meeting.decide(protocol, port)
 

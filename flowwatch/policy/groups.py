@@ -1,4 +1,7 @@
-"""CiliumCIDRGroup: named blocks of addresses that policies refer to (Cilium 1.20, pkg/k8s/apis/cilium.io/v2)."""
+"""CiliumCIDRGroup: named blocks of addresses that policies refer to.
+
+The fields: Cilium 1.20, pkg/k8s/apis/cilium.io/v2.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ class CidrGroups:
 
     def peers(self, value: Value, exceptions: Value | None) -> list[Peer]:
         """The blocks that a ``cidrGroupRef`` or ``cidrGroupSelector`` means, without ``except``."""
-        excepted = tuple(read_block(one, slash=True) for one in exceptions.items()) if exceptions else ()
+        excepted = (
+            tuple(read_block(one, slash=True) for one in exceptions.items()) if exceptions else ()
+        )
         if value.path.endswith("cidrGroupRef"):
             name = value.text()
             if name not in self.by_name:

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
-from flowwatch.policy.labels import IN, LabelSet, Requirement, Selector
+from flowwatch.policy.labels import EQUALS, IN, LabelSet, Requirement, Selector
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Pods
 from flowwatch.policy.rules import Entry, Rule
@@ -21,7 +21,11 @@ _WORTH_IT = 12
 
 
 def _required(selector: Selector) -> list[Requirement]:
-    return [one for one in selector.requirements if one.operator == IN and len(one.values) == 1]
+    return [
+        one
+        for one in selector.requirements
+        if one.operator in (EQUALS, IN) and len(one.values) == 1
+    ]
 
 
 def _key(requirement: Requirement) -> tuple[str, str]:

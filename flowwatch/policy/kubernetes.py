@@ -5,17 +5,17 @@ From Cilium 1.20, pkg/k8s/network_policy.go and cluster_network_policy.go.
 
 from __future__ import annotations
 
+from flowwatch.policy.l7 import Layer7Rules
 from flowwatch.policy.labels import (
     CLUSTER,
+    EQUALS,
     EXISTS,
-    IN,
     NAMESPACE,
     NAMESPACE_LABELS,
     Requirement,
     Selector,
     read_selector,
 )
-from flowwatch.policy.l7 import Layer7Rules
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.nodes import DocumentError, Value
 from flowwatch.policy.peers import Name, Peer, Pods, read_block, with_exceptions
@@ -42,9 +42,11 @@ def read_network_policy(policy: Policy, document: dict[str, Value], cluster: str
     for one, value in zip(types, spec["policyTypes"].items() if types else (), strict=True):
         if one not in ("Ingress", "Egress"):
             raise value.fault(f'unknown policyTypes "{one}": Ingress or Egress')
-    selector = read_selector(spec["podSelector"], source="k8s:") if "podSelector" in spec else Selector()
+    selector = (
+        read_selector(spec["podSelector"], source="k8s:") if "podSelector" in spec else Selector()
+    )
     own = f"k8s:{NAMESPACE}"
-    subject = Subject(selector.without_match(own).also(own, IN, policy.namespace))
+    subject = Subject(selector.without_match(own).also(own, EQUALS, policy.namespace))
     entries = [
         _entry(policy, item, at, direction, cluster)
         for direction in _BOTH
@@ -79,29 +81,35 @@ def _peer(value: Value, namespace: str, cluster: str) -> Peer:
         if "cidr" not in block:
             raise value.fault("ipBlock needs a cidr")
         return with_exceptions(read_block(block["cidr"], slash=True), block.get("except"))
-    pods = read_selector(fields["podSelector"], source="k8s:") if "podSelector" in fields else Selector()
+    pods = (
+        read_selector(fields["podSelector"], source="k8s:")
+        if "podSelector" in fields
+        else Selector()
+    )
     if "namespaceSelector" in fields:
         pods = _join(pods, _namespaces(fields["namespaceSelector"]))
     else:
         own = f"k8s:{NAMESPACE}"
-        pods = pods.without_match(own).also(own, IN, namespace)
+        pods = pods.without_match(own).also(own, EQUALS, namespace)
     return Pods(_own_cluster(pods, cluster))
 
 
 def _own_cluster(selector: Selector, cluster: str) -> Selector:
     if any(one.key == f"k8s:{CLUSTER}" for one in selector.requirements):
         return selector
-    return selector.also(f"k8s:{CLUSTER}", IN, cluster)
+    return selector.also(f"k8s:{CLUSTER}", EQUALS, cluster)
 
 
 def _join(one: Selector, other: Selector) -> Selector:
     return Selector((*one.requirements, *other.requirements))
 
 
-def _namespaces(value: Value) -> Selector:
+def _namespaces(value: Value, *, checked: bool = True) -> Selector:
     """A namespaceSelector: the namespaces' labels are on their pods; ``{}`` is every namespace."""
-    selector = read_selector(value, source="k8s:", prefix=NAMESPACE_LABELS)
-    return selector if selector.requirements else Selector((Requirement(f"k8s:{NAMESPACE}", EXISTS),))
+    selector = read_selector(value, source="k8s:", prefix=NAMESPACE_LABELS, checked=checked)
+    return (
+        selector if selector.requirements else Selector((Requirement(f"k8s:{NAMESPACE}", EXISTS),))
+    )
 
 
 def _port(value: Value) -> PortRule:
@@ -115,7 +123,9 @@ def _port(value: Value) -> PortRule:
         if is_service_name(port):
             return PortRule(protocol, name=port.lower(), line=value.line)
         if not port.isdigit():
-            raise fields["port"].fault(f'unable to parse port: "{port}" is neither a number nor a name')
+            raise fields["port"].fault(
+                f'unable to parse port: "{port}" is neither a number nor a name'
+            )
         port = int(port)
     return PortRule(protocol, *_span(port, end, value), line=value.line)
 
@@ -137,7 +147,9 @@ _PRIORITY_STEP = 100
 """A rule's place in its document counts this many times less than the policy's priority."""
 
 
-def read_cluster_network_policy(policy: Policy, document: dict[str, Value], cluster: str) -> list[Rule]:
+def read_cluster_network_policy(
+    policy: Policy, document: dict[str, Value], cluster: str
+) -> list[Rule]:
     """The rule of a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2).
 
     Raises:
@@ -165,17 +177,24 @@ def read_cluster_network_policy(policy: Policy, document: dict[str, Value], clus
 
 
 def _cluster_pods(value: Value, fields: dict[str, Value], cluster: str | None) -> Selector:
-    """``namespaces`` or ``pods``; the pods of the own cluster, the namespaces of all."""
+    """``namespaces`` or ``pods``; the pods of the own cluster, the namespaces of all.
+
+    The schema of this kind doesn't check labels' values, and neither does Cilium.
+    """
     if "namespaces" in fields and "pods" in fields:
         raise value.fault("only one of namespaces and pods may be given")
     if "namespaces" in fields:
-        return _namespaces(fields["namespaces"])
+        return _namespaces(fields["namespaces"], checked=False)
     if "pods" not in fields:
         raise value.fault("one of namespaces and pods must be given")
     pods = fields["pods"].known(frozenset({"namespaceSelector", "podSelector"}))
-    selector = read_selector(pods["podSelector"], source="k8s:") if "podSelector" in pods else Selector()
+    selector = (
+        read_selector(pods["podSelector"], source="k8s:", checked=False)
+        if "podSelector" in pods
+        else Selector()
+    )
     spaces = (
-        _namespaces(pods["namespaceSelector"])
+        _namespaces(pods["namespaceSelector"], checked=False)
         if "namespaceSelector" in pods
         else Selector((Requirement(f"k8s:{NAMESPACE}", EXISTS),))
     )
@@ -195,16 +214,25 @@ def _cluster_entries(base: Entry, item: Value, cluster: str) -> list[Entry]:
     peers = fields[key].items() if key in fields else []
     if not peers:
         return [_with(base, verdict, None, ports)]
-    return [
-        entry for peer in peers for entry in _cluster_peer(base, peer, verdict, ports, cluster)
-    ]
+    return [entry for peer in peers for entry in _cluster_peer(base, peer, verdict, ports, cluster)]
 
 
 def _with(
-    base: Entry, verdict: Verdict, peers: tuple[Peer, ...] | None, ports: tuple[PortRule, ...] | None
+    base: Entry,
+    verdict: Verdict,
+    peers: tuple[Peer, ...] | None,
+    ports: tuple[PortRule, ...] | None,
 ) -> Entry:
     return Entry(
-        base.policy, base.place, base.line, base.direction, verdict, peers, ports, base.tier, base.priority
+        base.policy,
+        base.place,
+        base.line,
+        base.direction,
+        verdict,
+        peers,
+        ports,
+        base.tier,
+        base.priority,
     )
 
 
@@ -224,14 +252,18 @@ def _cluster_peer(
     if kind in ("namespaces", "pods"):
         return [_with(base, verdict, (Pods(_cluster_pods(value, fields, cluster)),), ports)]
     if kind == "nodes":
-        raise value.fault("egress.to.nodes is not supported since node selector labels are disabled")
+        raise value.fault(
+            "egress.to.nodes is not supported since node selector labels are disabled"
+        )
     if kind == "networks":
         return [_with(base, verdict, tuple(map(read_block, fields["networks"].items())), ports)]
     if verdict != "allow":
         raise value.fault("egress.to.domainNames is only supported for egress.action=Accept")
     names = tuple(map(_domain_name, fields["domainNames"].items()))
     dns = Layer7Rules("dns", dns=names, dns_written=True)
-    lookups = tuple(PortRule("ANY", name=name, l7=dns, line=base.line) for name in ("dns", "dns-tcp"))
+    lookups = tuple(
+        PortRule("ANY", name=name, l7=dns, line=base.line) for name in ("dns", "dns-tcp")
+    )
     resolver = Pods(Selector((Requirement("k8s-app", "In", ("kube-dns",)),)))
     return [
         _with(base, verdict, (resolver,), lookups),
@@ -264,5 +296,3 @@ def _protocol(value: Value) -> PortRule:
     else:
         low, high = numbers["number"].integer() if "number" in numbers else 0, 0
     return PortRule(_PROTOCOL[key], *_span(low, high, value), line=value.line)
-
-

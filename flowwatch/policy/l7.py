@@ -1,4 +1,7 @@
-"""The rules a proxy decides by: HTTP and DNS (Cilium 1.20, pkg/policy/api: http.go, l7.go; pkg/envoy/policy)."""
+"""The rules a proxy decides by: HTTP and DNS.
+
+From Cilium 1.20: pkg/policy/api (http.go, l4.go, fqdn.go), pkg/envoy/policy.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,9 @@ class Layer7Rules:
         """Whether a DNS query for ``name`` passes."""
         return any(rule.matches(name) for rule in self.dns)
 
-    def passes_request(self, method: str, url: str, headers: Iterable[tuple[str, str]] | None) -> bool | str:
+    def passes_request(
+        self, method: str, url: str, headers: Iterable[tuple[str, str]] | None
+    ) -> bool | str:
         """Whether an HTTP request passes; a string says why that can't be told.
 
         Args:

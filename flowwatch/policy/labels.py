@@ -1,7 +1,8 @@
 """Labels and what selects them.
 
 A label is ``source:key=value``. A selector's key without a source, or with the source ``any``, means the
-label from any source; ``k8s:app`` means Kubernetes' only (Cilium 1.20, pkg/labels, pkg/policy/api/selector.go).
+label from any source; ``k8s:app`` means Kubernetes' only (Cilium 1.20, pkg/labels and
+pkg/policy/api/selector.go).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-
 _MAX_NAME = 63
 _MAX_PREFIX = 253
 
+EQUALS = "="
+"""What ``matchLabels`` asks for: an In with one value, but a policy's own namespace overwrites it."""
 IN, NOT_IN, EXISTS, MISSING = "In", "NotIn", "Exists", "DoesNotExist"
 _SELECTOR = frozenset({"matchLabels", "matchExpressions"})
 _EXPRESSION = frozenset({"key", "operator", "values"})
@@ -65,14 +68,14 @@ class Requirement:
     def matches(self, labels: LabelSet) -> bool:
         """Whether ``labels`` satisfy it. NotIn and DoesNotExist hold when the key is missing."""
         value = labels.get(self.key)
-        if self.operator == IN:
+        if self.operator in (EQUALS, IN):
             return value is not None and value in self.values
         if self.operator == NOT_IN:
             return value is None or value not in self.values
         return (value is not None) is (self.operator == EXISTS)
 
     def __str__(self) -> str:
-        if self.operator == IN and len(self.values) == 1:
+        if self.operator == EQUALS or (self.operator == IN and len(self.values) == 1):
             return f"{self.key}={self.values[0]}" if self.values[0] else self.key
         if self.operator in (IN, NOT_IN):
             word = "in" if self.operator == IN else "notin"
@@ -105,12 +108,9 @@ class Selector:
 
     def without_match(self, key: str) -> Selector:
         """The selector without what ``matchLabels`` asks for ``key``, written exactly so."""
-        kept = tuple(
-            one
-            for one in self.requirements
-            if not (one.key == key and one.operator == IN and len(one.values) == 1)
+        return Selector(
+            tuple(one for one in self.requirements if (one.key, one.operator) != (key, EQUALS))
         )
-        return Selector(kept)
 
     def __str__(self) -> str:
         return ", ".join(map(_readable, self.requirements)) or "everything"
@@ -126,13 +126,16 @@ def _readable(requirement: Requirement) -> str:
     return text
 
 
-def read_selector(value: Value, *, source: str = "", prefix: str = "") -> Selector:
+def read_selector(
+    value: Value, *, source: str = "", prefix: str = "", checked: bool = True
+) -> Selector:
     """A label selector as it is written.
 
     Args:
         value: the node with ``matchLabels`` and ``matchExpressions``.
         source: put before every key, as ``"k8s:"`` for the selectors of Kubernetes' own policies.
         prefix: put before every key, behind the source: the namespace labels' one.
+        checked: whether keys and values must be such as labels can have.
 
     Raises:
         DocumentError: as Cilium and the API server refuse it.
@@ -141,22 +144,25 @@ def read_selector(value: Value, *, source: str = "", prefix: str = "") -> Select
     requirements = []
     if "matchLabels" in fields:
         for key, one in fields["matchLabels"].fields().items():
-            _check_key(key, one, source)
             text = one.text()
-            if not _valid_value(text):
-                raise one.fault(f'invalid label selector: "{text}" can\'t be a label\'s value')
-            requirements.append(Requirement(_full(key, source, prefix), IN, (text,)))
-    for one in fields["matchExpressions"].items() if "matchExpressions" in fields else ():
-        requirements.append(_expression(one, source, prefix))
+            if checked:
+                _check_key(key, one, source)
+            if checked and not _valid_value(text):
+                raise one.fault(f"invalid label selector: \"{text}\" can't be a label's value")
+            requirements.append(Requirement(_full(key, source, prefix), EQUALS, (text,)))
+    if "matchExpressions" in fields:
+        expressions = fields["matchExpressions"].items()
+        requirements += [_expression(one, source, prefix, checked=checked) for one in expressions]
     return Selector(tuple(requirements))
 
 
-def _expression(value: Value, source: str, prefix: str) -> Requirement:
+def _expression(value: Value, source: str, prefix: str, *, checked: bool) -> Requirement:
     fields = value.known(_EXPRESSION)
     if "key" not in fields or "operator" not in fields:
         raise value.fault(f"{value.path}: key and operator must be given")
     key, operator = fields["key"].text(), fields["operator"].text()
-    _check_key(key, fields["key"], source)
+    if checked:
+        _check_key(key, fields["key"], source)
     values = tuple(one.text() for one in fields["values"].items()) if "values" in fields else ()
     if operator not in (IN, NOT_IN, EXISTS, MISSING):
         raise fields["operator"].fault(
@@ -168,13 +174,14 @@ def _expression(value: Value, source: str, prefix: str) -> Requirement:
     if operator in (EXISTS, MISSING) and values:
         raise value.fault(f"invalid label selector: {operator} takes no values")
     for text in values:
-        if not _valid_value(text):
-            raise value.fault(f'invalid label selector: "{text}" can\'t be a label\'s value')
+        if checked and not _valid_value(text):
+            raise value.fault(f"invalid label selector: \"{text}\" can't be a label's value")
     return Requirement(_full(key, source, prefix), operator, values)
 
 
 def _full(key: str, source: str, prefix: str) -> str:
-    return f"{source}{prefix}{key}"
+    # A source in a selector that has none of its own: no label is called so.
+    return f"none:{key}" if source and ":" in key else f"{source}{prefix}{key}"
 
 
 def _valid_value(text: str) -> bool:
@@ -196,4 +203,4 @@ def _check_key(key: str, value: Value, source: str) -> None:
 
 
 def _bad_key(key: str, value: Value) -> DocumentError:
-    return value.fault(f'invalid label selector: "{key}" can\'t be a label\'s key')
+    return value.fault(f"invalid label selector: \"{key}\" can't be a label's key")

@@ -45,7 +45,9 @@ def _compiled(rule: NameRule) -> re.Pattern[str]:
     if deep := re.match(r"\*{2,}\.", text):
         start, text = rf"{_LABEL}+(\.{_LABEL}+)*\.", text[deep.end() :]
     text = re.sub(r"\*+", "*", text)
-    return re.compile(start + "".join(_LABEL + "*" if c == "*" else re.escape(c) for c in text) + r"\Z")
+    return re.compile(
+        start + "".join(_LABEL + "*" if c == "*" else re.escape(c) for c in text) + r"\Z"
+    )
 
 
 def read_name(value: Value) -> NameRule | None:

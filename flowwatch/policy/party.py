@@ -76,6 +76,9 @@ class Party:
             return self.names[0]
         if self.reserved:
             return "+".join(sorted(self.reserved)) + (f" ({self.ip})" if self.ip else "")
-        app = next((x for x in self.labels if x.startswith(("k8s:app=", "k8s:k8s-app=", "k8s:app.kub"))), "")
+        app = next(
+            (x for x in self.labels if x.startswith(("k8s:app=", "k8s:k8s-app=", "k8s:app.kub"))),
+            "",
+        )
         name = app.partition("=")[2] or self.ip or "?"
         return f"{self.namespace}/{name}" if self.namespace else name

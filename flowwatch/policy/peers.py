@@ -77,17 +77,8 @@ class Block:
         """Whether it means ``party``."""
         if not party.outside:
             return False
-        if party.address is None:
-            return False if "kube-apiserver" in party.reserved else self._all_of(party)
-        return self.contains(*party.address)
-
-    def _all_of(self, party: Party) -> Match:
-        """An identity of the world whose address nobody knows."""
-        if f"world-ipv{10 - self.version}" in party.reserved:
-            return False
-        if self.length == 0 and not self.excepted:
-            return f"world-ipv{self.version}" in party.reserved or "its address is not known"
-        return "its address is not known"
+        # The bare identity "world", without an address, is in no block.
+        return party.address is not None and self.contains(*party.address)
 
     def contains(self, version: int, number: int) -> bool:
         """Whether an address is inside, and in no exception."""
@@ -166,7 +157,11 @@ def read_block(value: Value, *, slash: bool = False) -> Block:
             raise ValueError("no '/'")
         address = ip_address(text)
     except ValueError as error:
-        reason = str(error) if "/" not in text or "length" in str(error) else "it is no block of addresses"
+        reason = (
+            str(error)
+            if "/" not in text or "length" in str(error)
+            else "it is no block of addresses"
+        )
         raise value.fault(f'unable to parse CIDR "{text}": {reason}') from None
     return Block(text, address.version, int(address), _BITS[address.version])
 

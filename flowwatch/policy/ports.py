@@ -1,4 +1,7 @@
-"""Ports, protocols and ICMP types in policies (Cilium 1.20, pkg/policy/api: l4.go, icmp.go, rule_validation.go)."""
+"""Ports, protocols and ICMP types in policies.
+
+From Cilium 1.20, pkg/policy/api: l4.go, icmp.go, rule_validation.go.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,9 @@ class PortRule:
         return number if self.protocol == "ANY" else f"{number}/{self.protocol}"
 
 
-def read_to_ports(value: Value, *, deny: bool, ingress: bool, host: bool) -> tuple[PortRule, ...] | None:
+def read_to_ports(
+    value: Value, *, deny: bool, ingress: bool, host: bool
+) -> tuple[PortRule, ...] | None:
     """``toPorts`` of a rule; None when it is as good as absent.
 
     Raises:
@@ -124,7 +129,13 @@ def _read_item(
     for port in ports:
         rule, is_zero = _read_port(port, l7, dns=dns)
         zero = zero or is_zero
-        if l7 is not None and l7.kind in ("http", "dns") and l7.written and not dns and rule.protocol != "TCP":
+        if (
+            l7 is not None
+            and l7.kind in ("http", "dns")
+            and l7.written
+            and not dns
+            and rule.protocol != "TCP"
+        ):
             raise port.fault(
                 f"L7 rules can only apply to TCP (not {rule.protocol}) except for DNS rules"
             )
@@ -193,7 +204,7 @@ def read_icmps(value: Value) -> tuple[PortRule, ...] | None:
     items = value.items()
     if not items:
         return None
-    rules = []
+    rules: list[PortRule] = []
     for item in items:
         fields = item.known(frozenset({"fields"}))
         types = fields["fields"].items() if "fields" in fields else []
