@@ -142,6 +142,9 @@ class _Export:
             tally.add(batch)
             for flow in batch.flows:
                 way = other.get(flow.direction)
+                if batch.origin:
+                    # Two clusters may call a node alike.
+                    flow.node = f"{flow.node} ({batch.origin})"
                 # A record that doesn't say its direction is left to the reader.
                 if (every or flow.verdict in verdicts) and (way is None or way in self._directions):
                     yield flow

@@ -35,6 +35,8 @@ class Parsed:
     def __init__(self, verb: Verb) -> None:
         self.verb = verb
         self.flags = {flag.name: flag for group in verb.groups for flag in group.flags}
+        self.servers: list[str] = []
+        """Every ``--server``, in order; the flag's own value is the last, as with hubble."""
         self.filters: list[tuple[str, str]] = []
         """Name and value of each filter flag, in the order of the command line."""
         self.help = False
@@ -91,6 +93,8 @@ class Parsed:
             raise UsageError(
                 f'invalid argument {quote(value)} for "{written}" flag: {error}'
             ) from None
+        if flag.name == "server" and value not in self.servers:
+            self.servers.append(value)
         self._values[flag.name] = value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import say
+from flowwatch.cli.sources import one_server
 from flowwatch.hubble import config
 from flowwatch.report.status import check_list_output, namespaces_text, nodes_text
 
@@ -17,6 +18,7 @@ def run(parsed: Parsed) -> int:
     from flowwatch.hubble.connection import connect
 
     form = check_list_output(parsed.text("output"))
+    one_server(parsed)
     settings = config.load(parsed)
     for line in settings.warnings:
         say(line)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowwatch.cli import asking
 from flowwatch.errors import UsageError
 from flowwatch.flows.files import FileSource
 from flowwatch.flows.live import LiveSource
+from flowwatch.flows.merged import MergedSource
 from flowwatch.hubble import config, h2, replay, request, stream
 from flowwatch.hubble.filters import Filters, build
 from flowwatch.hubble.match import FilterError, compile_filters
@@ -42,6 +43,8 @@ class Asked:
     window: Window
     files: list[str]
     mask: tuple[str, ...] = ()
+    servers: tuple[Settings, ...] = ()
+    """Of each server, where ``--server`` names several; else empty."""
 
 
 def asked(
@@ -69,7 +72,23 @@ def asked(
     if follow is not None and not files:
         flags.follow = follow
     window = request.window(flags, default=0 if files else default)
-    return Asked(settings, filters, window, files, tuple(parsed.list("field-mask")))
+    servers: tuple[Settings, ...] = ()
+    if len(parsed.servers) > 1 and not files:
+        one_server(parsed)
+        servers = tuple(replace(settings, server=server) for server in parsed.servers)
+    return Asked(settings, filters, window, files, tuple(parsed.list("field-mask")), servers)
+
+
+_MERGING = ("", "summary", "export")
+"""Verbs that read several servers as one."""
+
+
+def one_server(parsed: Parsed) -> None:
+    """UsageError when several servers are named for a verb that can ask only one."""
+    if len(parsed.servers) > 1 and parsed.verb.name not in _MERGING:
+        raise UsageError(
+            "several servers were given", "only the dashboard, summary and export merge them"
+        )
 
 
 def open_source(wanted: Asked, *, with_ring: bool = False, keep_trying: bool = False) -> Source:
@@ -80,6 +99,14 @@ def open_source(wanted: Asked, *, with_ring: bool = False, keep_trying: bool = F
     """
     if wanted.files:
         return FileSource(wanted.files, match=matcher(wanted.filters), window=file_window(wanted))
+    if wanted.servers:
+        each = [replace(wanted, settings=settings, servers=()) for settings in wanted.servers]
+        names = [one.settings.address.text for one in each]
+        if len(set(names)) < len(names):
+            raise UsageError("--server names the same server twice", "name each once")
+        return MergedSource(
+            [open_source(one, with_ring=with_ring, keep_trying=keep_trying) for one in each]
+        )
     settings = wanted.settings
     return LiveSource(
         lambda: HubbleServer(wanted, with_ring),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import say
+from flowwatch.cli.sources import one_server
 from flowwatch.errors import FlowwatchError, Unreachable
 from flowwatch.hubble import config
 from flowwatch.report.status import check_status_output, health_line, status_text
@@ -18,6 +19,7 @@ def run(parsed: Parsed) -> int:
     from flowwatch.hubble.connection import connect
 
     form = check_status_output(parsed.text("output"))
+    one_server(parsed)
     settings = config.load(parsed)
     for line in settings.warnings:
         say(line)

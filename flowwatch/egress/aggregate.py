@@ -19,7 +19,7 @@ from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import NOT_COUNTED, Attempts, OpenAttempt, addresses
 from flowwatch.flows.model import Batch, Direction, Flow
-from flowwatch.flows.peers import PeerNames, subject
+from flowwatch.flows.peers import PeerNames, cluster, subject
 from flowwatch.flows.tally import Tally
 
 MAX_ROWS = 100_000
@@ -29,6 +29,14 @@ RECENT = 4096
 """Records remembered for the tail and for the last records of a row."""
 
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
+
+
+class Scope:
+    """What belongs to one server: addresses and names mean nothing beyond it."""
+
+    def __init__(self) -> None:
+        self.attempts = Attempts()
+        self.names = PeerNames()
 
 
 class Aggregate:
@@ -44,12 +52,12 @@ class Aggregate:
         self.max_rows = max_rows
         self.keep_recent = keep_recent
         self.columns = Columns()
-        self.attempts = Attempts()
-        self.names = PeerNames()
+        self.scopes: dict[str, Scope] = {"": Scope()}
+        """By server, where there are several; under "" that of a single one."""
         self.totals = {_EGRESS: [0] * len(COUNTS), _INGRESS: [0] * len(COUNTS)}
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
-        self.recent: deque[tuple[int, Flow, bool]] = deque(maxlen=RECENT)
-        """Row key (0: none), the record, and whether it counts as its peer's reply."""
+        self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
+        """Row key (0: none), the record, whether it counts as its peer's reply, and its names."""
         self.tally = Tally()
         self.folded_rows = 0
         self._idents = 0
@@ -57,8 +65,11 @@ class Aggregate:
     def add(self, batch: Batch) -> None:
         """Count every record of ``batch``."""
         self.tally.add(batch)
-        observe = self.attempts.observe
-        learn = self.names.learn
+        scope = self.scopes.get(batch.origin)
+        if scope is None:
+            scope = self.scopes[batch.origin] = Scope()
+        observe, names = scope.attempts.observe, scope.names
+        learn = names.learn
         remember = self.recent.append if self.keep_recent else None
         columns = self.columns
         records, lasts, firsts = columns.records, columns.last, columns.first
@@ -68,14 +79,14 @@ class Aggregate:
             attempt = observe(flow)
             if attempt is None:
                 if remember is not None:
-                    remember((0, flow, False))
+                    remember((0, flow, False, names))
                 continue
             row = attempt.ingress if flow.direction == _INGRESS else attempt.egress
             if row < 0:
                 # Hubble gives the names with every record alike: those of the first will do.
                 if flow.destination_names or flow.source_names:
                     learn(flow)
-                row = self._attach(attempt, flow)
+                row = self._attach(attempt, flow, names, batch.origin)
             records[row] += 1
             time = flow.time
             if time > lasts[row]:
@@ -87,11 +98,26 @@ class Aggregate:
             if flow.allowed_by or flow.denied_by:
                 columns.add_policies(row, flow.allowed_by, flow.denied_by)
             if remember is not None:
-                remember((columns.ident[row], flow, attempt.client is flow.destination))
+                remember((columns.ident[row], flow, attempt.client is flow.destination, names))
         if len(self.columns) > self.max_rows:
             self._fold()
 
-    def _attach(self, attempt: OpenAttempt, flow: Flow) -> int:
+    @property
+    def replies(self) -> int:
+        """Records of replies that belong to no counted attempt."""
+        return sum(scope.attempts.replies for scope in self.scopes.values())
+
+    @property
+    def unattributed(self) -> int:
+        """Flows without a direction and without an attempt that they could belong to."""
+        return sum(scope.attempts.unattributed for scope in self.scopes.values())
+
+    @property
+    def closed_early(self) -> int:
+        """How often attempts were closed before their time, for want of room."""
+        return sum(scope.attempts.closed_early for scope in self.scopes.values())
+
+    def _attach(self, attempt: OpenAttempt, flow: Flow, names: PeerNames, origin: str) -> int:
         """Give the attempt its row in the direction of ``flow``, and count it there."""
         direction = flow.direction or attempt.direction
         egress = direction != _INGRESS
@@ -102,7 +128,6 @@ class Aggregate:
                 return row
         _, _, _, port, protocol = attempt.key
         client_ip, server_ip = addresses(attempt.key)
-        names = self.names
         if egress:
             pod, address, peer_address = attempt.client, client_ip, server_ip
             peer = names.peer(pod, attempt.server, server_ip, attempt.service)
@@ -112,7 +137,14 @@ class Aggregate:
         columns = self.columns
         self._idents += 1
         row = columns.row(
-            direction, subject(pod, address), peer, port, protocol, flow.time, self._idents
+            direction,
+            subject(pod, address),
+            peer,
+            port,
+            protocol,
+            flow.time,
+            self._idents,
+            (cluster(pod, flow.node), origin),
         )
         if peer_address:
             columns.add_address(row, peer_address)
@@ -156,8 +188,9 @@ class Aggregate:
         columns, moved, folded = self.columns.folded(self.max_rows)
         self.columns = columns
         self.folded_rows += folded
-        for attempt in self.attempts.open_attempts():
-            if attempt.egress >= 0:
-                attempt.egress = moved[attempt.egress]
-            if attempt.ingress >= 0:
-                attempt.ingress = moved[attempt.ingress]
+        for scope in self.scopes.values():
+            for attempt in scope.attempts.open_attempts():
+                if attempt.egress >= 0:
+                    attempt.egress = moved[attempt.egress]
+                if attempt.ingress >= 0:
+                    attempt.ingress = moved[attempt.ingress]

@@ -31,6 +31,8 @@ COLUMNS = (
     "last_seen",
     "rate",
     "peer_addresses",
+    "cluster",
+    "server",
 )
 
 
@@ -69,6 +71,8 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
                 row.last_seen or None,
                 row.rate,
                 row.peer_addresses,
+                row.cluster,
+                row.server,
             )
             for row in rows
         ],

@@ -48,6 +48,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """Attempts per second of late: exponentially weighted over 30 s of flow time."""
     peer_addresses: tuple[str, ...] = ()
     """The addresses behind ``peer``, the latest first, at most four."""
+    cluster: str = ""
+    """The pod's cluster as Hubble names it; with the server behind it where two call theirs alike."""
+    server: str = ""
+    """The server it was seen through, where there are several."""
     key: int = 0
     """Stable for the life of the aggregate: the selection follows it."""
 
@@ -166,6 +170,10 @@ class Snapshot:
     """The same, with since when and why."""
     nodes_known: int = 0
     """Nodes of the cluster, seen or not, as far as anything told of them."""
+    clusters: tuple[str, ...] = ()
+    """Clusters that pods were seen in, as rows name them."""
+    servers_failed: tuple[str, ...] = ()
+    """Of several servers, those that nothing more comes from."""
     gaps: tuple[Gap, ...] = ()
     """Times whose records are gone, by their start."""
     lost_rate: float = 0.0
@@ -183,7 +191,7 @@ class Snapshot:
     @property
     def at_least(self) -> bool:
         """Whether records are missing, so that every count may be higher in truth."""
-        return bool(self.lost_events or self.nodes_unavailable or self.gaps)
+        return bool(self.lost_events or self.nodes_unavailable or self.gaps or self.servers_failed)
 
     @property
     def lost_events(self) -> int:

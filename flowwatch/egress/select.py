@@ -41,8 +41,10 @@ def select(columns: Columns, query: Query, directions: tuple[int, ...], now: flo
 def _mentions(columns: Columns, word: str) -> Callable[[int], bool]:
     """Whether a row holds ``word``; each distinct text is searched once."""
     pods = [
-        word in f"{namespace}/{name} {workload}".casefold()
-        for (namespace, name), workload in zip(columns.pods.things, columns.workloads, strict=True)
+        word in f"{namespace}/{name} {workload} {cluster} {server}".casefold()
+        for (namespace, name, cluster, server), workload in zip(
+            columns.pods.things, columns.workloads, strict=True
+        )
     ]
     peers = [word in peer[2:].casefold() for peer in columns.peers.things]
     protocols = [word in protocol.casefold() for protocol in PROTOCOLS]
@@ -69,7 +71,7 @@ def _key(columns: Columns, order: str, now: float) -> Callable[[int], tuple[Any,
     forwarded, dropped, audited, errors, _ = columns.counts
     pods, peers = columns.pods.things, columns.peers.things
 
-    def pod(row: int) -> tuple[str, str]:
+    def pod(row: int) -> tuple[str, ...]:
         return pods[columns.pod[row]]
 
     def peer(row: int) -> str:

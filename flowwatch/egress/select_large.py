@@ -50,8 +50,10 @@ def _mentions(columns: Columns, word: str) -> Mask:
         return hits[_view(columns, column)] if len(texts) else np.zeros(len(columns), bool)
 
     pods = [
-        f"{namespace}/{name} {workload}"
-        for (namespace, name), workload in zip(columns.pods.things, columns.workloads, strict=True)
+        f"{namespace}/{name} {workload} {cluster} {server}"
+        for (namespace, name, cluster, server), workload in zip(
+            columns.pods.things, columns.workloads, strict=True
+        )
     ]
     hit = among(pods, "pod") | among([peer[2:] for peer in columns.peers.things], "peer")
     hit |= among(list(PROTOCOLS), "protocol")
@@ -73,7 +75,7 @@ def _mentions(columns: Columns, word: str) -> Mask:
     return hit
 
 
-def _ranks(texts: Sequence[tuple[str, str]] | Sequence[str]) -> Numbers:
+def _ranks(texts: Sequence[tuple[str, ...]] | Sequence[str]) -> Numbers:
     ranks = np.empty(len(texts), dtype=np.int64)
     ranks[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
     return ranks

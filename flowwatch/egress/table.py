@@ -53,6 +53,9 @@ class Interned(Generic[_Thing]):
 Pod = tuple[str, str, str]
 """Namespace, name, workload."""
 
+PodName = tuple[str, str, str, str]
+"""Namespace, name, cluster, and the server it was seen through (empty when there is but one)."""
+
 PolicySet = tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]
 """Policies that allowed, and that denied."""
 
@@ -62,7 +65,9 @@ class Columns:
 
     def __init__(self) -> None:
         self.index: dict[int, int] = {}
-        self.pods: Interned[tuple[str, str]] = Interned()
+        self.pods: Interned[PodName] = Interned()
+        self.places: dict[tuple[str, str], None] = {}
+        """Clusters, each with the server it was seen through."""
         self.workloads: list[str] = []
         self.peers: Interned[str] = Interned()
         self.policy_sets: Interned[PolicySet] = Interned()
@@ -91,14 +96,26 @@ class Columns:
         return len(self.last)
 
     def row(
-        self, direction: int, pod: Pod, peer: str, port: int, protocol: str, time: int, ident: int
+        self,
+        direction: int,
+        pod: Pod,
+        peer: str,
+        port: int,
+        protocol: str,
+        time: int,
+        ident: int,
+        place: tuple[str, str] = ("", ""),
     ) -> int:
-        """The row of this identity, made when it is new (then ``ident`` is its stable key)."""
+        """The row of this identity, made when it is new (then ``ident`` is its stable key).
+
+        ``place`` is the pod's cluster, and the server it was seen through.
+        """
         namespace, name, workload = pod
         pods = self.pods
-        pod_number = pods.number((namespace, name))
+        pod_number = pods.number((namespace, name, *place))
         if pod_number == len(self.workloads):
             self.workloads.append(workload)
+            self.places[place] = None
         elif workload and not self.workloads[pod_number]:
             # Only the pod's own node knows the workload: take it from whichever record has it.
             self.workloads[pod_number] = workload
@@ -132,6 +149,16 @@ class Columns:
             self.ident.append(ident)
             self.reason.append(0)
         return row
+
+    def pod_texts(self) -> list[str]:
+        """What each pod is found by; its cluster only where there are several."""
+        several = len(self.places) > 1
+        return [
+            f"{namespace}/{name} {workload}" + (f" {cluster} {server}" if several else "")
+            for (namespace, name, cluster, server), workload in zip(
+                self.pods.things, self.workloads, strict=True
+            )
+        ]
 
     def add_reason(self, row: int, reason: int, count: int) -> None:
         """Count ``count`` attempts (may be negative) dropped for ``reason`` in ``row``."""
@@ -205,16 +232,25 @@ class Columns:
         folded = 0
         for row in range(len(self)):
             number = self.pod[row]
-            pod = (*self.pods.things[number], self.workloads[number])
+            namespace, name, *place = self.pods.things[number]
+            pod = (namespace, name, self.workloads[number])
             peer = self.peers.things[self.peer[row]]
             port, protocol, ident = self.port[row], self.protocol[row], self.ident[row]
             if row in go and peer != OTHER:
                 pod, peer, port, protocol = ("", "other", ""), OTHER, 0, 0
+                place = ["", ""]
                 # Keys of rows start at 1; the two "other" rows take numbers above all others.
                 ident = 2**63 + self.direction[row]
                 folded += 1
             moved[row] = new.row(
-                self.direction[row], pod, peer, port, PROTOCOLS[protocol], self.first[row], ident
+                self.direction[row],
+                pod,
+                peer,
+                port,
+                PROTOCOLS[protocol],
+                self.first[row],
+                ident,
+                (place[0], place[1]),
             )
             new._merge(moved[row], self, row)
         return new, moved, folded

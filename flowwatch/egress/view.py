@@ -39,10 +39,11 @@ def snapshot(
         now = max(now, time.time())
     chosen = select(columns, query, directions, now)
     matched = len(chosen)
+    labels = _clusters(columns)
     if query.limit is not None:
         chosen = chosen[: query.limit]
     return Snapshot(
-        rows=tuple([_row(columns, row, now) for row in chosen]),
+        rows=tuple([_row(columns, row, now, labels) for row in chosen]),
         matched=matched,
         totals=_totals(aggregate, directions),
         timeline=_timeline(aggregate, directions),
@@ -51,8 +52,8 @@ def snapshot(
         last_seen=tally.last_seen,
         records_read=tally.records_read,
         records_skipped=dict(tally.skipped),
-        replies=aggregate.attempts.replies,
-        unattributed=aggregate.attempts.unattributed,
+        replies=aggregate.replies,
+        unattributed=aggregate.unattributed,
         lost=_lost(tally),
         nodes=tuple(sorted(node for node in tally.nodes if node)),
         nodes_unavailable=tuple(sorted(tally.unavailable)),
@@ -61,6 +62,8 @@ def snapshot(
             for name, why in sorted(tally.unavailable.items())
         ),
         nodes_known=tally.known_nodes,
+        clusters=tuple(sorted({label for label in labels.values() if label})),
+        servers_failed=tuple(tally.failed),
         gaps=tuple(sorted(tally.gaps, key=lambda gap: gap.start)),
         folded_rows=aggregate.folded_rows,
         warnings=warnings(aggregate),
@@ -85,22 +88,36 @@ def warnings(aggregate: Aggregate) -> tuple[str, ...]:
             f"{aggregate.folded_rows:,} least recently seen rows were folded into 'other' "
             f"(limit {aggregate.max_rows:,}; --max-rows raises it)"
         )
-    if aggregate.attempts.closed_early:
+    if aggregate.closed_early:
         found.append(
             "too many attempts at once to wait 75 s for each one's retries: "
             "some retries may be counted as attempts of their own"
         )
-    if aggregate.attempts.unattributed and not len(aggregate.columns):
+    if aggregate.unattributed and not len(aggregate.columns):
         found.append(
-            f"{aggregate.attempts.unattributed:,} records name no direction and no pod: "
+            f"{aggregate.unattributed:,} records name no direction and no pod: "
             "nothing could be counted from them"
         )
     return tuple(found)
 
 
-def _row(columns: Columns, i: int, now: float) -> Row:
+def _clusters(columns: Columns) -> dict[tuple[str, str], str]:
+    """What each cluster is called, by its name and the server it was seen through.
+
+    Clusters that aren't meshed may all be called "default": the server tells them apart.
+    """
+    names = [name for name, _ in columns.places]
+    return {
+        (name, server): (f"{name} ({server})" if names.count(name) > 1 else name)
+        if name and server
+        else name or server
+        for name, server in columns.places
+    }
+
+
+def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str]) -> Row:
     number = columns.pod[i]
-    namespace, pod = columns.pods.things[number]
+    namespace, pod, cluster, server = columns.pods.things[number]
     peer = columns.peers.things[columns.peer[i]]
     allowed, denied = columns.policy_sets.things[columns.policies[i]]
     fade = exp(min(columns.rated[i] - now, 0.0) / RATE_SECONDS)
@@ -126,6 +143,8 @@ def _row(columns: Columns, i: int, now: float) -> Row:
         last_seen=columns.last[i],
         rate=columns.rate[i] * fade,
         peer_addresses=(peer[2:],) if peer[0] == "a" else columns.addresses.get(i, ()),
+        cluster=labels[cluster, server],
+        server=server,
         key=columns.ident[i],
     )
 
@@ -160,10 +179,10 @@ def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:
     found: list[Recent] = []
     if count <= 0:
         return found
-    for row, flow, reply in reversed(aggregate.recent):
+    for row, flow, reply, names in reversed(aggregate.recent):
         if key and row != key:
             continue
-        found.append(_recent(row, flow, reply, aggregate.names))
+        found.append(_recent(row, flow, reply, names))
         if len(found) == count:
             break
     found.reverse()

@@ -34,5 +34,9 @@ class Attempt(msgspec.Struct, gc=False):
     """The node whose record came first."""
     allowed_by: tuple[PolicyRef, ...] = ()
     denied_by: tuple[PolicyRef, ...] = ()
+    cluster: str = ""
+    """The pod's, as Hubble names it."""
+    server: str = ""
+    """The server it was seen through, where there are several."""
     detail: str = ""
     """What the proxy saw when it denied: ``GET http://…`` or ``DNS google.com``."""

@@ -9,7 +9,7 @@ from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.attempts import Attempts, OpenAttempt, addresses
 from flowwatch.flows.model import Batch, Direction
-from flowwatch.flows.peers import KINDS, PeerNames, subject
+from flowwatch.flows.peers import KINDS, PeerNames, cluster, subject
 from flowwatch.flows.reasons import reason
 from flowwatch.flows.tally import Tally
 
@@ -30,9 +30,8 @@ class AttemptListing:
         self._batches = batches
         self._directions = directions
         self._outcomes = outcomes
-        self._attempts = Attempts()
-        self._attempts.keep_closed = True
-        self._names = PeerNames()
+        # Addresses and names mean nothing beyond their server.
+        self._scopes: dict[str, tuple[Attempts, PeerNames]] = {}
         self.tally = Tally()
 
     def __iter__(self) -> Iterator[Attempt]:
@@ -41,21 +40,35 @@ class AttemptListing:
         try:
             for batch in self._batches:
                 self._add(batch)
-                yield from self._listed(self._attempts.take_closed())
+                attempts, names = self._scope(batch.origin)
+                yield from self._listed(attempts.take_closed(), names, batch.origin)
         except (FlowwatchError, KeyboardInterrupt) as error:
             failure = error
-        rest = self._attempts.open_attempts()
-        rest.sort(key=lambda attempt: attempt.first)
-        yield from self._listed(rest)
+        rest = [
+            (attempt.first, number, attempt, names, origin)
+            for origin, (attempts, names) in self._scopes.items()
+            for number, attempt in enumerate(attempts.open_attempts())
+        ]
+        rest.sort(key=lambda one: one[:2])
+        for _, _, attempt, names, origin in rest:
+            yield from self._listed([attempt], names, origin)
         if failure is not None:
             raise failure
 
+    def _scope(self, origin: str) -> tuple[Attempts, PeerNames]:
+        scope = self._scopes.get(origin)
+        if scope is None:
+            scope = self._scopes[origin] = Attempts(), PeerNames()
+            scope[0].keep_closed = True
+        return scope
+
     def _add(self, batch: Batch) -> None:
         self.tally.add(batch)
+        attempts, names = self._scope(batch.origin)
         for flow in batch.flows:
             if flow.l7 is not None or flow.destination_names or flow.source_names:
-                self._names.learn(flow)
-            attempt = self._attempts.observe(flow)
+                names.learn(flow)
+            attempt = attempts.observe(flow)
             if attempt is None:
                 continue
             if (flow.direction or attempt.direction) == Direction.INGRESS:
@@ -63,23 +76,27 @@ class AttemptListing:
             else:
                 attempt.egress = _SEEN
 
-    def _listed(self, attempts: list[OpenAttempt]) -> Iterator[Attempt]:
+    def _listed(
+        self, attempts: list[OpenAttempt], names: PeerNames, origin: str
+    ) -> Iterator[Attempt]:
         for attempt in attempts:
             if meaning.OUTCOMES[attempt.outcome] in self._outcomes:
                 if attempt.egress == _SEEN and "egress" in self._directions:
-                    yield self._attempt(attempt, "egress")
+                    yield self._attempt(attempt, "egress", names, origin)
                 if attempt.ingress == _SEEN and "ingress" in self._directions:
-                    yield self._attempt(attempt, "ingress")
+                    yield self._attempt(attempt, "ingress", names, origin)
 
-    def _attempt(self, attempt: OpenAttempt, direction: str) -> Attempt:
+    def _attempt(
+        self, attempt: OpenAttempt, direction: str, names: PeerNames, origin: str
+    ) -> Attempt:
         _, _, source_port, port, protocol = attempt.key
         client_ip, server_ip = addresses(attempt.key)
         if direction == "egress":
             pod, address, peer_address = attempt.client, client_ip, server_ip
-            peer = self._names.peer(pod, attempt.server, server_ip, attempt.service)
+            peer = names.peer(pod, attempt.server, server_ip, attempt.service)
         else:
             pod, address, peer_address = attempt.server, server_ip, client_ip
-            peer = self._names.peer(pod, attempt.client, client_ip, "")
+            peer = names.peer(pod, attempt.client, client_ip, "")
         namespace, name, workload = subject(pod, address)
         dropped = attempt.outcome == meaning.DROPPED
         return Attempt(
@@ -103,5 +120,7 @@ class AttemptListing:
             node=attempt.node,
             allowed_by=attempt.allowed_by,
             denied_by=attempt.denied_by,
+            cluster=cluster(pod, attempt.node),
+            server=origin,
             detail=attempt.detail,
         )

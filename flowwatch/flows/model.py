@@ -188,6 +188,8 @@ class Batch:
     there are by now, not only the newest."""
     origin: str = ""
     """The server that it came from, where there are several; else empty."""
+    failed: str = ""
+    """Why nothing more will come from ``origin``, one safe line."""
 
     def __bool__(self) -> bool:
         return bool(
@@ -196,6 +198,7 @@ class Batch:
             or self.nodes
             or self.skipped
             or self.gaps
+            or self.failed
             or self.set_aside is not None
         )
 

@@ -59,7 +59,9 @@ class PeerNames:
         if service:
             return f"s:{service}"
         if peer.pod:
-            return f"p:{peer.namespace}/{peer.pod}"
+            # Of another cluster of the mesh: named as Hubble names its nodes, cluster first.
+            far = peer.cluster and pod.cluster and peer.cluster != pod.cluster
+            return f"p:{peer.cluster + '/' if far else ''}{peer.namespace}/{peer.pod}"
         if peer.entity not in _OUTSIDE:
             return f"e:{peer.entity}"
         if address:
@@ -90,3 +92,15 @@ def subject(pod: Endpoint, address: str) -> tuple[str, str, str]:
         return pod.namespace, pod.pod, pod.workload
     entity = pod.entity if pod.entity not in _OUTSIDE else ""
     return "", entity or address or pod.entity or "unknown", ""
+
+
+def cluster(pod: Endpoint, node: str) -> str:
+    """The cluster of the end that is counted; what has no label of it is in its node's cluster.
+
+    A node is ``cluster/node``, and bare in the cluster ``default`` (Cilium 1.20,
+    pkg/node/types).
+    """
+    if pod.cluster:
+        return pod.cluster
+    before, slash, _ = node.partition("/")
+    return before if slash else "default" if node else ""

@@ -39,6 +39,8 @@ class Tally:
     """Gaps that are no longer in ``gaps``."""
     set_aside: dict[tuple[str, str], int] = field(default_factory=dict)
     """Records by server and node that were left out, as nobody can tell if they came before."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why nothing more comes from a server, where there are several."""
     first_seen: int = 0
     last_seen: int = 0
 
@@ -71,6 +73,8 @@ class Tally:
         if len(self.gaps) > GAPS:
             self.gaps_before += len(self.gaps) - GAPS
             del self.gaps[:-GAPS]
+        if batch.failed:
+            self.failed[origin] = batch.failed
         if batch.set_aside is not None:
             for key in [key for key in self.set_aside if key[0] == origin]:
                 del self.set_aside[key]
@@ -127,6 +131,8 @@ class Tally:
         ``now`` (ns) is what times are counted to; 0 for the clock's.
         """
         found = []
+        for server, why in self.failed.items():
+            found.append(f"nothing more from {safe(server)} ({why}): counts are 'at least'")
         if self.lost_events:
             found.append(self._lost_words())
         if self.unavailable:

@@ -152,6 +152,13 @@ ATTEMPT: tuple[Column[Attempt], ...] = versioned(
     ),
     Column("records", "int", "Hubble's records of this attempt", lambda a: a.records),
     Column("node", "text", "the node whose record came first", lambda a: a.node),
+    Column("cluster", "text", "the pod's cluster, as Hubble names it", lambda a: a.cluster),
+    Column(
+        "server",
+        "text",
+        "the server it was seen through; empty if there was but one",
+        lambda a: a.server,
+    ),
 )
 """``export``: one line per attempt."""
 
@@ -210,6 +217,13 @@ ROW: tuple[Column[Row], ...] = versioned(
         "texts",
         "addresses behind the peer, the latest first, at most four",
         lambda r: r.peer_addresses,
+    ),
+    Column("cluster", "text", "the pod's cluster, as Hubble names it", lambda r: r.cluster),
+    Column(
+        "server",
+        "text",
+        "the server it was seen through; empty if there was but one",
+        lambda r: r.server,
     ),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""

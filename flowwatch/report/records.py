@@ -168,5 +168,9 @@ RECORD: tuple[Column[Flow], ...] = versioned(
         lambda f: policies(f.allowed_by, f.denied_by),
     ),
     Column("uuid", "text", "the record's own id", lambda f: f.uuid),
+    Column("source_cluster", "text", "the sender's cluster", lambda f: f.source.cluster),
+    Column(
+        "destination_cluster", "text", "the receiver's cluster", lambda f: f.destination.cluster
+    ),
 )
 """One line per Hubble record."""

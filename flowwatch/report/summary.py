@@ -112,6 +112,8 @@ def summary_object(snapshot: Snapshot) -> dict[str, Any]:
             }
             for lost in snapshot.lost
         ],
+        "clusters": list(snapshot.clusters),
+        "servers_failed": list(snapshot.servers_failed),
         "nodes": list(snapshot.nodes),
         "nodes_known": snapshot.nodes_known,
         "nodes_unavailable": list(snapshot.nodes_unavailable),

@@ -31,10 +31,11 @@ def code(text: str) -> str:
     return f"{fence}{space}{text}{space}{fence}"
 
 
-def _line(row: Row, times: TimeFormat) -> str:
+def _line(row: Row, times: TimeFormat, clusters: bool) -> str:
     direction = "" if row.direction == "egress" else f" ({row.direction})"
     cells = (
         _SIGNS[worst(row)],
+        *([code(row.cluster)] if clusters else []),
         code(pod_text(row)) + direction,
         code(peer_text(row)),
         code(row.protocol),
@@ -53,8 +54,13 @@ def markdown(snapshot: Snapshot) -> str:
     """The table, the totals and the warnings."""
     times = TimeFormat("RFC3339")
     totals = snapshot.totals
-    text = "".join("| " + " | ".join(cells) + " |\n" for cells in _HEADER)
-    text += "".join([_line(row, times) for row in snapshot.rows])
+    clusters = len({row.cluster for row in snapshot.rows}) > 1
+    more = ("Cluster", "---") if clusters else None
+    text = ""
+    for number, cells in enumerate(_HEADER):
+        shown = (cells[0], *([more[number]] if more else []), *cells[1:])
+        text += "| " + " | ".join(shown) + " |\n"
+    text += "".join([_line(row, times, clusters) for row in snapshot.rows])
     least = "At least " if snapshot.at_least else ""
     text += (
         f"\n{least}{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "

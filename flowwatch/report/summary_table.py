@@ -123,6 +123,7 @@ def _number(value: int) -> str:
 
 _COLUMNS = (
     _Column("NAMESPACE/POD", 0, lambda r, _: pod_text(r), least=18),
+    _Column("CLUSTER", 1, lambda r, _: safe(r.cluster) or "-", least=8),
     _Column("WORKLOAD", 5, lambda r, _: safe(r.workload) or "-", least=12),
     _Column("DESTINATION", 0, lambda r, _: peer_text(r), least=20),
     _Column("FWD", 0, lambda r, _: _number(r.forwarded), number=True),
@@ -198,6 +199,8 @@ def _has_content(column: _Column, snapshot: Snapshot) -> bool:
             return any(row.drop_reasons for row in snapshot.rows)
         case "POLICY":
             return any(row.denied_by or row.allowed_by for row in snapshot.rows)
+        case "CLUSTER":
+            return len({row.cluster for row in snapshot.rows}) > 1
         case "WORKLOAD":
             return any(row.workload for row in snapshot.rows)
     return True
@@ -287,7 +290,9 @@ def _totals(snapshot: Snapshot, style: Style) -> list[str]:
         seen += f" in {span(seconds)}, {start} to {end[11:] if start[:10] == end[:10] else end}"
     lines.append(seen)
     if parts := missing(snapshot, style.now or snapshot.last_seen):
-        lines.append(_paint(f"counts are 'at least': {', '.join(parts)}", _MARKS["audited"].styles, style))
+        lines.append(
+            _paint(f"counts are 'at least': {', '.join(parts)}", _MARKS["audited"].styles, style)
+        )
     if hidden > 0:
         lines.append(f"{len(snapshot.rows):,} of {snapshot.matched:,} rows shown")
     return lines

@@ -20,11 +20,14 @@ class Banner(Lines):
 
 def needed(state: SourceState) -> bool:
     """Whether there is something to say."""
-    return state.phase in ("lost", "failed")
+    return state.phase in ("lost", "failed") or any(map(needed, state.servers))
 
 
 def banner_line(state: SourceState, now: float, columns: int) -> Line:
     """Cause at the left, the next try at the right, and since when if there is room for it."""
+    if state.servers and state.phase not in ("lost", "failed"):
+        # The others go on: the banner is about the first that doesn't.
+        state = next(one for one in state.servers if needed(one))
     why = safe(state.message) or "no reason given"
     where = safe(state.where)
     # Most causes name the place themselves.

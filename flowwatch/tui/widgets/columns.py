@@ -43,6 +43,8 @@ class Column:
     role: str = "text"
     when: Callable[[Totals], int] | None = None
     """Only shown when there are any."""
+    clusters: bool = False
+    """Only shown when rows of several clusters are there."""
     good: int = 0
     """Columns of the terminal that a name should have before columns of rank LUXURY are shown."""
     most: int = 400
@@ -91,6 +93,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("RATE/s", 7, 6, lambda r, _: rate(r.rate), True, "dim"),
     Column("LAST", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), True, "dim"),
     Column("POD", 0, 16, _pod, good=22, most=48, tail=5),
+    Column("CLUSTER", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
     Column("DESTINATION", 0, 20, _peer, good=26, most=72),
     Column("REASON", 2, 13, _reason, most=36, role="drop"),
     Column("POLICY", 5, 17, _policy, most=60, role="dim"),
@@ -110,9 +113,10 @@ _SIGNS = {
 }
 
 
-def choose(columns: int, totals: Totals) -> list[Column]:
+def choose(columns: int, totals: Totals, clusters: bool = False) -> list[Column]:
     """The columns that fit, in order."""
     shown = [c for c in COLUMNS if c.when is None or c.when(totals)]
+    shown = [c for c in shown if clusters or not c.clusters]
     while len(shown) > 1:
         last = max(c.rank for c in shown)
         wide = last >= LUXURY

@@ -120,6 +120,8 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
     last = age((now - row.last_seen) / SECOND)
     seen = f"first {clock(row.first_seen)}, last {clock(row.last_seen)} UTC ({last} ago)"
     lines += _labelled("Seen", seen, columns)
+    if row.cluster not in ("", "default"):
+        lines += _labelled("Cluster", safe(row.cluster), columns)
     if row.workload and row.workload not in row.pod:
         lines += _labelled("Workload", safe(row.workload), columns)
     addresses = [safe(address) for address in row.peer_addresses if address != row.peer]

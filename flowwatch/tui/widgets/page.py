@@ -74,6 +74,15 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
     say("Source", f"{safe(state.where)}: {safe(state.phase)}{version}")
     if state.message:
         say("", safe(state.message), "warn")
+    for server in state.servers:
+        bad = server.phase in ("lost", "failed")
+        told = f": {safe(server.message)}" if server.message else ""
+        began = f" since {clock(int(server.since * SECOND))} UTC" if server.since else ""
+        say(
+            "Server",
+            f"{safe(server.where)}: {safe(server.phase)}{began}{told}",
+            "warn" if bad else "text",
+        )
     say("Encrypted", "yes, TLS" if state.encrypted else "no")
     if snapshot.nodes:
         say("Nodes seen", f"{len(snapshot.nodes)}: {safe(', '.join(snapshot.nodes))}")

@@ -47,6 +47,7 @@ class Table(Lines):
         self._place: dict[int, int] = {}
         self._matched = 0
         self._totals = Totals()
+        self._clusters = False
         self._query = Query()
         self._now = 0
         self._empty: list[Line] = []
@@ -87,6 +88,7 @@ class Table(Lines):
             self._namespace = next(iter(found)) if len(found) == 1 else None
         self._matched = snapshot.matched
         self._totals = snapshot.totals
+        self._clusters = len(snapshot.clusters) > 1
         self._now = now
         self._empty = empty
         before = self._index
@@ -129,7 +131,7 @@ class Table(Lines):
         both = self._query.direction == "both"
         signs = self.look.signs
         cells = cols.Cells(self._now, self._namespace, (signs.to, signs.of) if both else None)
-        chosen = cols.choose(width, self._totals)
+        chosen = cols.choose(width, self._totals, self._clusters)
         widths = cols.share(width, chosen, self._sticky(chosen, rows, cells))
         peer = "DESTINATION" if self._query.direction == "egress" else "PEER"
         head = cols.header(chosen, widths, self._query.order, self._namespace, peer)

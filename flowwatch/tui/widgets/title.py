@@ -41,6 +41,10 @@ def title_line(state: SourceState, view: ViewState, columns: int, signs: Signs) 
         parts.append(((where, "accent"), *_security(state, signs)))
     bad = state.phase in ("lost", "failed")
     parts.append(((_PHASES.get(state.phase, safe(state.phase)), "drop" if bad else "dim"),))
+    if state.servers:
+        well = sum(one.phase not in ("lost", "failed") for one in state.servers)
+        role = "dim" if well == len(state.servers) else "warn"
+        parts.append(((f"{well}/{len(state.servers)} servers", role),))
     parts.append(_nodes(state))
     if view.filter_words:
         parts.append(((safe(view.filter_words), "dim"),))
