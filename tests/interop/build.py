@@ -36,6 +36,7 @@ _PACKAGES = (
     "./leash",
     "./certs",
     "./oracle",
+    "./kubeapi",
 )
 _BUILD_SECONDS = 1800
 _UNUSED_SECONDS = 7 * 24 * 3600
@@ -89,6 +90,11 @@ class Binaries:
     def oracle(self) -> Path:
         """Answers policy questions with Cilium's own engine."""
         return self.folder / "oracle"
+
+    @property
+    def kubeapi(self) -> Path:
+        """As much of a Kubernetes API server as a port-forward needs."""
+        return self.folder / "kubeapi"
 
 
 @functools.cache
