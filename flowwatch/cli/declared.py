@@ -122,7 +122,8 @@ SERVER = Group(
         Flag(
             "server",
             TEXT,
-            "host:port, tls://host:port or unix:///path",
+            "host:port, tls://host:port or unix:///path; several are merged by the "
+            "dashboard, summary and export",
             "ADDRESS",
             default="localhost:4245",
         ),

@@ -9,7 +9,8 @@ from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import direction, max_rows
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
-from flowwatch.egress.view import snapshot
+from flowwatch.egress.rows import Snapshot
+from flowwatch.egress.view import snapshot, told
 from flowwatch.errors import UsageError
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
@@ -18,6 +19,7 @@ from flowwatch.flows.tally import Tally
 from flowwatch.hubble.filters import raw_filters
 from flowwatch.report.export import TABLE_FORMATS, write_attempts, write_records, write_rows
 from flowwatch.report.files import Output, open_output
+from flowwatch.report.sidefile import note_beside
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -61,11 +63,25 @@ def run(parsed: Parsed) -> int:
             # What was read is worth having, but not under the name of the whole.
             out.keep_as_partial()
             say(f"what was read is in {safe(out.name)}")
-    for line in export.warnings:
+    for line in export.told.warnings:
         say(line)
+    if path is not None and path != "-":
+        _note(export, path, count)
     if path is not None and path != "-" and not export.reading.partial:
         say(f"{count:,} {export.what} written to {safe(path)}")
     return export.reading.finish()
+
+
+def _note(export: _Export, path: str, lines: int) -> None:
+    """Say in a file beside the table what it lacks."""
+    reading = export.reading
+    if reading.partial and not path.endswith(".partial"):
+        path += ".partial"
+    partial = "interrupted: this is partial" if reading.interrupted else ""
+    if reading.failure is not None:
+        partial = f"{reading.failure}: this is partial"
+    if beside := note_beside(path, export.told, lines=lines, partial=partial):
+        say(f"what is missing is told in {safe(beside)}")
 
 
 def _outcomes(parsed: Parsed) -> frozenset[str]:
@@ -90,7 +106,8 @@ class _Export:
     ) -> None:
         self.reading = reading
         self.what = "attempts"
-        self.warnings: list[str] = []
+        self.told = Snapshot()
+        """What was read, and what wasn't."""
         self._form = form
         self._outcomes = outcomes
         way = direction(parsed)
@@ -108,7 +125,7 @@ class _Export:
             return self._rows(out)
         listing = AttemptListing(self.reading.batches(), self._directions, self._outcomes)
         count = write_attempts(listing, out, self._form)
-        self._end(listing.tally.warnings())
+        self._end(told(listing.tally))
         return count
 
     def _rows(self, out: Output) -> int:
@@ -124,14 +141,14 @@ class _Export:
             if any(getattr(row, columns.get(outcome, outcome)) for outcome in self._outcomes)
         ]
         count = write_rows(rows, out, self._form)
-        self._end(list(taken.warnings))
+        self._end(taken)
         return count
 
     def _records(self, out: Output) -> int:
         self.what = "records"
         tally = Tally()
         count = write_records(self._flows(tally), out, self._form)
-        self._end(tally.warnings())
+        self._end(told(tally))
         return count
 
     def _flows(self, tally: Tally) -> Iterator[Flow]:
@@ -149,6 +166,6 @@ class _Export:
                 if (every or flow.verdict in verdicts) and (way is None or way in self._directions):
                     yield flow
 
-    def _end(self, warnings: list[str]) -> None:
-        self.warnings = warnings
+    def _end(self, taken: Snapshot) -> None:
+        self.told = taken
         self.reading.nothing()

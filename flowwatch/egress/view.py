@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from math import exp
 
 from flowwatch.egress.aggregate import Aggregate
@@ -42,18 +43,28 @@ def snapshot(
     labels = _clusters(columns)
     if query.limit is not None:
         chosen = chosen[: query.limit]
-    return Snapshot(
+    return replace(
+        told(tally),
         rows=tuple([_row(columns, row, now, labels) for row in chosen]),
         matched=matched,
         totals=_totals(aggregate, directions),
         timeline=_timeline(aggregate, directions),
         recent=tuple(records(aggregate, recent)),
+        replies=aggregate.replies,
+        unattributed=aggregate.unattributed,
+        clusters=tuple(sorted({label for label in labels.values() if label})),
+        folded_rows=aggregate.folded_rows,
+        warnings=warnings(aggregate),
+    )
+
+
+def told(tally: Tally) -> Snapshot:
+    """What was read and what wasn't, without rows: for listings that have lines of their own."""
+    return Snapshot(
         first_seen=tally.first_seen,
         last_seen=tally.last_seen,
         records_read=tally.records_read,
         records_skipped=dict(tally.skipped),
-        replies=aggregate.replies,
-        unattributed=aggregate.unattributed,
         lost=_lost(tally),
         nodes=tuple(sorted(node for node in tally.nodes if node)),
         nodes_unavailable=tuple(sorted(tally.unavailable)),
@@ -62,11 +73,9 @@ def snapshot(
             for name, why in sorted(tally.unavailable.items())
         ),
         nodes_known=tally.known_nodes,
-        clusters=tuple(sorted({label for label in labels.values() if label})),
         servers_failed=tuple(tally.failed),
         gaps=tuple(sorted(tally.gaps, key=lambda gap: gap.start)),
-        folded_rows=aggregate.folded_rows,
-        warnings=warnings(aggregate),
+        warnings=tuple(tally.warnings()),
     )
 
 

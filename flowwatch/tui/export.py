@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import Row
+from flowwatch.egress.rows import Snapshot
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -35,11 +34,16 @@ def free_path(directory: Path, name: str) -> Path:
     return path
 
 
-def write_csv(rows: Iterable[Row], path: Path) -> int:
-    """Write ``rows`` whole or not at all; how many there were. OutputError says why not."""
+def write_csv(taken: Snapshot, path: Path) -> tuple[int, str]:
+    """Write the rows whole or not at all; how many there were. OutputError says why not.
+
+    Also the path of the file beside it that says what is missing, "" when nothing is.
+    """
     # Not before it is wanted: it loads what the first frame doesn't need.
     from flowwatch.report.export import write_rows
     from flowwatch.report.files import open_output
+    from flowwatch.report.sidefile import note_beside
 
     with open_output(str(path)) as out:
-        return write_rows(rows, out, "csv")
+        count = write_rows(taken.rows, out, "csv")
+    return count, note_beside(str(path), taken, lines=count)

@@ -42,15 +42,17 @@ def export_rows(app: Dashboard, path: Path | None) -> None:
     paused = app.view.paused
 
     def work() -> None:
-        rows = frame.snapshot.rows if paused else monitor.snapshot(query).rows
+        taken = frame.snapshot if paused else monitor.snapshot(query)
         try:
-            count = write_csv(rows, target)
+            count, beside = write_csv(taken, target)
         except OutputError as error:
             app.call_from_thread(app.say, str(error), "drop", 10.0)
             return
         text = f"{plural(count, 'row')} written to {safe(str(target))}"
         if paused and frame.snapshot.matched > count:
             text += f", the first of {frame.snapshot.matched:,} (paused)"
+        if beside:
+            text += f"; what is missing: {safe(Path(beside).name)}"
         app.call_from_thread(app.say, text, "strong", 8.0)
 
     app.run_worker(work, thread=True)

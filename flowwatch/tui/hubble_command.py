@@ -35,7 +35,7 @@ def command(row: Row, base: Sequence[str] = HUBBLE, *, by_address: bool = False)
     if row.peer_kind == "other":
         return ""
     near, far = ("from", "to") if row.direction != "ingress" else ("to", "from")
-    words = [*base, *_subject(row, near), *_peer(row, far, by_address)]
+    words = [*_base(row, base), *_subject(row, near), *_peer(row, far, by_address)]
     if row.port and not row.protocol.startswith("ICMP"):
         words += ["--to-port", str(row.port)]
     if row.protocol in _PROTOCOLS:
@@ -47,6 +47,14 @@ def command(row: Row, base: Sequence[str] = HUBBLE, *, by_address: bool = False)
     elif row.errors:
         words += ["--verdict", "ERROR"]
     return shlex.join(words)
+
+
+def _base(row: Row, base: Sequence[str]) -> list[str]:
+    """``base``, at the row's own server where several are read."""
+    words = list(base)
+    if row.server and "--server" in words[:-1]:
+        words[words.index("--server") + 1] = row.server
+    return words
 
 
 def _subject(row: Row, side: str) -> list[str]:
@@ -64,7 +72,9 @@ def _peer(row: Row, side: str, by_address: bool) -> list[str]:
         return _flag(f"--{side}-service", row.peer)
     if row.peer_kind == "pod":
         # "namespace/?" is what a record without a pod's name leaves.
-        return _flag(f"--{side}-pod", row.peer.removesuffix("?"))
+        *cluster, namespace, pod = row.peer.removesuffix("?").rsplit("/", 2)
+        words = _flag(f"--{side}-cluster", cluster[0]) if cluster else []
+        return [*words, *_flag(f"--{side}-pod", f"{namespace}/{pod}")]
     return _place(row.peer, side)
 
 
