@@ -197,8 +197,8 @@ class NodeWatch:
             return status, []
         self._former.pop(name, None)
         self._nodes[name] = node
-        # What came was seen, but a clock that is ahead proves nothing about our now.
-        until = max(node.until, min(newest, node.away or at))
+        # What came was seen; but a clock that is ahead proves nothing about our now.
+        until = newest if node.until < newest < began else node.until
         restarted = node.began and began > node.began + RESTARTED
         missed: list[_Missed] = []
         if began > until and (node.away or why or restarted):
