@@ -105,6 +105,8 @@ class Name:
         """Whether it means ``party``."""
         if not party.outside:
             return False
+        if f"fqdn:{self.rule}" in party.labels:
+            return True  # the identity says that this very rule led to it
         if party.names is None:
             return f"the DNS name of {party.ip} was not seen"
         return any(map(self.rule.matches, party.names))

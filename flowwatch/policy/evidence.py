@@ -1,0 +1,288 @@
+"""From records to questions: who met whom, and what really happened in each direction.
+
+An attempt is judged once for its client's egress and once for its server's ingress, as far as records
+of either were seen; what was blocked in one direction says nothing about the policies of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from flowwatch.flows import meaning
+from flowwatch.flows.attempts import Attempts, OpenAttempt, addresses
+from flowwatch.flows.model import (
+    Batch,
+    Direction,
+    Endpoint,
+    EventType,
+    Flow,
+    Layer7,
+    PolicyRef,
+    Verdict,
+)
+from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS
+from flowwatch.policy.party import Party
+from flowwatch.policy.rules import Direction as Way
+
+OPENED = 512
+"""Beside the bits of :mod:`flowwatch.flows.meaning`: the attempt's first packet was seen."""
+
+_OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6"})
+_PARTIES = 200_000
+"""Distinct parties kept; past it they are made anew."""
+_NAMES = 200_000
+_REQUESTS = 32
+"""Requests of one attempt that are looked at one by one."""
+_AUTH_REQUIRED = 189
+_REQUEST = 1
+_FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
+
+
+@dataclass(slots=True)
+class Request:
+    """What the proxy decided about one request of an attempt."""
+
+    layer7: Layer7
+    passed: bool
+
+
+@dataclass(slots=True)
+class _Extra:
+    """What an open attempt remembers for the audit alone, by direction (0 egress, 1 ingress)."""
+
+    requests: list[Request] = field(default_factory=list)
+    allowed: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
+    denied: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
+    waits_for_auth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One attempt in one direction: the question it asked, and the answer it got."""
+
+    direction: Way
+    subject: Party
+    peer: Party
+    subject_name: str
+    peer_name: str
+    protocol: str
+    port: int
+    outcome: int
+    """meaning.FORWARDED, DROPPED … in this direction alone."""
+    by_policy: bool
+    """For a drop: whether a policy dropped it."""
+    opened: bool
+    """Whether its first packet was seen; else it may be older than the policy."""
+    first: int
+    last: int
+    """Nanoseconds since 1970."""
+    reason: int
+    records: int
+    unknown: str = ""
+    """Why nobody can ask the policies about it."""
+    requests: tuple[Request, ...] = ()
+    named_allowed: tuple[PolicyRef, ...] = ()
+    named_denied: tuple[PolicyRef, ...] = ()
+    waits_for_auth: bool = False
+
+
+class Observer:
+    """Turns batches into observations. One thread; memory is bounded by the attempts kept open."""
+
+    def __init__(self) -> None:
+        self.attempts = Attempts()
+        self.attempts.keep_closed = True
+        self._extra: dict[int, tuple[OpenAttempt, _Extra]] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._resolving: set[tuple[str, str]] = set()
+        self._parties: dict[tuple[object, ...], Party] = {}
+
+    def add(self, batch: Batch) -> Iterator[Observation]:
+        """Take in a batch; yields what is over by now."""
+        observe = self.attempts.observe
+        for flow in batch.flows:
+            if flow.destination_names or flow.source_names or flow.l7 is not None:
+                self._learn(flow)
+            attempt = observe(flow)
+            if attempt is not None:
+                self._note(attempt, flow)
+        for closed in self.attempts.take_closed():
+            yield from self._observations(closed)
+
+    def rest(self) -> Iterator[Observation]:
+        """What is still open at the end."""
+        for attempt in self.attempts.open_attempts():
+            yield from self._observations(attempt)
+
+    def _note(self, attempt: OpenAttempt, flow: Flow) -> None:
+        ingress = (flow.direction or attempt.direction) == Direction.INGRESS
+        known = attempt.ingress if ingress else attempt.egress
+        bits = meaning.evidence(flow)
+        if flow.verdict == Verdict.FORWARDED and known >= 0 and known | bits == known:
+            return  # one more packet that says nothing new: most are
+        if _opens(flow):
+            bits |= OPENED
+        known = bits if known < 0 else known | bits
+        if ingress:
+            attempt.ingress = known
+        else:
+            attempt.egress = known
+        if flow.l7 is None and not flow.allowed_by and not flow.denied_by and (
+            flow.drop_reason != _AUTH_REQUIRED
+        ):  # fmt: skip
+            return
+        extra = self._extra.setdefault(id(attempt), (attempt, _Extra()))[1]
+        way = int(ingress)
+        if flow.allowed_by:
+            extra.allowed[way] = tuple(
+                dict.fromkeys((*extra.allowed.get(way, ()), *flow.allowed_by))
+            )
+        if flow.denied_by:
+            extra.denied[way] = tuple(dict.fromkeys((*extra.denied.get(way, ()), *flow.denied_by)))
+        if flow.drop_reason == _AUTH_REQUIRED:
+            extra.waits_for_auth = True
+        layer7 = flow.l7
+        if layer7 is None or len(extra.requests) >= _REQUESTS:
+            return
+        if layer7.type == _REQUEST or flow.verdict == Verdict.DROPPED:
+            extra.requests.append(Request(layer7, flow.verdict != Verdict.DROPPED))
+
+    def _learn(self, flow: Flow) -> None:
+        layer7 = flow.l7
+        if layer7 is not None and layer7.dns_query:
+            asker = flow.destination if flow.is_reply else flow.source
+            self._resolving.add((asker.namespace, asker.pod))
+            for address in layer7.dns_ips:
+                self._name(address, (layer7.dns_query,))
+        if flow.destination_names:
+            self._name(flow.destination_ip, flow.destination_names)
+            self._resolving.add((flow.source.namespace, flow.source.pod))
+        if flow.source_names:
+            self._name(flow.source_ip, flow.source_names)
+            self._resolving.add((flow.destination.namespace, flow.destination.pod))
+
+    def _name(self, address: str, names: tuple[str, ...]) -> None:
+        known = self._names.get(address, ())
+        if not set(names) <= set(known):
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            self._names[address] = tuple(dict.fromkeys((*known, *names)))
+
+    def _observations(self, attempt: OpenAttempt) -> Iterator[Observation]:
+        kept = self._extra.pop(id(attempt), None)
+        extra = kept[1] if kept is not None else _Extra()
+        client_ip, server_ip = addresses(attempt.key)
+        port, protocol = attempt.key[3], attempt.key[4]
+        for way, bits in ((0, attempt.egress), (1, attempt.ingress)):
+            if bits < 0:
+                continue
+            subject, peer = (
+                (attempt.client, attempt.server) if way == 0 else (attempt.server, attempt.client)
+            )
+            subject_ip, peer_ip = (client_ip, server_ip) if way == 0 else (server_ip, client_ip)
+            resolves = (subject.namespace, subject.pod) in self._resolving
+            peer_party = self._party(peer, peer_ip, resolves=resolves, own=subject.cluster)
+            drop = bits & (meaning.POLICY_DROP | meaning.OTHER_DROP)
+            yield Observation(
+                "ingress" if way else "egress",
+                self._party(subject, subject_ip, resolves=resolves, own=subject.cluster),
+                peer_party,
+                _name_of(subject, subject_ip),
+                _peer_name(peer, peer_ip, peer_party, attempt.service if way == 0 else ""),
+                _PROTOCOLS.get(protocol, protocol),
+                port,
+                meaning.OUTCOME_OF[bits & (OPENED - 1)],
+                bool(bits & meaning.POLICY_DROP),
+                bool(bits & (OPENED | meaning.ALLOWED) or drop or protocol in _FROM_FIRST_PACKET),
+                attempt.first,
+                attempt.last,
+                attempt.reason,
+                attempt.records,
+                _unknown(subject, protocol) or _unknown_peer(peer, peer_ip),
+                tuple(extra.requests),
+                extra.allowed.get(way, ()),
+                extra.denied.get(way, ()),
+                extra.waits_for_auth,
+            )
+
+    def _party(self, end: Endpoint, address: str, *, resolves: bool, own: str) -> Party:
+        """The party of an end; equal ones are one object, since parties are compared so."""
+        outside = end.entity in _OUTSIDE or (not end.labels and not end.identity and bool(address))
+        key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster == own)
+        names: tuple[str, ...] | None = ()
+        if outside or end.entity == "kube-apiserver":
+            names = self._names.get(address) or (() if resolves else None)
+            key = (*key, address, names)
+        party = self._parties.get(key)
+        if party is None:
+            if len(self._parties) >= _PARTIES:
+                self._parties.clear()
+            party = self._parties[key] = Party(
+                _labels(end, own, outside=outside), address if outside or names else "", names,
+                {} if outside else None,
+            )  # fmt: skip
+        return party
+
+
+_PROTOCOLS = {"ICMPv4": "ICMP"}
+
+
+def _opens(flow: Flow) -> bool:
+    """Whether the record is of an attempt's first packet."""
+    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in _FROM_FIRST_PACKET:
+        return True
+    return flow.tcp_flags & (meaning.SYN | meaning.ACK) == meaning.SYN
+
+
+def _labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
+    """The labels a policy sees; what a trimmed record leaves out is filled in from what it says."""
+    if outside and not any(label.startswith("reserved:") for label in end.labels):
+        return tuple(end.labels)
+    labels = list(end.labels)
+    if not labels and end.entity:
+        return (f"reserved:{end.entity}",)
+    if not end.namespace:
+        return tuple(labels)
+    keys = {label.partition("=")[0] for label in labels}
+    prefix = "k8s:"
+    if f"{prefix}{NAMESPACE}" not in keys:
+        labels.append(f"{prefix}{NAMESPACE}={end.namespace}")
+    if not any(key.startswith(f"{prefix}{NAMESPACE_LABELS}") for key in keys):
+        # Kubernetes puts this one on every namespace.
+        labels.append(f"{prefix}{NAMESPACE_LABELS}kubernetes.io/metadata.name={end.namespace}")
+    # The policies are those of the subject's cluster, whatever its name: to them it is "default".
+    cluster = f"{prefix}{CLUSTER}"
+    labels = [label for label in labels if not label.startswith(f"{cluster}=")]
+    labels.append(f"{cluster}={'default' if end.cluster == own else end.cluster or 'default'}")
+    return tuple(labels)
+
+
+def _unknown(subject: Endpoint, protocol: str) -> str:
+    if not protocol:
+        return "the record has no protocol"
+    if subject.labels or subject.entity:
+        return ""
+    return "the record has no labels of the pod: its identity was not known, or a field mask left them out"
+
+
+def _unknown_peer(peer: Endpoint, address: str) -> str:
+    if peer.labels or peer.entity or (address and not peer.identity and not peer.namespace):
+        return ""
+    return "the record has no labels of the other end"
+
+
+def _name_of(end: Endpoint, address: str) -> str:
+    """As a person names a subject: its workload, not each of its pods."""
+    name = end.workload or end.pod or end.entity or address or "unknown"
+    return f"{end.namespace}/{name}" if end.namespace else name
+
+
+def _peer_name(end: Endpoint, address: str, party: Party, service: str) -> str:
+    if end.namespace or end.pod:
+        return service or _name_of(end, address)
+    if party.names:
+        return party.names[0]
+    if end.entity and end.entity not in _OUTSIDE:
+        return end.entity
+    return address or end.entity or "unknown"
