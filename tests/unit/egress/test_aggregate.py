@@ -13,7 +13,16 @@ from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import ORDERS, Query
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.view import records, snapshot
-from flowwatch.flows.model import Batch, Direction, Endpoint, Flow, Layer7, LostEvents, NodeStatus
+from flowwatch.flows.model import (
+    Batch,
+    Direction,
+    Endpoint,
+    Flow,
+    Gap,
+    Layer7,
+    LostEvents,
+    NodeStatus,
+)
 from tests.unit.flows.made import (
     ALLOW,
     API,
@@ -316,3 +325,81 @@ def test_many_rows_are_chosen_as_few_are(
         many = snapshot(aggregate, query).rows
         monkeypatch.undo()
         assert [row.key for row in many] == [row.key for row in few]
+
+
+def test_pods_of_several_clusters_have_rows_of_their_own() -> None:
+    east, west = (
+        Endpoint(identity=1, namespace="weather", pod="app-0", cluster=name)
+        for name in ("east", "west")
+    )
+    aggregate = counted(
+        flow(source=east, node="east/n1"),
+        flow(source=west, node="west/n1", source_ip="10.9.0.1"),
+        # Peers of the other cluster are named with it, those of the own without.
+        flow(source=east, destination=west, destination_ip="10.9.0.1", source_port=2),
+        flow(source=east, destination=east, destination_ip="10.0.0.9", source_port=3),
+    )
+    taken = snapshot(aggregate, Query(order="peer"))
+    assert [(row.cluster, row.peer) for row in taken.rows] == [
+        ("east", "1.2.3.4"),
+        ("west", "1.2.3.4"),
+        ("east", "weather/app-0"),
+        ("east", "west/weather/app-0"),
+    ]
+    assert taken.clusters == ("east", "west")
+    assert snapshot(aggregate, Query(text="west app")).matched == 2
+
+
+def test_the_same_connection_at_two_servers_is_two_attempts() -> None:
+    aggregate = Aggregate(100)
+    for server in ("a:1", "b:1"):
+        aggregate.add(Batch(flows=denied(), origin=server))
+        aggregate.add(Batch(lost=[LostEvents("HUBBLE_RING_BUFFER", 1, "node-1", 5)], origin=server))
+    taken = snapshot(aggregate, Query(), recent=10)
+    assert taken.totals.dropped == 2
+    assert [(row.cluster, row.server, row.dropped) for row in taken.rows] == [
+        ("default (a:1)", "a:1", 1),
+        ("default (b:1)", "b:1", 1),
+    ]
+    assert taken.nodes == ("node-1 (a:1)", "node-1 (b:1)")
+    assert [lost.node for lost in taken.lost] == ["node-1 (a:1)", "node-1 (b:1)"]
+    assert len(taken.recent) == 4
+
+
+def test_a_gap_makes_the_numbers_at_least_and_is_told_with_its_seconds() -> None:
+    aggregate = counted(flow())
+    start = 1_700_000_000 * SECOND
+    aggregate.add(Batch(gaps=[Gap(start, start + 42 * SECOND, "the ring had wrapped", ("n1",))]))
+    taken = snapshot(aggregate, Query())
+    assert taken.at_least
+    assert taken.warnings == (
+        "gap of 42 s, 22:13:20 to 22:14:02 UTC: records of n1 from then are gone "
+        "(the ring had wrapped): counts are 'at least'",
+    )
+    for number in range(600):
+        aggregate.add(Batch(gaps=[Gap(start, start + SECOND, str(number))]))
+    taken = snapshot(aggregate, Query())
+    assert len(taken.gaps) == 500
+    assert len(taken.warnings) == 6
+    assert "596 more gaps" in taken.warnings[-1]
+
+
+def test_records_left_out_are_told_until_they_prove_repeats() -> None:
+    aggregate = counted(flow())
+    aggregate.add(Batch(set_aside={"node-1": 7}))
+    (told,) = snapshot(aggregate, Query()).warnings
+    assert told.startswith("7 records of node-1 were left out")
+    aggregate.add(Batch(set_aside={}))
+    assert snapshot(aggregate, Query()).warnings == ()
+
+
+def test_flows_made_before_a_node_went_away_do_not_bring_it_back() -> None:
+    aggregate = counted(flow(0, node="n1"))
+    away = NodeStatus("NODE_UNAVAILABLE", ("n1",), "refused", since=flow(10).time)
+    aggregate.add(Batch(nodes=[away]))
+    aggregate.add(Batch(flows=[flow(9, node="n1")]))
+    assert snapshot(aggregate, Query()).nodes_unavailable == ("n1",)
+    aggregate.add(Batch(flows=[flow(11, node="n1")]))
+    assert snapshot(aggregate, Query()).nodes_unavailable == ()
+    aggregate.add(Batch(nodes=[NodeStatus("NODE_GONE", ("n1",))]))
+    assert snapshot(aggregate, Query()).nodes_known == 0
