@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from flowwatch.cli import sources
 from flowwatch.cli.flags import parse
@@ -13,6 +17,7 @@ from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.live import LiveSource
+from tests.command import flowwatch
 from tests.interop.real import Observer, Relay
 from tests.interop.test_follow import attempt, eventually
 
@@ -183,3 +188,105 @@ def test_a_server_that_hangs_is_lost_and_comes_back_whole() -> None:
         observer.write(*attempt(2))
         eventually(lambda: watched.dropped == 2, "it goes on")
         assert watched.taken.gaps == ()
+
+
+def test_a_summary_and_an_export_say_which_nodes_they_lack(tmp_path: Path) -> None:
+    with Observer(node="worker1") as one, Observer(node="worker2") as two:
+        one.write(*attempt(1, "app-1", "worker1"))
+        two.write(*attempt(1, "app-2", "worker2"))
+        with Relay([one, two]) as relay:
+            two.kill()
+            relay.wait_for("worker2", "NODE_UNAVAILABLE")
+            table = flowwatch("summary", "--server", relay.address)
+            assert "1 of 2 nodes unseen" in table.stdout
+            assert "worker2" in table.stderr
+            told = json.loads(flowwatch("summary", "--server", relay.address, "-o", "json").stdout)
+            assert told["nodes_away"][0]["node"] == "worker2"
+            assert told["at_least"] is True
+            assert told["totals"]["dropped"] == 1
+            path = tmp_path / "drops.csv"
+            done = flowwatch("export", "--server", relay.address, "--output", path)
+            assert done.returncode == 0, done.stderr
+            beside = json.loads((tmp_path / "drops.csv.warnings.json").read_text())
+            assert beside["nodes_unavailable"] == ["worker2"]
+            assert beside["nodes_known"] == 2
+
+
+class OneWay:
+    """A TCP relay on loopback whose first connection can be stopped: open, and nothing passes."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._target = host, int(port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.stopped = threading.Event()
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        number = 0
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._sockets += (near, far)
+            stops = number == 0
+            number += 1
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pass, args=(source, sink, stops), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, stops: bool) -> None:
+        try:
+            while data := source.recv(65_536):
+                if stops and self.stopped.is_set():
+                    # Swallowed: neither end learns of it.
+                    continue
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    def __enter__(self) -> OneWay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in (self._listener, *self._sockets):
+            one.close()
+
+
+def test_a_stream_that_died_without_a_word_while_the_server_answers() -> None:
+    with (
+        Observer() as observer,
+        OneWay(observer.address) as between,
+        watching("--server", between.address, quiet=1.0) as watched,
+    ):
+        observer.write(*attempt(1))
+        eventually(lambda: watched.dropped == 1, "the first")
+        between.stopped.set()
+        observer.write(*attempt(2), *attempt(3))
+        # Polls go through, on their own connection; they show what the stream kept back.
+        eventually(lambda: watched.dropped == 3, "the stream is opened anew")
+        assert watched.taken.gaps == ()
+        eventually(lambda: watched.phase == "following", "all is well")
+
+
+def test_lost_events_are_told_by_node_and_source() -> None:
+    with (
+        Observer(node="worker1") as one,
+        Relay([one]) as relay,
+        watching("--server", relay.address) as watched,
+    ):
+        one.write(*attempt(1))
+        eventually(lambda: watched.dropped == 1, "an attempt")
+        lost = {"source": "OBSERVER_EVENTS_QUEUE", "num_events_lost": 250}
+        one.write(json.dumps({"lost_events": lost, "node_name": "worker1"}))
+        one.write(*attempt(2))
+        eventually(lambda: watched.taken.lost_events == 250, "the loss")
+        (told,) = watched.taken.lost
+        assert (told.node, told.source) == ("worker1", "OBSERVER_EVENTS_QUEUE")
+        assert "queue" in told.cause
+        assert told.rate > 0
+        assert watched.taken.at_least
