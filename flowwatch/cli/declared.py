@@ -116,6 +116,9 @@ WHICH = Group(
     ),
 )
 
+WHICH_LONG = Group(WHICH.title, tuple(flag._replace(short="") for flag in WHICH.flags))
+"""The same where ``-f`` is a file, as with kubectl."""
+
 SERVER = Group(
     "Server (flag, else HUBBLE_… variable, else hubble's config file)",
     (
@@ -238,10 +241,45 @@ DEMO = Group(
         Flag("seed", NUMBER, "another cast, the same story", "N", default="1"),
         Flag("speed", TEXT, "times as fast", "FACTOR", default="1"),
         Flag("duration", TEXT, "end after this long", "DURATION"),
+        Flag("print-policy", SWITCH, "print the policy that the story applies, and end"),
     ),
 )
 
 STATUS = Group("Output", (_output("compact, dict, json or table", "compact"),))
+POLICIES = Group(
+    "Policies",
+    (
+        Flag(
+            "filename",
+            LIST,
+            "policies: YAML or JSON, a folder, or - for standard input (repeat for several)",
+            "FILE",
+            short="f",
+        ),
+        Flag(
+            "demo",
+            TEXT,
+            "the embedded demo's traffic: all, or what came before or after its policy",
+            "WHEN",
+            alone="all",
+        ),
+    ),
+)
+
+AUDIT = Group(
+    "Audit",
+    (
+        Flag("expect", TEXT, "must reach / must not reach, as YAML", "FILE"),
+        Flag(
+            "applied-at", TEXT, "when the policies were applied, else as verdicts show it", "TIME"
+        ),
+        Flag("for", TEXT, "with --follow, end after this long", "DURATION"),
+        Flag("strict", SWITCH, "exit with 3 when the evidence is not enough"),
+        _output("text, json, junit, sarif, github, markdown or html", "text"),
+        COLOR,
+    ),
+)
+
 LIST_OUTPUT = Group("Output", (_output("table, wide or json", "table"),))
 
 
@@ -290,6 +328,13 @@ VERBS: tuple[Verb, ...] = (
         "observe",
         (OBSERVE, FILTERS, WHICH, SERVER),
         "flowwatch observe --namespace weather --verdict DROPPED -f",
+    ),
+    Verb(
+        "audit",
+        "does the policy block as expected, and only that?",
+        "audit",
+        (POLICIES, AUDIT, FILTERS, WHICH_LONG, SERVER),
+        "flowwatch audit -f policy.yaml --namespace weather",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb("list nodes", "nodes that relay knows", "list", (LIST_OUTPUT, SERVER)),

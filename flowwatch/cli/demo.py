@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flowwatch.cli import dashboard, summary
@@ -17,12 +19,16 @@ from flowwatch.text import safe
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.demo.server import DemoServer
+    from flowwatch.flows.source import Source
 
 ANY_PORT = "127.0.0.1:0"
 
 
 def run(parsed: Parsed) -> int:
     """Serve the story; show it in the dashboard, or without a terminal print its summary."""
+    if parsed.switch("print-policy"):
+        print(policy_text(), end="")
+        return 0
     from flowwatch.demo.server import DemoServer
 
     serve = parsed.was_set("serve")
@@ -39,6 +45,34 @@ def run(parsed: Parsed) -> int:
         if serve:
             return _serve(server, duration)
         return _show(parsed, server.address, terminal, duration)
+
+
+def policy_text() -> str:
+    """The policy that the story applies, as YAML."""
+    import importlib.resources
+
+    return importlib.resources.files("flowwatch.demo").joinpath("policy.yaml").read_text("utf-8")
+
+
+BEFORE_OR_AFTER = {"all": None, "before": 1e6, "after": 0.0}
+"""Seconds until the policy is applied, by what ``--demo`` may say; None for the story's own."""
+
+
+@contextmanager
+def traffic(when: str, filters: list[tuple[str, str]]) -> Iterator[Source]:
+    """The demo's whole story as a source, for verbs that judge it."""
+    from flowwatch.demo.server import DemoServer
+
+    if when not in BEFORE_OR_AFTER:
+        raise UsageError(f"invalid --demo: {safe(when)}", "all, before or after")
+    with DemoServer(ANY_PORT, live=False, policy_after=BEFORE_OR_AFTER[when]) as server:
+        words = [
+            "summary",
+            "--server",
+            server.address,
+            *(f"--{name}={value}" for name, value in filters),
+        ]
+        yield open_source(asked(parse(words), follow=False, environ={}))
 
 
 def _serve(server: DemoServer, duration: float) -> int:

@@ -65,6 +65,7 @@ class DemoServer:
         live: bool = True,
         history: bool = True,
         capacity: int | None = None,
+        policy_after: float | None = None,
     ) -> None:
         """Say what it is to be; ``start``, or entering it, serves it.
 
@@ -78,6 +79,7 @@ class DemoServer:
             history: live, begin with the past in the rings; else they are empty, the story is at
                 its beginning, and the policy is still to be applied.
             capacity: records per node; by default as many as are needed.
+            policy_after: not live, seconds until the policy is applied.
         """
         if not SLOWEST <= speed <= FASTEST:
             raise UsageError(f"invalid speed {speed:g}", f"from {SLOWEST:g} to {FASTEST:g}")
@@ -90,7 +92,7 @@ class DemoServer:
         if live:
             self._story = Story(seed)
         else:
-            self._story = Story(seed, duration=duration or WHOLE)
+            self._story = Story(seed, duration=duration or WHOLE, policy_after=policy_after)
         self._moments = self._story.moments()
         self._news = threading.Condition()
         self._stopped = threading.Event()

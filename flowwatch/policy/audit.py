@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Batch, Layer7, PolicyRef
 from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.flows.tally import Tally
-from flowwatch.policy.engine import Decision, PolicySet, Selected
+from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation, Observer
+from flowwatch.policy.expect import Expected
 from flowwatch.policy.findings import (
     KINDS,
     AuditReport,
@@ -29,8 +30,9 @@ from flowwatch.policy.rules import Direction, Entry, Policy
 _OUTCOMES = meaning.OUTCOMES
 MAX_ROWS = 200_000
 """Distinct rows kept; attempts beyond are counted together, as inconclusive."""
+_TIMED: tuple[Kind, ...] = ("leak", "difference")
 _TIMES = 100_000
-"""Times of leaks kept for each row, to tell which came before the policy."""
+"""Times of these kept for each row, to tell which came before the policy."""
 
 
 @dataclass(slots=True)
@@ -56,12 +58,20 @@ class Audit:
     Args:
         policies: the set that is said to be in force.
         applied_at: nanoseconds since 1970 from which it counts; None: from when verdicts show it.
+        expected: what must be reached, and what must not.
     """
 
-    def __init__(self, policies: PolicySet, *, applied_at: int | None = None) -> None:
+    def __init__(
+        self,
+        policies: PolicySet,
+        *,
+        applied_at: int | None = None,
+        expected: Sequence[Expected] = (),
+    ) -> None:
         self.policies = policies
         self.tally = Tally()
         self._applied_at = applied_at
+        self._expected = expected
         self._observers: dict[str, Observer] = {}
         self._rows: dict[_Key, _Row] = {}
         self._enforced: dict[tuple[int, Direction], int] = {}
@@ -99,6 +109,8 @@ class Audit:
 
     def _judge(self, seen: Observation) -> None:
         subject, peer, way = seen.subject, seen.peer, seen.direction
+        for one in self._expected:
+            one.see(seen)
         if seen.unknown:
             unknown = Decision("cant_tell", "unknown", selected=False, doubts=(seen.unknown,))
             self._count(seen, unknown, "inconclusive", seen.unknown)
@@ -108,17 +120,23 @@ class Audit:
         selected = self.policies.selected(subject, way)
         if decision.selected and _shows_enforcement(seen, decision):
             key = (id(selected), way)
-            if seen.first < self._enforced.get(key, 1 << 63):
-                self._enforced[key] = seen.first
+            since = seen.dropped_at or seen.first
+            if since < self._enforced.get(key, 1 << 63):
+                self._enforced[key] = since
         kind, why = self._verdict(seen, decision)
+        named = self._other_policy(seen, decision)
+        if named and kind in ("leak", "overblock"):
+            why = f"{why}; {named}"
         self._count(seen, decision, kind, why)
-        self._compare(seen, decision, selected)
+        if named and kind == "ok":
+            # The verdict is as it should be, but not for the reason that it should be.
+            self._count(seen, decision, "difference", named)
 
     def _verdict(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
         """The kind of a judged attempt, and why."""
         if not decision.selected:
             if seen.outcome == meaning.DROPPED and seen.by_policy:
-                return "overblock", "dropped by a policy, though none of these selects the pod"
+                return "not covered", "dropped by a policy that was not given"
             return "not covered", decision.reason
         if seen.outcome == meaning.AUDIT:
             return "inconclusive", "audit mode is on: it passed, and would be denied"
@@ -213,7 +231,7 @@ class Audit:
         row.attempts += 1
         row.first = min(row.first, seen.first)
         row.last = max(row.last, seen.last)
-        if kind == "leak" and len(row.times) < _TIMES:
+        if kind in _TIMED and len(row.times) < _TIMES:
             row.times.append(seen.first)
 
     def _use(self, seen: Observation) -> None:
@@ -257,24 +275,24 @@ class Audit:
             met.update(at for at, one in enumerate(entry.peers or ()) if one.matches(peer))
         return tuple(found)
 
-    def _compare(self, seen: Observation, decision: Decision, selected: Selected) -> None:
-        """Hubble's word on who allowed or denied, beside ours."""
+    def _other_policy(self, seen: Observation, decision: Decision) -> str:
+        """Hubble's word on who allowed or denied, where it isn't ours; "" where it is."""
         named = seen.named_denied if seen.outcome == meaning.DROPPED else seen.named_allowed
         if not named or not decision.selected or decision.decision == "cant_tell":
-            return
+            return ""
         ours = set(_deciders(decision))
         if any(_same(ref, policy) for ref in named for policy in ours):
-            return
+            return ""
         word = "denied" if seen.outcome == meaning.DROPPED else "allowed"
+        named = tuple(ref for ref in named if ref.kind in _KINDS)
+        if not named:
+            return ""  # what Cilium derives itself is no document
         missing = [ref for ref in named if (ref.kind, ref.namespace, ref.name) not in self._known]
         who = ", ".join(str(ref) for ref in (missing or named))
         mine = ", ".join(map(str, ours)) or "none of these policies"
-        why = (
-            f"Hubble says {who} {word} it, which was not given"
-            if missing
-            else f"Hubble says {who} {word} it; by these policies it is {mine}"
-        )
-        self._count(seen, decision, "difference", why)
+        if missing:
+            return f"Hubble says {who} {word} it, which was not given"
+        return f"Hubble says {who} {word} it; by these policies it is {mine}"
 
     # The report
 
@@ -296,21 +314,24 @@ class Audit:
             total, judged, sum(one.attempts.replies for one in self._observers.values()),
             tuple(self.tally.warnings()),
         )  # fmt: skip
-        return AuditReport(tuple(findings), self._uses(), blind, dict(counts), self._notes())
+        return AuditReport(
+            tuple(findings), self._uses(), blind, dict(counts), self._notes(),
+            tuple(one.result() for one in self._expected),
+        )  # fmt: skip
 
     def _split(self, row: _Row) -> list[tuple[Kind, int, str]]:
-        """Leaks from before the first sign that the policy is in force prove nothing."""
-        if row.kind != "leak" or self._applied_at is not None:
+        """What came before the first sign that the policy is in force proves nothing."""
+        if row.kind not in _TIMED or self._applied_at is not None:
             return [(row.kind, row.attempts, row.reason)]
         selected = self.policies.selected(row.observation.subject, row.observation.direction)
         since = self._enforced.get((id(selected), row.observation.direction))
         if since is None:
-            return [("leak", row.attempts, row.reason)]
+            return [(row.kind, row.attempts, row.reason)]
         before = sum(time < since for time in row.times)
         parts: list[tuple[Kind, int, str]] = []
         if row.attempts > before:
-            parts.append(("leak", row.attempts - before, row.reason))
-        if before:
+            parts.append((row.kind, row.attempts - before, row.reason))
+        if before and row.kind == "leak":
             parts.append(("inconclusive", before, "before verdicts show the policy in force"))
         return parts
 
@@ -363,7 +384,8 @@ class Audit:
     def _notes(self) -> tuple[str, ...]:
         documents = self.policies.documents
         notes = [
-            f"{old.reference} in {old.file}, line {old.line}, is replaced by the one in {new.file}, line {new.line}"
+            f"{old.reference} in {old.file}, line {old.line}, is replaced by "
+            f"the one in {new.file}, line {new.line}"
             for old, new in documents.replaced
         ]
         if documents.skipped:
@@ -375,6 +397,15 @@ class Audit:
             )
         return tuple(notes)
 
+
+_KINDS = frozenset(
+    {
+        "CiliumNetworkPolicy",
+        "CiliumClusterwideNetworkPolicy",
+        "NetworkPolicy",
+        "ClusterNetworkPolicy",
+    }
+)
 
 _NO_OUTCOME = {
     meaning.UNKNOWN: "sent to the proxy, without the record of what the proxy decided",

@@ -6,6 +6,7 @@ of either were seen; what was blocked in one direction says nothing about the po
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -54,6 +55,7 @@ class _Extra:
     requests: list[Request] = field(default_factory=list)
     allowed: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
     denied: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
+    dropped: dict[int, int] = field(default_factory=dict)
     waits_for_auth: bool = False
 
 
@@ -85,6 +87,8 @@ class Observation:
     named_allowed: tuple[PolicyRef, ...] = ()
     named_denied: tuple[PolicyRef, ...] = ()
     waits_for_auth: bool = False
+    dropped_at: int = 0
+    """Of the first record that a policy dropped; 0 without one."""
 
 
 class Observer:
@@ -128,12 +132,17 @@ class Observer:
             attempt.ingress = known
         else:
             attempt.egress = known
-        if flow.l7 is None and not flow.allowed_by and not flow.denied_by and (
-            flow.drop_reason != _AUTH_REQUIRED
-        ):  # fmt: skip
+        if (
+            flow.l7 is None
+            and not flow.allowed_by
+            and not flow.denied_by
+            and not bits & meaning.POLICY_DROP
+        ):
             return
         extra = self._extra.setdefault(id(attempt), (attempt, _Extra()))[1]
         way = int(ingress)
+        if bits & meaning.POLICY_DROP:
+            extra.dropped[way] = min(flow.time, extra.dropped.get(way, flow.time))
         if flow.allowed_by:
             extra.allowed[way] = tuple(
                 dict.fromkeys((*extra.allowed.get(way, ()), *flow.allowed_by))
@@ -204,6 +213,7 @@ class Observer:
                 extra.allowed.get(way, ()),
                 extra.denied.get(way, ()),
                 extra.waits_for_auth,
+                extra.dropped.get(way, 0),
             )
 
     def _party(self, end: Endpoint, address: str, *, resolves: bool, own: str) -> Party:
@@ -226,6 +236,9 @@ class Observer:
 
 
 _PROTOCOLS = {"ICMPv4": "ICMP"}
+
+# A Deployment's pod: the hash of its template, and five characters of its own.
+_HASHES = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\Z")
 
 
 def _opens(flow: Flow) -> bool:
@@ -274,7 +287,8 @@ def _unknown_peer(peer: Endpoint, address: str) -> str:
 
 def _name_of(end: Endpoint, address: str) -> str:
     """As a person names a subject: its workload, not each of its pods."""
-    name = end.workload or end.pod or end.entity or address or "unknown"
+    # The pods of another node come without their workload: theirs is the name without the hashes.
+    name = end.workload or _HASHES.sub("", end.pod) or end.entity or address or "unknown"
     return f"{end.namespace}/{name}" if end.namespace else name
 
 

@@ -11,6 +11,7 @@ Kind = Literal[
     "leak", "overblock", "difference", "inconclusive", "ok", "not covered"
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = ("leak", "overblock", "difference", "inconclusive", "ok", "not covered")
+State = Literal["proven", "contradicted", "unproven"]
 FAILURES: tuple[Kind, ...] = ("leak", "overblock", "difference")
 """Findings that make an audit fail (exit code 1)."""
 
@@ -152,7 +153,7 @@ class Expectation:
     peer: str
     port: str
     must_reach: bool
-    state: Literal["proven", "contradicted", "unproven"]
+    state: State
     attempts: int
     evidence: str
     probe: str = ""

@@ -1,0 +1,122 @@
+"""``flowwatch audit``: does the policy block as expected, and only that?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.policies import read_policies, read_text
+from flowwatch.cli.reading import Reading, say
+from flowwatch.cli.sources import asked, open_source
+from flowwatch.cli.summary import style
+from flowwatch.errors import UsageError
+from flowwatch.hubble.config import seconds
+from flowwatch.hubble.filters import raw_filters
+from flowwatch.hubble.request import parse_time
+from flowwatch.report.audit import AUDIT_FORMATS, write_audit
+from flowwatch.report.files import open_output
+from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.source import Source
+    from flowwatch.policy.engine import PolicySet
+    from flowwatch.policy.expect import Expected
+
+
+def run(parsed: Parsed) -> int:
+    """Judge the traffic by the policies; 0 as expected, 1 findings, 2 input, 3 evidence (strict)."""
+    from flowwatch.policy.audit import Audit
+
+    form = parsed.text("output")
+    if form not in AUDIT_FORMATS:
+        known = ", ".join(AUDIT_FORMATS)
+        raise UsageError(f"invalid output format: {safe(form)}", f"choose one of {known}")
+    policies = read_set(parsed)
+    audit = Audit(
+        policies,
+        applied_at=_applied_at(parsed.text("applied-at")),
+        expected=_expected(parsed.text("expect")),
+    )
+    with source_of(parsed) as source:
+        if source is None:
+            return 0
+        reading = Reading(source)
+        with _ended_after(parsed, source):
+            for batch in reading.batches():
+                audit.add(batch)
+        reading.nothing()
+    report = audit.finish()
+    with open_output(None) as out:
+        write_audit(report, form, out, style=style(parsed))
+    if parsed.switch("follow") and reading.interrupted:
+        # Being stopped is how a follow ends.
+        reading.interrupted = False
+    return reading.finish() or report.exit_code(strict=parsed.switch("strict"))
+
+
+def read_set(parsed: Parsed, flag: str = "filename") -> PolicySet:
+    """The policies that ``-f`` names. Raises UsageError without any."""
+    paths = parsed.list(flag) + parsed.rest
+    if not paths:
+        raise UsageError("no policy was given", f"--{flag} FILE, a folder, or - for standard input")
+    return read_policies(paths)
+
+
+@contextmanager
+def source_of(parsed: Parsed) -> Iterator[Source | None]:
+    """Where the traffic comes from: a server, captures, or the demo; None when only filters are printed."""
+    if parsed.was_set("demo"):
+        from flowwatch.cli.demo import traffic
+
+        with traffic(parsed.text("demo") or "all", parsed.filters) as source:
+            yield source
+        return
+    wanted = asked(parsed)
+    if parsed.switch("print-raw-filters"):
+        print(raw_filters(wanted.filters), end="")
+        yield None
+        return
+    for line in wanted.settings.warnings:
+        say(line)
+    yield open_source(wanted, with_ring=wanted.window.follow)
+
+
+@contextmanager
+def _ended_after(parsed: Parsed, source: Source) -> Iterator[None]:
+    """Close a followed source when ``--for`` is over."""
+    text = parsed.text("for")
+    if not text:
+        yield
+        return
+    try:
+        duration = seconds(text)
+    except ValueError:
+        raise UsageError(f"invalid duration: {safe(text)}", "as 30s or 5m") from None
+    timer = threading.Timer(duration, source.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _applied_at(text: str) -> int | None:
+    if not text:
+        return None
+    return parse_time(text, "applied-at")
+
+
+def _expected(path: str) -> list[Expected]:
+    if not path:
+        return []
+    from flowwatch.policy.expect import read_expected
+    from flowwatch.policy.nodes import DocumentError
+
+    try:
+        return read_expected(read_text(path))
+    except DocumentError as error:
+        raise UsageError(f"{safe(path)}:{error.line}: {safe(error.reason)}") from None
