@@ -165,6 +165,11 @@ class LiveSource:
                 self._disconnect()
             if self._closed.is_set():
                 return
+            if self._state.phase == "following" and (
+                time.time() - self._state.since > LONGEST_RETRY
+            ):
+                # It was sound for a while, if quiet: no reason to wait long.
+                retry = FIRST_RETRY
             if ever and not self._loss:
                 # The first cause is the one that counts: later ones are of the tries.
                 self._loss = lost

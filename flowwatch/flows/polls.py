@@ -55,7 +55,9 @@ class Polls:
                 self._answers.put(Answer(time.time_ns(), None, error))
             except FlowwatchError:
                 return
-            self._stop.wait(max(self._every - (time.monotonic() - began), self._every / 2))
+            took = time.monotonic() - began
+            # A server that needs long for an answer has many nodes, or other work to do.
+            self._stop.wait(max(self._every - took, self._every / 2, 4 * took))
 
     def answers(self) -> Iterator[Answer]:
         """Those that came since the last call; never waits."""
