@@ -280,6 +280,16 @@ AUDIT = Group(
     ),
 )
 
+WHATIF = Group(
+    "What if",
+    (
+        Flag("current", LIST, "the policies in force now, else what happened counts", "FILE"),
+        Flag("direction", TEXT, "egress, ingress or both", "DIRECTION", default="egress"),
+        _output("text, json or markdown", "text"),
+        COLOR,
+    ),
+)
+
 LIST_OUTPUT = Group("Output", (_output("table, wide or json", "table"),))
 
 
@@ -335,6 +345,13 @@ VERBS: tuple[Verb, ...] = (
         "audit",
         (POLICIES, AUDIT, FILTERS, WHICH_LONG, SERVER),
         "flowwatch audit -f policy.yaml --namespace weather",
+    ),
+    Verb(
+        "whatif",
+        "what a draft would do to the traffic already seen",
+        "whatif",
+        (POLICIES, WHATIF, FILTERS, WHICH_LONG, SERVER),
+        "flowwatch whatif -f draft.yaml --current current.yaml",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb("list nodes", "nodes that relay knows", "list", (LIST_OUTPUT, SERVER)),

@@ -12,7 +12,7 @@ from flowwatch.flows.model import Batch, Layer7, PolicyRef
 from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.flows.tally import Tally
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.evidence import Observation, Observer
+from flowwatch.policy.evidence import Observation, Observer, Request
 from flowwatch.policy.expect import Expected
 from flowwatch.policy.findings import (
     KINDS,
@@ -177,7 +177,7 @@ class Audit:
         if not seen.requests:
             if seen.outcome == meaning.DROPPED:
                 return "overblock", decision.reason
-            if seen.outcome == meaning.FORWARDED and not decision.pass_all:
+            if seen.outcome == meaning.FORWARDED and not (decision.pass_all or _all_pass(decision)):
                 # DNS over a proxy without its L7 record, or HTTP that nobody looked into.
                 return (
                     "inconclusive",
@@ -461,6 +461,32 @@ def _passes(decision: Decision, layer7: Layer7) -> bool | str:
             if passes:
                 doubt = str(passes)
     return doubt or False
+
+
+def passes_requests(decision: Decision, requests: Sequence[Request]) -> bool | str:
+    """Whether all requests of an attempt pass the L7 rules of a decision; a string: why nobody can tell."""
+    if not requests:
+        return _all_pass(decision) or "L7 rules decide, and the records have no request"
+    doubt = ""
+    for request in requests:
+        passes = _passes(decision, request.layer7)
+        if passes is False:
+            return False
+        if isinstance(passes, str):
+            doubt = passes
+    return doubt or True
+
+
+def _all_pass(decision: Decision) -> bool:
+    """Whether the L7 rules refuse nothing: the name ``*``, or an HTTP rule that asks for nothing."""
+    for rule in decision.ports:
+        if rule.l7 is None:
+            return True
+        if any(not name.text.strip("*.") for name in rule.l7.dns if not name.exact):
+            return True
+        if any(not (one.path or one.method or one.host or one.headers) for one in rule.l7.http):
+            return True
+    return False
 
 
 def _describe(layer7: Layer7) -> str:

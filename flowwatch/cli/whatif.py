@@ -1,0 +1,41 @@
+"""``flowwatch whatif``: what a draft would do to the traffic already seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.audit import read_set, source_of
+from flowwatch.cli.reading import Reading
+from flowwatch.cli.summary import direction, style
+from flowwatch.errors import UsageError
+from flowwatch.report.files import open_output
+from flowwatch.report.whatif import WHATIF_FORMATS, write_whatif
+from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+
+def run(parsed: Parsed) -> int:
+    """Compare, print; 0 unless the input can't be read. What to make of changes is the reader's."""
+    from flowwatch.policy.whatif import WhatIf
+
+    form = parsed.text("output")
+    if form not in WHATIF_FORMATS:
+        known = ", ".join(WHATIF_FORMATS)
+        raise UsageError(f"invalid output format: {safe(form)}", f"choose one of {known}")
+    if parsed.switch("follow"):
+        raise UsageError("a what-if ends", "leave out --follow")
+    way = direction(parsed)
+    directions = frozenset(("egress", "ingress") if way == "both" else (way,))
+    draft = read_set(parsed)
+    current = read_set(parsed, "current") if parsed.list("current") else None
+    with source_of(parsed) as source:
+        if source is None:
+            return 0
+        reading = Reading(source)
+        report = WhatIf(draft, current, directions).read(reading.batches())
+        reading.nothing()
+    with open_output(None) as out:
+        write_whatif(report, form, out, style=style(parsed))
+    return reading.finish()

@@ -1,0 +1,133 @@
+"""What a draft would change, as text, JSON or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flowwatch.policy.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
+from flowwatch.report.files import Output
+from flowwatch.report.goformat import TimeFormat
+from flowwatch.report.human import span
+from flowwatch.report.jsontext import to_json
+from flowwatch.report.summary_table import Style
+from flowwatch.text import safe
+
+WHATIF_FORMATS = ("text", "json", "markdown")
+_SIGNS: dict[Change, tuple[str, str, int]] = {
+    "newly denied": ("✗", "x", 31),
+    "newly allowed": ("+", "+", 33),
+    "can't tell": ("?", "?", 33),
+    "unchanged": ("·", ".", 2),
+}
+_SHOWN = 15
+"""Unchanged rows shown in text; -o json has them all."""
+
+
+def write_whatif(report: WhatIfReport, form: str, out: Output, *, style: Style) -> None:
+    """Write ``report`` in one of WHATIF_FORMATS."""
+    if form == "json":
+        out.write(to_json(whatif_object(report), indent=2) + "\n")
+        return
+    lines = _markdown(report) if form == "markdown" else _text(report, style)
+    for line in lines:
+        out.write(line + "\n")
+
+
+def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
+    length = span((report.last - report.first) / 1e9)
+    yield f"Evidence: {report.records:,} records in {length}, {report.attempts:,} attempts"
+    for note in report.notes:
+        yield _paint(style, 33, f"        ! {safe(note)}")
+    arrow, back = ("->", "<-") if style.ascii else ("→", "←")
+    for change in CHANGES:
+        rows = [row for row in report.rows if row.change == change]
+        if not rows:
+            continue
+        sign, plain, color = _SIGNS[change]
+        yield ""
+        yield _paint(style, color, f"{change.upper()}: {report.counts[change]:,} attempts")
+        shown = rows[:_SHOWN] if change == "unchanged" else rows
+        for row in shown:
+            mark = _paint(style, color, plain if style.ascii else sign)
+            way = arrow if row.direction == "egress" else back
+            who = f"{safe(row.subject)} {way} {safe(row.peer)}{_port(row)}"
+            yield f"  {mark} {who}  {row.attempts:,}x {row.then if change == 'unchanged' else ''}".rstrip()
+            if change != "unchanged":
+                yield f"      {safe(row.reason)}"
+        if len(rows) > len(shown):
+            yield f"    and {len(rows) - len(shown):,} more rows (-o json has them all)"
+    yield ""
+    yield ", ".join(f"{report.counts.get(change, 0):,} {change}" for change in CHANGES)
+
+
+def _markdown(report: WhatIfReport) -> Iterator[str]:
+    yield ", ".join(f"**{report.counts.get(change, 0):,}** {change}" for change in CHANGES)
+    yield ""
+    yield "| change | from | to | port | attempts | why |"
+    yield "|---|---|---|---|---:|---|"
+    for row in report.rows:
+        cells = (
+            row.change,
+            row.subject,
+            row.peer,
+            _port(row).lstrip(":"),
+            f"{row.attempts:,}",
+            row.reason,
+        )
+        yield "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(text: str) -> str:
+    escaped = safe(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return escaped.replace("*", "\\*").replace("_", "\\_").replace("`", "\\`")
+
+
+def _port(row: WhatIfRow) -> str:
+    return f":{row.port}/{row.protocol}" if row.protocol else ""
+
+
+def whatif_object(report: WhatIfReport) -> dict[str, Any]:
+    """The object that ``-o json`` prints."""
+    times = TimeFormat.iso()
+    return {
+        "schema_version": 1,
+        "window": {
+            "first": times.nanoseconds(report.first) if report.first else None,
+            "last": times.nanoseconds(report.last) if report.last else None,
+        },
+        "records": report.records,
+        "attempts": report.attempts,
+        "counts": {change: report.counts.get(change, 0) for change in CHANGES},
+        "warnings": list(report.notes),
+        "rows": [
+            {
+                "change": row.change,
+                "direction": row.direction,
+                "subject": row.subject,
+                "peer": row.peer,
+                "protocol": row.protocol,
+                "port": row.port,
+                "attempts": row.attempts,
+                "first_seen": times.nanoseconds(row.first),
+                "last_seen": times.nanoseconds(row.last),
+                "now": row.now,
+                "then": row.then,
+                "reason": row.reason,
+                "rules": [
+                    {
+                        "policy": one.policy.reference,
+                        "place": one.place,
+                        "file": one.policy.file,
+                        "line": one.line,
+                    }
+                    for one in row.entries
+                ],
+            }
+            for row in report.rows
+        ],
+    }
+
+
+def _paint(style: Style, color: int, text: str) -> str:
+    return f"\x1b[{color}m{text}\x1b[0m" if style.color else text
