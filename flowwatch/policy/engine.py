@@ -102,7 +102,7 @@ class Question:
 class Selected:
     """What applies to one subject in one direction."""
 
-    __slots__ = ("denying", "entries", "index", "init", "selected")
+    __slots__ = ("denying", "entries", "index", "init", "ruled", "selected")
 
     def __init__(self, rules: Sequence[Rule], direction: Direction, *, init: bool) -> None:
         applying = [
@@ -110,7 +110,8 @@ class Selected:
             if direction in rule.default_deny
             or any(entry.direction == direction for entry in rule.entries)
         ]  # fmt: skip
-        self.selected = bool(applying) or init
+        self.ruled = bool(applying)
+        self.selected = self.ruled or init
         self.init = init
         self.denying = tuple(
             dict.fromkeys(
@@ -136,7 +137,8 @@ class Meeting:
     def __init__(self, selected: Selected, peer: Party, listener: Party, *, own_node: bool) -> None:
         self._selected = selected
         self._listener = listener
-        self._own_node = own_node
+        # Cilium adds the rule for the node to others: an endpoint that starts has none of its own.
+        self._own_node = own_node and selected.ruled
         self._known: dict[tuple[str, int], Decision] = {}
         self._tiers: tuple[list[tuple[Entry, Match]], ...] = ([], [], [])
         for entry in selected.index.candidates(peer):

@@ -49,6 +49,14 @@ class Party:
         return bool(reserved & _WORLD) or ("kube-apiserver" in reserved and not reserved & _NODES)
 
     @cached_property
+    def aggregated(self) -> bool:
+        """Whether Cilium also knows it as one of all pods, or of the world (pkg/policy/aggregate.go).
+
+        Reserved identities stand for themselves alone.
+        """
+        return self.outside if self.reserved else bool(self.labels)
+
+    @cached_property
     def cluster(self) -> str | None:
         """The cluster its labels name."""
         return self.label_set.by_source.get(f"k8s:{CLUSTER}")

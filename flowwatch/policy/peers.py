@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from flowwatch.policy.labels import Selector
+from flowwatch.policy.labels import LabelSet, Selector
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.nodes import Value
 from flowwatch.policy.party import Party
@@ -23,17 +23,26 @@ ENTITIES = frozenset(
      "unmanaged", "remote-node", "health", "none", "kube-apiserver"}
 )  # fmt: skip
 _BITS = {4: 32, 6: 128}
+_AGGREGATE = LabelSet(("reserved:aggregate",))
+"""The labels of an identity that stands for all pods, or all the world: one that nobody selects by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """``toEndpoints``, ``podSelector``, ``namespaces`` …: whatever the selector, scoped, selects."""
+    """``toEndpoints``, ``podSelector``, ``namespaces`` …: whatever the selector, scoped, selects.
+
+    A selector that only says what a label may not be (``namespaces: {NotIn}`` of a ClusterNetworkPolicy, a
+    ``reserved:`` key in a CiliumNetworkPolicy) also selects the identities that stand for all pods and for
+    all the world, as they have no such label: it means everyone but reserved identities it excludes.
+    """
 
     selector: Selector
 
     def matches(self, party: Party) -> Match:
         """Whether it means ``party``."""
-        return self.selector.matches(party.label_set)
+        return self.selector.matches(party.label_set) or (
+            party.aggregated and self.selector.matches(_AGGREGATE)
+        )
 
     def __str__(self) -> str:
         return f"pods with {self.selector}"
