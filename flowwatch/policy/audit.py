@@ -88,7 +88,7 @@ class Audit:
         self.tally.add(batch)
         observer = self._observers.get(batch.origin)
         if observer is None:
-            observer = self._observers[batch.origin] = Observer()
+            observer = self._observers[batch.origin] = Observer(both_ends=True)
         for observation in observer.add(batch):
             self._judge(observation)
 

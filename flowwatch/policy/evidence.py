@@ -94,7 +94,9 @@ class Observation:
 class Observer:
     """Turns batches into observations. One thread; memory is bounded by the attempts kept open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, both_ends: bool = False) -> None:
+        """``both_ends``: what passed, in a record without a direction, passed at both of its ends."""
+        self._both_ends = both_ends
         self.attempts = Attempts()
         self.attempts.keep_closed = True
         self._extra: dict[int, tuple[OpenAttempt, _Extra]] = {}
@@ -121,6 +123,15 @@ class Observer:
 
     def _note(self, attempt: OpenAttempt, flow: Flow) -> None:
         ingress = (flow.direction or attempt.direction) == Direction.INGRESS
+        if (
+            self._both_ends
+            and not flow.direction
+            and not flow.event_type
+            and not ingress
+            and flow.verdict == Verdict.FORWARDED
+            and attempt.server.namespace
+        ):
+            attempt.ingress = max(attempt.ingress, 0) | meaning.evidence(flow) | OPENED
         known = attempt.ingress if ingress else attempt.egress
         bits = meaning.evidence(flow)
         if flow.verdict == Verdict.FORWARDED and known >= 0 and known | bits == known:

@@ -71,9 +71,18 @@ def _evidence(report: AuditReport, style: Style) -> Iterator[str]:
         yield "Evidence: no flows at all"
         return
     times = TimeFormat.iso()
+    if not blind.first:
+        yield f"Evidence: {blind.records:,} records of {blind.nodes} nodes, without times"
+        yield from _share(report, style)
+        return
     window = f"{times.nanoseconds(blind.first)} to {times.nanoseconds(blind.last)}"
     length = span((blind.last - blind.first) / 1e9)
     yield f"Evidence: {blind.records:,} records of {blind.nodes} nodes in {length}, {window}"
+    yield from _share(report, style)
+
+
+def _share(report: AuditReport, style: Style) -> Iterator[str]:
+    blind = report.blind
     covered = blind.attempts - report.counts.get("not covered", 0)
     open_share = percent(report.counts.get("inconclusive", 0) / covered) if covered else "0.0%"
     yield (
