@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from flowwatch.policy.labels import LabelSet, read_selector
 from flowwatch.policy.nodes import Value
-from flowwatch.policy.peers import Block, Peer, Unknown, read_block
+from flowwatch.policy.peers import Block, LabelledBlocks, Peer, Pods, Unknown, read_block
 
 
 @dataclass(slots=True)
@@ -48,15 +48,16 @@ class CidrGroups:
             if name not in self.by_name:
                 reason = f"CiliumCIDRGroup {name} was not given: add it to the policies"
                 return [Unknown(f"CIDR group {name}", reason, inside=False)]
-            groups = [self.by_name[name]]
-        else:
-            selector = read_selector(value, source="cidrgroup:")
-            if not self.by_name:
-                reason = "no CiliumCIDRGroup was given: add them to the policies"
-                return [Unknown("CIDR groups by labels", reason, inside=False)]
-            groups = [one for one in self.by_name.values() if selector.matches(one.labels)]
-        return [
-            Block(one.text, one.version, one.network, one.length, excepted)
-            for group in groups
-            for one in group.blocks
-        ]
+            return [
+                Block(one.text, one.version, one.network, one.length, excepted)
+                for one in self.by_name[name].blocks
+            ]
+        selector = read_selector(value, source="cidrgroup:")
+        if not selector.requirements and not excepted:
+            # Cilium takes the empty selector for its wildcard: pods and nodes are meant, too.
+            return [Pods(selector)]
+        if not self.by_name:
+            reason = "no CiliumCIDRGroup was given: add them to the policies"
+            return [Unknown("CIDR groups by labels", reason, inside=False)]
+        groups = tuple((one.labels, one.blocks) for one in self.by_name.values())
+        return [LabelledBlocks(selector, groups, excepted)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from flowwatch.policy.labels import LabelSet, Selector
+from flowwatch.policy.labels import MISSING, NOT_IN, LabelSet, Selector
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.nodes import Value
 from flowwatch.policy.party import Party
@@ -105,6 +105,39 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledBlocks:
+    """``cidrGroupSelector``: outside addresses, by the labels of all CIDR groups that hold them.
+
+    A requirement that only forbids (NotIn, DoesNotExist) also holds for an address that is in no group.
+    """
+
+    selector: Selector
+    groups: tuple[tuple[LabelSet, tuple[Block, ...]], ...]
+    excepted: tuple[Block, ...] = ()
+
+    def matches(self, party: Party) -> Match:
+        """Whether it means ``party``."""
+        if not party.outside:
+            return False
+        holding: list[LabelSet] = []
+        if (address := party.address) is not None:
+            if any(block.contains(*address) for block in self.excepted):
+                return False
+            for labels, blocks in self.groups:
+                if any(block.contains(*address) for block in blocks):
+                    holding.append(labels)
+        return all(
+            all(one.matches(labels) for labels in holding)
+            if one.operator in (NOT_IN, MISSING)
+            else any(one.matches(labels) for labels in holding)
+            for one in self.selector.requirements
+        )
+
+    def __str__(self) -> str:
+        return f"CIDR groups with {self.selector}"
+
+
+@dataclass(frozen=True, slots=True)
 class Name:
     """``toFQDNs``: addresses outside that the DNS proxy saw answered for a name."""
 
@@ -141,7 +174,7 @@ class Unknown:
         return self.what
 
 
-Peer = Pods | Entity | Block | Name | Unknown
+Peer = Pods | Entity | Block | LabelledBlocks | Name | Unknown
 
 
 def read_block(value: Value, *, slash: bool = False) -> Block:
