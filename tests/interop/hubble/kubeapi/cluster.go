@@ -73,7 +73,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, apierrors.NewUnauthorized("Unauthorized"))
 		return
 	}
-	if r.URL.Path == "/version" {
+	if strings.TrimSuffix(r.URL.Path, "/") == "/version" {
 		answer(w, http.StatusOK, map[string]string{"major": "1", "minor": "36", "gitVersion": "v1.36.4"})
 		return
 	}

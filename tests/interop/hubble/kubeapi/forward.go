@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -48,6 +49,12 @@ func newForwarder() (*forwarder, error) {
 // serve hands a request for pods/portforward to the runtime's streaming server, as API server and
 // kubelet do.
 func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, pod string) {
+	// The API server takes "ports" and asks the kubelet for "port" (registry/core/pod, streamParams).
+	query := url.Values{}
+	if ports := r.URL.Query()["ports"]; len(ports) > 0 {
+		query.Set("port", strings.Join(ports, ","))
+	}
+	r.URL.RawQuery = query.Encode()
 	options, err := portforward.NewV4Options(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
