@@ -31,7 +31,8 @@ class Query:
     limit: int | None = None
     text: str = ""
     """Words that must all occur (case ignored) in a row's namespace, pod, workload, peer, port,
-    protocol, drop reasons or policies; a word after ``!`` must not occur."""
+    protocol, drop reasons or policies, or in its cluster where there are several; a word after
+    ``!`` must not occur."""
     drops_only: bool = False
     """Only rows with dropped or audited attempts."""
 

@@ -348,7 +348,8 @@ class LiveSource:
     def state(self) -> SourceState:
         with self._lock:
             backlog = self._messages.backlog if self._messages is not None else 0
-            heard = max(self._state.heard, self._came / 1e9)
+            # Whole seconds: a view compares states to see whether there is anything new.
+            heard = max(self._state.heard, self._came / 1e9) // 1
             return replace(self._state, backlog=backlog, heard=heard)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -11,15 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowwatch import read
 from flowwatch.cli import sources
 from flowwatch.cli.flags import parse
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.live import LiveSource
+from flowwatch.tui.theme import FANCY
 from tests.command import flowwatch
 from tests.interop.real import Observer, Relay
 from tests.interop.test_follow import attempt, eventually
+from tests.unit.tui.driven import run as driven_run
+from tests.unit.tui.driven import shown
 
 ALL = Query()
 
@@ -290,3 +295,32 @@ def test_lost_events_are_told_by_node_and_source() -> None:
         assert "queue" in told.cause
         assert told.rate > 0
         assert watched.taken.at_least
+
+
+def test_the_dashboard_tells_of_the_loss_then_of_the_gap() -> None:
+    with Observer() as observer, watching("--server", observer.address) as watched:
+        observer.write(*attempt(1), *attempt(2))
+
+        async def look() -> None:
+            async with shown(watched.monitor, size=(150, 40)) as driven:
+                await driven.sees("2 dropped")
+                observer.kill()
+                await driven.sees("Lost", "LOST", "retry")
+                await asyncio.sleep(1.5)
+                observer.restart()
+                await driven.sees("live")
+                observer.write(*attempt(3))
+                await driven.sees("at least 3 dropped", "gap of", FANCY.gap)
+                await driven.press("w")
+                await driven.sees("records from then are gone", "the server was restarted")
+
+        driven_run(look())
+
+
+def test_python_reads_several_servers_too() -> None:
+    with Observer(node="east/worker1") as one, Observer(node="west/worker1") as two:
+        one.write(*attempt(1, "app-1", "east/worker1"))
+        two.write(*attempt(1, "app-1", "west/worker1"))
+        frame = read(server=[one.address, two.address])
+        assert sorted(frame["cluster"]) == ["east", "west"]
+        assert list(frame["dropped"]) == [1, 1]

@@ -222,7 +222,7 @@ def row_text(row: Row, cells: Cells) -> str:
     parts = [worst(row)]
     for column in COLUMNS:
         text = column.cell(row, cells)
-        if text in ("", "-", "0"):
+        if text in ("", "-", "0") or (column.clusters and row.cluster == "default"):
             continue
         parts.append(f"{text} {column.title.lower()}" if column.number else text)
     return "  ".join(parts)

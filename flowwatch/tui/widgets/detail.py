@@ -122,6 +122,8 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
     lines += _labelled("Seen", seen, columns)
     if row.cluster not in ("", "default"):
         lines += _labelled("Cluster", safe(row.cluster), columns)
+    if row.server:
+        lines += _labelled("Seen at", safe(row.server), columns)
     if row.workload and row.workload not in row.pod:
         lines += _labelled("Workload", safe(row.workload), columns)
     addresses = [safe(address) for address in row.peer_addresses if address != row.peer]
