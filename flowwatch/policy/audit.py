@@ -23,6 +23,7 @@ from flowwatch.policy.findings import (
     PolicyUse,
     RuleUse,
 )
+from flowwatch.policy.hints import Judged, hints
 from flowwatch.policy.nearest import near_misses
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction, Entry, Policy
@@ -317,6 +318,10 @@ class Audit:
         return AuditReport(
             tuple(findings), self._uses(), blind, dict(counts), self._notes(),
             tuple(one.result() for one in self._expected),
+            hints(
+                self.policies,
+                [Judged(row.observation, row.decision, row.attempts) for row in self._rows.values()],
+            ),
         )  # fmt: skip
 
     def _split(self, row: _Row) -> list[tuple[Kind, int, str]]:

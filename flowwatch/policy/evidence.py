@@ -89,6 +89,8 @@ class Observation:
     waits_for_auth: bool = False
     dropped_at: int = 0
     """Of the first record that a policy dropped; 0 without one."""
+    peer_ip: str = ""
+    """The other end's address, a pod's too."""
 
 
 class Observer:
@@ -225,6 +227,7 @@ class Observer:
                 extra.denied.get(way, ()),
                 extra.waits_for_auth,
                 extra.dropped.get(way, 0),
+                peer_ip,
             )
 
     def _party(self, end: Endpoint, address: str, *, resolves: bool, own: str) -> Party:

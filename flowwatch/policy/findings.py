@@ -89,6 +89,19 @@ class PolicyUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """A probable mistake in a policy: enforced as written, but hardly as meant."""
+
+    name: str
+    """``missing-dns-rule``, ``port-mismatch`` …: flowwatch.policy.hints has them all."""
+    policy: Policy
+    line: int
+    text: str
+    attempts: int = 0
+    """Attempts that met it; 0 when the documents alone show it."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlindSpots:
     """How far the evidence goes."""
 
@@ -120,6 +133,8 @@ class AuditReport:
     notes: tuple[str, ...] = ()
     """About the documents: skipped, replaced, groups missing."""
     expectations: tuple[Expectation, ...] = ()
+    hints: tuple[Hint, ...] = ()
+    """Probable mistakes; they say nothing against the enforcement and don't fail an audit."""
 
     @property
     def failed(self) -> bool:

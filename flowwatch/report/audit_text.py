@@ -18,9 +18,8 @@ _SIGNS: dict[Kind, tuple[str, str, int]] = {
     "ok": ("✓", "+", 32),
     "not covered": ("·", ".", 2),
 }
-_SHOWN = 20
-"""Rows of a kind that passed or says little; findings are all shown."""
-_BRIEF: tuple[Kind, ...] = ("ok", "not covered")
+_BRIEF: dict[Kind, int] = {"ok": 20, "not covered": 5}
+"""Rows shown of kinds that passed or say little; findings are all shown."""
 _PLURAL: dict[Kind, str] = {"leak": "leaks", "overblock": "overblocks", "difference": "differences"}
 
 
@@ -32,6 +31,13 @@ def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:
         if rows:
             yield ""
             yield from _section(kind, rows, style)
+    if report.hints:
+        yield ""
+        yield _paint(style, 33, "PROBABLE MISTAKES: enforced as written, but hardly as meant")
+        for hint in report.hints:
+            tried = f" ({hint.attempts:,} attempts)" if hint.attempts else ""
+            yield f"  ! {hint.name}: {safe(hint.policy.file)}:{hint.line}{tried}"
+            yield f"      {safe(hint.text)}"
     if report.expectations:
         yield ""
         yield from _expectations(report, style)
@@ -102,7 +108,7 @@ def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
     yield _paint(style, color, f"{kind.upper()}: {total:,} attempts {MEANING[kind]}")
     arrow = "->" if style.ascii else "→"
     back = "<-" if style.ascii else "←"
-    shown = rows[:_SHOWN] if kind in _BRIEF else rows
+    shown = rows[: _BRIEF[kind]] if kind in _BRIEF else rows
     for one in shown:
         way = arrow if one.direction == "egress" else back
         port = f":{one.port}/{one.protocol}" if one.protocol else ""

@@ -1,0 +1,246 @@
+"""Mistakes that a policy and its traffic give away: what the writer probably meant.
+
+A policy with such a mistake is enforced as it is written, so judging it by itself finds nothing wrong.
+Each hint here needs a reason in the documents, most of them also one in the traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.evidence import Observation
+from flowwatch.policy.findings import Hint
+from flowwatch.policy.labels import EQUALS, IN, NAMESPACE, Selector
+from flowwatch.policy.party import Party
+from flowwatch.policy.peers import Block, Entity, Name, Pods
+from flowwatch.policy.rules import Direction, Entry, Policy, Rule
+
+_WIDE = frozenset({"all", "world"})
+_NAMESPACE_KEYS = (NAMESPACE, f"any:{NAMESPACE}", f"k8s:{NAMESPACE}")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One row of the audit, as far as hints need it."""
+
+    seen: Observation
+    decision: Decision
+    attempts: int
+
+
+def hints(policies: PolicySet, rows: Sequence[Judged]) -> tuple[Hint, ...]:
+    """All hints, those of one rule together, the most attempts first."""
+    found: dict[tuple[str, str, int, str], Hint] = {}
+    for hint in _all(policies, rows):
+        key = (hint.name, hint.policy.reference, hint.line, hint.text)
+        earlier = found.get(key)
+        if earlier is not None:
+            hint = Hint(
+                hint.name, hint.policy, hint.line, hint.text, earlier.attempts + hint.attempts
+            )
+        found[key] = hint
+    return tuple(
+        sorted(found.values(), key=lambda one: (-one.attempts, one.policy.reference, one.line))
+    )
+
+
+def _all(policies: PolicySet, rows: Sequence[Judged]) -> Iterator[Hint]:
+    subjects = {
+        (row.seen.subject, row.seen.subject_name): None for row in rows if not row.seen.unknown
+    }
+    yield from _selecting_nothing(policies, list(subjects))
+    seen: set[tuple[int, Direction]] = set()
+    for subject, _ in subjects:
+        way: Direction
+        for way in ("egress", "ingress"):
+            selected = policies.selected(subject, way)
+            if selected.entries and (id(selected), way) not in seen:
+                seen.add((id(selected), way))
+                if way == "egress":
+                    yield from _without_dns(selected.entries)
+                yield from _too_wide(selected.entries)
+    for row in rows:
+        if row.decision.decision == "denied":
+            yield from _denied(policies, row)
+
+
+def _selecting_nothing(policies: PolicySet, subjects: list[tuple[Party, str]]) -> Iterator[Hint]:
+    for policy in policies.policies:
+        rules = [rule for rule in policies.rules if rule.policy is policy]
+        other = next((space for rule in rules if (space := _other_namespace(rule, policy))), "")
+        if other:
+            yield Hint(
+                "selector-in-another-namespace", policy, policy.line,
+                f"its selector asks for pods of {other}, but a policy of {policy.namespace} "
+                "selects only pods of its own namespace: it selects nothing",
+            )  # fmt: skip
+            continue
+        if any(rule.subject.selects(party) for rule in rules for party, _ in subjects):
+            continue
+        for rule in rules:
+            near = _nearest_subject(rule.subject.selector, subjects)
+            if near:
+                yield Hint(
+                    "selects-nothing",
+                    policy,
+                    policy.line,
+                    f"it selects nothing that was seen; {near}",
+                )
+                break
+
+
+def _other_namespace(rule: Rule, policy: Policy) -> str:
+    """The namespace that a selector of a namespaced policy asks for, if it isn't the own."""
+    if not policy.namespace:
+        return ""
+    for one in rule.subject.selector.requirements:
+        asks = one.key in _NAMESPACE_KEYS and one.operator in (IN, EQUALS)
+        if asks and policy.namespace not in one.values:
+            return ", ".join(one.values)
+    return ""
+
+
+def _nearest_subject(selector: Selector, subjects: list[tuple[Party, str]]) -> str:
+    """The seen pod that misses by one label alone."""
+    for party, name in subjects:
+        missing = [one for one in selector.requirements if not one.matches(party.label_set)]
+        if (
+            len(missing) == 1
+            and len(selector.requirements) > 1
+            and missing[0].key not in _NAMESPACE_KEYS
+        ):
+            has = party.label_set.get(missing[0].key)
+            key = missing[0].key
+            mine = f"{key}={has}" if has is not None else f"no label {key}"
+            return f"{name} has {mine}, the selector wants {missing[0]}"
+    return ""
+
+
+def _without_dns(entries: Sequence[Entry]) -> Iterator[Hint]:
+    """``toFQDNs`` learns addresses from the DNS proxy alone."""
+    if any(
+        rule.l7 is not None and rule.l7.kind == "dns"
+        for entry in entries
+        for rule in entry.ports or ()
+    ):
+        return
+    for entry in entries:
+        if any(isinstance(peer, Name) for peer in entry.peers or ()):
+            yield Hint(
+                "missing-dns-rule", entry.policy, entry.line,
+                f"{entry.place} allows DNS names, but no rule sends lookups through the DNS proxy "
+                "(port 53 with rules: dns): no address is ever learnt, and it allows nothing",
+            )  # fmt: skip
+
+
+def _too_wide(entries: Sequence[Entry]) -> Iterator[Hint]:
+    """A rule for the whole world beside one for a part of it."""
+    allows = [entry for entry in entries if entry.verdict == "allow" and entry.peers]
+    for wide in allows:
+        world = next((str(peer) for peer in wide.peers or () if _is_world(peer)), "")
+        if not world:
+            continue
+        for narrow in allows:
+            if narrow is wide or not _covers_ports(wide, narrow) or not narrow.peers:
+                continue
+            if all(isinstance(peer, Name | Block) and not _is_world(peer) for peer in narrow.peers):
+                yield Hint(
+                    "wide-rule", wide.policy, wide.line,
+                    f"{wide.place} allows {world}, so that {narrow} restricts nothing",
+                )  # fmt: skip
+
+
+def _is_world(peer: object) -> bool:
+    if isinstance(peer, Entity):
+        return peer.name in _WIDE
+    if isinstance(peer, Name):
+        return not peer.rule.exact and not peer.rule.text.strip("*.")
+    return isinstance(peer, Block) and peer.length == 0 and not peer.excepted
+
+
+def _covers_ports(wide: Entry, narrow: Entry) -> bool:
+    if wide.ports is None:
+        return True
+    if narrow.ports is None:
+        return False
+    return all(
+        any(
+            other.protocol in ("ANY", one.protocol) and other.low <= one.low and one.high <= other.high
+            and not other.name and not one.name
+            for other in wide.ports
+        )
+        for one in narrow.ports
+    )  # fmt: skip
+
+
+def _denied(policies: PolicySet, row: Judged) -> Iterator[Hint]:
+    seen = row.seen
+    selected = policies.selected(seen.subject, seen.direction)
+    listener = seen.peer if seen.direction == "egress" else seen.subject
+    for entry in selected.entries:
+        if entry.verdict != "allow":
+            continue
+        port = entry.ports is None or any(
+            rule.matches(seen.protocol, seen.port, listener.ports) is True for rule in entry.ports
+        )
+        peer = entry.matches_peer(seen.peer)
+        if row.decision.why == "rule" and port and peer is True:
+            deny = row.decision.entries[0]
+            yield Hint(
+                "allow-hidden-by-deny", entry.policy, entry.line,
+                f"{entry.place} allows {_to(seen)}, but {deny} denies it, and a deny always wins",
+                row.attempts,
+            )  # fmt: skip
+        elif row.decision.why == "default deny" and peer is True and entry.ports:
+            ports = ", ".join(map(str, entry.ports))
+            if not port and _only_other_ports(entry, seen):
+                yield Hint(
+                    "port-mismatch", entry.policy, entry.line,
+                    f"{entry.place} allows {_peer(seen)} on {ports}; "
+                    f"the traffic goes to {seen.port}/{seen.protocol}",
+                    row.attempts,
+                )  # fmt: skip
+        elif row.decision.why == "default deny" and port and peer is False:
+            yield from _wrong_peer(entry, row)
+
+
+def _only_other_ports(entry: Entry, seen: Observation) -> bool:
+    """Whether a rule is for this protocol, on other ports: a typo rather than another service."""
+    protocols = {rule.protocol for rule in entry.ports or ()}
+    return seen.protocol in protocols or "ANY" in protocols
+
+
+def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
+    seen = row.seen
+    for peer in entry.peers or ():
+        if isinstance(peer, Block) and not seen.peer.outside and peer.length and seen.peer_ip:
+            inside = Party(labels=(), ip=seen.peer_ip)
+            if inside.address and peer.contains(*inside.address):
+                yield Hint(
+                    "cidr-contains-pods", entry.policy, entry.line,
+                    f"{entry.place} allows {peer}, and {_peer(seen)} has an address in it, but blocks of "
+                    "addresses never mean pods or nodes: select it by its labels",
+                    row.attempts,
+                )  # fmt: skip
+        elif isinstance(peer, Pods):
+            scope = [one for one in peer.selector.requirements if one.key == f"k8s:{NAMESPACE}"]
+            rest = Selector(tuple(one for one in peer.selector.requirements if one not in scope))
+            named = [one for one in rest.requirements if "policy.cluster" not in one.key]
+            if scope and named and rest.matches(seen.peer.label_set):
+                wanted = ", ".join(scope[0].values) or "another"
+                yield Hint(
+                    "peer-in-another-namespace", entry.policy, entry.line,
+                    f"{entry.place} means pods of namespace {wanted}; {_peer(seen)} is in "
+                    f"{seen.peer.namespace}: add k8s:{NAMESPACE}: {seen.peer.namespace}",
+                    row.attempts,
+                )  # fmt: skip
+
+
+def _peer(seen: Observation) -> str:
+    return seen.peer_name
+
+
+def _to(seen: Observation) -> str:
+    return f"{seen.peer_name}:{seen.port}/{seen.protocol}"
