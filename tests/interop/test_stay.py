@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -217,29 +218,33 @@ def test_a_summary_and_an_export_say_which_nodes_they_lack(tmp_path: Path) -> No
             assert beside["nodes_known"] == 2
 
 
-class OneWay:
-    """A TCP relay on loopback whose first connection can be stopped: open, and nothing passes."""
+class Between:
+    """A TCP relay on loopback that can be cut, or whose first connection can be stopped."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
         self._target = host, int(port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.stopped = threading.Event()
+        """Set: the first connection stays open, and nothing passes."""
         self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self._port}"
+        self._first = True
+        self._serve()
 
-    def _accept(self) -> None:
-        number = 0
+    def _serve(self) -> None:
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
+                far = socket.create_connection(self._target)
             except OSError:
                 return
-            far = socket.create_connection(self._target)
             self._sockets += (near, far)
-            stops = number == 0
-            number += 1
+            stops, self._first = self._first, False
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self._pass, args=(source, sink, stops), daemon=True).start()
 
@@ -254,18 +259,85 @@ class OneWay:
         except OSError:
             return
 
-    def __enter__(self) -> OneWay:
+    def cut(self) -> None:
+        """End all connections, and take no more."""
+        for one in (self._listener, *self._sockets):
+            # Closing alone would leave a thread in its call.
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._sockets.clear()
+
+    def mend(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._serve()
+
+    def __enter__(self) -> Between:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (self._listener, *self._sockets):
-            one.close()
+        self.cut()
+
+
+@contextmanager
+def reached_through_another(
+    capacity: int = 65535,
+) -> Iterator[tuple[Observer, Observer, Between, Watched]]:
+    """Two nodes under relay, the second behind a connection that can be cut."""
+    with (
+        Observer(node="worker1") as one,
+        Observer(node="worker2", capacity=capacity) as two,
+        Between(two.address) as between,
+        Relay([one, ("worker2", between.address)], retry_seconds=1) as relay,
+        watching("--server", relay.address) as watched,
+    ):
+        one.write(*attempt(1, "app-1", "worker1"))
+        two.write(*attempt(1, "app-2", "worker2"))
+        eventually(lambda: watched.dropped == 2, "both nodes' attempts")
+        eventually(lambda: watched.taken.nodes_known == 2, "both are known")
+        yield one, two, between, watched
+
+
+def test_a_node_out_of_reach_for_a_while_has_its_records_counted_when_it_is_back() -> None:
+    with reached_through_another() as (one, two, between, watched):
+        between.cut()
+        eventually(lambda: watched.taken.nodes_unavailable == ("worker2",), "it is missed")
+        two.write(*attempt(2, "app-2", "worker2"), *attempt(3, "app-2", "worker2"))
+        one.write(*attempt(2, "app-1", "worker1"))
+        eventually(lambda: watched.dropped == 3, "the other goes on")
+        between.mend()
+        eventually(lambda: watched.taken.nodes_unavailable == (), "it is back")
+        eventually(lambda: watched.dropped == 5, "what it saw meanwhile counts")
+        time.sleep(1.5)
+        assert watched.dropped == 5
+        assert watched.taken.gaps == ()
+        assert not watched.taken.at_least
+
+
+def test_a_node_whose_ring_wrapped_out_of_reach_leaves_a_gap_of_its_own() -> None:
+    with reached_through_another(capacity=15) as (one, two, between, watched):
+        between.cut()
+        eventually(lambda: watched.taken.nodes_unavailable == ("worker2",), "it is missed")
+        time.sleep(1)
+        for number in range(10, 30):
+            two.write(*attempt(number, "app-2", "worker2"))
+        between.mend()
+        eventually(lambda: bool(watched.taken.gaps), "the gap is told")
+        (gap,) = watched.taken.gaps
+        assert gap.nodes == ("worker2",)
+        assert "wrapped" in gap.why
+        assert 0.5 < gap.seconds < 30
+        one.write(*attempt(2, "app-1", "worker1"))
+        eventually(
+            lambda: any(row.pod == "app-1" and row.dropped == 2 for row in watched.taken.rows),
+            "the other goes on",
+        )
 
 
 def test_a_stream_that_died_without_a_word_while_the_server_answers() -> None:
     with (
         Observer() as observer,
-        OneWay(observer.address) as between,
+        Between(observer.address) as between,
         watching("--server", between.address, quiet=1.0) as watched,
     ):
         observer.write(*attempt(1))
