@@ -7,7 +7,7 @@ Each hint here needs a reason in the documents, most of them also one in the tra
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation
@@ -35,12 +35,8 @@ def hints(policies: PolicySet, rows: Sequence[Judged]) -> tuple[Hint, ...]:
     found: dict[tuple[str, str, int, str], Hint] = {}
     for hint in _all(policies, rows):
         key = (hint.name, hint.policy.reference, hint.line, hint.text)
-        earlier = found.get(key)
-        if earlier is not None:
-            hint = Hint(
-                hint.name, hint.policy, hint.line, hint.text, earlier.attempts + hint.attempts
-            )
-        found[key] = hint
+        earlier = found[key].attempts if key in found else 0
+        found[key] = replace(hint, attempts=hint.attempts + earlier)
     return tuple(
         sorted(found.values(), key=lambda one: (-one.attempts, one.policy.reference, one.line))
     )
