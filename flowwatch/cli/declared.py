@@ -140,16 +140,20 @@ SERVER = Group(
         Flag("tls-client-cert-file", TEXT, "client certificate", "FILE"),
         Flag("tls-client-key-file", TEXT, "its key", "FILE"),
         Flag("tls-server-name", TEXT, "name in the server's certificate", "NAME"),
+        Flag(
+            "tls-from-secret", SWITCH, "take the certificates from relay's secrets in the cluster"
+        ),
         Flag("basic-auth-username", TEXT, "for basic authentication (TLS only)", "NAME"),
         Flag("basic-auth-password", TEXT, "for basic authentication", "PASSWORD"),
         Flag("timeout", TEXT, "to get connected", "DURATION", default="5s"),
         Flag(
             "request-timeout", TEXT, "for an answer that isn't a stream", "DURATION", default="12s"
         ),
-        Flag("port-forward", SWITCH, "through a port-forward to relay", short="P"),
+        Flag("port-forward", SWITCH, "through the Kubernetes API to relay", short="P"),
+        Flag("no-port-forward", SWITCH, "not by itself either, when nothing answers on localhost"),
         Flag("port-forward-port", NUMBER, "local port of it, 0 for any", "PORT", default="4245"),
-        Flag("kubeconfig", TEXT, "for the port-forward", "FILE"),
-        Flag("kube-context", TEXT, "for the port-forward", "NAME"),
+        Flag("kubeconfig", TEXT, "of the cluster, else kubectl's own", "FILE"),
+        Flag("kube-context", TEXT, "context in it, else its current one", "NAME"),
         Flag("kube-namespace", TEXT, "where relay runs", "NAME", default="kube-system"),
         Flag("config", TEXT, "hubble's config file", "FILE"),
         Flag("debug", SWITCH, "say more", short="D"),

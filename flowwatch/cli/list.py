@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import say
 from flowwatch.cli.sources import one_server
-from flowwatch.hubble import config
+from flowwatch.hubble import config, forward
 from flowwatch.report.status import check_list_output, namespaces_text, nodes_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def run(parsed: Parsed) -> int:
 
     form = check_list_output(parsed.text("output"))
     one_server(parsed)
-    settings = config.load(parsed)
+    settings = forward.decide(config.load(parsed))
     for line in settings.warnings:
         say(line)
     with connect(settings) as connection:

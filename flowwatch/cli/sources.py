@@ -16,7 +16,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.files import FileSource
 from flowwatch.flows.live import LiveSource
 from flowwatch.flows.merged import MergedSource
-from flowwatch.hubble import config, h2, replay, request, stream
+from flowwatch.hubble import config, forward, h2, replay, request, stream
 from flowwatch.hubble.filters import Filters, build
 from flowwatch.hubble.match import FilterError, compile_filters
 from flowwatch.hubble.request import Window
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flowwatch.flows.source import Source
     from flowwatch.hubble.config import Settings
     from flowwatch.hubble.connection import Connection
+    from flowwatch.hubble.forward import Way
     from flowwatch.hubble.stream import MessageStream
 
 
@@ -72,9 +73,16 @@ def asked(
     if follow is not None and not files:
         flags.follow = follow
     window = request.window(flags, default=0 if files else default)
+    if not files:
+        settings = forward.decide(settings, environ)
     servers: tuple[Settings, ...] = ()
     if len(parsed.servers) > 1 and not files:
         one_server(parsed)
+        if settings.port_forward:
+            raise UsageError(
+                "a port-forward leads to one server, and several were given",
+                "leave out --port-forward, or --server",
+            )
         servers = tuple(replace(settings, server=server) for server in parsed.servers)
     return Asked(settings, filters, window, files, tuple(parsed.list("field-mask")), servers)
 
@@ -110,7 +118,7 @@ def open_source(wanted: Asked, *, with_ring: bool = False, keep_trying: bool = F
     settings = wanted.settings
     return LiveSource(
         lambda: HubbleServer(wanted, with_ring),
-        where=settings.address.text,
+        where=forward.where(settings),
         follow=wanted.window.follow,
         encrypted=settings.encrypted,
         keep_trying=keep_trying,
@@ -148,6 +156,14 @@ class HubbleServer:
         self._wanted = wanted
         self._with_ring = with_ring
         self._connection: Connection | None = None
+        self._way: Way | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What is connected with: of the port-forward, which begins here, if there is one."""
+        if self._way is None:
+            self._way = forward.open_way(self._wanted.settings)
+        return self._way.settings
 
     @property
     def connection(self) -> Connection:
@@ -155,7 +171,7 @@ class HubbleServer:
         if self._connection is None:
             from flowwatch.hubble.connection import connect
 
-            self._connection = connect(self._wanted.settings)
+            self._connection = connect(self.settings)
         return self._connection
 
     def open(self, since: int | None) -> MessageStream:
@@ -167,7 +183,8 @@ class HubbleServer:
             with_ring=self._with_ring,
             resume=since,
         )
-        settings, address = wanted.settings, wanted.settings.address
+        settings = self.settings
+        address = settings.address
         serialized = asked_for.SerializeToString()
         if h2.can_read(settings, address, serialized):
             messages: stream.Messages = h2.H2Stream(settings, address, _GET_FLOWS, serialized)
@@ -191,3 +208,5 @@ class HubbleServer:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        if self._way is not None:
+            self._way.close()

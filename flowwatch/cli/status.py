@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowwatch.cli.reading import say
 from flowwatch.cli.sources import one_server
 from flowwatch.errors import FlowwatchError, Unreachable
-from flowwatch.hubble import config
+from flowwatch.hubble import config, forward
 from flowwatch.report.status import check_status_output, health_line, status_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run(parsed: Parsed) -> int:
 
     form = check_status_output(parsed.text("output"))
     one_server(parsed)
-    settings = config.load(parsed)
+    settings = forward.decide(config.load(parsed))
     for line in settings.warnings:
         say(line)
     with connect(settings) as connection:

@@ -52,6 +52,16 @@ DEFAULT = Origin("default")
 
 
 @dataclass(frozen=True, slots=True)
+class Material:
+    """Certificates in PEM that come from no file (``--tls-from-secret``); never shown."""
+
+    ca: bytes = field(repr=False)
+    certificate: bytes = field(default=b"", repr=False)
+    """A client's; empty if there is none."""
+    key: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that decides how a connection is made. Field names are hubble's, with ``_``."""
 
@@ -76,6 +86,14 @@ class Settings:
     kubeconfig: str = ""
     kube_context: str = ""
     kube_namespace: str = "kube-system"
+    no_port_forward: bool = False
+    """Never forward by itself either; a flag of ours, as the next."""
+    tls_from_secret: bool = False
+    """Take relay's CA, and a client certificate, from the secrets of the cluster."""
+    tls_material: Material | None = field(default=None, repr=False, compare=False)
+    """What those secrets hold; where a file is named too, that counts."""
+    by_itself: bool = False
+    """The port-forward was not asked for: see flowwatch.hubble.forward.decide."""
     debug: bool = False
     allowlist: tuple[str, ...] = ()
     """FlowFilters as JSON, as they were written."""
@@ -202,6 +220,8 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Settings:
             warnings.append(f"{place} is ignored: {error}")
     settings = Settings(
         **{name.replace("-", "_"): value for name, value in values.items()},  # type: ignore[arg-type]
+        no_port_forward=_ours(flags, "no-port-forward"),
+        tls_from_secret=_ours(flags, "tls-from-secret"),
         config_file=path,
         origins=origins,
     )
@@ -212,6 +232,11 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Settings:
             f"({origins['tls-allow-insecure']}): whoever is in between can read and change what is shown"
         )
     return replace(settings, warnings=tuple(warnings))
+
+
+def _ours(flags: Flags, name: str) -> bool:
+    """A switch that hubble doesn't have: it has no variable and no place in its file."""
+    return flags.was_set(name) and flags.get(name) is True
 
 
 def _read(written: _Written, reader: _Reader) -> Value:

@@ -19,8 +19,8 @@ import grpc
 from google.protobuf.message import Message
 from grpc.experimental import ChannelOptions
 
-from flowwatch.errors import ServerError, UsageError
-from flowwatch.hubble import faults, tls
+from flowwatch.errors import ServerError
+from flowwatch.hubble import faults, forward, tls
 from flowwatch.hubble.address import Address
 from flowwatch.hubble.config import Settings
 from flowwatch.hubble.pb.observer import observer_pb2 as pb
@@ -52,13 +52,17 @@ def connect(settings: Settings) -> Connection:
     """A connection as ``settings`` say; nothing is sent yet, except with ``tls_allow_insecure``.
 
     Raises UsageError for settings that can't be carried out, Unreachable when the certificate can't
-    be fetched.
+    be fetched; with a port-forward or ``tls_from_secret`` also what flowwatch.hubble.forward raises.
     """
-    if settings.port_forward:
-        raise UsageError(
-            f"{settings.origin('port-forward')} is not supported yet",
-            "run kubectl -n kube-system port-forward service/hubble-relay 4245:80 beside it",
-        )
+    if settings.port_forward or settings.tls_from_secret:
+        way = forward.open_way(settings)
+        try:
+            connection = connect(way.settings)
+        except BaseException:
+            way.close()
+            raise
+        connection.way = way
+        return connection
     tls.check(settings)
     address = settings.address
     try:
@@ -89,6 +93,8 @@ class Connection:
         self._closed = False
         self.settings = settings
         self.address = address
+        self.way: forward.Way | None = None
+        """The port-forward that it goes through, if it has one of its own."""
         self.reached = False
         """A server has answered on it, be it with an error of its own."""
 
@@ -123,6 +129,8 @@ class Connection:
         for call in tuple(self._calls):
             call.cancel()
         self._channel.close()
+        if self.way is not None:
+            self.way.close()
 
     def __enter__(self) -> Self:
         return self

@@ -267,6 +267,7 @@ def can_read(
     more_than_plain = (
         settings.encrypted
         or settings.port_forward
+        or settings.tls_from_secret
         or settings.tls_client_cert_file
         or settings.tls_client_key_file
         or settings.basic_auth_username

@@ -63,13 +63,18 @@ def secure(settings: Settings, address: Address) -> Security:
     """
     if not settings.encrypted:
         return Security(None)
+    material = settings.tls_material
     key, chain = _client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
+    if material is not None and not chain and material.certificate:
+        key, chain = material.key, material.certificate
     name = settings.tls_server_name
     if settings.tls_allow_insecure:
         shown = probe.certificate(address, name, settings.connect_timeout)
         # Without TLS there, gRPC's own attempt will fail and be explained.
         roots = shown.pem.encode() if shown else None
         name = _covered(shown.names) if shown and shown.names else name
+    elif material is not None and not settings.tls_ca_cert_files:
+        roots = material.ca
     else:
         roots = _authorities(settings.tls_ca_cert_files)
     options: list[tuple[str, str]] = []

@@ -247,6 +247,7 @@ class Relay(_Part):
         *,
         tls: Certificates | None = None,
         node_tls: Certificates | None = None,
+        ask_client: bool = False,
         retry_seconds: float = 1.0,
         flags: Sequence[str] = (),
     ) -> None:
@@ -257,12 +258,13 @@ class Relay(_Part):
             tls: serve TLS with these, made for `*.hubble-relay.cilium.io`.
             node_tls: dial the nodes with TLS and a client's certificate; made, as the observers' own,
                 for `*.CLUSTER.hubble-grpc.cilium.io`. The cluster is `default`.
+            ask_client: with `tls`: take only clients with a certificate of that CA.
             retry_seconds: until it dials a lost node again (30 in production).
             flags: more of `hubble-relay serve`.
         """
         self.address = f"127.0.0.1:{free_port()}"
         self._nodes = dict(_name_and_address(node) for node in nodes)
-        self._tls, self._node_tls = tls, node_tls
+        self._tls, self._node_tls, self._ask_client = tls, node_tls, ask_client
         self._peer: Program | None = None
         self._flags = [
             f"--listen-address={self.address}",
@@ -276,6 +278,8 @@ class Relay(_Part):
                 f"--tls-relay-server-cert-file={tls.server}",
                 f"--tls-relay-server-key-file={tls.server_key}",
             ]
+            if ask_client:
+                self._flags.append(f"--tls-relay-client-ca-files={tls.ca}")
         if node_tls is None:
             self._flags.append("--disable-client-tls")
         else:
@@ -292,7 +296,11 @@ class Relay(_Part):
         if self._tls is None:
             return []
         name = "instance.hubble-relay.cilium.io"
-        return ["--tls", "--tls-ca-cert-files", self._tls.ca, "--tls-server-name", name]
+        words = ["--tls", "--tls-ca-cert-files", self._tls.ca, "--tls-server-name", name]
+        if self._ask_client:
+            words += ["--tls-client-cert-file", self._tls.client]
+            words += ["--tls-client-key-file", self._tls.client_key]
+        return words
 
     def start(self) -> Self:
         """Start it, and wait until it has dialled all nodes that answer."""
