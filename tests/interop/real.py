@@ -296,7 +296,13 @@ class Relay(_Part):
         if self._tls is None:
             return []
         name = "instance.hubble-relay.cilium.io"
-        words = ["--tls", "--tls-ca-cert-files", self._tls.ca, "--tls-server-name", name]
+        words: list[str | Path] = [
+            "--tls",
+            "--tls-ca-cert-files",
+            self._tls.ca,
+            "--tls-server-name",
+            name,
+        ]
         if self._ask_client:
             words += ["--tls-client-cert-file", self._tls.client]
             words += ["--tls-client-key-file", self._tls.client_key]
