@@ -100,7 +100,7 @@ class Answer:
     """What Cilium does."""
 
     verdict: str
-    """`allowed` or `denied`."""
+    """`allowed`, `denied`, or `fails`: the subject's rules can't be merged, the old policy stays."""
     l7: bool
     """Allowed only on to the proxy."""
     selected: bool
@@ -117,10 +117,12 @@ class Judged:
 
     rejected: tuple[str, ...]
     """Documents that it refuses, in its words; they take no part."""
-    unknown: tuple[str, ...]
-    """Fields that it doesn't know; then nothing is answered."""
     answers: tuple[Answer, ...]
     """In the order of the questions."""
+    unknown: tuple[str, ...]
+    """Fields that it doesn't know; then nothing is answered."""
+    refused: tuple[str, ...] = field(default=(), compare=False)
+    """The names of the refused documents; not kept with stored answers."""
 
 
 class Oracle:
@@ -147,8 +149,7 @@ class Oracle:
         """Return what Cilium decides on the questions with exactly these policies.
 
         Raises:
-            PartFailed: the text is no YAML, a question makes no sense, or the policy of a subject
-                fails as a whole (L7 kinds or authentication modes that conflict).
+            PartFailed: the text is no YAML, or a question makes no sense.
         """
         numbered = [{"id": at, **asked.to_json()} for at, asked in enumerate(questions)]
         self._program.send(json.dumps({"documents": documents, "questions": numbered}) + "\n")
@@ -156,6 +157,7 @@ class Oracle:
         return Judged(
             rejected=tuple(one["error"] for one in given["rejected"]),
             unknown=tuple(given["unknown"]),
+            refused=tuple(one["name"] for one in given["rejected"]),
             answers=tuple(
                 Answer(
                     one["verdict"],
@@ -219,6 +221,6 @@ def _stored(kept: dict[str, Any]) -> Stored:
         Answer(verdict, bool(l7), bool(selected), tuple(policies), tuple(places))
         for *_, verdict, l7, selected, policies, places in kept["questions"]
     ]
-    judged = Judged(tuple(kept["rejected"]), tuple(kept.get("unknown", ())), tuple(answers))
+    judged = Judged(tuple(kept["rejected"]), tuple(answers), tuple(kept.get("unknown", ())))
     text = (POLICIES / kept["file"]).read_text()
     return Stored(kept["file"], text, tuple(asked), judged)

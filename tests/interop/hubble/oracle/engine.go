@@ -111,9 +111,9 @@ func (all *engines) decide(asked question) (answer, error) {
 }
 
 func (e *engine) decide(asked question) (answer, error) {
-	subject, err := e.compute(asked.Subject)
-	if err != nil {
-		return answer{}, err
+	subject := e.compute(asked.Subject)
+	if subject.policy == nil {
+		return answer{ID: asked.ID, Verdict: "fails", Policies: []string{}, Places: []string{}}, nil
 	}
 	key, selected := policy.EgressKey(), subject.egress
 	switch asked.Direction {
@@ -173,16 +173,18 @@ func (a *answer) credit(origin labels.LabelArray) {
 	}
 }
 
-// compute makes the subject's policy, once.
-func (e *engine) compute(subject party) (computed, error) {
+// compute makes the subject's policy, once. There is none if rules can't be merged: an agent then
+// keeps the one it had before.
+func (e *engine) compute(subject party) computed {
 	key := partyKey(subject)
 	if done, ok := e.computed[key]; ok {
-		return done, nil
+		return done
 	}
 	who := e.parties[key]
 	selectors, _, err := e.repo.ComputeSelectorPolicy(who.identity)
 	if err != nil {
-		return computed{}, fmt.Errorf("the subject's policy fails: %w", err)
+		e.computed[key] = computed{}
+		return computed{}
 	}
 	distilled := selectors.DistillPolicy(e.logger, owner{who}, map[string]uint16{
 		policy.FallbackRedirectID: math.MaxUint16,
@@ -198,7 +200,7 @@ func (e *engine) compute(subject party) (computed, error) {
 	}
 	selectors.Supersede()
 	e.computed[key] = done
-	return done, nil
+	return done
 }
 
 // owner is the endpoint that a policy is distilled for.

@@ -7,6 +7,7 @@
 //
 // A party is {"labels": [...], "ip", "fqdn", "ports": {name: number}}: an identity by its labels, or an
 // outside address with the DNS name it was learnt by. Nothing is answered while there are unknown fields.
+// The verdict is "allowed", "denied", or "fails" where Cilium can't make a policy of the subject's rules.
 // A request that can't be read gets {"error": "..."}.
 //
 // With -bench K the first request's questions are answered K times, and the rate goes to standard output.

@@ -1,0 +1,223 @@
+"""Random sets of policies, judged: `python -m tests.interop.policy_property --decisions 300000`.
+
+Each set gets a batch of questions. Ours must refuse the documents that Cilium refuses, and decide as it
+does; with full information "can't tell" isn't an answer, except where Cilium can't make a policy of the
+subject's rules. The first difference is shrunk, printed, and with `--keep NAME` written to
+`policy_cases/NAME.yaml`, where `test_policy_property` runs it from then on.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from flowwatch.policy import Decision
+from tests.interop.compared import Ours
+from tests.interop.oracle import Answer, Asked, Judged, Oracle
+from tests.interop.policy_maker import policy_sets, questions, subjects
+
+CASES = Path(__file__).parent / "policy_cases"
+_NOT_GIVEN = "CiliumCIDRGroup"
+"""What only a group that isn't among the documents can settle: the one doubt that is right here."""
+BATCH = 150
+"""Questions for each set of policies."""
+
+
+class Different(AssertionError):
+    """Ours isn't what Cilium does."""
+
+    def __init__(self, case: "Case", words: str) -> None:
+        """Keep the case for whoever catches it."""
+        super().__init__(words)
+        self.case = case
+
+
+@dataclass
+class Case:
+    """A set of policies, the questions about it that matter, and what Cilium says."""
+
+    policies: list[Any]
+    asked: list[Asked] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def dump(self) -> str:
+        """Write it as a file for `policy_cases`."""
+        return yaml.safe_dump(
+            {
+                "policies": self.policies,
+                "refused": self.refused,
+                "questions": [
+                    asked.to_json()
+                    | {"verdict": answer.verdict, "l7": answer.l7, "selected": answer.selected}
+                    for asked, answer in zip(self.asked, self.answers, strict=True)
+                ],
+            },
+            sort_keys=False,
+            width=100,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Case":
+        """Read one back."""
+        kept = yaml.safe_load(path.read_text())
+        return cls(
+            policies=kept["policies"],
+            asked=[Asked.from_json(one) for one in kept["questions"]],
+            answers=[
+                Answer(one["verdict"], one["l7"], one["selected"]) for one in kept["questions"]
+            ],
+            refused=kept["refused"],
+        )
+
+    @property
+    def text(self) -> str:
+        """The documents."""
+        return as_text(self.policies)
+
+
+def as_text(policies: Sequence[Any]) -> str:
+    """Documents as YAML (JSON is YAML, and quicker to write)."""
+    return "\n---\n".join(json.dumps(policy) for policy in policies)
+
+
+def compare(policies: list[Any], asked: Sequence[Asked], judged: Judged) -> Counter[str]:
+    """Count our decisions by what came of them.
+
+    Raises:
+        Different: one differs from Cilium's, or one of us refuses what the other takes.
+    """
+    ours = Ours(as_text(policies))
+    refused = sorted(rejected.name.rpartition("/")[2] for rejected in ours.rejected)
+    if refused != sorted(judged.refused):
+        raise Different(
+            Case(policies, refused=list(judged.refused)),
+            f"Cilium refuses {judged.refused} {judged.rejected}, "
+            f"ours {[str(rejected) for rejected in ours.rejected]}",
+        )
+    counts: Counter[str] = Counter(refused=len(refused))
+    for one, theirs in zip(asked, judged.answers, strict=True):
+        decision = ours.decide(one)
+        counts["compared"] += 1
+        if theirs.verdict == "fails":
+            counts["no policy made"] += 1
+        elif decision.decision == "cant_tell" and _NOT_GIVEN in decision.reason:
+            counts["unclear"] += 1
+        elif same(theirs, decision):
+            counts["equal"] += 1
+            counts[theirs.verdict] += 1
+            counts["by a rule"] += bool(theirs.policies)
+            counts["l7"] += theirs.l7
+        else:
+            raise Different(
+                Case(policies, [one], [theirs], list(judged.refused)),
+                f"{one}: Cilium {theirs}, ours {(decision.decision, decision.l7, decision.selected)} "
+                f"{decision.reason}",
+            )
+    return counts
+
+
+def selected(oracle: Oracle, text: str) -> list[Asked]:
+    """Which subjects the policies are about, in which direction."""
+    everybody = subjects()
+    judged = oracle.ask(text, everybody)
+    return [one for one, told in zip(everybody, judged.answers, strict=True) if told.selected]
+
+
+def same(theirs: Answer, ours: Decision) -> bool:
+    """Whether a decision of ours is Cilium's."""
+    wanted = (theirs.verdict, theirs.l7, theirs.selected)
+    return (ours.decision, ours.l7, ours.selected) == wanted
+
+
+def run(
+    decisions: int, start: int, progress: Callable[[Counter[str]], None] | None = None
+) -> Counter[str]:
+    """Compare about `decisions` random decisions, the same ones for the same `start`.
+
+    Raises:
+        Different: one differs; it is the smallest of its kind that was found.
+    """
+    total: Counter[str] = Counter()
+    smallest: list[Different] = []
+
+    with Oracle() as oracle:
+
+        @seed(start)
+        @settings(
+            max_examples=max(1, decisions // BATCH),
+            deadline=None,
+            database=None,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate, Phase.shrink),
+            report_multiple_bugs=False,
+        )
+        @given(policies=policy_sets(), chosen=st.integers(0, 2**32))
+        def hold(policies: list[Any], chosen: int) -> None:
+            text = as_text(policies)
+            asked = questions(chosen, BATCH, selected(oracle, text))
+            judged = oracle.ask(text, asked)
+            try:
+                total.update(compare(policies, asked, judged))
+            except Different as different:
+                smallest[:] = [different]
+                raise
+            total["sets"] += 1
+            if progress:
+                progress(total)
+
+        try:
+            hold()
+        except Different as different:
+            raise smallest[0] from different
+    return total
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run as a program; 1 when there is a difference."""
+    parser = argparse.ArgumentParser(prog="policy_property", description=__doc__)
+    parser.add_argument("--decisions", type=int, default=300_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", metavar="NAME", help="write a difference to policy_cases/")
+    given_ = parser.parse_args(arguments)
+    began = time.monotonic()
+
+    def progress(total: Counter[str]) -> None:
+        if total["sets"] % 100 == 0:
+            took = time.monotonic() - began
+            print(f"\r{total['compared']:,} decisions, {took:.0f} s", end="", file=sys.stderr)
+
+    try:
+        total = run(given_.decisions, given_.seed, progress)
+    except Different as different:
+        print(f"\n{different}\n\n{different.case.dump()}")
+        if given_.keep:
+            (CASES / f"{given_.keep}.yaml").write_text(different.case.dump())
+        return 1
+    print(f"\nseed {given_.seed}, {time.monotonic() - began:.0f} s:", describe(total))
+    return 0
+
+
+def describe(total: Counter[str]) -> str:
+    """The counts in words."""
+    return (
+        f"{total['sets']} sets of policies, decisions compared {total['compared']}, "
+        f"equal {total['equal']} (allowed {total['allowed']}, {total['l7']} of them to the proxy, "
+        f"denied {total['denied']}, {total['by a rule']} by a rule), can't tell {total['unclear']} "
+        f"(a CIDR group isn't given), Cilium makes no policy {total['no policy made']}, "
+        f"documents refused {total['refused']}, different 0"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
