@@ -1,6 +1,6 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
-    python -m tests.benchmarks [NAME …]      some of: live relay file memory soak dashboard start
+    python -m tests.benchmarks [NAME …]      some of: live relay file memory soak dashboard start audit
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """
@@ -23,6 +23,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 FLOWWATCH = (sys.executable, "-m", "flowwatch")
 RING = 65_535
 FILE_LINES = 200_000
+AUDITED_LINES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,13 @@ def dashboard() -> list[Figure]:
     return [Figure(*line) for line in measure()]
 
 
+def audit() -> list[Figure]:
+    """A million flows against 200 policies, beside the summary of the same file."""
+    from tests.benchmarks.audit import measure
+
+    return [Figure(*line) for line in measure(AUDITED_LINES, min(ROUNDS, 2))]
+
+
 def _json(command: Command) -> dict[str, float]:
     done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
     told: dict[str, float] = json.loads(done.stdout)
@@ -192,6 +200,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "soak": soak,
     "start": start,
     "dashboard": dashboard,
+    "audit": audit,
 }
 
 
