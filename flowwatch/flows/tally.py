@@ -150,13 +150,18 @@ class Tally:
         return found
 
     def _lost_words(self) -> str:
-        by_source: dict[str, int] = {}
+        by_node: dict[str, int] = {}
         for item in self.lost.values():
-            by_source[item.source] = by_source.get(item.source, 0) + item.count
-        where = "; ".join(f"{safe(name)}: {cause(name)}" for name in sorted(by_source))
-        nodes = sorted({item.node for item in self.lost.values() if item.node})
+            by_node[item.node] = by_node.get(item.node, 0) + item.count
+        sources = sorted({item.source for item in self.lost.values()})
+        where = "; ".join(f"{safe(name)}: {cause(name)}" for name in sources)
+        nodes = sorted((name for name in by_node if name), key=lambda name: -by_node[name])
+        if len(nodes) > 1:
+            nodes = [f"{name} ({by_node[name]:,})" for name in nodes]
         on = f" on {_list(nodes)}" if nodes else ""
-        return f"{self.lost_events:,} events were lost{on} ({where}): counts are 'at least'"
+        seconds = (self.last_seen - self.first_seen) / 1e9
+        fast = f", {self.lost_events / seconds:,.1f}/s" if seconds >= 1 else ""
+        return f"{self.lost_events:,} events were lost{fast}{on} ({where}): counts are 'at least'"
 
     def _away_words(self, now: int) -> str:
         names = sorted(self.unavailable)

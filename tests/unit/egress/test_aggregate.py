@@ -327,6 +327,17 @@ def test_many_rows_are_chosen_as_few_are(
         assert [row.key for row in many] == [row.key for row in few]
 
 
+def test_losses_are_told_by_node_and_as_a_rate() -> None:
+    aggregate = counted(flow(0), flow(10, source_port=1))
+    lost = [
+        LostEvents("OBSERVER_EVENTS_QUEUE", count, node, 5) for node, count in (("a", 5), ("b", 95))
+    ]
+    aggregate.add(Batch(lost=lost))
+    taken = snapshot(aggregate, Query())
+    assert taken.warnings[0].startswith("100 events were lost, 10.0/s on b (95), a (5) (OBSERVER_")
+    assert {(one.node, one.rate) for one in taken.lost} == {("a", 0.5), ("b", 9.5)}
+
+
 def test_pods_of_several_clusters_have_rows_of_their_own() -> None:
     east, west = (
         Endpoint(identity=1, namespace="weather", pod="app-0", cluster=name)
