@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import httpx_ws
+import wsproto.utilities
 
 from flowwatch.errors import ServerError, Unreachable
 from flowwatch.hubble import kube
@@ -136,9 +137,10 @@ class Carrier:
                 way.cancel()
             results = await asyncio.gather(*ways, return_exceptions=True)
         for result in results:
-            if isinstance(result, Exception) and not isinstance(
-                result, httpx_ws.WebSocketDisconnect
-            ):
+            # Closed in good order, or in the midst of our own sending.
+            if isinstance(result, httpx_ws.WebSocketDisconnect | wsproto.utilities.ProtocolError):
+                continue
+            if isinstance(result, Exception):
                 raise result
 
     async def _down(

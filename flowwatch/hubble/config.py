@@ -92,6 +92,8 @@ class Settings:
     """Take relay's CA, and a client certificate, from the secrets of the cluster."""
     tls_material: Material | None = field(default=None, repr=False, compare=False)
     """What those secrets hold; where a file is named too, that counts."""
+    forwarded: bool = False
+    """``server`` is the local end of a port-forward to relay."""
     by_itself: bool = False
     """The port-forward was not asked for: see flowwatch.hubble.forward.decide."""
     debug: bool = False

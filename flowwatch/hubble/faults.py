@@ -144,7 +144,9 @@ def _unreachable(settings: Settings, address: Address, code: str, words: str) ->
     if found.answer is Answer.TLS and not settings.encrypted:
         return Refused(
             f"{at} speaks TLS",
-            f"add --tls{_name_flag(found.certificate, address.host)}, and the CA with "
+            "add --tls-from-secret, which takes the certificates from the cluster"
+            if settings.forwarded
+            else f"add --tls{_name_flag(found.certificate, address.host)}, and the CA with "
             f"--tls-ca-cert-files (ca.crt in the secret {SECRET})",
         )
     if found.answer is Answer.HTTP2 and settings.encrypted:
@@ -190,6 +192,9 @@ def _tls(settings: Settings, address: Address, found: Finding, words: str) -> Se
     if found.wants_certificate:
         return Refused(
             f"{at} wants a client certificate",
+            "give --tls-client-cert-file and --tls-client-key-file"
+            if settings.tls_material is None
+            else "secret hubble-ui-client-certs, which has one, is not there or may not be read: "
             "give --tls-client-cert-file and --tls-client-key-file",
         )
     if not found.http2:

@@ -153,7 +153,7 @@ def open_way(settings: Settings, environ: Mapping[str, str] = os.environ) -> Way
         changed = replace(changed, tls=True, tls_material=material)
     if forward is not None:
         scheme = "tls://" if settings.server.startswith("tls://") else ""
-        changed = replace(changed, server=f"{scheme}127.0.0.1:{forward.port}")
+        changed = replace(changed, server=f"{scheme}127.0.0.1:{forward.port}", forwarded=True)
     if changed.encrypted and not changed.tls_server_name:
         changed = replace(changed, tls_server_name=RELAY_NAME)
     return Way(changed, forward)
