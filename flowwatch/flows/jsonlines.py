@@ -347,6 +347,7 @@ class LineDecoder:
             http.method,
             http.url,
             http.code,
+            tuple((one.key, one.value) for one in http.headers),
         )
 
     def _lost(self, line: JsonLine) -> LostEvents:

@@ -88,6 +88,8 @@ class Layer7(msgspec.Struct, frozen=True, gc=False):
     http_method: str = ""
     http_url: str = ""
     http_code: int = 0
+    http_headers: tuple[tuple[str, str], ...] = ()
+    """Name and value; "HUBBLE_REDACTED" in place of a value that the agent hides."""
 
 
 class Flow(msgspec.Struct, gc=False):

@@ -154,6 +154,7 @@ def _layer7(data: bytes) -> Layer7:
         http.method,
         http.url,
         http.code,
+        tuple((one.key, one.value) for one in http.headers),
     )
 
 

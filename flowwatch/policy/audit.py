@@ -460,7 +460,9 @@ def _passes(decision: Decision, layer7: Layer7) -> bool | str:
     doubt = ""
     for rule in rules:
         if rule.kind == "http":
-            passes = rule.passes_request(layer7.http_method, layer7.http_url, None)
+            passes = rule.passes_request(
+                layer7.http_method, layer7.http_url, layer7.http_headers or None
+            )
             if passes is True:
                 return True
             if passes:

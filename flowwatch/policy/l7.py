@@ -6,7 +6,7 @@ From Cilium 1.20: pkg/policy/api (http.go, l4.go, fqdn.go), pkg/envoy/policy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from flowwatch.policy.names import NameRule, read_name
 from flowwatch.policy.nodes import Value
 
+_REDACTED = "HUBBLE_REDACTED"
 _RULES = frozenset({"http", "dns"})
 _HTTP = frozenset({"path", "method", "host", "headers", "headerMatches"})
 _HEADER_MATCH = frozenset({"mismatch", "name", "secret", "value"})
@@ -55,7 +56,7 @@ class Layer7Rules:
         return any(rule.matches(name) for rule in self.dns)
 
     def passes_request(
-        self, method: str, url: str, headers: Iterable[tuple[str, str]] | None
+        self, method: str, url: str, headers: Sequence[tuple[str, str]] | None
     ) -> bool | str:
         """Whether an HTTP request passes; a string says why that can't be told.
 
@@ -76,10 +77,12 @@ class Layer7Rules:
                 doubt = "the record has no HTTP headers"
             elif _has_headers(rule.headers, headers):
                 return True
+            elif any(value == _REDACTED for _, value in headers):
+                doubt = "the agent hides values of HTTP headers"
         return doubt or False
 
 
-def _has_headers(wanted: tuple[str, ...], headers: Iterable[tuple[str, str]]) -> bool:
+def _has_headers(wanted: tuple[str, ...], headers: Sequence[tuple[str, str]]) -> bool:
     given = {name.lower(): value for name, value in headers}
     for one in wanted:
         name, colon, value = one.partition(":")

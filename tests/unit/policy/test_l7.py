@@ -1,0 +1,62 @@
+"""HTTP and DNS rules on what records have of a request."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowwatch.policy import Party, load
+from flowwatch.policy.l7 import Layer7Rules
+
+HTTP = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: p, namespace: default}
+spec:
+  endpointSelector: {}
+  egress:
+    - toPorts:
+        - ports: [{port: "80", protocol: TCP}]
+          rules:
+            http:
+              - {method: GET, path: "/v[12]/.*"}
+              - {method: POST, path: "/login", host: "api[.]example[.]com"}
+              - {method: PUT, headers: ["X-Token: secret", X-Any]}
+"""
+
+
+@pytest.fixture(scope="module")
+def rules() -> Layer7Rules:
+    pod = Party(("k8s:io.kubernetes.pod.namespace=default",))
+    [port] = load([("p.yaml", HTTP)]).ask("egress", pod, Party(ip="192.0.2.1"), "TCP", 80).ports
+    assert port.l7 is not None
+    return port.l7
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "headers", "passes"),
+    [
+        ("GET", "http://x.io/v1/a", None, True),
+        ("GET", "http://x.io/v1/a?b=c", None, True),  # the query string is part of the path
+        ("GET", "http://x.io/v3/a", None, False),
+        ("GET", "http://x.io/x/v1/a", None, False),  # anchored
+        ("get", "http://x.io/v1/a", None, False),
+        ("POST", "http://api.example.com/login", None, True),
+        ("POST", "http://api-example.com/login", None, False),
+        ("POST", "http://api.example.com/login?x", None, False),
+        ("PUT", "http://x.io/", (("x-token", "secret"), ("x-any", "1")), True),
+        ("PUT", "http://x.io/", (("x-token", "wrong"), ("x-any", "1")), False),
+        ("PUT", "http://x.io/", (("x-token", "secret"),), False),
+        ("PUT", "http://x.io/", None, "the record has no HTTP headers"),
+        ("PUT", "http://x.io/", (("x-token", "HUBBLE_REDACTED"), ("x-any", "1")),
+         "the agent hides values of HTTP headers"),
+        ("GET", "http://x.io/v1/a", None, True),
+    ],
+)  # fmt: skip
+def test_requests(
+    rules: Layer7Rules,
+    method: str,
+    url: str,
+    headers: tuple[tuple[str, str], ...] | None,
+    passes: bool | str,
+) -> None:
+    assert rules.passes_request(method, url, headers) == passes
