@@ -12,6 +12,7 @@ import binascii
 import contextlib
 import functools
 import os
+import socket
 import ssl
 import sys
 import tempfile
@@ -379,7 +380,9 @@ def _unreachable(error: BaseException, server: str, where: str) -> ServerError:
                 "see certificate-authority of the kubeconfig",
             )
         if isinstance(cause, OSError) and cause.strerror:
-            reason = cause.strerror
+            # asyncio's own words hide the reason, which the number has; names have other numbers.
+            number = 0 if isinstance(cause, socket.gaierror) else cause.errno or 0
+            reason = os.strerror(number) if number > 0 else cause.strerror
         cause = cause.__cause__ or cause.__context__
     reason = safe(reason.splitlines()[0] if reason else type(error).__name__)
     return Unreachable(
