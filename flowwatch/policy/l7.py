@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from flowwatch.policy.names import NameRule, read_name
 from flowwatch.policy.nodes import Value
 
+# Python's expressions have these, Go's (RE2) do not.
+_NOT_IN_GO = re.compile(r"\(\?(?:[=!>(]|<[=!]|P[=>])|(?<!\\)(?:\\\\)*\\[1-9]")
 _REDACTED = "HUBBLE_REDACTED"
 _RULES = frozenset({"http", "dns"})
 _HTTP = frozenset({"path", "method", "host", "headers", "headerMatches"})
@@ -164,6 +166,8 @@ def _read_http(value: Value) -> HttpRule:
             _expression(text)
         except re.error as error:
             raise fields[key].fault(f"error parsing regexp: {error}") from None
+        if unknown := _NOT_IN_GO.search(text):
+            raise fields[key].fault(f"error parsing regexp: Go has no {unknown[0]}")
     headers = [one.text() for one in fields["headers"].items()] if "headers" in fields else []
     for one in fields["headerMatches"].items() if "headerMatches" in fields else ():
         match = one.known(_HEADER_MATCH)
