@@ -27,7 +27,10 @@ from flowwatch.flows.wire import WireDecoder
 
 OVERLAP = 5_000_000_000
 """Nanoseconds before the newest record from which is read again after a loss: records of several
-nodes come out of order, and their clocks differ."""
+nodes come out of order."""
+
+SKEW = 900_000_000_000
+"""Nanoseconds by which a node's clock may be behind without its records being missed after a loss."""
 
 FIRST_RETRY, LONGEST_RETRY = 0.5, 10.0
 """Seconds between tries; doubled each time, with up to a quarter more or less at random."""
@@ -123,6 +126,7 @@ class LiveSource:
         self._polls: Polls | None = None
         self._seen = Seen()
         self._watch = NodeWatch()
+        self._behind: dict[str, int] = {}
         self._away: tuple[NodeStatus, ...] = ()
         self._told_aside: dict[str, int] = {}
         self._loss = ""
@@ -184,9 +188,7 @@ class LiveSource:
             return
         if self._loss:
             yield self._come_back(server)
-        newest = max(self._seen.newest.values(), default=0)
-        resume = self._watch.resume(newest) - OVERLAP if newest else None
-        messages = server.open(resume)
+        messages = server.open(self._resume())
         with self._lock:
             self._messages = messages
         decoder = WireDecoder()
@@ -206,6 +208,7 @@ class LiveSource:
             batch = decoder.decode(chunk)
             if self._follow:
                 batch.flows = self._seen.unseen(batch.flows)
+                self._note_clocks(batch)
                 batch.nodes = [self._watch.told(s, self._came) for s in batch.nodes]
                 if batch.nodes:
                     self._show_nodes()
@@ -219,6 +222,20 @@ class LiveSource:
         if self._away:
             # Flows that relay had in its queue may have come after the word that their node is lost.
             yield Batch(nodes=list(self._away))
+
+    def _resume(self) -> int | None:
+        """From when on records are asked for again: ``since`` is compared with each node's clock."""
+        newest = max(self._seen.newest.values(), default=0)
+        if not newest:
+            return None
+        behind = min(max(self._behind.values(), default=0), SKEW)
+        return self._watch.resume(min(newest, self._came)) - max(behind, 0) - OVERLAP
+
+    def _note_clocks(self, batch: Batch) -> None:
+        """How far behind ours each node's clock is at most: its freshest record tells best."""
+        for node in {flow.node for flow in batch.flows}:
+            behind = self._came - self._seen.newest.get(node, 0)
+            self._behind[node] = min(behind, self._behind.get(node, behind))
 
     def _keep_away(self, batch: Batch) -> None:
         for status in batch.nodes:

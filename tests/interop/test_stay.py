@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import calendar
 import contextlib
 import json
 import socket
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from flowwatch import read
 from flowwatch.cli import sources
@@ -115,6 +118,55 @@ def test_a_ring_that_wrapped_while_nobody_listened_leaves_a_gap() -> None:
         assert gap.nodes == ("worker1",)
         assert 1.0 <= gap.seconds < 30
         assert watched.taken.at_least
+
+
+def skewed(seconds: float, *records: dict[str, object]) -> list[dict[str, object]]:
+    """``records`` as a node tells them whose clock is ahead by so much."""
+    moved = []
+    for record in records:
+        whole, _, fraction = str(record["time"]).rstrip("Z").partition(".")
+        at = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + seconds
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+        moved.append(record | {"time": f"{stamp}.{fraction}Z"})
+    return moved
+
+
+@pytest.mark.parametrize("seconds", [-300, 300])
+def test_nodes_whose_clocks_differ_by_minutes_lose_nothing_at_a_reconnect(seconds: int) -> None:
+    with (
+        Observer(node="worker1") as one,
+        Observer(node="worker2") as two,
+        Relay([one, two]) as relay,
+        watching("--server", relay.address) as watched,
+    ):
+
+        def write(number: int) -> None:
+            one.write(*attempt(number, "app-1", "worker1"))
+            two.write(*skewed(seconds, *attempt(number, "app-2", "worker2")))
+
+        # Relay holds back what comes from the future, until its own clock is there.
+        pods = ["app-1", "app-2"] if seconds < 0 else ["app-1"]
+
+        def dropped() -> list[int]:
+            rows = watched.taken.rows
+            return [sum(row.dropped for row in rows if row.pod == pod) for pod in pods]
+
+        write(1)
+        if seconds > 0:
+            # Its queue holds one record of each node: more of them push the first ones out.
+            two.write(
+                *skewed(seconds, *attempt(8, "app-2", "worker2"), *attempt(9, "app-2", "worker2"))
+            )
+            eventually(lambda: len(watched.taken.nodes) == 2, "something from the future")
+        eventually(lambda: dropped() == [1] * len(pods), "what the nodes saw")
+        relay.kill()
+        eventually(lambda: watched.phase == "lost", "the loss is told")
+        write(2)
+        relay.restart()
+        eventually(lambda: dropped() == [2] * len(pods), "what was missed")
+        write(3)
+        eventually(lambda: dropped() == [3] * len(pods), "what comes")
+        assert watched.taken.gaps == ()
 
 
 def test_a_relay_that_was_away_and_missed_nothing_leaves_no_gap() -> None:
