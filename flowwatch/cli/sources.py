@@ -186,11 +186,16 @@ class HubbleServer:
         settings = self.settings
         address = settings.address
         serialized = asked_for.SerializeToString()
+        # Only a stream that follows may be quiet.
+        silence = None if asked_for.follow else stream.SILENCE
         if h2.can_read(settings, address, serialized):
-            messages: stream.Messages = h2.H2Stream(settings, address, _GET_FLOWS, serialized)
+            messages: stream.Messages = h2.H2Stream(
+                settings, address, _GET_FLOWS, serialized, silence
+            )
+            silence = None  # it counts bytes; where grpcio reads, only messages can be counted
         else:
             messages = self.connection.get_flows(asked_for)
-        return stream.Follow(messages) if asked_for.follow else stream.ReadAll(messages)
+        return stream.Follow(messages) if asked_for.follow else stream.ReadAll(messages, silence)
 
     def nodes(self) -> ServerNow:
         return asking.server_now(self.connection)

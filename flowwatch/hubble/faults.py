@@ -8,6 +8,7 @@ whether trying again makes sense (:class:`Unreachable`) or not (:class:`Refused`
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +76,17 @@ def explain_status(
 ) -> Failure:
     """As :func:`explain`, for the code's name and the server's text."""
     at, words = _at(address), safe(details)
+    status = _web_status(words)
+    if status and code == "UNAVAILABLE":
+        return Failure(
+            Unreachable(f"{at} is not ready: a proxy before it answers with HTTP status {status}"),
+            False,
+        )
+    if status and code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        words = f"a proxy before it answers with HTTP status {status}"
+    elif _came_from_web(words):
+        return Failure(Refused(f"{at} does not speak Hubble's protocol", _NOT_HUBBLE), False)
     if code == "UNIMPLEMENTED":
-        if _came_from_web(words):
-            return Failure(Refused(f"{at} does not speak Hubble's protocol", _NOT_HUBBLE), False)
         method = path.rpartition("/")[2]
         if method == "Check":
             return Failure(
@@ -89,8 +98,6 @@ def explain_status(
             )
         return Failure(Refused(f"{at} knows no {method}", _WHO_KNOWS.get(method, "")), True)
     if code == "UNKNOWN":
-        if _came_from_web(words):
-            return Failure(Refused(f"{at} does not speak Hubble's protocol", _NOT_HUBBLE), False)
         # The server's own words about our request; hubble prints them bare too.
         return Failure(Refused(words or f"{at} failed without a word"), True)
     if code in _HINTS:
@@ -111,9 +118,18 @@ _WHO_KNOWS = {
 }
 
 
+# What gRPC calls a status of HTTP other than 200.
+_WEB_STATUS = re.compile(r"received http2 header with status: (\d{3})", re.IGNORECASE)
+
+
+def _web_status(words: str) -> str:
+    found = _WEB_STATUS.search(words)
+    return found[1] if found else ""
+
+
 def _came_from_web(words: str) -> bool:
     """gRPC makes a status of its own from a web server's answer."""
-    return "http2 header with status" in words.lower() or "content-type" in words.lower()
+    return bool(_web_status(words)) or "content-type" in words.lower()
 
 
 def _too_late(settings: Settings, address: Address) -> Unreachable:

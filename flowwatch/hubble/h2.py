@@ -21,20 +21,40 @@ from urllib.parse import unquote
 from hpack import Decoder, HPACKError
 
 from flowwatch.errors import ServerError
-from flowwatch.hubble import faults
+from flowwatch.hubble import faults, h2frames
 from flowwatch.hubble.address import Address
 from flowwatch.hubble.config import Settings
-
-DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
-    0, 1, 3, 4, 5, 6, 7, 8, 9,
-)  # fmt: skip
-END_STREAM = ACK = 0x1
-END_HEADERS, PADDED, PRIORITY = 0x4, 0x8, 0x20
+from flowwatch.hubble.h2frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FIRST_WINDOW,
+    FRAME_LIMIT,
+    GOAWAY,
+    GRPC_STATUS,
+    HEAD,
+    HEAD_AND_MESSAGE,
+    HEADERS,
+    MESSAGE_HEAD,
+    NUMBERS,
+    PING,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    STATUSES,
+    STREAM,
+    WINDOW_UPDATE,
+    WITH_PRIORITY,
+    Ended,
+    broken,
+    frame,
+    unpadded,
+)
 
 WINDOW = 8 << 20
 """Bytes that the server may send ahead of the reader: flow control stops it there."""
-FRAME_LIMIT = 16_384
-"""The frame size that HTTP/2 starts with; we ask for no other."""
 MESSAGE_LIMIT = 64 << 20
 HEADER_LIMIT = 64 << 10
 RECEIVE = 256 << 10
@@ -42,48 +62,45 @@ RECEIVE = 256 << 10
 REQUEST_LIMIT = 60_000
 """Bytes of a request that fit into the window that a server starts with."""
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_STREAM = 1
-# A frame's header, and of the gRPC message that mostly fills it alone: 3 bytes length, type, flags,
-# stream; compressed flag, length.
-_HEAD = struct.Struct(">BHBBI")
-_HEAD_AND_MESSAGE = struct.Struct(">BHBBIBI")
-_MESSAGE_HEAD = struct.Struct(">BI")
-
-# google.rpc.Code by number.
-_CODES = (
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
-    "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
-)  # fmt: skip
-
-
-class _Ended(Exception):
-    """The stream is over: the status's name and words."""
-
-    def __init__(self, code: str, details: str = "") -> None:
-        super().__init__(code, details)
-        self.code = code
-        self.details = details
+_NOWHERE = -1
 
 
 class H2Stream:
     """One server-streaming call. Iterate ``lists()`` once, in one thread; ``cancel()`` from any."""
 
-    def __init__(self, settings: Settings, address: Address, path: str, request: bytes) -> None:
-        """Nothing is sent before ``lists()``; ``request`` is the serialized message."""
+    def __init__(
+        self,
+        settings: Settings,
+        address: Address,
+        path: str,
+        request: bytes,
+        silence: float | None = None,
+    ) -> None:
+        """Nothing is sent before ``lists()``; ``request`` is the serialized message.
+
+        ``silence``: seconds without a byte after which the stream is given up; None for one that
+        may be quiet.
+        """
         self._settings = settings
         self._address = address
         self._path = path
         self._request = request
+        self._silence = silence
         self._socket: socket.socket | None = None
         self._cancelled = False
         self._reached = False
         self._headers = Decoder(HEADER_LIMIT)
         self._block = b""
         self._block_ends = False
+        self._block_open = False
+        self._data_on = _NOWHERE
+        """The stream on which DATA may come now: not before the answer's headers, nor inside any."""
+        self._answered = False
         self._partial = bytearray()
         self._out: list[bytes] = []
+        self._first_window = FIRST_WINDOW
+        self._credit: dict[int, int] = {}
+        """What the server lets us send, by stream: kept to notice when it lets us send too much."""
         self.metadata: dict[str, str] = {}
         """What the server sent before its first message."""
 
@@ -102,19 +119,28 @@ class H2Stream:
         """
         try:
             yield from self._read()
-        except _Ended as end:
+        except Ended as end:
             if self._out:
                 yield self._out
             if end.code != "OK" and not self._cancelled:
                 raise self._explain(end.code, end.details) from None
-        except TimeoutError:
-            raise self._explain("DEADLINE_EXCEEDED", "") from None
+        except TimeoutError as error:
+            if not self._cancelled:
+                raise self._late(error) from None
         except OSError as error:
             if not self._cancelled:
                 raise self._explain("UNAVAILABLE", error.strerror or str(error)) from None
         finally:
             if self._socket is not None:
                 self._socket.close()
+
+    def _late(self, error: TimeoutError) -> ServerError:
+        if not self._reached:
+            return self._explain("DEADLINE_EXCEEDED", "")
+        # Without a number it is Python's own, of the time that we gave.
+        quiet = f"nothing came for {self._silence or 0:g} s"
+        words = error.strerror if error.errno and error.strerror else quiet
+        return self._explain("UNAVAILABLE", words)
 
     def _explain(self, code: str, details: str) -> ServerError:
         return faults.explain_status(
@@ -126,54 +152,64 @@ class H2Stream:
         if self._cancelled:
             return
         sock.settimeout(self._settings.connect_timeout)
-        sock.sendall(_opening(self._address, self._path, self._request))
-        head_and_message, head = _HEAD_AND_MESSAGE.unpack_from, _HEAD.unpack_from
+        _notice_death(sock)
+        authority = _authority(self._address)
+        sock.sendall(h2frames.opening(authority, self._path, self._request, WINDOW))
+        sent = MESSAGE_HEAD.size + len(self._request)
+        self._credit = {0: FIRST_WINDOW - sent, STREAM: FIRST_WINDOW - sent}
+        head_and_message, head = HEAD_AND_MESSAGE.unpack_from, HEAD.unpack_from
         rest = b""
         taken = 0
         while True:
             got = sock.recv(RECEIVE)
             if not got:
-                raise _Ended("UNAVAILABLE", "the server closed the connection")
+                raise Ended("UNAVAILABLE", "the server closed the connection")
             data = rest + got if rest else got
             # A server that speaks HTTP/2 begins with SETTINGS; from then on silence is allowed.
             if not self._reached and len(data) > 3:
                 if data[3] != SETTINGS:
-                    raise _Ended("UNAVAILABLE", "not HTTP/2")
+                    raise Ended("UNAVAILABLE", "not HTTP/2")
                 self._reached = True
-                sock.settimeout(None)
+                sock.settimeout(self._silence)
             size, at = len(data), 0
             out = self._out
             while size - at >= 14:
-                high, low, kind, flags, _, packed, length = head_and_message(data, at)
-                frame = (high << 16) + low
-                end = at + 9 + frame
-                if kind == DATA and length + 5 == frame and not (flags or packed or self._partial):
+                high, low, kind, flags, stream, packed, length = head_and_message(data, at)
+                long = (high << 16) + low
+                end = at + 9 + long
+                if (
+                    kind == DATA
+                    and length + 5 == long <= FRAME_LIMIT
+                    and stream == self._data_on
+                    and not (flags or packed or self._partial)
+                ):
                     # The frame holds one whole message: nearly all do.
                     if end > size:
                         break
                     out.append(data[at + 14 : end])
+                elif long > FRAME_LIMIT:
+                    broken("a frame larger than agreed")
                 elif end > size:
-                    if frame > FRAME_LIMIT:
-                        raise _Ended("INTERNAL", "a frame larger than agreed")
                     break
                 else:
-                    self._frame(kind, flags, data[at + 9 : end])
+                    self._frame(kind, flags, stream & NUMBERS, data[at + 9 : end])
                 if kind == DATA:
-                    taken += frame
+                    taken += long
                 at = end
             # Frames without 5 bytes in them: an empty SETTINGS, WINDOW_UPDATE, RST_STREAM.
             while size - at >= 9:
-                high, low, kind, flags, _ = head(data, at)
-                end = at + 9 + (high << 16) + low
+                high, low, kind, flags, stream = head(data, at)
+                long = (high << 16) + low
+                end = at + 9 + long
+                if long > FRAME_LIMIT:
+                    broken("a frame larger than agreed")
                 if end > size:
                     break
-                self._frame(kind, flags, data[at + 9 : end])
+                self._frame(kind, flags, stream & NUMBERS, data[at + 9 : end])
                 if kind == DATA:
-                    taken += end - at - 9
+                    taken += long
                 at = end
             rest = data[at:]
-            if len(rest) > FRAME_LIMIT + 9:
-                raise _Ended("INTERNAL", "a frame larger than agreed")
             if out:
                 self._out = []
                 yield out
@@ -181,44 +217,70 @@ class H2Stream:
             if taken >= WINDOW // 4:
                 update = struct.pack(">I", taken)
                 sock.sendall(
-                    _frame(WINDOW_UPDATE, 0, 0, update) + _frame(WINDOW_UPDATE, 0, _STREAM, update)
+                    frame(WINDOW_UPDATE, 0, 0, update) + frame(WINDOW_UPDATE, 0, STREAM, update)
                 )
                 taken = 0
 
-    def _frame(self, kind: int, flags: int, payload: bytes) -> None:
-        """Any frame but the common one; raises _Ended when it ends the stream."""
+    def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        """Any frame but the common one; raises Ended when it ends the stream."""
         sock = self._socket
         assert sock is not None
+        if self._block_open and kind != CONTINUATION:
+            broken("a frame inside of headers")
+        h2frames.check(kind, flags, stream, len(payload))
         if kind == DATA:
-            self._data(_unpadded(flags, payload))
+            self._data(unpadded(flags, payload))
             if flags & END_STREAM:
-                raise _Ended("UNKNOWN", "the stream ended without a status")
+                raise Ended("INTERNAL", "the stream ended without a status")
         elif kind in (HEADERS, CONTINUATION):
             self._header_block(kind, flags, payload)
         elif kind == SETTINGS and not flags & ACK:
-            sock.sendall(_frame(SETTINGS, ACK, 0))
+            self._settle(h2frames.settings(payload))
+            sock.sendall(frame(SETTINGS, ACK, 0))
         elif kind == PING and not flags & ACK:
-            sock.sendall(_frame(PING, ACK, 0, payload))
+            sock.sendall(frame(PING, ACK, 0, payload))
+        elif kind == WINDOW_UPDATE:
+            self._let(stream, int.from_bytes(payload, "big") & NUMBERS)
         elif kind == RST_STREAM:
-            raise _Ended("UNAVAILABLE", "the server reset the stream")
+            code = h2frames.error(int.from_bytes(payload, "big"))
+            raise Ended(code.status, f"the server reset the stream ({code.name})")
         elif kind == GOAWAY:
-            last, code = struct.unpack_from(">II", payload.ljust(8, b"\0"))
-            if code or last < _STREAM:
+            last, number = struct.unpack_from(">II", payload)
+            # Without an error it takes no new stream, but ends this one: an orderly end.
+            if number or last & NUMBERS < STREAM:
                 words = payload[8:].decode("utf-8", "replace")
-                raise _Ended("UNAVAILABLE", words or "the server is going away")
+                name = h2frames.error(number).name
+                raise Ended("UNAVAILABLE", words or f"the server is going away ({name})")
         elif kind == PUSH_PROMISE:
-            raise _Ended("INTERNAL", "the server pushes what nobody asked for")
+            broken("it pushes what nobody asked for")
+
+    def _settle(self, found: dict[int, int]) -> None:
+        window = found.get(4, self._first_window)
+        # It may become negative: what was sent before counts (RFC 9113, 6.9.2).
+        self._credit[STREAM] += window - self._first_window
+        self._first_window = window
+        if self._credit[STREAM] > NUMBERS:
+            broken("a window larger than 2^31-1")
+
+    def _let(self, stream: int, more: int) -> None:
+        if not more:
+            broken("WINDOW_UPDATE by 0")
+        self._credit[stream] += more
+        if self._credit[stream] > NUMBERS:
+            broken("a window larger than 2^31-1")
 
     def _data(self, payload: bytes) -> None:
         """Messages that are cut over frames, or share one."""
+        if not self._answered:
+            broken("DATA before the headers")
         partial = self._partial
         partial += payload
         while len(partial) >= 5:
-            packed, length = _MESSAGE_HEAD.unpack_from(partial)
+            packed, length = MESSAGE_HEAD.unpack_from(partial)
             if packed:
-                raise _Ended("INTERNAL", "the server compresses, which was not offered")
+                raise Ended("INTERNAL", "the server compresses, which was not offered")
             if length > MESSAGE_LIMIT:
-                raise _Ended("RESOURCE_EXHAUSTED", f"a message of {length:,} bytes")
+                raise Ended("RESOURCE_EXHAUSTED", f"a message of {length:,} bytes")
             if len(partial) < 5 + length:
                 return
             self._out.append(bytes(partial[5 : 5 + length]))
@@ -226,34 +288,78 @@ class H2Stream:
 
     def _header_block(self, kind: int, flags: int, payload: bytes) -> None:
         if kind == HEADERS:
-            payload = _unpadded(flags, payload)
-            # Priority is of no use any more, but may stand there: 5 bytes.
-            self._block = payload[5:] if flags & PRIORITY else payload
+            payload = unpadded(flags, payload)
+            if flags & WITH_PRIORITY:
+                # Of no use any more, but it may stand there: 5 bytes.
+                if len(payload) < 5:
+                    broken("HEADERS without their priority")
+                payload = payload[5:]
+            self._block = payload
             self._block_ends = bool(flags & END_STREAM)
-        else:
+            self._block_open = True
+            self._data_on = _NOWHERE
+        elif self._block_open:
             self._block += payload
+        else:
+            broken("CONTINUATION of nothing")
         if len(self._block) > HEADER_LIMIT:
-            raise _Ended("INTERNAL", "headers larger than 64 KiB")
+            raise Ended("INTERNAL", "headers larger than 64 KiB")
         if not flags & END_HEADERS:
             return
+        self._block_open = False
         try:
             pairs = self._headers.decode(self._block)
         except HPACKError as error:
-            raise _Ended("INTERNAL", f"headers that can't be read: {error}") from None
-        found = {str(name): str(value) for name, value, *_ in pairs}
+            raise Ended("INTERNAL", f"headers that can't be read: {error}") from None
         self._block = b""
-        if found.get(":status", "200") != "200":
-            status = found[":status"]
-            raise _Ended("UNKNOWN", f"Received http2 header with status: {status}")
-        if not self._block_ends:
-            self.metadata = found
-            return
-        number = found.get("grpc-status", "2")
-        code = (
-            _CODES[int(number)] if number.isdecimal() and int(number) < len(_CODES) else "UNKNOWN"
-        )
-        raise _Ended(code, unquote(found.get("grpc-message", "")))
+        self._take_headers({str(name): str(value) for name, value, *_ in pairs})
 
+    def _take_headers(self, found: dict[str, str]) -> None:
+        """The answer's headers, or its trailers, which end the stream."""
+        first = not self._answered
+        status = found.get(":status", "200")
+        if first and len(status) == 3 and status.startswith("1") and not self._block_ends:
+            # An interim answer: the real one follows.
+            return
+        if first and "grpc-status" not in found:
+            form = found.get("content-type", "")
+            if status != "200":
+                raise Ended(
+                    STATUSES.get(status, "UNKNOWN"), f"Received http2 header with status: {status}"
+                )
+            if not form.startswith("application/grpc"):
+                raise Ended("UNKNOWN", f"an answer of content-type {form or 'that it hides'}")
+        if not self._block_ends:
+            if not first:
+                broken("headers amid the messages")
+            self.metadata = found
+            self._answered = True
+            self._data_on = STREAM
+            return
+        if "grpc-status" not in found:
+            raise Ended("INTERNAL", "the stream ended without a status")
+        code = GRPC_STATUS.get(found["grpc-status"], "UNKNOWN")
+        if code == "OK" and self._partial:
+            raise Ended("INTERNAL", "the stream ended in mid-message")
+        raise Ended(code, unquote(found.get("grpc-message", "")))
+
+
+def _notice_death(sock: socket.socket) -> None:
+    """Let the system ask now and then whether the other end is still there (not over a socket file).
+
+    Hubble's servers allow no pings of HTTP/2 more often than every five minutes.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if option := getattr(socket, name, 0):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4))
+"""Seconds of silence, seconds between the questions, and how many may stay without an answer."""
 
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
@@ -277,68 +383,8 @@ def can_read(
     return not more_than_plain and (address.is_loopback or not proxy)
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return _HEAD.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream) + payload
-
-
-def _unpadded(flags: int, payload: bytes) -> bytes:
-    if not flags & PADDED:
-        return payload
-    if not payload or payload[0] >= len(payload):
-        raise _Ended("INTERNAL", "a frame with more padding than content")
-    return payload[1 : len(payload) - payload[0]]
-
-
-def _opening(address: Address, path: str, request: bytes) -> bytes:
-    """Everything that is ever sent but acknowledgements: preface, settings, and the request."""
-    settings = struct.pack(">HIHI", 2, 0, 4, WINDOW)  # no push; the stream's window
-    headers = b"".join(
-        (
-            b"\x83\x86",  # :method POST, :scheme http
-            b"\x04" + _text(path.encode()),  # :path
-            b"\x01" + _text(_authority(address)),  # :authority
-            _header(b"te", b"trailers"),
-            _header(b"content-type", b"application/grpc"),
-            _header(b"user-agent", b"flowwatch"),
-        )
-    )
-    message = _MESSAGE_HEAD.pack(0, len(request)) + request
-    parts = [message[i : i + FRAME_LIMIT] for i in range(0, len(message), FRAME_LIMIT)]
-    return b"".join(
-        (
-            _PREFACE,
-            _frame(SETTINGS, 0, 0, settings),
-            _frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WINDOW - 65_535)),
-            _frame(HEADERS, END_HEADERS, _STREAM, headers),
-            *(
-                _frame(DATA, END_STREAM if part is parts[-1] else 0, _STREAM, part)
-                for part in parts
-            ),
-        )
-    )
-
-
 def _authority(address: Address) -> bytes:
     if address.path:
         return b"localhost"
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{host}:{address.port}".encode("idna" if not host.isascii() else "ascii")
-
-
-def _header(name: bytes, value: bytes) -> bytes:
-    """A literal that nobody needs to remember (RFC 7541, 6.2.2)."""
-    return b"\x00" + _text(name) + _text(value)
-
-
-def _text(value: bytes) -> bytes:
-    """A string literal without Huffman: a length of 7 bits and what goes beyond, and the bytes."""
-    length = len(value)
-    if length < 127:
-        return bytes((length,)) + value
-    length -= 127
-    head = bytearray(b"\x7f")
-    while length >= 128:
-        head.append(length % 128 + 128)
-        length //= 128
-    head.append(length)
-    return bytes(head) + value

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Protocol
 
-from flowwatch.errors import ServerError
+from flowwatch.errors import ServerError, Unreachable
 
 CHUNK = 1024
 """Messages in a list of ReadAll at most; twice to four times as many bring no more speed."""
@@ -31,6 +31,9 @@ BACKLOG_BYTES = 128 << 20
 """Bytes read ahead at most, for servers with very large messages."""
 DRAIN_EVERY = 0.025
 """Seconds between looks into the buffer: below what an eye notices, above what costs CPU."""
+SILENCE = 30.0
+"""Seconds after which a stream that ought to end by itself is given up when nothing comes: a
+server has all of its answer in memory."""
 TICK = 0.1
 """Seconds after which an empty list is yielded when nothing came."""
 
@@ -91,11 +94,17 @@ class ReadAll:
 
     limit = CHUNK
 
-    def __init__(self, messages: Messages) -> None:
+    def __init__(self, messages: Messages, silence: float | None = None) -> None:
+        """``silence``: seconds without a message after which the stream is given up, if ever."""
         self.end = End.NOT_YET
         self._messages = messages
         self._chunk: list[bytes] = []
         self._closed = False
+        self._silence = silence
+        self._waits = 0.0
+        """time.monotonic() since which a message is waited for; 0 while none is."""
+        self._done = threading.Event()
+        self._given_up = False
 
     @property
     def backlog(self) -> int:
@@ -107,18 +116,28 @@ class ReadAll:
         failure: ServerError | KeyboardInterrupt | None = None
         chunk = self._chunk
         due = now() + TICK
+        if self._silence is not None:
+            threading.Thread(target=self._watch, name="flowwatch-silence", daemon=True).start()
+        self._waits = now()
         try:
             for messages in self._messages.lists():
                 chunk += messages
-                if len(chunk) >= CHUNK or now() >= due:
+                time_now = now()
+                if len(chunk) >= CHUNK or time_now >= due:
                     self._chunk = []
+                    self._waits = 0.0
                     yield chunk
                     chunk = self._chunk
-                    due = now() + TICK
+                    time_now = now()
+                    due = time_now + TICK
+                self._waits = time_now
         except (ServerError, KeyboardInterrupt) as error:
             failure = error
         finally:
+            self._done.set()
             self._messages.cancel()
+        if self._given_up and failure is None:
+            failure = Unreachable(f"the connection was lost: nothing came for {self._silence:g} s")
         if self._chunk:
             chunk, self._chunk = self._chunk, []
             yield chunk
@@ -126,6 +145,16 @@ class ReadAll:
             self.end = End.FAILED
             raise failure
         self.end = End.CLOSED if self._closed else End.SERVER
+
+    def _watch(self) -> None:
+        """Cancel the stream when nothing comes; in a thread of its own."""
+        assert self._silence is not None
+        while not self._done.wait(min(self._silence / 4, 1.0)):
+            waits = self._waits
+            if waits and time.monotonic() - waits > self._silence:
+                self._given_up = True
+                self._messages.cancel()
+                return
 
     def close(self) -> None:
         self._closed = True

@@ -217,3 +217,20 @@ def test_ctrl_c_gives_what_had_come_and_then_ends(
     assert got[:10] == numbered(0, 10)
     assert got[10:] == ([] if reader is ReadAll else [b"just before"])
     assert wire.cancelled
+
+
+def test_a_stream_that_ought_to_end_is_given_up_when_nothing_comes() -> None:
+    messages = ReadAll(Wire(numbered(0, 3)), silence=0.3)
+    got: list[bytes] = []
+    with pytest.raises(Unreachable, match=r"nothing came for 0\.3 s"):
+        got.extend(m for chunk in messages.chunks() for m in chunk)
+    assert got == numbered(0, 3)
+    assert messages.end is End.FAILED
+
+
+def test_a_slow_consumer_is_no_silence_of_the_server() -> None:
+    messages = ReadAll(Wire(*[numbered(0, stream.CHUNK)] * 3, ends=True), silence=0.2)
+    for chunk in messages.chunks():
+        assert len(chunk) == stream.CHUNK
+        time.sleep(0.5)
+    assert messages.end is End.SERVER
