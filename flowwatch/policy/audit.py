@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from flowwatch.flows import meaning
-from flowwatch.flows.model import Batch, Layer7, PolicyRef
-from flowwatch.flows.reasons import reason as drop_reason
+from flowwatch.flows.model import Batch
 from flowwatch.flows.tally import Tally
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.evidence import Observation, Observer, Request
+from flowwatch.policy.evidence import Observation, Observer
 from flowwatch.policy.expect import Expected
 from flowwatch.policy.findings import (
     KINDS,
@@ -24,7 +23,7 @@ from flowwatch.policy.findings import (
     RuleUse,
 )
 from flowwatch.policy.hints import Judged, hints
-from flowwatch.policy.nearest import near_misses
+from flowwatch.policy.judge import Judge, deciders, same_policy
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction, Entry, Policy
 
@@ -82,7 +81,7 @@ class Audit:
         self._subjects: dict[Policy, dict[str, None]] = {}
         self._seen_subjects: set[tuple[Party, str]] = set()
         self._blocked: Counter[tuple[Policy, Direction]] = Counter()
-        self._known = {(one.kind, one.namespace, one.name) for one in policies.policies}
+        self.judge = Judge(policies, applied_at)
 
     def add(self, batch: Batch) -> None:
         """Take in a batch of flows."""
@@ -109,14 +108,13 @@ class Audit:
     # One attempt
 
     def _judge(self, seen: Observation) -> None:
-        subject, peer, way = seen.subject, seen.peer, seen.direction
+        subject, way = seen.subject, seen.direction
         for one in self._expected:
             one.see(seen)
+        decision = self.judge.decide(seen)
         if seen.unknown:
-            unknown = Decision("cant_tell", "unknown", selected=False, doubts=(seen.unknown,))
-            self._count(seen, unknown, "inconclusive", seen.unknown)
+            self._count(seen, decision, "inconclusive", seen.unknown)
             return
-        decision = self.policies.ask(way, subject, peer, seen.protocol, seen.port)
         self._use(seen)
         selected = self.policies.selected(subject, way)
         if decision.selected and _shows_enforcement(seen, decision):
@@ -124,84 +122,14 @@ class Audit:
             since = seen.dropped_at or seen.first
             if since < self._enforced.get(key, 1 << 63):
                 self._enforced[key] = since
-        kind, why = self._verdict(seen, decision)
-        named = self._other_policy(seen, decision)
+        kind, why = self.judge.verdict(seen, decision)
+        named = self.judge.other_policy(seen, decision)
         if named and kind in ("leak", "overblock"):
             why = f"{why}; {named}"
         self._count(seen, decision, kind, why)
         if named and kind == "ok":
             # The verdict is as it should be, but not for the reason that it should be.
             self._count(seen, decision, "difference", named)
-
-    def _verdict(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
-        """The kind of a judged attempt, and why."""
-        if not decision.selected:
-            if seen.outcome == meaning.DROPPED and seen.by_policy:
-                return "not covered", "dropped by a policy that was not given"
-            return "not covered", decision.reason
-        if seen.outcome == meaning.AUDIT:
-            return "inconclusive", "audit mode is on: it passed, and would be denied"
-        if self._applied_at is not None and seen.first < self._applied_at:
-            return "inconclusive", "before the policy was applied"
-        if decision.decision == "cant_tell":
-            return "inconclusive", decision.reason.removeprefix("can't tell: ")
-        if seen.outcome == meaning.DROPPED and not seen.by_policy:
-            if seen.waits_for_auth:
-                return "inconclusive", "authentication was not done yet: first packets drop"
-            name = drop_reason(seen.reason).name
-            return "inconclusive", f"dropped for a reason that is no policy's: {name}"
-        if decision.decision == "denied":
-            return self._denied(seen, decision)
-        return self._allowed(seen, decision)
-
-    def _denied(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
-        if seen.outcome == meaning.DROPPED:
-            return "ok", decision.reason
-        if seen.outcome == meaning.FORWARDED:
-            if not seen.opened:
-                return "inconclusive", "opened before the first record, perhaps before the policy"
-            return "leak", decision.reason
-        return "inconclusive", _NO_OUTCOME[seen.outcome]
-
-    def _allowed(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
-        if decision.l7:
-            return self._proxied(seen, decision)
-        if seen.outcome == meaning.DROPPED:
-            return "overblock", decision.reason
-        if seen.outcome == meaning.UNKNOWN and not seen.requests:
-            # The packets went to a proxy that these policies don't ask for.
-            return "inconclusive", _NO_OUTCOME[meaning.UNKNOWN]
-        return "ok", decision.reason
-
-    def _proxied(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
-        """Allowed as far as the proxy: its rules decide each request, as far as records have them."""
-        if not seen.requests:
-            if seen.outcome == meaning.DROPPED:
-                return "overblock", decision.reason
-            if seen.outcome == meaning.FORWARDED and not (decision.pass_all or _all_pass(decision)):
-                # DNS over a proxy without its L7 record, or HTTP that nobody looked into.
-                return (
-                    "inconclusive",
-                    "sent to the proxy, without the record of what the proxy decided",
-                )
-            if seen.outcome in (meaning.UNKNOWN, meaning.ERROR):
-                return "inconclusive", _NO_OUTCOME[seen.outcome]
-            return "ok", decision.reason
-        doubt = ""
-        for request in seen.requests:
-            passes = True if decision.pass_all else _passes(decision, request.layer7)
-            if isinstance(passes, str):
-                doubt = passes
-            elif request.passed and not passes:
-                return "leak", f"{_describe(request.layer7)} passed, though no L7 rule allows it"
-            elif not request.passed and passes:
-                return (
-                    "overblock",
-                    f"{_describe(request.layer7)} was refused, though an L7 rule allows it",
-                )
-        if doubt:
-            return "inconclusive", doubt
-        return "ok", decision.reason
 
     def _count(self, seen: Observation, decision: Decision, kind: Kind, why: str) -> None:
         key = (
@@ -276,25 +204,6 @@ class Audit:
             met.update(at for at, one in enumerate(entry.peers or ()) if one.matches(peer))
         return tuple(found)
 
-    def _other_policy(self, seen: Observation, decision: Decision) -> str:
-        """Hubble's word on who allowed or denied, where it isn't ours; "" where it is."""
-        named = seen.named_denied if seen.outcome == meaning.DROPPED else seen.named_allowed
-        if not named or not decision.selected or decision.decision == "cant_tell":
-            return ""
-        ours = set(_deciders(decision))
-        if any(_same(ref, policy) for ref in named for policy in ours):
-            return ""
-        word = "denied" if seen.outcome == meaning.DROPPED else "allowed"
-        named = tuple(ref for ref in named if ref.kind in _KINDS)
-        if not named:
-            return ""  # what Cilium derives itself is no document
-        missing = [ref for ref in named if (ref.kind, ref.namespace, ref.name) not in self._known]
-        who = ", ".join(str(ref) for ref in (missing or named))
-        mine = ", ".join(map(str, ours)) or "none of these policies"
-        if missing:
-            return f"Hubble says {who} {word} it, which was not given"
-        return f"Hubble says {who} {word} it; by these policies it is {mine}"
-
     # The report
 
     def _report(self) -> AuditReport:
@@ -342,13 +251,8 @@ class Audit:
 
     def _finding(self, row: _Row, kind: Kind, attempts: int, why: str) -> Finding:
         seen, decision = row.observation, row.decision
-        closest = ""
-        if decision.why == "default deny" and kind in ("leak", "ok"):
-            near = near_misses(
-                self.policies, seen.direction, seen.subject, seen.peer, seen.protocol, seen.port
-            )
-            closest = f"; closest rule: {near[0]}" if near else ""
-        policies = tuple(_deciders(decision))
+        closest = self.judge.closest(seen, decision) if kind in ("leak", "ok") else ""
+        policies = tuple(deciders(decision))
         return Finding(
             kind, seen.direction, seen.subject_name, seen.peer_name, seen.protocol, seen.port, attempts,
             row.first, row.last, decision.decision, _OUTCOMES[seen.outcome], why + closest,
@@ -403,23 +307,6 @@ class Audit:
         return tuple(notes)
 
 
-_KINDS = frozenset(
-    {
-        "CiliumNetworkPolicy",
-        "CiliumClusterwideNetworkPolicy",
-        "NetworkPolicy",
-        "ClusterNetworkPolicy",
-    }
-)
-
-_NO_OUTCOME = {
-    meaning.UNKNOWN: "sent to the proxy, without the record of what the proxy decided",
-    meaning.ERROR: "the proxy failed: neither passed nor denied",
-    meaning.AUDIT: "audit mode is on",
-    meaning.FORWARDED: "",
-    meaning.DROPPED: "",
-}
-
 _ADVICE: dict[Kind, str] = {
     "leak": "check that the policy is applied and enforced, and that no wider one allows it",
     "overblock": "look for another policy that denies it, an older revision, or changed labels",
@@ -431,73 +318,6 @@ def _shows_enforcement(seen: Observation, decision: Decision) -> bool:
     """Whether a verdict shows that these policies are in force for the subject."""
     if seen.outcome == meaning.DROPPED:
         return seen.by_policy and decision.decision == "denied"
-    return any(_same(ref, entry.policy) for ref in seen.named_allowed for entry in decision.entries)
-
-
-def _deciders(decision: Decision) -> list[Policy]:
-    if decision.entries:
-        return list(dict.fromkeys(entry.policy for entry in decision.entries))
-    return list(decision.denying)
-
-
-def _same(ref: PolicyRef, policy: Policy) -> bool:
-    if ref.kind and ref.kind != policy.kind:
-        return False
-    return ref.name == policy.name and ref.namespace == policy.namespace
-
-
-def _passes(decision: Decision, layer7: Layer7) -> bool | str:
-    """What the L7 rules of a decision say about a request."""
-
-    rules = [rule.l7 for rule in decision.ports if rule.l7 is not None]
-    if any(rule.kind == "tls" for rule in rules):
-        return "server names and listeners are not in the records"
-    if layer7.dns_query:
-        named = [rule for rule in rules if rule.kind == "dns"]
-        return any(rule.passes_name(layer7.dns_query) for rule in named) if named else True
-    if not layer7.http_method:
-        return "the proxy's record has neither a name nor a request"
-    doubt = ""
-    for rule in rules:
-        if rule.kind == "http":
-            passes = rule.passes_request(
-                layer7.http_method, layer7.http_url, layer7.http_headers or None
-            )
-            if passes is True:
-                return True
-            if passes:
-                doubt = str(passes)
-    return doubt or False
-
-
-def passes_requests(decision: Decision, requests: Sequence[Request]) -> bool | str:
-    """Whether all requests of an attempt pass the L7 rules of a decision; a string: why nobody can tell."""
-    if not requests:
-        return _all_pass(decision) or "L7 rules decide, and the records have no request"
-    doubt = ""
-    for request in requests:
-        passes = _passes(decision, request.layer7)
-        if passes is False:
-            return False
-        if isinstance(passes, str):
-            doubt = passes
-    return doubt or True
-
-
-def _all_pass(decision: Decision) -> bool:
-    """Whether the L7 rules refuse nothing: the name ``*``, or an HTTP rule that asks for nothing."""
-    for rule in decision.ports:
-        if rule.l7 is None:
-            return True
-        if any(not name.text.strip("*.") for name in rule.l7.dns if not name.exact):
-            return True
-        if any(not (one.path or one.method or one.host or one.headers) for one in rule.l7.http):
-            return True
-    return False
-
-
-def _describe(layer7: Layer7) -> str:
-
-    if layer7.dns_query:
-        return f"DNS query for {layer7.dns_query}"
-    return f"{layer7.http_method} {layer7.http_url}"
+    return any(
+        same_policy(ref, entry.policy) for ref in seen.named_allowed for entry in decision.entries
+    )

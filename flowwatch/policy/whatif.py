@@ -15,10 +15,10 @@ from typing import Literal
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Batch
 from flowwatch.flows.tally import Tally
-from flowwatch.policy.audit import passes_requests
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation, Observer
+from flowwatch.policy.judge import passes_requests
 from flowwatch.policy.nearest import near_misses
 from flowwatch.policy.rules import Direction, Entry
 
