@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from flowwatch.cli import program
 from flowwatch.cli.declared import (
     FILTER,
     LIST,
@@ -217,7 +218,7 @@ def _written(flag: Flag) -> str:
 
 
 def _try(parsed: Parsed) -> str:
-    return f"see {' '.join(['flowwatch', *parsed.verb.name.split(), '--help'])}"
+    return f"see {' '.join([program.name(), *parsed.verb.name.split(), '--help'])}"
 
 
 def _nearest(word: str, known: Iterable[str], likeness: float) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
+from flowwatch.cli import program
 from flowwatch.cli.declared import FILTERS, SERVER, VERBS, Flag, Group, Verb
 from flowwatch.errors import UsageError
 from flowwatch.text import safe
@@ -19,7 +20,7 @@ def usage(verb: Verb, words: list[str]) -> str:
         name = " ".join(words)
         found = [v for v in VERBS if v.name == name]
         if not found:
-            raise UsageError(f'no help for "{safe(name)}"', "see flowwatch --help")
+            raise UsageError(f'no help for "{safe(name)}"', f"see {program.name()} --help")
         verb = found[0]
     return "\n".join(_overview(verb) if not verb.name else _of_verb(verb))
 
@@ -27,28 +28,33 @@ def usage(verb: Verb, words: list[str]) -> str:
 def _overview(verb: Verb) -> Iterator[str]:
     yield from wrap(verb.help, WIDTH)
     yield ""
+    me = program.name()
     yield "Usage:"
-    yield "  flowwatch [filters]        the live dashboard"
+    yield f"  {me} [filters]        the live dashboard"
     for each in VERBS:
         if each.name:
-            yield f"  flowwatch {each.name:<16} {each.help}"
+            left = f"  {me} {each.name:<16} "
+            first, *rest = wrap(each.help, WIDTH - len(left))
+            yield left + first
+            yield from (" " * len(left) + line for line in rest)
     yield ""
-    yield "Try it without a cluster:  flowwatch demo"
-    yield "Your own:                  flowwatch --namespace weather --server localhost:4245"
+    yield f"Try it without a cluster:  {me} demo"
+    yield f"Your own:                  {me} --namespace weather"
     for group in verb.groups:
         if group not in (FILTERS, SERVER):
             yield from _group(group)
     yield ""
     yield "Filters (--namespace, --from-pod, --to-fqdn, --verdict, --not …) and server"
-    yield "flags (--server, --tls …) are hubble's own: flowwatch observe --help lists them."
+    yield f"flags (--server, --tls …) are hubble's own: {me} observe --help lists them."
 
 
 def _of_verb(verb: Verb) -> Iterator[str]:
     yield f"{verb.help[0].upper()}{verb.help[1:]}."
     yield ""
-    yield f"Usage:  flowwatch {verb.name} [flags]"
+    me = program.name()
+    yield f"Usage:  {me} {verb.name} [flags]"
     if verb.example:
-        yield f"Example:  {verb.example}"
+        yield f"Example:  {verb.example.replace('flowwatch', me, 1)}"
     for group in verb.groups:
         yield from _group(group)
 

@@ -443,7 +443,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"tls": True, "tls_client_cert_file": __file__, "tls_client_key_file": __file__},
         "not a PEM certificate and its key",
     ),
-    ({"port_forward": True}, "kubectl -n kube-system port-forward"),
+    ({"port_forward": True, "kubeconfig": "/none"}, "no kubeconfig: /none is not there"),
+    ({"tls_from_secret": True, "kubeconfig": "/none"}, "no kubeconfig: /none is not there"),
     ({"server": "a:b:c"}, "too many colons"),
 ]
 

@@ -1,0 +1,15 @@
+"""What people type to run flowwatch: its own name, or ``kubectl flowwatch``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PLUGIN = "kubectl-flowwatch"
+"""The command that kubectl looks for on the PATH (kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins)."""
+
+
+def name(argv0: str | None = None) -> str:
+    """``kubectl flowwatch`` when kubectl runs it, else ``flowwatch``."""
+    called = Path(sys.argv[0] if argv0 is None else argv0).name
+    return "kubectl flowwatch" if called.removesuffix(".exe") == PLUGIN else "flowwatch"
