@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 PLUGIN = "kubectl-flowwatch"
-"""The command that kubectl looks for on the PATH (kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins)."""
+"""The command that kubectl looks for on the PATH (its documentation, "Extend kubectl with plugins")."""
 
 
 def name(argv0: str | None = None) -> str:

@@ -44,8 +44,11 @@ def _overview(verb: Verb) -> Iterator[str]:
         if group not in (FILTERS, SERVER):
             yield from _group(group)
     yield ""
-    yield "Filters (--namespace, --from-pod, --to-fqdn, --verdict, --not …) and server"
-    yield f"flags (--server, --tls …) are hubble's own: {me} observe --help lists them."
+    yield from wrap(
+        "Filters (--namespace, --from-pod, --to-fqdn, --verdict, --not …) and server flags "
+        f"(--server, --tls …) are hubble's own: {me} observe --help lists them.",
+        WIDTH,
+    )
 
 
 def _of_verb(verb: Verb) -> Iterator[str]:
