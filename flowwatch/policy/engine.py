@@ -132,11 +132,13 @@ class Selected:
 class Meeting:
     """A subject and a peer: the entries that are about both; the port is all that is left to ask."""
 
-    __slots__ = ("_known", "_listener", "_own_node", "_selected", "_tiers")
+    __slots__ = ("_egress", "_known", "_listener", "_own_node", "_peer", "_selected", "_tiers")
 
     def __init__(self, selected: Selected, peer: Party, listener: Party, *, own_node: bool) -> None:
         self._selected = selected
         self._listener = listener
+        self._peer = peer
+        self._egress = listener is peer
         # Cilium adds the rule for the node to others: an endpoint that starts has none of its own.
         self._own_node = own_node and selected.ruled
         self._known: dict[tuple[str, int], Decision] = {}
@@ -167,6 +169,9 @@ class Meeting:
                 unsure = ""
                 for rule in entry.ports:
                     match = rule.matches(protocol, port, self._listener.ports)
+                    # Of all pods at once nobody knows what port has a name.
+                    if match and rule.name and self._egress and not entry.selects_peer(self._peer):
+                        continue
                     if match is True:
                         matched = True
                         rules.append(rule)

@@ -11,6 +11,8 @@ from flowwatch.policy.labels import CLUSTER, LabelSet
 
 _WORLD = frozenset({"world", "world-ipv4", "world-ipv6"})
 _NODES = frozenset({"host", "remote-node"})
+_API_SERVER = ("reserved:kube-apiserver",)
+"""Alone: one outside the cluster, which is a part of the world."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +34,9 @@ class Party:
     @cached_property
     def label_set(self) -> LabelSet:
         """The labels; an address outside has those that Cilium gives it, in dual stack."""
-        if self.labels or not self.address:
+        if not self.address or (self.labels and self.labels != _API_SERVER):
             return LabelSet(self.labels)
-        return LabelSet((f"reserved:world-ipv{self.address[0]}",))
+        return LabelSet((*self.labels, f"reserved:world-ipv{self.address[0]}"))
 
     @cached_property
     def reserved(self) -> frozenset[str]:

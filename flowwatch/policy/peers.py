@@ -40,9 +40,11 @@ class Pods:
 
     def matches(self, party: Party) -> Match:
         """Whether it means ``party``."""
-        return self.selector.matches(party.label_set) or (
-            party.aggregated and self.selector.matches(_AGGREGATE)
-        )
+        return self.selects(party) or (party.aggregated and self.selector.matches(_AGGREGATE))
+
+    def selects(self, party: Party) -> bool:
+        """Whether it means ``party`` itself, not only as one of all pods: what a port's name needs."""
+        return self.selector.matches(party.label_set)
 
     def __str__(self) -> str:
         return f"pods with {self.selector}"

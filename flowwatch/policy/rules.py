@@ -7,7 +7,7 @@ from typing import Literal
 
 from flowwatch.policy.labels import Selector
 from flowwatch.policy.party import Party
-from flowwatch.policy.peers import Peer
+from flowwatch.policy.peers import Peer, Pods
 from flowwatch.policy.ports import Match, PortRule
 
 Direction = Literal["egress", "ingress"]
@@ -85,6 +85,13 @@ class Entry:
             if match:
                 doubt = match
         return doubt or False
+
+    def selects_peer(self, party: Party) -> bool:
+        """Whether one of the peers that mean ``party`` does so by its own labels or address."""
+        return self.peers is None or any(
+            peer.selects(party) if isinstance(peer, Pods) else bool(peer.matches(party))
+            for peer in self.peers
+        )
 
     def __str__(self) -> str:
         return f"{self.policy} {self.place} (line {self.line})"
