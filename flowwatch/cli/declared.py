@@ -270,6 +270,19 @@ POLICIES = Group(
     ),
 )
 
+GIVEN = Group(
+    "Policies in force",
+    (
+        Flag(
+            "policies",
+            LIST,
+            "tell of each drop what blocked it, by these: YAML or JSON, a folder, or - (repeat "
+            "for several)",
+            "FILE",
+        ),
+    ),
+)
+
 AUDIT = Group(
     "Audit",
     (
@@ -333,7 +346,7 @@ VERBS: tuple[Verb, ...] = (
         "export",
         "blocked attempts as CSV, one line each",
         "export",
-        (EXPORT, TABLE, FILTERS, WHICH, SERVER),
+        (EXPORT, GIVEN, TABLE, FILTERS, WHICH, SERVER),
         "flowwatch export --drops --namespace weather --output drops.csv",
     ),
     Verb(

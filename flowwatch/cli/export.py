@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import Reading, say
@@ -12,7 +13,7 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot, told
 from flowwatch.errors import UsageError
-from flowwatch.flows.listing import AttemptListing
+from flowwatch.flows.listing import AttemptListing, Plain
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, Flow, Verdict
 from flowwatch.flows.tally import Tally
@@ -23,9 +24,11 @@ from flowwatch.report.sidefile import note_beside
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.listing import Joiner
+    from flowwatch.policy.judge import Judge
 
 # Verdicts of the records that --raw writes for an outcome.
 _VERDICTS = {
@@ -46,6 +49,8 @@ def run(parsed: Parsed) -> int:
         )
     if parsed.switch("raw") and parsed.switch("grouped"):
         raise UsageError("cannot set both --raw and --grouped")
+    if parsed.was_set("policies") and (parsed.switch("raw") or parsed.switch("grouped")):
+        raise UsageError("--policies tells of attempts", "leave out --raw and --grouped")
     outcomes = _outcomes(parsed)
     wanted = asked(parsed)
     if parsed.switch("print-raw-filters"):
@@ -55,7 +60,8 @@ def run(parsed: Parsed) -> int:
         raise UsageError("an export ends", "leave out --follow")
     for line in wanted.settings.warnings:
         say(line)
-    export = _Export(parsed, Reading(open_source(wanted)), form, outcomes)
+    judge = _judge(parsed)
+    export = _Export(parsed, Reading(open_source(wanted)), form, outcomes, judge)
     path = parsed.text("output") or None
     with open_output(path) as out:
         count = export.write(out)
@@ -70,6 +76,18 @@ def run(parsed: Parsed) -> int:
     if path is not None and path != "-" and not export.reading.partial:
         say(f"{count:,} {export.what} written to {safe(path)}")
     return export.reading.finish()
+
+
+def _judge(parsed: Parsed) -> Judge | None:
+    """Who tells what blocked an attempt; None when no policies were given."""
+    if not parsed.was_set("policies"):
+        return None
+    # The policies' part is loaded only for who asks for it.
+    from flowwatch.cli.policies import given
+    from flowwatch.policy.judge import Judge
+
+    policies = given(parsed)
+    return Judge(policies) if policies is not None else None
 
 
 def _note(export: _Export, path: str, lines: int) -> None:
@@ -102,9 +120,15 @@ class _Export:
     """One of the three shapes of the export."""
 
     def __init__(
-        self, parsed: Parsed, reading: Reading, form: str, outcomes: frozenset[str]
+        self,
+        parsed: Parsed,
+        reading: Reading,
+        form: str,
+        outcomes: frozenset[str],
+        judge: Judge | None,
     ) -> None:
         self.reading = reading
+        self._judge = judge
         self.what = "attempts"
         self.told = Snapshot()
         """What was read, and what wasn't."""
@@ -123,10 +147,21 @@ class _Export:
             return self._records(out)
         if self._grouped:
             return self._rows(out)
-        listing = AttemptListing(self.reading.batches(), self._directions, self._outcomes)
-        count = write_attempts(listing, out, self._form)
+        attributed = self._judge is not None
+        listing = AttemptListing(
+            self.reading.batches(), self._directions, self._outcomes, self._joiner()
+        )
+        count = write_attempts(listing, out, self._form, attributed=attributed)
         self._end(told(listing.tally))
         return count
+
+    def _joiner(self) -> Callable[[], Joiner]:
+        """What joins the records of one server into attempts."""
+        if self._judge is None:
+            return Plain
+        from flowwatch.policy.attribution import Attributor
+
+        return partial(Attributor, self._judge)
 
     def _rows(self, out: Output) -> int:
         self.what = "rows"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import say
 from flowwatch.errors import UsageError
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
 from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
 
 
 def read_text(path: str) -> str:
@@ -29,3 +33,9 @@ def read_policies(paths: Sequence[str]) -> PolicySet:
     if policies.documents.rejected:
         raise UsageError("a policy was refused", "mend it first")
     return policies
+
+
+def given(parsed: Parsed) -> PolicySet | None:
+    """The policies that ``--policies`` names; None without it."""
+    paths = parsed.list("policies")
+    return read_policies(paths) if paths else None

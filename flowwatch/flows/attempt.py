@@ -40,3 +40,5 @@ class Attempt(msgspec.Struct, gc=False):
     """The server it was seen through, where there are several."""
     detail: str = ""
     """What the proxy saw when it denied: ``GET http://…`` or ``DNS google.com``."""
+    attribution: str = ""
+    """What blocked it by the policies that were given, in words; "" without any."""

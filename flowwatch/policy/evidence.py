@@ -7,7 +7,7 @@ of either were seen; what was blocked in one direction says nothing about the po
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from flowwatch.flows import meaning
@@ -36,6 +36,7 @@ _NAMES = 200_000
 _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
 _AUTH_REQUIRED = 189
+_DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
 _REQUEST = 1
 _FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
 
@@ -105,6 +106,8 @@ class Observer:
         self._names: dict[str, tuple[str, ...]] = {}
         self._resolving: set[tuple[str, str]] = set()
         self._parties: dict[tuple[object, ...], Party] = {}
+        self.on_drop: Callable[[OpenAttempt], None] | None = None
+        """Called with the attempt of each record of a drop, for who wants to tell of drops at once."""
 
     def add(self, batch: Batch) -> Iterator[Observation]:
         """Take in a batch; yields what is over by now."""
@@ -118,10 +121,27 @@ class Observer:
         for closed in self.attempts.take_closed():
             yield from self._observations(closed)
 
-    def rest(self) -> Iterator[Observation]:
-        """What is still open at the end."""
+    def observe(self, flow: Flow) -> OpenAttempt | None:
+        """Take in one flow; its attempt is the caller's to close, by :meth:`over` or :meth:`forget`."""
+        if flow.destination_names or flow.source_names or flow.l7 is not None:
+            self._learn(flow)
+        attempt = self.attempts.observe(flow)
+        if attempt is not None:
+            self._note(attempt, flow)
+        return attempt
+
+    def rest(self, *, keep: bool = False) -> Iterator[Observation]:
+        """What is still open: at the end, or with ``keep`` as it is now, and more may come."""
         for attempt in self.attempts.open_attempts():
-            yield from self._observations(attempt)
+            yield from self._observations(attempt, keep=keep)
+
+    def over(self, attempt: OpenAttempt, *, keep: bool = False) -> Iterator[Observation]:
+        """What an attempt shows, one observation a direction; ``keep``: it isn't over yet."""
+        return self._observations(attempt, keep=keep)
+
+    def forget(self, attempt: OpenAttempt) -> None:
+        """An attempt is over and of no interest."""
+        self._extra.pop(id(attempt), None)
 
     def _note(self, attempt: OpenAttempt, flow: Flow) -> None:
         ingress = (flow.direction or attempt.direction) == Direction.INGRESS
@@ -145,6 +165,8 @@ class Observer:
             attempt.ingress = known
         else:
             attempt.egress = known
+        if self.on_drop is not None and bits & _DROPS:
+            self.on_drop(attempt)
         if (
             flow.l7 is None
             and not flow.allowed_by
@@ -191,8 +213,9 @@ class Observer:
                 self._names.clear()
             self._names[address] = tuple(dict.fromkeys((*known, *names)))
 
-    def _observations(self, attempt: OpenAttempt) -> Iterator[Observation]:
-        kept = self._extra.pop(id(attempt), None)
+    def _observations(self, attempt: OpenAttempt, *, keep: bool = False) -> Iterator[Observation]:
+        key = id(attempt)
+        kept = self._extra.get(key) if keep else self._extra.pop(key, None)
         extra = kept[1] if kept is not None else _Extra()
         client_ip, server_ip = addresses(attempt.key)
         port, protocol = attempt.key[3], attempt.key[4]
@@ -205,7 +228,7 @@ class Observer:
             subject_ip, peer_ip = (client_ip, server_ip) if way == 0 else (server_ip, client_ip)
             resolves = (subject.namespace, subject.pod) in self._resolving
             peer_party = self._party(peer, peer_ip, resolves=resolves, own=subject.cluster)
-            drop = bits & (meaning.POLICY_DROP | meaning.OTHER_DROP)
+            drop = bits & _DROPS
             yield Observation(
                 "ingress" if way else "egress",
                 self._party(subject, subject_ip, resolves=resolves, own=subject.cluster),

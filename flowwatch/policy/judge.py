@@ -127,11 +127,11 @@ def _proxied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
         if isinstance(passes, str):
             doubt = passes
         elif request.passed and not passes:
-            return "leak", f"{_describe(request.layer7)} passed, though no L7 rule allows it"
+            return "leak", f"{describe(request.layer7)} passed, though no L7 rule allows it"
         elif not request.passed and passes:
             return (
                 "overblock",
-                f"{_describe(request.layer7)} was refused, though an L7 rule allows it",
+                f"{describe(request.layer7)} was refused, though an L7 rule allows it",
             )
     if doubt:
         return "inconclusive", doubt
@@ -218,8 +218,8 @@ def _all_pass(decision: Decision) -> bool:
     return False
 
 
-def _describe(layer7: Layer7) -> str:
-
+def describe(layer7: Layer7) -> str:
+    """A request in words; as hostile as the record."""
     if layer7.dns_query:
         return f"DNS query for {layer7.dns_query}"
     return f"{layer7.http_method} {layer7.http_url}"

@@ -162,6 +162,17 @@ ATTEMPT: tuple[Column[Attempt], ...] = versioned(
 )
 """``export``: one line per attempt."""
 
+ATTRIBUTED: tuple[Column[Attempt], ...] = (
+    *ATTEMPT,
+    Column(
+        "attribution",
+        "text",
+        "what blocked it by the policies given, or why that can't be told; empty if not blocked",
+        lambda a: a.attribution,
+    ),
+)
+"""``export --policies``: the same, with one column more."""
+
 ROW: tuple[Column[Row], ...] = versioned(
     Column("direction", "text", "`egress` or `ingress`, of the pod", lambda r: r.direction),
     Column("namespace", "text", "the pod's namespace", lambda r: r.namespace),

@@ -16,7 +16,7 @@ from flowwatch.egress.rows import Row
 from flowwatch.errors import OutputError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import Flow
-from flowwatch.report.columns import ATTEMPT, ROW, Column
+from flowwatch.report.columns import ATTEMPT, ATTRIBUTED, ROW, Column
 from flowwatch.report.files import Output
 from flowwatch.report.records import RECORD
 from flowwatch.report.tables import TABLE_FORMATS as TABLE_FORMATS
@@ -25,9 +25,15 @@ from flowwatch.report.tables import table_writer
 Item = TypeVar("Item")
 
 
-def write_attempts(attempts: Iterable[Attempt], out: Output, table_format: str = "csv") -> int:
-    """One line per attempt: ``export``."""
-    return _write(ATTEMPT, attempts, out, table_format)
+def write_attempts(
+    attempts: Iterable[Attempt],
+    out: Output,
+    table_format: str = "csv",
+    *,
+    attributed: bool = False,
+) -> int:
+    """One line per attempt: ``export``; ``attributed``: with the column of ``--policies``."""
+    return _write(ATTRIBUTED if attributed else ATTEMPT, attempts, out, table_format)
 
 
 def write_rows(rows: Iterable[Row], out: Output, table_format: str = "csv") -> int:
