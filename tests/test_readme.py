@@ -50,6 +50,30 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
         yield folder, env
 
 
+def test_the_audit_of_the_demo_says_what_is_shown(place: tuple[Path, dict[str, str]]) -> None:
+    folder, env = place
+    shown = next(block for block in blocks("text") if "flowwatch audit" in block)
+    said: list[str] = []
+    policy = subprocess.run(
+        ["flowwatch", "demo", "--print-policy"], env=env, capture_output=True, text=True, check=True
+    )
+    (folder / "weather.yaml").write_text(policy.stdout)
+    for line in shown.splitlines():
+        if line.startswith("$ "):
+            told = subprocess.run(
+                ["sh", "-c", line[2:]],
+                cwd=folder,
+                env=env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert told.returncode == ("--demo=before" in line), told.stderr
+            said = told.stdout.splitlines()
+        else:
+            assert line in said
+
+
 def test_every_example_is_known() -> None:
     assert len(COMMANDS) >= 10
     assert all(command.startswith(("flowwatch ", "cat ")) for command in COMMANDS)
