@@ -35,6 +35,9 @@ SKEW = 900_000_000_000
 FIRST_RETRY, LONGEST_RETRY = 0.5, 10.0
 """Seconds between tries; doubled each time, with up to a quarter more or less at random."""
 
+REPLAY = 2.0
+"""Seconds after a stream's start in which records come from the rings: old, whatever the clock."""
+
 QUIET = 30.0
 """Seconds without a record after which the server is asked whether it has any."""
 
@@ -83,14 +86,6 @@ def _phantom(lost: LostEvents) -> bool:
     return lost.source == "HUBBLE_RING_BUFFER" and lost.count == 1
 
 
-def _oldest(server: Server) -> dict[str, int]:
-    """As ``server.oldest()``; nothing from a server that doesn't tell."""
-    try:
-        return server.oldest()
-    except Refused:
-        return {}
-
-
 class LiveSource:
     """Reads flows from a Hubble server until their end, or for ever when following.
 
@@ -127,6 +122,8 @@ class LiveSource:
         self._seen = Seen()
         self._watch = NodeWatch()
         self._behind: dict[str, int] = {}
+        self._clocks: dict[str, int] = {}
+        """By node, our clock less its own, from records that came as they were made."""
         self._away: tuple[NodeStatus, ...] = ()
         self._told_aside: dict[str, int] = {}
         self._loss = ""
@@ -236,6 +233,20 @@ class LiveSource:
         for node in {flow.node for flow in batch.flows}:
             behind = self._came - self._seen.newest.get(node, 0)
             self._behind[node] = min(behind, self._behind.get(node, behind))
+            if self._came / 1e9 - self._state.since > REPLAY:
+                self._clocks[node] = min(behind, self._clocks.get(node, behind))
+
+    def _oldest(self, server: Server) -> dict[str, int]:
+        """As ``server.oldest()``, by our clock; nothing from a server that doesn't tell."""
+        try:
+            rings = server.oldest()
+        except Refused:
+            return {}
+        alone = next(iter(self._clocks.values()), 0) if len(self._clocks) == 1 else 0
+        return {
+            name: time + self._clocks.get(name, 0 if name else alone)
+            for name, time in rings.items()
+        }
 
     def _keep_away(self, batch: Batch) -> None:
         for status in batch.nodes:
@@ -249,7 +260,7 @@ class LiveSource:
         try:
             now = server.nodes()
             update = self._watch.update(
-                now, time.time_ns(), self._seen.newest, lambda: _oldest(server), self._loss
+                now, time.time_ns(), self._seen.newest, lambda: self._oldest(server), self._loss
             )
         except Refused:
             # A server that doesn't tell: whether something is missing can't be known.
@@ -283,7 +294,7 @@ class LiveSource:
         if server is None:
             return
         update = self._watch.update(
-            answer.now, answer.at, self._seen.newest, lambda: _oldest(server)
+            answer.now, answer.at, self._seen.newest, lambda: self._oldest(server)
         )
         batch.nodes += update.statuses
         batch.gaps += update.gaps

@@ -76,6 +76,17 @@ def watching(*arguments: str, quiet: float = 30.0) -> Iterator[Watched]:
         assert monitor.failure is None
 
 
+def skewed(seconds: float, *records: dict[str, object]) -> list[dict[str, object]]:
+    """``records`` as a node tells them whose clock is ahead by so much."""
+    moved = []
+    for record in records:
+        whole, _, fraction = str(record["time"]).rstrip("Z").partition(".")
+        at = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + seconds
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+        moved.append(record | {"time": f"{stamp}.{fraction}Z"})
+    return moved
+
+
 def test_a_restarted_server_leaves_a_gap_with_its_seconds() -> None:
     with Observer() as observer, watching("--server", observer.address) as watched:
         observer.write(*attempt(1), *attempt(2))
@@ -97,19 +108,24 @@ def test_a_restarted_server_leaves_a_gap_with_its_seconds() -> None:
         assert any("gap of" in warning for warning in watched.taken.warnings)
 
 
-def test_a_ring_that_wrapped_while_nobody_listened_leaves_a_gap() -> None:
+@pytest.mark.parametrize("ahead", [0, -300])
+def test_a_ring_that_wrapped_while_nobody_listened_leaves_a_gap(ahead: int) -> None:
     with (
         Observer(capacity=15) as observer,
         Relay([observer]) as relay,
         watching("--server", relay.address) as watched,
     ):
-        observer.write(*attempt(1), *attempt(2))
+        observer.write(*skewed(ahead, *attempt(1), *attempt(2)))
         eventually(lambda: watched.dropped == 2, "the first two")
+        # Its clock is known by records that come as they are made.
+        time.sleep(2.5)
+        observer.write(*skewed(ahead, *attempt(3)))
+        eventually(lambda: watched.dropped == 3, "the third")
         relay.kill()
         eventually(lambda: watched.phase == "lost", "the loss is told")
         time.sleep(1.2)
         for number in range(10, 40):
-            observer.write(*attempt(number))
+            observer.write(*skewed(ahead, *attempt(number)))
         relay.restart()
         eventually(lambda: watched.phase == "following", "relay is back")
         eventually(lambda: bool(watched.taken.gaps), "the gap is told")
@@ -118,17 +134,6 @@ def test_a_ring_that_wrapped_while_nobody_listened_leaves_a_gap() -> None:
         assert gap.nodes == ("worker1",)
         assert 1.0 <= gap.seconds < 30
         assert watched.taken.at_least
-
-
-def skewed(seconds: float, *records: dict[str, object]) -> list[dict[str, object]]:
-    """``records`` as a node tells them whose clock is ahead by so much."""
-    moved = []
-    for record in records:
-        whole, _, fraction = str(record["time"]).rstrip("Z").partition(".")
-        at = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + seconds
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
-        moved.append(record | {"time": f"{stamp}.{fraction}Z"})
-    return moved
 
 
 @pytest.mark.parametrize("seconds", [-300, 300])
