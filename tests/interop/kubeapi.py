@@ -10,7 +10,7 @@ of API server and kubelet; see `hubble/kubeapi`. Everything else is what the tes
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -135,6 +135,19 @@ class KubeApi:
     def deny(self, *rights: str) -> None:
         """Refuse these, such as "create pods/portforward", and nothing else."""
         self._do("deny", denied=list(rights))
+
+    def allow_only(self, rules: Sequence[Mapping[str, Any]]) -> None:
+        """Allow what these rules of a Role allow, and nothing else; no rules: everything."""
+        self._do("role", rules=[dict(rule) for rule in rules])
+
+    def check(self, document: str) -> str:
+        """The kind of a YAML document, if the API server would take it: kind and fields are known.
+
+        Raises:
+            PartFailed: it wouldn't; with its reason.
+        """
+        kind: str = self._do("check", text=document)["kind"]
+        return kind
 
     def told(self) -> dict[str, Any]:
         """`requests` since the last time ("get services hubble-relay"), forwards `opened` and `open`."""

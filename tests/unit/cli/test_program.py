@@ -49,5 +49,5 @@ def test_its_words_say_how_it_was_called(plugin: Path, words: str) -> None:
     )
     told = done.stdout + done.stderr
     assert "kubectl flowwatch" in told
-    assert "  flowwatch" not in told
+    assert "\n  flowwatch" not in told
     assert max(map(len, done.stdout.splitlines()), default=0) <= 80

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,6 +24,7 @@ type cluster struct {
 	objects   map[string]*unstructured.Unstructured // /api/v1/namespaces/NS/RESOURCE/NAME
 	token     string                                // "": nobody is asked who he is
 	denied    map[string]bool                       // "VERB RESOURCE"
+	role      []rbacv1.PolicyRule                   // if there are any, nothing else is allowed
 	requests  []string                              // "VERB RESOURCE NAME"
 }
 
@@ -90,7 +93,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	c.requests = append(c.requests, strings.TrimSpace(fmt.Sprintf("%s %s %s", a.verb, a.what(), a.name)))
 	for _, verb := range verbs {
-		if c.denied[verb+" "+a.what()] {
+		if c.denied[verb+" "+a.what()] || !c.allows(verb, a) {
 			c.mu.Unlock()
 			// The words of the API server's own refusal (apiserver, responsewriters.Forbidden).
 			fail(w, apierrors.NewForbidden(schema.GroupResource{Resource: a.resource}, a.name, fmt.Errorf(
@@ -111,6 +114,18 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		fail(w, apierrors.NewNotFound(schema.GroupResource{Resource: a.resource}, a.name))
 	}
+}
+
+// allows is RBAC's rule for one Role in the namespace (plugin/pkg/auth/authorizer/rbac, RuleAllows).
+func (c *cluster) allows(verb string, a asked) bool {
+	for _, rule := range c.role {
+		if slices.Contains(rule.APIGroups, "") && slices.Contains(rule.Verbs, verb) &&
+			slices.Contains(rule.Resources, a.what()) &&
+			(len(rule.ResourceNames) == 0 || slices.Contains(rule.ResourceNames, a.name)) {
+			return true
+		}
+	}
+	return len(c.role) == 0
 }
 
 func (c *cluster) portForward(w http.ResponseWriter, r *http.Request, a asked, pod *unstructured.Unstructured) {
