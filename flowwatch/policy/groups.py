@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from flowwatch.policy.labels import LabelSet, read_selector
 from flowwatch.policy.nodes import Value
-from flowwatch.policy.peers import Block, LabelledBlocks, Peer, Pods, Unknown, read_block
+from flowwatch.policy.peers import Block, LabelledBlocks, Peer, Unknown, read_block
 
 
 @dataclass(slots=True)
@@ -53,10 +53,7 @@ class CidrGroups:
                 for one in self.by_name[name].blocks
             ]
         selector = read_selector(value, source="cidrgroup:")
-        if not selector.requirements and not excepted:
-            # Cilium takes the empty selector for its wildcard: pods and nodes are meant, too.
-            return [Pods(selector)]
-        if not self.by_name:
+        if not self.by_name and selector.requirements:
             reason = "no CiliumCIDRGroup was given: add them to the policies"
             return [Unknown("CIDR groups by labels", reason, inside=False)]
         groups = tuple((one.labels, one.blocks) for one in self.by_name.values())

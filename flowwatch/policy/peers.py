@@ -111,6 +111,7 @@ class LabelledBlocks:
     """``cidrGroupSelector``: outside addresses, by the labels of all CIDR groups that hold them.
 
     A requirement that only forbids (NotIn, DoesNotExist) also holds for an address that is in no group.
+    Cilium takes the empty selector without ``except`` for its wildcard: pods and nodes are meant, too.
     """
 
     selector: Selector
@@ -119,6 +120,12 @@ class LabelledBlocks:
 
     def matches(self, party: Party) -> Match:
         """Whether it means ``party``."""
+        if not self.selector.requirements and not self.excepted:
+            return True
+        return self.selects(party)
+
+    def selects(self, party: Party) -> bool:
+        """Whether it means ``party`` by its address, and not as a wildcard."""
         if not party.outside:
             return False
         holding: list[LabelSet] = []

@@ -63,6 +63,8 @@ class PortRule:
     high: int = _MAX_PORT
     name: str = ""
     """A container port's name instead of numbers, in lower case."""
+    end: int = 0
+    """With a name: a range from the port of that name to this one. Cilium ignores it in egress."""
     l7: Layer7Rules | None = None
     line: int = 0
 
@@ -81,7 +83,8 @@ class PortRule:
             return self.low <= port <= self.high
         if named is None:
             return f'flows do not carry the name of a port, so "{self.name}" can\'t be compared'
-        return named.get(self.name) == port
+        low = named.get(self.name)
+        return low is not None and low <= port <= max(low, self.end)
 
     def __str__(self) -> str:
         if self.protocol in (ICMP4, ICMP6):
@@ -113,7 +116,7 @@ def read_to_ports(
         if len(ports) > _MAX_ITEMS:
             raise fields["ports"].fault(f"too many ports, the max is {_MAX_ITEMS}")
         if deny:
-            rules.extend(_read_port(port, None, dns=False)[0] for port in ports)
+            rules.extend(_read_port(port, None, dns=False, ingress=ingress)[0] for port in ports)
         else:
             rules.extend(_read_item(item, fields, ports, ingress=ingress, host=host))
     return tuple(rules)
@@ -127,7 +130,7 @@ def _read_item(
     rules = []
     zero = False
     for port in ports:
-        rule, is_zero = _read_port(port, l7, dns=dns)
+        rule, is_zero = _read_port(port, l7, dns=dns, ingress=ingress)
         zero = zero or is_zero
         if (
             l7 is not None
@@ -145,7 +148,9 @@ def _read_item(
     return rules
 
 
-def _read_port(value: Value, l7: Layer7Rules | None, *, dns: bool) -> tuple[PortRule, bool]:
+def _read_port(
+    value: Value, l7: Layer7Rules | None, *, dns: bool, ingress: bool
+) -> tuple[PortRule, bool]:
     fields = value.known(_PORT)
     text = fields["port"].text() if "port" in fields else ""
     if not text:
@@ -155,7 +160,8 @@ def _read_port(value: Value, l7: Layer7Rules | None, *, dns: bool) -> tuple[Port
         raise fields["endPort"].fault(f"endPort must be 0 to {_MAX_PORT}")
     protocol = read_protocol(fields["protocol"]) if "protocol" in fields else "ANY"
     if is_service_name(text):
-        return PortRule(protocol, name=text.lower(), l7=l7, line=value.line), False
+        last = end if ingress else 0
+        return PortRule(protocol, name=text.lower(), end=last, l7=l7, line=value.line), False
     port = _number(text, value)
     if port and protocol in _OTHER:
         raise value.fault("port must be empty or 0")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from flowwatch.policy.labels import Selector
 from flowwatch.policy.party import Party
-from flowwatch.policy.peers import Peer, Pods
+from flowwatch.policy.peers import LabelledBlocks, Peer, Pods
 from flowwatch.policy.ports import Match, PortRule
 
 Direction = Literal["egress", "ingress"]
@@ -89,7 +89,9 @@ class Entry:
     def selects_peer(self, party: Party) -> bool:
         """Whether one of the peers that mean ``party`` does so by its own labels or address."""
         return self.peers is None or any(
-            peer.selects(party) if isinstance(peer, Pods) else bool(peer.matches(party))
+            peer.selects(party)
+            if isinstance(peer, Pods | LabelledBlocks)
+            else bool(peer.matches(party))
             for peer in self.peers
         )
 
