@@ -114,7 +114,10 @@ class Settings:
     @property
     def address(self) -> Address:
         """:attr:`server`, taken apart. Raises UsageError."""
-        return parse(self.server)
+        found = parse(self.server)
+        if not self.forwarded:
+            return found
+        return replace(found, text=f"relay (port-forward on {found.text})")
 
     @property
     def encrypted(self) -> bool:

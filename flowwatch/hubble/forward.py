@@ -110,15 +110,21 @@ class Way:
         self.close()
 
 
-def open_way(settings: Settings, environ: Mapping[str, str] = os.environ) -> Way:
+def open_way(
+    settings: Settings,
+    environ: Mapping[str, str] = os.environ,
+    access: kubeconfig.Access | None = None,
+) -> Way:
     """Forward a port to relay, and fetch what ``--tls-from-secret`` asks for, as settings say.
 
-    Without either it does nothing. Raises UsageError (kubeconfig, local port), Refused (rights,
+    Without either it does nothing. ``access`` is what kubeconfig.load gave, where it was called
+    already: its exec plugin runs once. Raises UsageError (kubeconfig, local port), Refused (rights,
     credentials, no relay) and Unreachable (API server, pod); each is one line.
     """
     if not (settings.port_forward or settings.tls_from_secret):
         return Way(settings)
-    access = kubeconfig.load(settings.kubeconfig, settings.kube_context, environ)
+    if access is None:
+        access = kubeconfig.load(settings.kubeconfig, settings.kube_context, environ)
     # Only here: importing kr8s takes half a second.
     from flowwatch.hubble import carrier, kube
 
@@ -133,15 +139,6 @@ def open_way(settings: Settings, environ: Mapping[str, str] = os.environ) -> Way
             forward = carrier.Carrier(cluster, pod, sockets)
         else:
             kube.wait(cluster.close())
-    except ServerError as error:
-        if settings.by_itself:
-            # What it would have done without the forward is part of the answer.
-            raise type(error)(
-                f"nothing answers on {settings.address.text}, and a port-forward fails: "
-                f"{error.message}",
-                error.hint,
-            ) from None
-        raise
     finally:
         if forward is None:
             for each in sockets:

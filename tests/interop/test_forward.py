@@ -18,6 +18,7 @@ from flowwatch.hubble import forward
 from flowwatch.hubble.config import Origin, Settings
 from flowwatch.hubble.connection import connect
 from flowwatch.hubble.pb.observer import observer_pb2 as pb
+from tests.benchmarks.pty_driver import Terminal, cursor_row
 from tests.interop.kubeapi import SERVER_NAME, KubeApi, write_kubeconfig
 from tests.interop.real import Certificates, Observer, Relay, free_port, hubble, wait_until
 
@@ -270,6 +271,20 @@ def test_with_no_flag_at_all(kube: KubeApi, relay: Relay, tmp_path: Path) -> Non
     assert forbidden.returncode == 1
     assert "localhost:4245" in forbidden.stderr
     assert "port-forward to relay" not in forbidden.stderr
+
+
+@pytest.mark.skipif(not nothing_on_4245(), reason=PORT_IN_USE)
+def test_the_dashboard_with_no_flag_at_all(kube: KubeApi, relay: Relay, tmp_path: Path) -> None:
+    kube.put_relay(relay.address)
+    (tmp_path / ".kube").mkdir()
+    kube.kubeconfig(tmp_path).rename(tmp_path / ".kube" / "config")
+    command = [sys.executable, "-m", "flowwatch"]
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "KUBECONFIG": ""}
+    with Terminal(command, columns=140, lines=40, env=home) as terminal:
+        terminal.wait_for(lambda screen: "relay in kube-system (port-forward)" in screen.text, 30)
+        terminal.wait_for(lambda screen: cursor_row(screen, "▌") >= 0, 30)
+        terminal.press("q")
+        assert terminal.wait(20) == 0
 
 
 def test_what_is_said_otherwise_wins(kube: KubeApi, relay: Relay, tmp_path: Path) -> None:

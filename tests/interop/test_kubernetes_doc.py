@@ -117,9 +117,11 @@ def test_the_pods_arguments_for_tls() -> None:
     assert settings.tls_server_name == "instance.hubble-relay.cilium.io"
 
 
-# As k9s' own schema asks for (k9s 0.50, internal/config/json/schemas/plugins.json).
+# As k9s' own schema asks for (derailed/k9s, internal/config/json/schemas/plugins.json).
 K9S = {"shortCut": str, "description": str, "scopes": list, "command": str}
-K9S_MAY = {"args": list, "background": bool, "confirm": bool, "override": bool, "pipes": list}
+K9S_MAY = {"args": list} | dict.fromkeys(
+    ("background", "confirm", "dangerous", "overwriteOutput", "override"), bool
+)
 K9S_GIVES = {"$CONTEXT": "kind", "$NAMESPACE": "weather", "$NAME": "app-7d4b9"}
 
 
