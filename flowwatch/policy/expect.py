@@ -97,8 +97,13 @@ class Expected:
         namespace, _, name = self.subject.partition("/")
         pod = "POD" if not name or "*" in name else f"deploy/{name}"
         host = self.peer
-        if host in ENTITIES or "*" in host or "/" in host:
+        space, slash, name = host.partition("/")
+        if host in ENTITIES or "*" in host:
             host = {"world": "example.com"}.get(host, "HOST")
+        elif slash and name.isdigit():
+            host = space  # the first address of a block
+        elif slash:
+            host = f"{name}.{space}"  # as a service is called
         port = self.port or 443
         if port in _WEB and self.protocol in ("", "TCP"):
             inner = f"curl -sS -o /dev/null -m {_SECONDS} {_WEB[port]}://{host}/"

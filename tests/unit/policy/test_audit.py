@@ -108,7 +108,7 @@ def test_expectations(tmp_path: Path) -> None:
     assert code == 0
     probes = [one["probe"] for one in found["expectations"] if one["probe"]]  # type: ignore[attr-defined]
     assert probes == [
-        "kubectl -n weather exec deploy/weather-app -- nc -zv -w 5 weather/queue 5672"
+        "kubectl -n weather exec deploy/weather-app -- nc -zv -w 5 queue.weather 5672"
     ]
     (tmp_path / "wrong.yaml").write_text(
         "- {from: weather/weather-app, reach: ['telemetry.example:443']}\n"
