@@ -1,11 +1,19 @@
 """Cilium's answers and ours, side by side."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
 
 from flowwatch.policy import Decision, Party, PolicySet, Question, Rejected, load
 from tests.interop.oracle import Answer, Asked, Who
+
+CASES = Path(__file__).parent / "policy_cases"
+"""Differences that were found once, each with Cilium's answers."""
 
 
 class Ours:
@@ -20,6 +28,11 @@ class Ours:
     def rejected(self) -> Sequence[Rejected]:
         """Documents that we refuse."""
         return self._policies.documents.rejected
+
+    @property
+    def refused(self) -> list[str]:
+        """Their names, in order."""
+        return sorted(rejected.name.rpartition("/")[2] for rejected in self.rejected)
 
     def decide(self, asked: Asked) -> Decision:
         """Our decision on one question."""
@@ -65,3 +78,57 @@ class Tally:
     def __str__(self) -> str:
         words = ("compared", "equal", "can't tell", "different")
         return "decisions " + ", ".join(f"{word} {self.counts[word]}" for word in words)
+
+
+@dataclass
+class Case:
+    """A set of policies, the questions about it that matter, and what Cilium says."""
+
+    policies: list[Any]
+    asked: list[Asked] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """The names of the documents that Cilium doesn't take."""
+
+    @property
+    def text(self) -> str:
+        """The documents."""
+        return as_text(self.policies)
+
+    def dump(self) -> str:
+        """Write it as a file for `policy_cases`; the questions are lists as in the stored answers."""
+        parties = list(dict.fromkeys(who for one in self.asked for who in (one.subject, one.peer)))
+        questions = [
+            [
+                asked.direction, parties.index(asked.subject), parties.index(asked.peer),
+                asked.protocol, asked.port, answer.verdict, answer.l7, answer.selected,
+            ]
+            for asked, answer in zip(self.asked, self.answers, strict=True)
+        ]  # fmt: skip
+        kept = {
+            "policies": self.policies,
+            "refused": self.refused,
+            "parties": [who.to_json() for who in parties],
+            "questions": questions,
+        }
+        return yaml.safe_dump(kept, sort_keys=False, width=100, default_flow_style=None)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read one back."""
+        kept = yaml.safe_load(path.read_text())
+        parties = [Who.from_json(one) for one in kept["parties"]]
+        return cls(
+            policies=kept["policies"],
+            asked=[
+                Asked(way, parties[subject], parties[peer], protocol, port)
+                for way, subject, peer, protocol, port, *_ in kept["questions"]
+            ],
+            answers=[Answer(*answer) for _, _, _, _, _, *answer in kept["questions"]],
+            refused=kept["refused"],
+        )
+
+
+def as_text(policies: Sequence[Any]) -> str:
+    """Documents as YAML (JSON is YAML, and quicker to write)."""
+    return "\n---\n".join(json.dumps(policy) for policy in policies)

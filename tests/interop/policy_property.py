@@ -7,87 +7,34 @@ subject's rules. The first difference is shrunk, printed, and with `--keep NAME`
 """
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from flowwatch.policy import Decision
-from tests.interop.compared import Ours
+from tests.interop.compared import CASES, Case, Ours, as_text
 from tests.interop.oracle import Answer, Asked, Judged, Oracle
 from tests.interop.policy_maker import policy_sets, questions, subjects
 
-CASES = Path(__file__).parent / "policy_cases"
-_NOT_GIVEN = "CiliumCIDRGroup"
-"""What only a group that isn't among the documents can settle: the one doubt that is right here."""
-BATCH = 150
+_DOUBTS = ("CiliumCIDRGroup", "can't merge")
+"""Doubts that are right here: a group that isn't among the documents, and rules that overlap so that
+whether Cilium can merge them depends on more than the traffic."""
+BATCH = 75
 """Questions for each set of policies."""
 
 
 class Different(AssertionError):
     """Ours isn't what Cilium does."""
 
-    def __init__(self, case: "Case", words: str) -> None:
+    def __init__(self, case: Case, words: str) -> None:
         """Keep the case for whoever catches it."""
         super().__init__(words)
         self.case = case
-
-
-@dataclass
-class Case:
-    """A set of policies, the questions about it that matter, and what Cilium says."""
-
-    policies: list[Any]
-    asked: list[Asked] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def dump(self) -> str:
-        """Write it as a file for `policy_cases`."""
-        return yaml.safe_dump(
-            {
-                "policies": self.policies,
-                "refused": self.refused,
-                "questions": [
-                    asked.to_json()
-                    | {"verdict": answer.verdict, "l7": answer.l7, "selected": answer.selected}
-                    for asked, answer in zip(self.asked, self.answers, strict=True)
-                ],
-            },
-            sort_keys=False,
-            width=100,
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> "Case":
-        """Read one back."""
-        kept = yaml.safe_load(path.read_text())
-        return cls(
-            policies=kept["policies"],
-            asked=[Asked.from_json(one) for one in kept["questions"]],
-            answers=[
-                Answer(one["verdict"], one["l7"], one["selected"]) for one in kept["questions"]
-            ],
-            refused=kept["refused"],
-        )
-
-    @property
-    def text(self) -> str:
-        """The documents."""
-        return as_text(self.policies)
-
-
-def as_text(policies: Sequence[Any]) -> str:
-    """Documents as YAML (JSON is YAML, and quicker to write)."""
-    return "\n---\n".join(json.dumps(policy) for policy in policies)
 
 
 def compare(policies: list[Any], asked: Sequence[Asked], judged: Judged) -> Counter[str]:
@@ -97,7 +44,7 @@ def compare(policies: list[Any], asked: Sequence[Asked], judged: Judged) -> Coun
         Different: one differs from Cilium's, or one of us refuses what the other takes.
     """
     ours = Ours(as_text(policies))
-    refused = sorted(rejected.name.rpartition("/")[2] for rejected in ours.rejected)
+    refused = ours.refused
     if refused != sorted(judged.refused):
         raise Different(
             Case(policies, refused=list(judged.refused)),
@@ -110,7 +57,9 @@ def compare(policies: list[Any], asked: Sequence[Asked], judged: Judged) -> Coun
         counts["compared"] += 1
         if theirs.verdict == "fails":
             counts["no policy made"] += 1
-        elif decision.decision == "cant_tell" and _NOT_GIVEN in decision.reason:
+        elif decision.decision == "cant_tell" and any(
+            doubt in decision.reason for doubt in _DOUBTS
+        ):
             counts["unclear"] += 1
         elif same(theirs, decision):
             counts["equal"] += 1
@@ -214,7 +163,8 @@ def describe(total: Counter[str]) -> str:
         f"{total['sets']} sets of policies, decisions compared {total['compared']}, "
         f"equal {total['equal']} (allowed {total['allowed']}, {total['l7']} of them to the proxy, "
         f"denied {total['denied']}, {total['by a rule']} by a rule), can't tell {total['unclear']} "
-        f"(a CIDR group isn't given), Cilium makes no policy {total['no policy made']}, "
+        f"(a CIDR group isn't given, or rules that may not merge), "
+        f"Cilium makes no policy {total['no policy made']}, "
         f"documents refused {total['refused']}, different 0"
     )
 
