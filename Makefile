@@ -19,10 +19,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types contract pytest format bench policy-long screenshots proto lock dist clean
+.PHONY: help demo test lint types contract pytest format bench judge screenshots proto lock dist clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do \
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do \
 		printf '  make %-12s %s\n' "$$name" "$$words"; done
 
 demo: $(RUN) ## the weather app's story, without a cluster
@@ -52,7 +52,7 @@ format: $(DEV) ## mend style and format
 bench: $(DEV) ## measure, side by side with hubble
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-policy-long: $(DEV) ## 300,000 random policy decisions against Cilium's engine; minutes, needs Go
+judge: $(DEV) ## 300,000 random policy decisions against Cilium's engine; minutes, needs Go
 	$(BIN)/python -m tests.interop.policy_property $(ARGS)
 
 screenshots: $(DEV) ## write screenshots/ from the running demo

@@ -1,4 +1,7 @@
-"""Random sets of policies, judged: `python -m tests.interop.policy_property --decisions 300000`.
+"""Random sets of policies, judged.
+
+    make judge
+    make judge ARGS="--decisions 1000000 --seed 5 --keep a-name-for-what-differs"
 
 Each set gets a batch of questions. Ours must refuse the documents that Cilium refuses, and decide as it
 does; with full information "can't tell" isn't an answer, except where Cilium can't make a policy of the
@@ -19,7 +22,8 @@ from hypothesis import strategies as st
 from flowwatch.policy import Decision
 from tests.interop.compared import CASES, Case, Ours, as_text
 from tests.interop.oracle import Answer, Asked, Judged, Oracle
-from tests.interop.policy_maker import policy_sets, questions, subjects
+from tests.interop.policy_maker import policy_sets
+from tests.interop.policy_universe import questions, subjects
 
 _DOUBTS = ("CiliumCIDRGroup", "can't merge")
 """Doubts that are right here: a group that isn't among the documents, and rules that overlap so that

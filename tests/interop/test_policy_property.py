@@ -1,4 +1,4 @@
-"""Random decisions against Cilium's, a bounded number; `make policy-long` makes 300,000 of them."""
+"""Random decisions against Cilium's, a bounded number; `make judge` makes 300,000 of them."""
 
 import os
 
@@ -6,8 +6,9 @@ import pytest
 
 from tests.interop.compared import CASES, Case
 from tests.interop.oracle import Oracle
-from tests.interop.policy_maker import policy_sets, questions, subjects
+from tests.interop.policy_maker import policy_sets
 from tests.interop.policy_property import describe, run
+from tests.interop.policy_universe import questions, subjects
 
 DECISIONS = int(os.environ.get("FLOWWATCH_POLICY_DECISIONS", "12000"))
 
