@@ -250,6 +250,7 @@ DEMO = Group(
 )
 
 STATUS = Group("Output", (_output("compact, dict, json or table", "compact"),))
+DOCTOR = Group("Output", (_output("text or json", "text"),))
 POLICIES = Group(
     "Policies",
     (
@@ -371,6 +372,13 @@ VERBS: tuple[Verb, ...] = (
         "flowwatch whatif -f draft.yaml --current current.yaml",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
+    Verb(
+        "doctor",
+        "what stands between here and the first flow",
+        "doctor",
+        (DOCTOR, SERVER),
+        "flowwatch doctor",
+    ),
     Verb("list nodes", "nodes that relay knows", "list", (LIST_OUTPUT, SERVER)),
     Verb("list namespaces", "namespaces with flows of late", "list", (LIST_OUTPUT, SERVER)),
     Verb("version", "flowwatch's version", "main", ()),

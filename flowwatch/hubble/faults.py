@@ -259,13 +259,17 @@ def _at(address: Address) -> str:
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
+def proxy_variable() -> str:
+    """The variable that names a proxy, or "". Only its name: the value may hold a password."""
+    return next((name for name in _PROXIES if os.environ.get(name)), "")
+
+
 def _start(settings: Settings, address: Address) -> str:
     if settings.origin("server").kind == "default":
         return (
             "give --server, or reach relay with "
             "kubectl -n kube-system port-forward service/hubble-relay 4245:80"
         )
-    # Only its name: the value may hold a password.
-    proxy = next((name for name in _PROXIES if os.environ.get(name)), "")
+    proxy = proxy_variable()
     through = f" and {proxy}, which is used" if proxy and not address.is_loopback else ""
     return f"check {settings.origin('server')}{through}"

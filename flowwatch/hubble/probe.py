@@ -148,7 +148,7 @@ def _tls(address: Address, server_name: str) -> Finding:
         ):
             der = tls.getpeercert(binary_form=True) or b""
             http2 = tls.selected_alpn_protocol() == "h2"
-            wants = _wants_certificate(tls)
+            wants = refuses_client(tls)
     except TimeoutError:
         return Finding(Answer.SILENT)
     except ssl.SSLError as error:
@@ -161,8 +161,11 @@ def _tls(address: Address, server_name: str) -> Finding:
     return Finding(Answer.TLS, certificate=certificate, http2=http2, wants_certificate=wants)
 
 
-def _wants_certificate(tls: ssl.SSLSocket) -> bool:
-    """With TLS 1.3 a server refuses a client without certificate after the client's last word."""
+def refuses_client(tls: ssl.SSLSocket) -> bool:
+    """Whether the server wants a client's certificate, or another one.
+
+    With TLS 1.3 it refuses only after the client's last word. Sends HTTP/2's first bytes.
+    """
     tls.settimeout(STEP / 3)
     try:
         tls.sendall(_PREFACE)

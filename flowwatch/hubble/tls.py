@@ -64,7 +64,7 @@ def secure(settings: Settings, address: Address) -> Security:
     if not settings.encrypted:
         return Security(None)
     material = settings.tls_material
-    key, chain = _client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
+    key, chain = client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
     if material is not None and not chain and material.certificate:
         key, chain = material.key, material.certificate
     name = settings.tls_server_name
@@ -76,7 +76,7 @@ def secure(settings: Settings, address: Address) -> Security:
     elif material is not None and not settings.tls_ca_cert_files:
         roots = material.ca
     else:
-        roots = _authorities(settings.tls_ca_cert_files)
+        roots = authorities(settings.tls_ca_cert_files)
     options: list[tuple[str, str]] = []
     if name:
         options.append(("grpc.ssl_target_name_override", name))
@@ -99,7 +99,7 @@ def _covered(names: tuple[str, ...]) -> str:
     return plain[0] if plain else names[0].replace("*", "instance", 1)
 
 
-def _authorities(paths: tuple[str, ...]) -> bytes | None:
+def authorities(paths: tuple[str, ...]) -> bytes | None:
     """The CA files' contents; the system's when none is named; None leaves it to gRPC's own list."""
     if not paths:
         # SSL_CERT_FILE counts here as it does for Go.
@@ -126,7 +126,7 @@ def _authorities(paths: tuple[str, ...]) -> bytes | None:
     return b"\n".join(pems)
 
 
-def _client_pair(certificate: str, key: str) -> tuple[bytes | None, bytes | None]:
+def client_pair(certificate: str, key: str) -> tuple[bytes | None, bytes | None]:
     """Contents of key and certificate chain, or Nones. The key itself never enters a message."""
     if not certificate:
         return None, None

@@ -1,0 +1,32 @@
+"""``flowwatch doctor``: what stands between here and the first flow, step by step."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.sources import one_server
+from flowwatch.hubble import config, forward
+from flowwatch.report.doctor import can_show, check_output, step_text, steps_json, summary_text
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+
+def run(parsed: Parsed) -> int:
+    """Print each step as it is done; exit code 1 when one failed."""
+    from flowwatch.flows.doctor import State, Step, examine
+
+    form = check_output(parsed.text("output"))
+    one_server(parsed)
+    settings = forward.decide(config.load(parsed))
+    signs = can_show(sys.stdout.encoding or "ascii")
+    width = min(shutil.get_terminal_size().columns, 110) if sys.stdout.isatty() else 0
+    steps: list[Step] = []
+    for step in examine(settings):
+        steps.append(step)
+        if form == "text":
+            print(step_text(step, signs=signs, width=width), end="", flush=True)
+    print(steps_json(steps) if form == "json" else summary_text(steps), end="")
+    return int(any(step.state is State.FAIL for step in steps))
