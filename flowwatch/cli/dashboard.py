@@ -16,6 +16,7 @@ from flowwatch.hubble.filters import raw_filters
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
+    from flowwatch.policy.live import LiveAudit
 
 
 def run(parsed: Parsed) -> int:
@@ -48,12 +49,14 @@ def show(
     from flowwatch.egress.monitor import LiveMonitor
     from flowwatch.tui.app import run as run_app
 
+    audit = live_audit(parsed)
     rows, way = max_rows(parsed), direction(parsed)
     monitors: list[LiveMonitor] = []
 
     def start() -> LiveMonitor:
         """Called when the first frame is on the screen."""
-        monitor = LiveMonitor(source, rows, live=live)
+        also = audit.add if audit is not None else None
+        monitor = LiveMonitor(source, rows, live=live, also=also)
         monitors.append(monitor)
         monitor.start()
         return monitor
@@ -67,6 +70,7 @@ def show(
             direction=way,
             theme=parsed.text("theme"),
             hubble=hubble_command(parsed, server),
+            audit=audit,
         )
     finally:
         for monitor in monitors:
@@ -77,6 +81,17 @@ def show(
         if monitor.failure is not None:
             raise monitor.failure
     return code
+
+
+def live_audit(parsed: Parsed) -> LiveAudit | None:
+    """The audit of the policies that ``--policies`` names; None without it. Raises UsageError."""
+    if not parsed.was_set("policies"):
+        return None
+    from flowwatch.cli.policies import given
+    from flowwatch.policy.live import LiveAudit
+
+    policies = given(parsed)
+    return LiveAudit(policies) if policies is not None else None
 
 
 def hubble_command(parsed: Parsed, server: str) -> list[str]:

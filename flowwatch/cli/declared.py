@@ -326,14 +326,14 @@ VERBS: tuple[Verb, ...] = (
         "",
         "Egress per pod and destination, live: what is forwarded, what is dropped, and why.",
         "dashboard",
-        (DASHBOARD, TABLE, FILTERS, WHICH, SERVER),
+        (DASHBOARD, GIVEN, TABLE, FILTERS, WHICH, SERVER),
         "flowwatch --namespace weather",
     ),
     Verb(
         "demo",
         "the weather app's story on a Hubble server inside",
         "demo",
-        (DEMO, DASHBOARD, TABLE, SUMMARY, FILTERS),
+        (DEMO, DASHBOARD, GIVEN, TABLE, SUMMARY, FILTERS),
         "flowwatch demo",
     ),
     Verb(

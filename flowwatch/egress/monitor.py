@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from flowwatch.egress import view
@@ -17,6 +18,7 @@ from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Recent, Snapshot
 from flowwatch.errors import FlowwatchError
+from flowwatch.flows.model import Batch
 from flowwatch.flows.source import Source, SourceState
 
 TAIL = 200
@@ -29,8 +31,17 @@ RATE_WINDOW = 5.0
 class LiveMonitor:
     """Runs ``source`` in a daemon thread; the Monitor that the dashboard is given."""
 
-    def __init__(self, source: Source, max_rows: int = MAX_ROWS, *, live: bool = True) -> None:
+    def __init__(
+        self,
+        source: Source,
+        max_rows: int = MAX_ROWS,
+        *,
+        live: bool = True,
+        also: Callable[[Batch], None] | None = None,
+    ) -> None:
+        """``also``: called in the reading thread with each batch after it was counted."""
         self._source = source
+        self._also = also
         self._aggregate = Aggregate(max_rows)
         self._lock = threading.Lock()
         self._live = live
@@ -58,6 +69,8 @@ class LiveMonitor:
                     with self._lock:
                         self._aggregate.add(batch)
                         self._revision += 1
+                    if self._also is not None:
+                        self._also(batch)
                     # Let go of the interpreter, so that a key press never waits for two batches.
                     time.sleep(0)
                 self._tick()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from flowwatch.flows import meaning
+from flowwatch.flows.attempts import OpenAttempt
 from flowwatch.flows.model import Batch
 from flowwatch.flows.tally import Tally
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.evidence import Observation, Observer
+from flowwatch.policy.evidence import Extra, Observation, Observer
 from flowwatch.policy.expect import Expected
 from flowwatch.policy.findings import (
     KINDS,
@@ -53,12 +56,14 @@ _Key = tuple[str, Direction, str, str, str, int, str]
 
 
 class Audit:
-    """Judges batches against policies. Add batches, then ask for the report as often as you like.
+    """Judges batches against policies. Add batches, then ask for the report: at the end,
+    or by :meth:`report_now` as often as you like.
 
     Args:
         policies: the set that is said to be in force.
         applied_at: nanoseconds since 1970 from which it counts; None: from when verdicts show it.
         expected: what must be reached, and what must not.
+        on_drop: called with the server and the attempt of each record of a drop.
     """
 
     def __init__(
@@ -67,7 +72,9 @@ class Audit:
         *,
         applied_at: int | None = None,
         expected: Sequence[Expected] = (),
+        on_drop: Callable[[str, OpenAttempt, Extra], None] | None = None,
     ) -> None:
+        self._on_drop = on_drop
         self.policies = policies
         self.tally = Tally()
         self._applied_at = applied_at
@@ -89,6 +96,8 @@ class Audit:
         observer = self._observers.get(batch.origin)
         if observer is None:
             observer = self._observers[batch.origin] = Observer(both_ends=True)
+            if self._on_drop is not None:
+                observer.on_drop = partial(self._on_drop, batch.origin)
         for observation in observer.add(batch):
             self._judge(observation)
 
@@ -104,6 +113,30 @@ class Audit:
             for observation in observer.rest():
                 self._judge(observation)
         return self._report()
+
+    def report_now(self) -> AuditReport:
+        """The report as if the evidence ended here; more may be added afterwards.
+
+        Costs as much as judging every open attempt: some 10 µs for each.
+        """
+        twin = copy(self)
+        twin._rows = {key: replace(row, times=row.times[:]) for key, row in self._rows.items()}
+        twin._expected = deepcopy(self._expected)
+        twin._enforced = dict(self._enforced)
+        twin._needed = Counter(self._needed)
+        twin._met = {entry: set(met) for entry, met in self._met.items()}
+        twin._questions = dict(self._questions)
+        twin._subjects = {policy: dict(names) for policy, names in self._subjects.items()}
+        twin._seen_subjects = set(self._seen_subjects)
+        twin._blocked = Counter(self._blocked)
+        for observer in self._observers.values():
+            for observation in observer.rest(keep=True):
+                twin._judge(observation)
+        return twin._report()
+
+    def observer(self, origin: str) -> Observer:
+        """What joins the records of one server; KeyError before there were any."""
+        return self._observers[origin]
 
     # One attempt
 

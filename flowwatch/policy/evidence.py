@@ -50,7 +50,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class _Extra:
+class Extra:
     """What an open attempt remembers for the audit alone, by direction (0 egress, 1 ingress)."""
 
     requests: list[Request] = field(default_factory=list)
@@ -102,11 +102,11 @@ class Observer:
         self._both_ends = both_ends
         self.attempts = Attempts()
         self.attempts.keep_closed = True
-        self._extra: dict[int, tuple[OpenAttempt, _Extra]] = {}
+        self._extra: dict[int, tuple[OpenAttempt, Extra]] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         self._resolving: set[tuple[str, str]] = set()
         self._parties: dict[tuple[object, ...], Party] = {}
-        self.on_drop: Callable[[OpenAttempt], None] | None = None
+        self.on_drop: Callable[[OpenAttempt, Extra], None] | None = None
         """Called with the attempt of each record of a drop, for who wants to tell of drops at once."""
 
     def add(self, batch: Batch) -> Iterator[Observation]:
@@ -133,11 +133,15 @@ class Observer:
     def rest(self, *, keep: bool = False) -> Iterator[Observation]:
         """What is still open: at the end, or with ``keep`` as it is now, and more may come."""
         for attempt in self.attempts.open_attempts():
-            yield from self._observations(attempt, keep=keep)
+            kept = self._extra.get(id(attempt)) if keep else None
+            yield from self._observations(attempt, kept[1] if kept else Extra() if keep else None)
 
-    def over(self, attempt: OpenAttempt, *, keep: bool = False) -> Iterator[Observation]:
-        """What an attempt shows, one observation a direction; ``keep``: it isn't over yet."""
-        return self._observations(attempt, keep=keep)
+    def over(self, attempt: OpenAttempt, extra: Extra | None = None) -> Iterator[Observation]:
+        """What an attempt shows, one observation a direction.
+
+        With what :attr:`on_drop` gave, it needn't be over, and may be asked about again.
+        """
+        return self._observations(attempt, extra)
 
     def forget(self, attempt: OpenAttempt) -> None:
         """An attempt is over and of no interest."""
@@ -166,7 +170,7 @@ class Observer:
         else:
             attempt.egress = known
         if self.on_drop is not None and bits & _DROPS:
-            self.on_drop(attempt)
+            self.on_drop(attempt, self._extra.setdefault(id(attempt), (attempt, Extra()))[1])
         if (
             flow.l7 is None
             and not flow.allowed_by
@@ -174,7 +178,7 @@ class Observer:
             and not bits & meaning.POLICY_DROP
         ):
             return
-        extra = self._extra.setdefault(id(attempt), (attempt, _Extra()))[1]
+        extra = self._extra.setdefault(id(attempt), (attempt, Extra()))[1]
         way = int(ingress)
         if bits & meaning.POLICY_DROP:
             extra.dropped[way] = min(flow.time, extra.dropped.get(way, flow.time))
@@ -213,10 +217,12 @@ class Observer:
                 self._names.clear()
             self._names[address] = tuple(dict.fromkeys((*known, *names)))
 
-    def _observations(self, attempt: OpenAttempt, *, keep: bool = False) -> Iterator[Observation]:
-        key = id(attempt)
-        kept = self._extra.get(key) if keep else self._extra.pop(key, None)
-        extra = kept[1] if kept is not None else _Extra()
+    def _observations(
+        self, attempt: OpenAttempt, extra: Extra | None = None
+    ) -> Iterator[Observation]:
+        if extra is None:
+            kept = self._extra.pop(id(attempt), None)
+            extra = kept[1] if kept is not None else Extra()
         client_ip, server_ip = addresses(attempt.key)
         port, protocol = attempt.key[3], attempt.key[4]
         for way, bits in ((0, attempt.egress), (1, attempt.ingress)):

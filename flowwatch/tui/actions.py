@@ -13,7 +13,7 @@ from flowwatch.tui.format import Line
 from flowwatch.tui.handover import copy_text, export_rows
 from flowwatch.tui.hubble_command import command as hubble_command
 from flowwatch.tui.widgets.columns import Cells, row_text
-from flowwatch.tui.widgets.page import help_lines, notice_lines
+from flowwatch.tui.widgets.page import AUDIT_TITLE, help_lines, notice_lines
 
 if TYPE_CHECKING:
     from flowwatch.tui.dashboard import Dashboard
@@ -24,8 +24,10 @@ AGAIN = 2.0
 _THEMES = ("dark", "light", "ansi", "mono")
 
 
-def _show_page(app: Dashboard, title: str, lines: list[Line]) -> None:
+def _show_page(app: Dashboard, title: str, lines: list[Line], *, auditing: bool = False) -> None:
     app.page.display = True
+    app.auditing = auditing
+    app.wish()
     app.arrange()
     app.call_after_refresh(app.page.open_with, title, lines)
     app.repaint()
@@ -33,6 +35,8 @@ def _show_page(app: Dashboard, title: str, lines: list[Line]) -> None:
 
 def _close_page(app: Dashboard) -> None:
     app.page.display = False
+    app.auditing = False
+    app.wish()
     app.arrange()
     app.call_after_refresh(app.repaint)
 
@@ -147,6 +151,16 @@ def _notices(app: Dashboard) -> None:
     _show_page(app, "What these numbers include, and what not", lines)
 
 
+def _audit(app: Dashboard) -> None:
+    if app.audit is None:
+        app.say("no policies were given: start with flowwatch --policies FILE", "warn")
+    elif app.page.display and app.auditing:
+        _close_page(app)
+    else:
+        waiting: list[Line] = [((" judging what was read so far …", "dim"),)]
+        _show_page(app, AUDIT_TITLE, waiting, auditing=True)
+
+
 def _theme(app: Dashboard) -> None:
     place = _THEMES.index(app.look.name)
     app.relook(_THEMES[(place + 1) % len(_THEMES)])
@@ -217,6 +231,7 @@ ACTIONS: dict[str, Callable[[Dashboard], None]] = {
     "copy": _copy,
     "copy_row": _copy_row,
     "notices": _notices,
+    "audit": _audit,
     "window": _window,
     "theme": _theme,
     "mouse": _mouse,
@@ -262,6 +277,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Dashboard, str], None]] = {
     "tail": lambda app, text: _tail(app, _switched(text)),
     "copy": lambda app, _: _copy(app),
     "notices": lambda app, _: _notices(app),
+    "audit": lambda app, _: _audit(app),
     "theme": _theme_named,
     "mouse": lambda app, text: _mouse(app, _switched(text)),
     "help": lambda app, _: _help(app),

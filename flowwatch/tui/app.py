@@ -13,11 +13,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowwatch.egress.query import Monitor
 from flowwatch.errors import UsageError
 from flowwatch.tui.background import Background
 from flowwatch.tui.pauses import Pauses
+
+if TYPE_CHECKING:
+    from flowwatch.policy.live import LiveAudit
 
 AWAY_PATIENCE = 0.6
 """Seconds to wait for the terminal's background over SSH, beyond the loading."""
@@ -34,6 +38,7 @@ def run(
     drops_only: bool = False,
     hubble: Sequence[str] = ("hubble", "observe"),
     mouse: bool = True,
+    audit: LiveAudit | None = None,
 ) -> int:
     """Show ``monitor`` until the user leaves; returns the exit code.
 
@@ -45,6 +50,7 @@ def run(
     before, as typed. ``export_dir``: where ``e`` writes, the working directory by default.
     ``theme``: a key of theme.THEMES. ``direction``, ``drops_only``: what is shown at first.
     ``hubble``: how the commands begin that show a row's records, with ``--server`` if need be.
+    ``audit``: of the policies that were given; it must hear of what ``monitor`` reads.
 
     Exit codes: 0 left by the user, 143 and 129 ended by SIGTERM and SIGHUP. UsageError if the
     theme is unknown or there is no terminal.
@@ -90,7 +96,7 @@ def run(
     def start() -> Monitor:
         return monitor() if callable(monitor) else monitor
 
-    app = Dashboard(start, options)
+    app = Dashboard(start, options, audit)
     with Pauses():
         try:
             code = app.run(mouse=mouse)

@@ -40,6 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("tail", "the last records", "[on|off]", _SWITCH),
     Command("copy", "copy the hubble command of the row"),
     Command("notices", "what the numbers don't include"),
+    Command("audit", "what the policies given say of the traffic"),
     Command("theme", "colours", "|".join(THEMES), tuple(THEMES)),
     Command("mouse", "mouse for the dashboard, or for the terminal", "[on|off]", _SWITCH),
     Command("help", "keys and commands"),

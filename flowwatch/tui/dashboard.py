@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import App, ComposeResult
@@ -41,6 +41,9 @@ from flowwatch.tui.widgets.table import Table
 from flowwatch.tui.widgets.tail import Tail
 from flowwatch.tui.widgets.timeline import TimelineView
 from flowwatch.tui.widgets.title import Title
+
+if TYPE_CHECKING:
+    from flowwatch.policy.live import LiveAudit
 
 DEAF = 2.0
 """Seconds in which keys are ignored when the terminal owes an answer that would look like keys."""
@@ -77,7 +80,12 @@ class Dashboard(App[int]):
     class Told(Message):
         """The feed has a newer frame."""
 
-    def __init__(self, start: Callable[[], Monitor], options: Options | None = None) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Monitor],
+        options: Options | None = None,
+        audit: LiveAudit | None = None,
+    ) -> None:
         # The terminal's own background, and colours as they are given.
         super().__init__(ansi_color=True)
         self.options = options or Options()
@@ -92,7 +100,10 @@ class Dashboard(App[int]):
             ),
             mouse=self.options.mouse,
         )
-        self.feed = Feed(start, self._told, Wish(self.view.query))
+        self.audit = audit
+        self.auditing = False
+        """Whether the page on the screen is the audit's, which goes on."""
+        self.feed = Feed(start, self._told, Wish(self.view.query), audit)
         self.frame: Frame | None = None
         self.editor: Editor | None = None
         self.history: dict[str, list[str]] = {"/": [], ":": []}
@@ -240,12 +251,15 @@ class Dashboard(App[int]):
         """Tell the feed what the screen shows now."""
         row = self.table.selected if self.detail_open else None
         key = row.key if row is not None else 0
-        self.feed.ask(Wish(self.view.query, key, RECORDS if key else 0, self.view.paused))
+        records = RECORDS if key else 0
+        self.feed.ask(Wish(self.view.query, key, records, self.view.paused, self.auditing))
 
     def repaint(self) -> None:
         """Show the newest frame; parts whose lines are as before cost nothing."""
         self._foot()
         if self.page.display:
+            if self.auditing and self.frame is not None and self.frame.report is not None:
+                self.page.audit(self.frame.report, self.view.paused)
             return
         frame = self.frame or Frame(
             Wish(self.view.query), Snapshot(), SourceState("", "connecting")
@@ -266,7 +280,8 @@ class Dashboard(App[int]):
         if self.detail.display:
             row = self.table.selected
             known = row is not None and frame.wish.key == row.key
-            self.detail.update_from(row, frame.records if known else (), now, self.options.hubble)
+            records, told = (frame.records, frame.attribution) if known else ((), ())
+            self.detail.update_from(row, records, now, self.options.hubble, told)
         if self.tail.display:
             self.tail.update_from(snapshot.recent, self.view.paused)
 

@@ -12,10 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rows import Recent, Snapshot
 from flowwatch.flows.source import SourceState
+
+if TYPE_CHECKING:
+    from flowwatch.policy.findings import AuditReport
+    from flowwatch.policy.live import LiveAudit
 
 FASTEST = 0.2
 """Seconds between frames at least: five a second."""
@@ -28,6 +33,9 @@ COSTLY = 0.25
 
 FAST_LINE = 15_000
 """Columns a second that may be painted before frames get rarer; with their styling some 25 KB."""
+
+REPORT_EVERY = 1.0
+"""Seconds between reports of the audit at least."""
 
 STATE_EVERY = 0.25
 """Seconds between looks at the source's state (lost, back again)."""
@@ -43,6 +51,8 @@ class Wish:
     records: int = 0
     """How many of them."""
     paused: bool = False
+    audit: bool = False
+    """Whether the audit's report is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,10 @@ class Frame:
     state: SourceState
     records: tuple[Recent, ...] = ()
     """The last records of row ``wish.key``."""
+    attribution: tuple[str, ...] = ()
+    """What blocked that row, by the policies that were given; empty without any."""
+    report: AuditReport | None = None
+    """The audit so far, while it is wanted."""
     taken: float = 0.0
     """time.time() of the snapshot."""
     behind: int = 0
@@ -66,9 +80,20 @@ class Frame:
 class Feed:
     """Makes frames in a thread of its own; all methods may be called from any thread."""
 
-    def __init__(self, start: Callable[[], Monitor], told: Callable[[], None], wish: Wish) -> None:
-        """``start`` is called once, in the thread; ``told`` whenever there is a newer frame."""
+    def __init__(
+        self,
+        start: Callable[[], Monitor],
+        told: Callable[[], None],
+        wish: Wish,
+        audit: LiveAudit | None = None,
+    ) -> None:
+        """``start`` is called once, in the thread; ``told`` whenever there is a newer frame.
+
+        ``audit`` hears of all that the monitor reads, where policies were given.
+        """
         self._start = start
+        self._audit = audit
+        self._report_due = 0.0
         self._told = told
         self._wish = wish
         self._wake = threading.Condition()
@@ -132,6 +157,7 @@ class Feed:
                     due = time.monotonic() + max(self._pause(), 0.5 if wish.paused else 0.0)
                 elif wish != frame.wish:
                     frame = self._records(monitor, wish, frame)
+                frame = self._judged(wish, frame)
                 self._deliver(frame, monitor.state())
                 self._sleep(wish, due if monitor.revision != seen else 0.0)
         except BaseException as error:  # noqa: BLE001 - handed to the app, which raises it
@@ -147,9 +173,11 @@ class Feed:
         began = time.monotonic()
         snapshot = monitor.snapshot(wish.query)
         records = monitor.recent(wish.key, wish.records) if wish.key and wish.records else ()
+        told = self._attribution(wish, snapshot)
         self._spent = time.monotonic() - began
         number = last.number + 1 if last is not None else 1
-        return Frame(wish, snapshot, monitor.state(), records, time.time(), 0, number)
+        report = last.report if last is not None else None
+        return Frame(wish, snapshot, monitor.state(), records, told, report, time.time(), 0, number)
 
     def _records(self, monitor: Monitor, wish: Wish, frame: Frame) -> Frame:
         """Another row was selected, or a pause began: the rows stay as they are."""
@@ -159,7 +187,45 @@ class Feed:
             if wish.paused:
                 last = frame.snapshot.last_seen
                 records = tuple([record for record in records if record.time <= last])
-        return replace(frame, wish=wish, records=records)
+        told = frame.attribution
+        if wish.key != frame.wish.key:
+            told = self._attribution(wish, frame.snapshot)
+        return replace(frame, wish=wish, records=records, attribution=told)
+
+    def _attribution(self, wish: Wish, snapshot: Snapshot) -> tuple[str, ...]:
+        """What blocked the row whose records are wanted."""
+        if self._audit is None or not wish.key:
+            return ()
+        for row in snapshot.rows:
+            if row.key == wish.key:
+                return (
+                    self._audit.attribution(
+                        row.server,
+                        row.direction,
+                        row.namespace,
+                        row.pod,
+                        row.peer_addresses,
+                        row.port,
+                        row.protocol,
+                    )
+                    if row.dropped or row.audited
+                    else ()
+                )
+        return ()
+
+    def _judged(self, wish: Wish, frame: Frame) -> Frame:
+        """The frame with the audit's report, a new one at most once a second, and then at most a
+        tenth of the time; without it when it isn't wanted."""
+        if self._audit is None or not wish.audit:
+            self._report_due = 0.0
+            return replace(frame, report=None) if frame.report is not None else frame
+        began = time.monotonic()
+        if began < self._report_due or (wish.paused and frame.report is not None):
+            return frame
+        report = self._audit.report()
+        spent = time.monotonic() - began
+        self._report_due = time.monotonic() + max(REPORT_EVERY, spent * 10)
+        return frame if report is frame.report else replace(frame, report=report)
 
     def _behind(self, monitor: Monitor, wish: Wish, frame: Frame) -> Frame:
         began = time.monotonic()

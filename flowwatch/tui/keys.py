@@ -46,6 +46,7 @@ KEYS: tuple[Key, ...] = (
     Key("copy", ("y",), "copy the hubble command that shows the row's records", "copy cmd", "row"),
     Key("copy_row", ("Y",), "copy the row as text", "", "row"),
     Key("notices", ("w",), "what the numbers don't include: losses, nodes, warnings", "", "view"),
+    Key("audit", ("A",), "what the policies given (--policies) say of the traffic", "", "view"),
     Key("window", ("z",), "timeline: everything, or the latest alone", "", "view"),
     Key("theme", ("T",), "next theme: dark, light, ansi, mono", "", "view"),
     Key("mouse", ("m",), "give the mouse to the terminal (to select text), or take it", "", "view"),

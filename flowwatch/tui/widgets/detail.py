@@ -39,7 +39,8 @@ class Detail(Panel):
 
     ABOUT = (
         "The detail of a row ends with the hubble command that shows its records; y copies it.",
-        "A default deny has no culprit: Hubble names no policy for it, and neither do we.",
+        "A default deny has no culprit that Hubble names: with --policies the detail says which",
+        "policies ask for it, and which of their rules comes closest.",
     )
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -47,16 +48,25 @@ class Detail(Panel):
         self._key = 0
 
     def update_from(
-        self, row: Row | None, records: Sequence[Recent], now: int, hubble: Sequence[str]
+        self,
+        row: Row | None,
+        records: Sequence[Recent],
+        now: int,
+        hubble: Sequence[str],
+        attribution: Sequence[str] = (),
     ) -> None:
-        """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins."""
+        """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins.
+
+        ``attribution``: what blocked it, by the policies that were given.
+        """
         if row is None:
             self.fill_with("Detail", "enter closes", [((" no row is selected", "dim"),)])
             return
         if row.key != self._key:
             self._key = row.key
             self._top = 0
-        lines = detail_lines(row, records, now, self.size.width - 2, self.look.signs, hubble)
+        columns = self.size.width - 2
+        lines = detail_lines(row, records, now, columns, self.look.signs, hubble, attribution)
         self.fill_with("Detail", "J K scroll  enter closes", [((" ", "text"), *x) for x in lines])
 
 
@@ -67,6 +77,7 @@ def detail_lines(
     columns: int,
     signs: Signs,
     hubble: Sequence[str],
+    attribution: Sequence[str] = (),
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
@@ -80,7 +91,7 @@ def detail_lines(
             "No final record yet: the proxy or the socket layer took it over, and no more is known."
         )
         lines += _labelled("Why", text, columns)
-    lines += _policies(row, columns)
+    lines += _policies(row, columns, attribution)
     lines += _manner(row, records, columns)
     lines += _command(row, columns, hubble)
     lines += _counts(row, now, columns)
@@ -144,11 +155,16 @@ def _reason(name: str, times: int, columns: int) -> list[Line]:
     return [*why, *_labelled("Next", known.next, columns)]
 
 
-def _policies(row: Row, columns: int) -> list[Line]:
+def _policies(row: Row, columns: int, attribution: Sequence[str]) -> list[Line]:
     lines: list[Line] = []
     denied = [name for name in row.drop_reasons if (r := by_name(name)) and r.group == POLICY]
     if row.denied_by:
         lines += _labelled("Denied by", _named(row.denied_by), columns, role="strong")
+    if attribution:
+        for text in attribution:
+            lines += _labelled("Policy", safe(text), columns, role="strong")
+    elif row.denied_by:
+        pass
     elif "POLICY_DENIED" in denied:
         text = "no rule allows it: default deny, for which Hubble names no policy"
         lines += _labelled("Policy", text, columns, role="strong")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from flowwatch.egress.query import ORDERS
 from flowwatch.egress.rows import Snapshot
@@ -14,8 +15,13 @@ from flowwatch.tui.format import SECOND, Line, clock, labelled, plural, rate, wr
 from flowwatch.tui.keys import GROUPS, KEYS, labels
 from flowwatch.tui.widgets.panel import Panel
 
+if TYPE_CHECKING:
+    from flowwatch.policy.findings import AuditReport
+
 CHANGES = 10
 """Of the nodes' changes, and of gaps, so many are spelt out: the latest."""
+
+AUDIT_TITLE = "Audit: does the traffic go as the policies say?"
 
 _CHANGE = {"unavailable": "went away", "back": "is back", "new": "is new", "gone": "left"}
 
@@ -29,6 +35,14 @@ class Page(Panel):
         self._top = 0
         self.display = True
         self.fill_with(title, "esc closes", body)
+
+    def audit(self, report: AuditReport, paused: bool) -> None:
+        """The audit's page with a newer report; what is scrolled to stays."""
+        # Loaded only for who gave policies.
+        from flowwatch.tui.widgets.audit import report_lines
+
+        note = "paused" if paused else "esc closes"
+        self.fill_with(AUDIT_TITLE, note, report_lines(report, self.size.width, self.look.signs))
 
 
 def help_lines(columns: int, helps: Iterable[tuple[str, ...]]) -> list[Line]:
