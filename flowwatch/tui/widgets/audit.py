@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from flowwatch.policy.findings import (
     FAILURES,
@@ -20,6 +20,9 @@ from flowwatch.tui.theme import Signs
 
 ROWS = 200
 """Of each kind; the audit itself (``flowwatch audit``) prints them all."""
+_LAST: tuple[Kind, ...] = ("ok", "not covered")
+_FIRST = tuple(kind for kind in KINDS if kind not in _LAST)
+"""Before the policies: what somebody has to look at. What is well comes below them."""
 _ROLES: dict[Kind, str] = {
     "leak": "drop", "overblock": "drop", "difference": "drop",
     "inconclusive": "warn", "ok": "ok", "not covered": "dim",
@@ -31,9 +34,10 @@ def report_lines(report: AuditReport, columns: int, signs: Signs) -> list[Line]:
     return [
         *_verdict(report, columns),
         *_counts(report, signs),
-        *_findings(report, columns, signs),
+        *_findings(report, _FIRST, columns, signs),
         *_hints(report, columns),
         *_policies(report, columns, signs),
+        *_findings(report, _LAST, columns, signs),
     ]
 
 
@@ -79,8 +83,10 @@ def _counts(report: AuditReport, signs: Signs) -> Iterator[Line]:
         )
 
 
-def _findings(report: AuditReport, columns: int, signs: Signs) -> Iterator[Line]:
-    for kind in KINDS:
+def _findings(
+    report: AuditReport, kinds: Sequence[Kind], columns: int, signs: Signs
+) -> Iterator[Line]:
+    for kind in kinds:
         rows = [one for one in report.findings if one.kind == kind]
         if not rows:
             continue

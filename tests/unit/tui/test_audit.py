@@ -1,0 +1,197 @@
+"""The dashboard with policies: what blocked the selected row, and the audit that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from flowwatch.cli.demo import policy_text, traffic
+from flowwatch.egress.monitor import LiveMonitor
+from flowwatch.flows.model import Batch, Flow
+from flowwatch.policy import load
+from flowwatch.policy.audit import Audit
+from flowwatch.policy.live import LiveAudit
+from flowwatch.tui.dashboard import Dashboard, Options
+from tests.unit.flows.made import APP, denied, flow, reply, verdict
+from tests.unit.tui.driven import Driven, Played, played, run
+
+RULES = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: app, namespace: weather}
+spec:
+  endpointSelector: {}
+  egress:
+    - toFQDNs: [{matchName: allowed.example}]
+      toPorts: [{ports: [{port: "443", protocol: TCP}]}]
+    - toCIDR: [8.8.8.8/32]
+"""
+NAMED = msgspec.structs.replace(APP, labels=("k8s:app=weather-app",))
+
+
+def blocked(number: int = 0, at: float = 0.0, name: str = "other.example") -> list[Flow]:
+    return denied(at, source=NAMED, source_port=30_000 + number, destination_names=(name,))
+
+
+def passed(at: float = 0.0, ip: str = "5.5.5.5", name: str = "open.example") -> list[Flow]:
+    sent: dict[str, Any] = {"source": NAMED, "destination_ip": ip, "destination_names": (name,)}
+    return [verdict(at, **sent), flow(at, **sent), reply(at, destination=NAMED, source_ip=ip)]
+
+
+@asynccontextmanager
+async def audited(source: Played, size: tuple[int, int] = (140, 40)) -> AsyncIterator[Driven]:
+    """The dashboard as ``flowwatch --policies`` puts it together."""
+    audit = LiveAudit(load([("rules.yaml", RULES)]))
+    monitor = LiveMonitor(source, live=False, also=audit.add)
+    app = Dashboard(lambda: monitor, Options(theme="mono"), audit)
+    monitor.start()
+    try:
+        async with app.run_test(size=size) as pilot:
+            driven = Driven(app, pilot)
+            try:
+                await driven.settled()
+                yield driven
+            finally:
+                app.feed.stop()
+    finally:
+        monitor.stop()
+
+
+def flat(driven: Driven) -> str:
+    """The words of the detail, whose lines stand beside those of the table."""
+    lines = [line.partition("│")[2] for line in driven.screen]
+    return " ".join(" ".join(lines).split())
+
+
+def test_the_detail_says_what_blocked_the_row() -> None:
+    async def test() -> None:
+        async with audited(Played([*blocked(), *passed()])) as driven:
+            await driven.until(lambda: "default deny of weather/app" in flat(driven), "attribution")
+            assert (
+                "closest rule: weather/app spec.egress.0 (line 7) would allow DNS name "
+                "allowed.example; this is other.example"
+            ) in flat(driven)
+            # In place of the words for who gave no policies.
+            assert "Hubble names no policy" not in flat(driven)
+            await driven.press("j")
+            await driven.until(lambda: "open.example" in flat(driven), "the other row")
+            assert "default deny" not in flat(driven)
+
+    run(test())
+
+
+def test_a_hostile_name_in_it_is_escaped() -> None:
+    async def test() -> None:
+        async with audited(Played(blocked(name="\x1b[2J[red]evil"))) as driven:
+            await driven.until(lambda: "this is" in flat(driven), "attribution")
+            assert r"this is \x1b[2J[red]evil" in flat(driven)
+            await driven.press("A")
+            await driven.sees(r"\x1b[2J[red]evil:443/TCP")
+            assert "\x1b" not in driven.text
+
+    run(test())
+
+
+def test_the_audits_page_goes_on() -> None:
+    async def test() -> None:
+        source = Played(blocked())
+        async with audited(source) as driven:
+            await driven.press("A")
+            await driven.sees("AS EXPECTED", "1x dropped")
+            assert "spec.egress.0 (line 7): never exercised" in driven.text
+            assert "rules.yaml:1" in driven.text
+            # A leak comes, and a rule is used.
+            source.play(
+                [*blocked(1, 1.0), *passed(1.0), *passed(1.0, "1.1.1.1", "allowed.example")]
+            )
+            await driven.sees("NOT AS EXPECTED: 1 attempt", "open.example:443/TCP", "2x dropped")
+            assert "spec.egress.0 (line 7): 1 attempt" in driven.text
+            assert "spec.egress.1 (line 9): never exercised" in driven.text
+            await driven.press("A")
+            await driven.until(lambda: not driven.app.page.display, "the table")
+            assert driven.app.feed._wish.audit is False
+
+    run(test())
+
+
+def test_what_was_scrolled_to_stays() -> None:
+    async def test() -> None:
+        source = Played(
+            [one for n in range(30) for one in passed(0.0, f"5.5.5.{n}", f"n{n}.example")]
+        )
+        async with audited(source, (100, 24)) as driven:
+            await driven.press("A")
+            await driven.sees("NOT AS EXPECTED")
+            await driven.press("j", "j", "j")
+            first = driven.screen[1]
+            source.play(passed(0.0, "5.5.5.40", "n40.example"))
+            await driven.until(lambda: "31" in _leaks(driven), "the newer report")
+            await driven.press("j")
+            await driven.press("k")
+            assert driven.screen[1] == first
+
+    run(test())
+
+
+def _leaks(driven: Driven) -> str:
+    return next((line for line in driven.screen if " leak " in line), "")
+
+
+def test_paused_the_page_stands_still() -> None:
+    async def test() -> None:
+        source = Played(blocked())
+        async with audited(source) as driven:
+            await driven.press("A")
+            await driven.sees("1x dropped")
+            await driven.press("p")
+            await driven.sees("paused")
+            report = driven.app.feed.frame.report  # type: ignore[union-attr]
+            source.play(blocked(1, 1.0))
+            await driven.until(lambda: driven.app.frame and driven.app.frame.behind, "more records")
+            assert driven.app.feed.frame.report is report  # type: ignore[union-attr]
+
+    run(test())
+
+
+def test_without_policies_the_key_says_how_to_give_some() -> None:
+    async def test() -> None:
+        async with played(Played(blocked())) as driven:
+            await driven.press("A")
+            await driven.sees("flowwatch --policies FILE")
+            await driven.press("colon")
+            await driven.type("audit")
+            await driven.press("enter")
+            await driven.sees("flowwatch --policies FILE")
+
+    run(test())
+
+
+def test_a_report_in_between_changes_nothing_in_the_end() -> None:
+    """Asked after every batch, the audit ends with what it says when it is asked but once."""
+    policies = load([("weather.yaml", policy_text())])
+    with traffic("all", []) as source:
+        batches = list(source.batches())
+    asked, silent = Audit(policies), Audit(policies)
+    cut: list[Batch] = [batch for whole in batches for batch in _pieces(whole)]
+    for number, batch in enumerate(cut):
+        asked.add(batch)
+        silent.add(batch)
+        if number % 10 == 0:
+            between = asked.report_now()
+            assert between == asked.report_now()
+    assert sum(between.counts.values()) > 300
+    end = silent.finish()
+    assert asked.report_now() == end
+    assert asked.finish() == end
+
+
+def _pieces(whole: Batch) -> list[Batch]:
+    pieces = []
+    for at in range(0, len(whole.flows), 300):
+        piece = Batch(origin=whole.origin)
+        piece.flows = whole.flows[at : at + 300]
+        pieces.append(piece)
+    return pieces
