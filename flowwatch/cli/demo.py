@@ -33,6 +33,8 @@ def run(parsed: Parsed) -> int:
 
     serve = parsed.was_set("serve")
     terminal = sys.stdout.isatty() and sys.stdin.isatty()
+    if parsed.was_set("policies") and (serve or not terminal):
+        raise UsageError("--policies is for the demo's dashboard", "audit -f FILE --demo reports")
     duration = _duration(parsed.text("duration"))
     with DemoServer(
         parsed.text("serve") if serve else ANY_PORT,
