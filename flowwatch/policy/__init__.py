@@ -3,6 +3,8 @@
 Pure functions over texts and flows: nothing here opens a file or a connection.
 """
 
+from collections.abc import Iterable
+
 from flowwatch.policy.documents import Documents, read_documents
 from flowwatch.policy.engine import Decision, PolicySet, Question
 from flowwatch.policy.party import Party
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 
-def load(texts: list[tuple[str, str]], *, cluster: str = "default") -> PolicySet:
+def load(texts: Iterable[tuple[str, str]], *, cluster: str = "default") -> PolicySet:
     """Policies, compiled, from the names and texts of their files.
 
     What the cluster would refuse is left out and listed in ``documents.rejected``.
