@@ -308,6 +308,22 @@ WHATIF = Group(
     ),
 )
 
+EXPLAIN = Group(
+    "Question",
+    (
+        Flag(
+            "filename", LIST, "policies: YAML or JSON, a folder, or - (repeat)", "FILE", short="f"
+        ),
+        Flag("from", TEXT, "NAMESPACE/NAME, DNS name, address or entity", "WHO"),
+        Flag("to", TEXT, "the same, with the port: api.example.com:443, ns/app:53/UDP", "WHO"),
+        Flag("from-labels", TEXT, "the labels of --from, exactly: app=a,k8s:b=c", "LABELS"),
+        Flag("to-labels", TEXT, "the labels of --to; its port stays in --to (:443)", "LABELS"),
+        Flag("protocol", TEXT, "TCP, UDP, SCTP, ICMP or ICMPv6", "PROTOCOL", default="TCP"),
+        Flag("queries", TEXT, "many questions as JSON lines, - for standard input", "FILE"),
+        _output("text or json", "text"),
+    ),
+)
+
 LIST_OUTPUT = Group("Output", (_output("table, wide or json", "table"),))
 
 
@@ -370,6 +386,13 @@ VERBS: tuple[Verb, ...] = (
         "whatif",
         (POLICIES, WHATIF, FILTERS, WHICH_LONG, SERVER),
         "flowwatch whatif -f draft.yaml --current current.yaml",
+    ),
+    Verb(
+        "explain",
+        "what policies say about a connection, without traffic",
+        "explain",
+        (EXPLAIN,),
+        "flowwatch explain -f policy.yaml --from weather/weather-app --to api.openweathermap.org:443",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb(

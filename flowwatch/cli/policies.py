@@ -10,7 +10,7 @@ import codecs
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from flowwatch.cli.reading import say
 from flowwatch.errors import UsageError
@@ -30,34 +30,40 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _TOLD = 20
-"""Replaced duplicates told one by one."""
-
-
-_ENDINGS = (".yaml", ".yml", ".json")
-MAX_BYTES = 256 * 1024 * 1024
-"""Of one file. A cluster's policies are a few megabytes; reading takes some 15 bytes of memory for each."""
-_TOLD = 20
 """Refused documents spelt out; the others are counted."""
 
 
 def read_text(path: str) -> str:
-    """The text of a file, or of standard input for ``-``. Raises UsageError when it is no text."""
+    """The text of a file, or of standard input for ``-``. Raises UsageError."""
+    shown = _shown(path)
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            data = _at_most(sys.stdin.buffer)
         else:
             with Path(path).open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = _at_most(file)
     except OSError as error:
-        raise UsageError(f"cannot read {safe(path)}: {error.strerror or error}") from None
+        raise UsageError(f"cannot read {shown}: {safe(error.strerror or str(error))}") from None
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{safe(path)} is larger than {MAX_BYTES >> 20} MB", "no policies are")
+        raise UsageError(
+            f"{shown} is larger than {MAX_BYTES >> 20} MB: too large for policies",
+            "give fewer objects at a time (kubectl get cnp,ccnp,netpol, one namespace each)",
+        )
+    encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{safe(path)}:{line}: not UTF-8", "policies are text") from None
-    return text
+        raise UsageError(f"{shown}:{line}: not UTF-8: {safe(error.reason)}") from None
+
+
+def _at_most(file: BinaryIO) -> bytes:
+    # One byte more than may be: what never ends (a device) is refused too.
+    return file.read(MAX_BYTES + 1)
+
+
+def _shown(path: str) -> str:
+    return "standard input" if path == "-" else safe(path)
 
 
 def policy_files(paths: Sequence[str]) -> list[str]:
@@ -65,9 +71,9 @@ def policy_files(paths: Sequence[str]) -> list[str]:
     files = []
     for path in paths:
         if path != "-" and Path(path).is_dir():
-            found = sorted(str(one) for one in Path(path).rglob("*") if one.suffix in _ENDINGS)
+            found = sorted(str(one) for one in Path(path).rglob("*") if one.suffix in _SUFFIXES)
             if not found:
-                raise UsageError(f"no {', '.join(_ENDINGS)} file in {safe(path)}")
+                raise UsageError(f"no {', '.join(_SUFFIXES)} file in {safe(path)}")
             files += found
         else:
             files.append(path)
@@ -99,7 +105,7 @@ def read_policies(paths: Sequence[str], *, keep_going: bool = False) -> PolicySe
         kinds = ", ".join(f"{safe(kind)} ({n})" for kind, n in documents.skipped.most_common(5))
         say(f"{documents.skipped.total():,} objects that are no policies were skipped: {kinds}")
     if not documents.policies and not documents.rejected:
-        raise UsageError(f"no policy in {', '.join(map(safe, paths))}")
+        raise UsageError(f"no policy in {', '.join(map(_shown, paths))}")
     return policies
 
 

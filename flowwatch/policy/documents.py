@@ -102,6 +102,10 @@ def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default"
     for one in objects:
         if one.kind != "CiliumCIDRGroup":
             _guarded(documents, one, lambda one=one: _read(documents, one, cluster, groups, seen))
+    gone = {id(old) for old, _ in documents.replaced}
+    if gone:
+        documents.policies = [one for one in documents.policies if id(one) not in gone]
+        documents.rules = [rule for rule in documents.rules if id(rule.policy) not in gone]
     return documents
 
 
@@ -167,7 +171,6 @@ def _read(
         raise one.value.fault(f"{one.kind} must have name")
     namespace = (one.name("namespace") or "default") if one.kind in _NAMESPACED else ""
     policy = Policy(one.kind, namespace, name, one.file, one.value.line)
-    earlier = seen.setdefault((one.kind, namespace, name), policy)
     if one.group == "cilium.io":
         rules = read_cilium(policy, one.fields, cluster, groups)
         if not rules:
@@ -176,11 +179,10 @@ def _read(
         rules = read_network_policy(policy, one.fields, cluster)
     else:
         rules = read_cluster_network_policy(policy, one.fields, cluster)
-    if earlier is not policy:
+    earlier = seen.get((one.kind, namespace, name))
+    if earlier is not None:
         # As kubectl apply: the later replaces the earlier.
         documents.replaced.append((earlier, policy))
-        documents.policies.remove(earlier)
-        documents.rules[:] = [rule for rule in documents.rules if rule.policy is not earlier]
-        seen[one.kind, namespace, name] = policy
+    seen[one.kind, namespace, name] = policy
     documents.policies.append(policy)
     documents.rules.extend(rules)

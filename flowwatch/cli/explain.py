@@ -1,0 +1,81 @@
+"""``flowwatch explain``: what policies say about a connection, without any traffic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from flowwatch.cli.policies import read_policies
+from flowwatch.cli.reading import say
+from flowwatch.errors import UsageError
+from flowwatch.report.explain import EXPLAIN_FORMATS, write_explanation
+from flowwatch.report.files import open_output
+from flowwatch.report.jsontext import to_json
+from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+    from flowwatch.policy.engine import PolicySet
+
+_USAGE = 2
+
+
+def run(parsed: Parsed) -> int:
+    """Answer the question, or each line of ``--queries``; 0, or 2 when some of it could not be read."""
+    paths = parsed.list("filename")
+    if not paths:
+        raise UsageError("no policy was given", "-f FILE, a folder, or - for standard input")
+    if parsed.text("queries"):
+        if parsed.text("queries") == "-" and "-" in paths:
+            raise UsageError("policies and queries can't both come from standard input")
+        return _queries(read_policies(paths, keep_going=True), parsed.text("queries"))
+    from flowwatch.policy.explain import QuestionError, explain, read_end
+
+    form = parsed.text("output")
+    if form not in EXPLAIN_FORMATS:
+        known = ", ".join(EXPLAIN_FORMATS)
+        raise UsageError(f"invalid output format: {safe(form)}", f"choose one of {known}")
+    try:
+        subject = read_end(parsed.text("from"), parsed.text("from-labels"))
+        peer = read_end(parsed.text("to"), parsed.text("to-labels"))
+        answers = explain(read_policies(paths), subject, peer, parsed.text("protocol"))
+    except QuestionError as error:
+        raise UsageError(safe(str(error)), "see flowwatch explain --help") from None
+    with open_output(None) as out:
+        write_explanation(answers, form, out)
+    return 0
+
+
+def _queries(policies: PolicySet, path: str) -> int:
+    """One answer a line, in the order of the questions; what is no question is told and counted."""
+    from flowwatch.policy.queries import Queries, QueryError
+
+    queries = Queries(policies)
+    bad = 0
+    with _opened(path) as lines, open_output(None) as out:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                out.write(to_json(queries.answer(line)) + "\n")
+            except QueryError as error:
+                bad += 1
+                say(f"{safe(path)}:{number}: {safe(str(error))}")
+    if bad:
+        say(f"{bad:,} lines were no questions and have no answer")
+    return _USAGE if bad or policies.rejected else 0
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below, where errors of reading are not ours
+    except OSError as error:
+        raise UsageError(f"cannot read {safe(path)}: {error.strerror}") from None
+    with file:
+        yield file

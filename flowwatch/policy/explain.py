@@ -1,0 +1,171 @@
+"""One question without traffic: who asks, who is asked, and which rules took part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS
+from flowwatch.policy.nearest import NearMiss, near_misses
+from flowwatch.policy.party import Party
+from flowwatch.policy.rules import TIERS, Direction, Entry
+
+_RESERVED = frozenset(
+    {"host", "remote-node", "kube-apiserver", "health", "init", "ingress", "unmanaged", "world"}
+)
+_PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
+# Labels by which Kubernetes' own tools, and most charts, call an application.
+_NAME_LABELS = ("app", "k8s-app", "app.kubernetes.io/name")
+_EXAMPLE = "192.0.2.1"
+"""Stands for the address of a name (RFC 5737): which it is doesn't matter, it is outside."""
+
+
+class QuestionError(ValueError):
+    """What is wrong with ``--from`` or ``--to``."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end as it was written."""
+
+    text: str
+    party: Party
+    port: int | None
+    protocol: str
+    assumed: str = ""
+    """What was taken for granted, for the reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the policies of one end say."""
+
+    direction: Direction
+    subject: str
+    peer: str
+    protocol: str
+    port: int
+    decision: Decision
+    steps: tuple[tuple[Entry, str], ...]
+    """The rules that are about the subject, in the order in which they are asked, and what came of each."""
+    near: tuple[NearMiss, ...]
+    assumed: tuple[str, ...]
+
+
+def read_end(text: str, labels: str) -> End:
+    """``--from`` or ``--to``: NAMESPACE/NAME, DNS name, address or entity, with :PORT and /PROTOCOL.
+
+    Raises:
+        QuestionError: nothing of it.
+    """
+    if not text and not labels:
+        raise QuestionError("--from and --to say who is asked about")
+    host, port, protocol = _split(text)
+    if labels:
+        full = tuple(
+            one if ":" in one.partition("=")[0] else f"k8s:{one}" for one in labels.split(",")
+        )
+        return End(text or labels, Party(_in_cluster(full), "", (), None), port, protocol)
+    if host in _RESERVED:
+        ip = _EXAMPLE if host == "world" else ""
+        return End(text, Party(() if ip else (f"reserved:{host}",), ip), port, protocol)
+    try:
+        address = str(ip_address(host))
+    except ValueError:
+        pass
+    else:
+        return End(
+            text, Party((), address), port, protocol, f"{host} is outside, and has no DNS name"
+        )
+    space, slash, name = host.partition("/")
+    if slash:
+        own = (f"k8s:{NAMESPACE}={space}", *(f"k8s:{key}={name}" for key in _NAME_LABELS))
+        assumed = f"{host} has the labels {', '.join(f'{key}={name}' for key in _NAME_LABELS)}"
+        return End(text, Party(_in_cluster(own), "", (), None), port, protocol, assumed)
+    if "." not in host:
+        raise QuestionError(f'"{host}" is no NAMESPACE/NAME, DNS name, address or entity')
+    assumed = f"the DNS proxy saw {host} answered with the address"
+    return End(text, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed)
+
+
+def _in_cluster(labels: tuple[str, ...]) -> tuple[str, ...]:
+    space = next(
+        (x.partition("=")[2] for x in labels if x.startswith(f"k8s:{NAMESPACE}=")), "default"
+    )
+    given = {label.partition("=")[0] for label in labels}
+    more = (
+        f"k8s:{NAMESPACE}={space}",
+        f"k8s:{CLUSTER}=default",
+        f"k8s:{NAMESPACE_LABELS}kubernetes.io/metadata.name={space}",
+    )
+    return (*labels, *(one for one in more if one.partition("=")[0] not in given))
+
+
+def _split(text: str) -> tuple[str, int | None, str]:
+    """Host, port and protocol of ``host:443/UDP``."""
+    protocol = ""
+    head, slash, tail = text.rpartition("/")
+    if slash and tail.upper() in {one.upper() for one in _PROTOCOLS}:
+        text, protocol = head, tail
+    head, colon, tail = text.rpartition(":")
+    if colon and (":" not in head or head.endswith("]")):
+        if not tail.isdigit() or int(tail) > 65535:
+            raise QuestionError(f'"{tail}" is no port')
+        return head.strip("[]"), int(tail), protocol
+    return text.strip("[]"), None, protocol
+
+
+def explain(policies: PolicySet, subject: End, peer: End, protocol: str) -> list[Answer]:
+    """The answer of ``subject``'s egress, and of ``peer``'s ingress where that is an endpoint.
+
+    Raises:
+        QuestionError: no port, or no such protocol.
+    """
+    wanted = peer.protocol or protocol or "TCP"
+    named = next((one for one in _PROTOCOLS if one.upper() == wanted.upper()), "")
+    if not named:
+        raise QuestionError(f'protocol "{wanted}": {", ".join(_PROTOCOLS)}')
+    if peer.port is None:
+        raise QuestionError(f"--to {peer.text}: a port is missing, as in {peer.text}:443")
+    answers = []
+    if not subject.party.outside:
+        answers.append(_answer(policies, "egress", subject, peer, named, peer.port))
+    if not peer.party.outside:
+        answers.append(_answer(policies, "ingress", peer, subject, named, peer.port))
+    if not answers:
+        raise QuestionError("both ends are outside: no policy is about either")
+    return answers
+
+
+def _answer(
+    policies: PolicySet, direction: Direction, subject: End, peer: End, protocol: str, port: int
+) -> Answer:
+    decision = policies.ask(direction, subject.party, peer.party, protocol, port)
+    listener = peer.party if direction == "egress" else subject.party
+    steps = []
+    entries = policies.selected(subject.party, direction).entries
+    for entry in sorted(entries, key=lambda one: (one.tier, one.priority, one.verdict != "deny")):
+        met = entry.matches_peer(peer.party)
+        ports = entry.ports is None or any(
+            rule.matches(protocol, port, listener.ports) for rule in entry.ports
+        )
+        if not met:
+            word = f"is not about {peer.text}"
+        elif not ports:
+            word = f"is not about port {port}/{protocol}"
+        elif isinstance(met, str):
+            word = f"may match: {met}"
+        else:
+            word = {"allow": "allows it", "deny": "denies it", "pass": "passes it on"}[
+                entry.verdict
+            ]
+        tier = f"{TIERS[entry.tier]} tier, " if entry.tier != 1 else ""
+        steps.append((entry, f"{tier}{word}"))
+    near = ()
+    if decision.why == "default deny":
+        near = tuple(near_misses(policies, direction, subject.party, peer.party, protocol, port))  # type: ignore[assignment]
+    assumed = tuple(dict.fromkeys(one for one in (subject.assumed, peer.assumed) if one))
+    return Answer(
+        direction, subject.text, peer.text, protocol, port, decision, tuple(steps), near, assumed
+    )
