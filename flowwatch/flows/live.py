@@ -41,6 +41,10 @@ REPLAY = 2.0
 QUIET = 30.0
 """Seconds without a record after which the server is asked whether it has any."""
 
+HELD_BACK = 2_000_000_000
+"""Nanoseconds that records may be under way inside of the server: relay sorts what its nodes sent
+for a second before it passes it on (Cilium 1.20, --sort-buffer-drain-timeout; run)."""
+
 DOUBTS = 2
 """Polls in a row that must find the stream dead: the first may just be ahead of it."""
 
@@ -266,7 +270,9 @@ class LiveSource:
             # A server that doesn't tell: whether something is missing can't be known.
             return Batch()
         self._show(now)
-        return Batch(nodes=update.statuses, gaps=update.gaps)
+        # What was made shortly before the stream broke may be lost inside of the server.
+        gaps = [replace(gap, start=gap.start - HELD_BACK) for gap in update.gaps]
+        return Batch(nodes=update.statuses, gaps=gaps)
 
     # While following ------------------------------------------------------------------------
 

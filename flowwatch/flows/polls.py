@@ -45,6 +45,7 @@ class Polls:
     def _run(self) -> None:
         while not self._stop.is_set():
             began = time.monotonic()
+            answered = True
             try:
                 self._answers.put(Answer(time.time_ns(), self._ask()))
             except Refused as error:
@@ -52,12 +53,14 @@ class Polls:
                 self._answers.put(Answer(time.time_ns(), ServerNow(), error))
                 return
             except ServerError as error:
+                answered = False
                 self._answers.put(Answer(time.time_ns(), None, error))
             except FlowwatchError:
                 return
             took = time.monotonic() - began
-            # A server that needs long for an answer has many nodes, or other work to do.
-            self._stop.wait(max(self._every - took, self._every / 2, 4 * took))
+            # A server that needs long for an answer has many nodes, or other work to do; one that
+            # gives none may be dead, and the next poll makes it sure.
+            self._stop.wait(max(self._every - took, self._every / 2, 4 * took * answered))
 
     def answers(self) -> Iterator[Answer]:
         """Those that came since the last call; never waits."""

@@ -87,6 +87,11 @@ class _Part:
         self.kill()
         return self.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not killed since."""
+        return self._program is not None
+
     def hang(self) -> None:
         """Let it do nothing from now on, with all connections open (SIGSTOP)."""
         self.program.signal(signal.SIGSTOP)
