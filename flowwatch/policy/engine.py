@@ -20,6 +20,7 @@ from typing import Literal
 
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.index import PeerIndex, SubjectIndex
+from flowwatch.policy.merge import unmergeable
 from flowwatch.policy.party import Party
 from flowwatch.policy.ports import Match, PortRule
 from flowwatch.policy.rules import ADMIN, BASELINE, NORMAL, Direction, Entry, Policy, Rule
@@ -102,9 +103,11 @@ class Question:
 class Selected:
     """What applies to one subject in one direction."""
 
-    __slots__ = ("denying", "entries", "index", "init", "ruled", "selected")
+    __slots__ = ("denying", "entries", "index", "init", "ruled", "selected", "unmergeable")
 
     def __init__(self, rules: Sequence[Rule], direction: Direction, *, init: bool) -> None:
+        # Of both directions: either spoils the whole policy.
+        self.unmergeable = unmergeable(entry for rule in rules for entry in rule.entries)
         applying = [
             rule for rule in rules
             if direction in rule.default_deny
@@ -186,6 +189,11 @@ class Meeting:
 
     def _decide(self, protocol: str, port: int) -> Decision:
         selected = self._selected
+        if selected.unmergeable:
+            return Decision(
+                "cant_tell", "unknown", selected.selected, denying=selected.denying,
+                doubts=(selected.unmergeable,),
+            )  # fmt: skip
         if not selected.selected:
             return Decision("allowed", "no policy", selected=False)
         possible: list[Decision] = []
@@ -257,12 +265,6 @@ class Meeting:
             return None
         entries = tuple(entry for entry, _, _ in certain)
         proxied = tuple(rule for _, _, rules in certain for rule in rules if rule.l7 is not None)
-        kinds = {rule.l7.kind for rule in proxied if rule.l7 is not None}
-        if {"http", "dns"} <= kinds or len({entry.auth for entry in entries if entry.auth}) > 1:
-            doubts.append(
-                "rules that Cilium can't merge (http with dns, or two authentication modes)"
-            )
-            possible.append(Decision("denied", "rule", selected, entries=entries))
         plain = not self._selected.default_deny or any(
             not rules or any(rule.l7 is None for rule in rules) for _, _, rules in certain
         )
