@@ -117,6 +117,6 @@ def _expected(path: str) -> list[Expected]:
     from flowwatch.policy.nodes import DocumentError
 
     try:
-        return read_expected(read_text(path))
+        return read_expected(read_text(path), path)
     except DocumentError as error:
         raise UsageError(f"{safe(path)}:{error.line}: {safe(error.reason)}") from None

@@ -38,6 +38,7 @@ class Expected:
     protocol: str
     must_reach: bool
     line: int
+    file: str = ""
     forwarded: int = 0
     dropped: int = 0
     other: int = 0
@@ -89,7 +90,7 @@ class Expected:
         return Expectation(
             self.subject, self.peer, port, self.must_reach,
             state, self.forwarded + self.dropped + self.other, ", ".join(seen) or "nothing tried it",
-            "" if state != "unproven" else self.probe(), self.line,
+            "" if state != "unproven" else self.probe(), self.line, self.file,
         )  # fmt: skip
 
     def probe(self) -> str:
@@ -112,8 +113,8 @@ class Expected:
         return f"kubectl -n {shlex.quote(namespace)} exec {shlex.quote(pod)} -- {inner}"
 
 
-def read_expected(text: str) -> list[Expected]:
-    """The expectations of a file's text.
+def read_expected(text: str, file: str = "") -> list[Expected]:
+    """The expectations of a file's text; ``file`` is its name, for reports.
 
     Raises:
         DocumentError: not of this form, with the line.
@@ -127,13 +128,13 @@ def read_expected(text: str) -> list[Expected]:
             subject = fields["from"].text()
             for key, must in (("reach", True), ("notReach", False)):
                 peers = fields[key].items() if key in fields else []
-                expected += [_one(subject, peer, must_reach=must) for peer in peers]
+                expected += [_one(subject, peer, file, must_reach=must) for peer in peers]
     if not expected:
         raise DocumentError("no expectation in it", 1)
     return expected
 
 
-def _one(subject: str, value: Value, *, must_reach: bool) -> Expected:
+def _one(subject: str, value: Value, file: str, *, must_reach: bool) -> Expected:
     text = value.text()
     peer, protocol = text, ""
     head, slash, tail = text.rpartition("/")
@@ -148,4 +149,4 @@ def _one(subject: str, value: Value, *, must_reach: bool) -> Expected:
         raise value.fault(
             f'"{text}" is no destination: NAME:PORT, ADDRESS:PORT or NAMESPACE/NAME:PORT'
         )
-    return Expected(subject, peer, port, protocol, must_reach, value.line)
+    return Expected(subject, peer, port, protocol, must_reach, value.line, file)

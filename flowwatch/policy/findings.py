@@ -174,3 +174,5 @@ class Expectation:
     probe: str = ""
     """For what is unproven: the command that would try it."""
     line: int = 0
+    file: str = ""
+    """Where it stands; "" if that isn't known."""

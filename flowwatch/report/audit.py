@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
 from flowwatch.errors import UsageError
 from flowwatch.policy.findings import AuditReport
-from flowwatch.report.audit_json import audit_json
 from flowwatch.report.audit_text import audit_lines
-from flowwatch.report.files import Output
+from flowwatch.report.files import Writer
 from flowwatch.report.summary_table import Style
 from flowwatch.text import safe
 
-AUDIT_FORMATS = ("text", "json")
+AUDIT_FORMATS = ("text", "json", "junit", "sarif", "github", "markdown", "html")
 
 
-def write_audit(report: AuditReport, form: str, out: Output, *, style: Style | None = None) -> None:
-    """Write ``report`` as ``form`` says."""
-    if form == "json":
-        out.write(audit_json(report))
-        return
-    if form != "text":
+def write_audit(report: AuditReport, form: str, out: Writer, *, style: Style | None = None) -> None:
+    """Write ``report`` as ``form`` says.
+
+    Args:
+        report: what the audit found.
+        form: one of AUDIT_FORMATS; UsageError otherwise.
+        out: where the text goes.
+        style: colours and signs of the text; the other formats have none.
+    """
+    if form not in AUDIT_FORMATS:
         raise UsageError(
             f"invalid output format: {safe(form)}", f"choose one of {', '.join(AUDIT_FORMATS)}"
         )
-    for line in audit_lines(report, style or Style()):
-        out.write(line + "\n")
+    if form == "text":
+        for line in audit_lines(report, style or Style()):
+            out.write(line + "\n")
+        return
+    # Each of the others only when it is asked for.
+    name = f"audit_{form}"
+    made: Callable[[AuditReport], str | Iterator[str]] = getattr(
+        import_module(f"flowwatch.report.{name}"), name
+    )
+    result = made(report)
+    if isinstance(result, str):
+        out.write(result)
+    else:
+        for line in result:
+            out.write(line + "\n")

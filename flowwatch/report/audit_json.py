@@ -27,27 +27,32 @@ def audit_json(report: AuditReport) -> str:
 
 def audit_object(report: AuditReport) -> dict[str, Any]:
     """The object that is printed."""
-    blind = report.blind
     return {
         "schema_version": SCHEMA_VERSION,
         "result": "findings" if report.failed else "as expected",
         "enough_evidence": report.enough,
-        "evidence": {
-            "first": _time(blind.first),
-            "last": _time(blind.last),
-            "records": blind.records,
-            "nodes": blind.nodes,
-            "attempts": blind.attempts,
-            "judged": blind.judged,
-            "replies": blind.replies,
-            "warnings": list(blind.notes),
-        },
+        "evidence": evidence_object(report),
         "notes": list(report.notes),
         "counts": {kind: report.counts.get(kind, 0) for kind in KINDS},
         "findings": [_finding(one) for one in report.findings],
         "hints": [_hint(one) for one in report.hints],
         "expectations": [_expectation(one) for one in report.expectations],
         "policies": [_policy_use(one) for one in report.policies],
+    }
+
+
+def evidence_object(report: AuditReport) -> dict[str, Any]:
+    """How far the evidence goes."""
+    blind = report.blind
+    return {
+        "first": _time(blind.first),
+        "last": _time(blind.last),
+        "records": blind.records,
+        "nodes": blind.nodes,
+        "attempts": blind.attempts,
+        "judged": blind.judged,
+        "replies": blind.replies,
+        "warnings": list(blind.notes),
     }
 
 
@@ -102,6 +107,7 @@ def _expectation(one: Expectation) -> dict[str, Any]:
         "attempts": one.attempts,
         "evidence": one.evidence,
         "probe": one.probe,
+        "file": one.file,
         "line": one.line,
     }
 
