@@ -20,6 +20,7 @@ from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
+    from flowwatch.policy.documents import Documents
 
 MAX_BYTES = 32 * 1024 * 1024
 """Of one file. A megabyte of policies takes about a second and 50 MB of memory: 10,000 policies have 5."""
@@ -30,7 +31,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _TOLD = 20
-"""Refused documents spelt out; the others are counted."""
+"""Replaced duplicates told one by one; the others are counted."""
 
 
 def read_text(path: str) -> str:
@@ -67,46 +68,82 @@ def _shown(path: str) -> str:
 
 
 def policy_files(paths: Sequence[str]) -> list[str]:
-    """The files that ``paths`` mean: folders stand for the YAML and JSON in them, at any depth."""
-    files = []
+    """The files that ``paths`` mean: folders stand for the YAML and JSON in them, at any depth.
+
+    Raises:
+        UsageError: a folder without any, or standard input twice.
+    """
+    files: list[str] = []
     for path in paths:
-        if path != "-" and Path(path).is_dir():
-            found = sorted(str(one) for one in Path(path).rglob("*") if one.suffix in _SUFFIXES)
-            if not found:
-                raise UsageError(f"no {', '.join(_SUFFIXES)} file in {safe(path)}")
-            files += found
-        else:
+        if path == "-" or not Path(path).is_dir():
             files.append(path)
+            continue
+        found = sorted(
+            str(one) for one in Path(path).rglob("*")
+            if one.suffix.lower() in _SUFFIXES and one.is_file()
+        )  # fmt: skip
+        if not found:
+            raise UsageError(f"no {', '.join(_SUFFIXES)} file in {safe(path)}")
+        files += found
     if files.count("-") > 1:
-        raise UsageError("standard input was given twice")
+        raise UsageError("standard input was given twice", "name - once")
     return list(dict.fromkeys(files))
 
 
-def read_policies(paths: Sequence[str], *, keep_going: bool = False) -> PolicySet:
+def read_policies(
+    paths: Sequence[str], *, cluster: str = "default", keep_going: bool = False
+) -> PolicySet:
     """The policies of files, folders and standard input, compiled.
 
-    What the cluster would refuse is told, a line each, and then ends the verb; with ``keep_going``
-    it takes no part, and ``rejected`` of the result has it. Raises UsageError.
+    What was refused, replaced or skipped is told on standard error.
+
+    Args:
+        paths: as on the command line.
+        cluster: the name of the cluster the policies are applied in.
+        keep_going: whether documents that the cluster would refuse only take no part (``rejected``).
+
+    Raises:
+        UsageError: a file that can't be read, no policy at all, or a refused document.
     """
-    policies = load([(path, read_text(path)) for path in policy_files(paths)])
+    files = policy_files(paths)
+    policies = load(((_shown(file), read_text(file)) for file in files), cluster=cluster)
     documents = policies.documents
-    for rejected in documents.rejected[:_TOLD]:
-        say(safe(str(rejected)))
-    more = len(documents.rejected) - _TOLD
-    if more > 0:
-        say(f"and {more:,} more")
+    _tell(documents)
     if documents.rejected and not keep_going:
         count = len(documents.rejected)
         raise UsageError(
             f"{count:,} document{'s' if count > 1 else ''} would be refused by the cluster",
             "mend or leave out what is named above",
         )
-    if documents.skipped:
-        kinds = ", ".join(f"{safe(kind)} ({n})" for kind, n in documents.skipped.most_common(5))
-        say(f"{documents.skipped.total():,} objects that are no policies were skipped: {kinds}")
     if not documents.policies and not documents.rejected:
-        raise UsageError(f"no policy in {', '.join(map(_shown, paths))}")
+        raise UsageError(
+            f"no policy in {', '.join(map(_shown, paths))}",
+            "CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy or "
+            "ClusterNetworkPolicy is wanted, as YAML or JSON",
+        )
     return policies
+
+
+def _tell(documents: Documents) -> None:
+    """Say what takes no part, and why."""
+    for rejected in documents.rejected:
+        say(safe(str(rejected)))
+    for earlier, later in documents.replaced[:_TOLD]:
+        say(
+            safe(
+                f"{later.file}:{later.line}: {later.reference} replaces the one of the same name in "
+                f"{earlier.file}:{earlier.line}"
+            )
+        )
+    if (more := len(documents.replaced) - _TOLD) > 0:
+        say(f"{more:,} more policies replace ones of the same name")
+    if documents.skipped:
+        total = documents.skipped.total()
+        kinds = ", ".join(
+            f"{safe(kind)} ({number:,})" if number > 1 else safe(kind)
+            for kind, number in documents.skipped.most_common()
+        )
+        say(f"skipped {total:,} object{'s' if total > 1 else ''} of other kinds: {kinds}")
 
 
 def given(parsed: Parsed) -> PolicySet | None:
