@@ -223,7 +223,8 @@ class Meeting:
         self, tier: int, protocol: str, port: int, possible: list[Decision], doubts: list[str]
     ) -> Decision | None:
         """Admin and Baseline: the first that surely matches decides; None when none, or it passes on."""
-        for entry, doubt, rules in self._matching(tier, protocol, port):
+        matching = self._matching(tier, protocol, port)
+        for entry, doubt, _ in matching:
             if entry.verdict == "pass":
                 if doubt:
                     # As if it did not match: whatever comes next is possible, and so is what the
@@ -231,11 +232,20 @@ class Meeting:
                     doubts.append(doubt)
                     continue
                 return None
-            l7 = any(rule.l7 for rule in rules)
-            one = Decision(
-                "denied" if entry.verdict == "deny" else "allowed", "rule", self._selected.selected,
-                l7 and entry.verdict == "allow", (entry,), tuple(rule for rule in rules if rule.l7),
-            )  # fmt: skip
+            selected = self._selected.selected
+            if entry.verdict == "deny":
+                one = Decision("denied", "rule", selected, entries=(entry,))
+            else:
+                # Of several at one place the one that goes to the proxy counts.
+                proxied = tuple(
+                    rule
+                    for other, unsure, others in matching
+                    if (other.priority, other.verdict) == (entry.priority, "allow")
+                    and (other is entry or not unsure)
+                    for rule in others
+                    if rule.l7
+                )
+                one = Decision("allowed", "rule", selected, bool(proxied), (entry,), proxied)
             if not doubt:
                 return one
             possible.append(one)
