@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.given import from_cluster, read_cluster
 from flowwatch.cli.policies import read_policies, read_text
 from flowwatch.cli.reading import Reading, say
 from flowwatch.cli.sources import asked, open_source
@@ -58,8 +59,12 @@ def run(parsed: Parsed) -> int:
 
 
 def read_set(parsed: Parsed, flag: str = "filename") -> PolicySet:
-    """The policies that ``-f`` names. Raises UsageError without any."""
+    """The policies that ``-f`` names, or those of the cluster. Raises UsageError without any."""
     paths = parsed.list(flag) + parsed.rest
+    if from_cluster(parsed):
+        if paths:
+            raise UsageError("cannot set both --filename and --policies-from-cluster")
+        return read_cluster(parsed)
     if not paths:
         raise UsageError("no policy was given", f"--{flag} FILE, a folder, or - for standard input")
     return read_policies(paths)

@@ -84,10 +84,11 @@ def show(
 
 
 def live_audit(parsed: Parsed) -> LiveAudit | None:
-    """The audit of the policies that ``--policies`` names; None without it. Raises UsageError."""
-    if not parsed.was_set("policies"):
+    """The audit of the policies in force, where they were given; else None. Raises UsageError."""
+    if not parsed.was_set("policies") and not parsed.was_set("policies-from-cluster"):
         return None
-    from flowwatch.cli.policies import given
+    # The policies' part is loaded only for who asks for it.
+    from flowwatch.cli.given import given
     from flowwatch.policy.live import LiveAudit
 
     policies = given(parsed)

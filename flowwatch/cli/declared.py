@@ -283,10 +283,15 @@ GIVEN = Group(
         ),
     ),
 )
+FROM_CLUSTER = Flag(
+    "policies-from-cluster", SWITCH, "read the policies from the cluster, by the kubeconfig"
+)
+IN_FORCE = Group(GIVEN.title, (*GIVEN.flags, FROM_CLUSTER))
 
 AUDIT = Group(
     "Audit",
     (
+        FROM_CLUSTER,
         Flag("expect", TEXT, "must reach / must not reach, as YAML", "FILE"),
         Flag(
             "applied-at", TEXT, "when the policies were applied, else as verdicts show it", "TIME"
@@ -342,7 +347,7 @@ VERBS: tuple[Verb, ...] = (
         "",
         "Egress per pod and destination, live: what is forwarded, what is dropped, and why.",
         "dashboard",
-        (DASHBOARD, GIVEN, TABLE, FILTERS, WHICH, SERVER),
+        (DASHBOARD, IN_FORCE, TABLE, FILTERS, WHICH, SERVER),
         "flowwatch --namespace weather",
     ),
     Verb(
@@ -363,7 +368,7 @@ VERBS: tuple[Verb, ...] = (
         "export",
         "blocked attempts as CSV, one line each",
         "export",
-        (EXPORT, GIVEN, TABLE, FILTERS, WHICH, SERVER),
+        (EXPORT, IN_FORCE, TABLE, FILTERS, WHICH, SERVER),
         "flowwatch export --drops --namespace weather --output drops.csv",
     ),
     Verb(

@@ -49,7 +49,7 @@ def run(parsed: Parsed) -> int:
         )
     if parsed.switch("raw") and parsed.switch("grouped"):
         raise UsageError("cannot set both --raw and --grouped")
-    if parsed.was_set("policies") and (parsed.switch("raw") or parsed.switch("grouped")):
+    if asks_for_policies(parsed) and (parsed.switch("raw") or parsed.switch("grouped")):
         raise UsageError("--policies tells of attempts", "leave out --raw and --grouped")
     outcomes = _outcomes(parsed)
     wanted = asked(parsed)
@@ -78,12 +78,17 @@ def run(parsed: Parsed) -> int:
     return export.reading.finish()
 
 
+def asks_for_policies(parsed: Parsed) -> bool:
+    """Whether the command line gives the policies in force."""
+    return parsed.was_set("policies") or parsed.switch("policies-from-cluster")
+
+
 def _judge(parsed: Parsed) -> Judge | None:
     """Who tells what blocked an attempt; None when no policies were given."""
-    if not parsed.was_set("policies"):
+    if not asks_for_policies(parsed):
         return None
     # The policies' part is loaded only for who asks for it.
-    from flowwatch.cli.policies import given
+    from flowwatch.cli.given import given
     from flowwatch.policy.judge import Judge
 
     policies = given(parsed)

@@ -19,7 +19,6 @@ from flowwatch.policy.engine import PolicySet
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
-    from flowwatch.cli.flags import Parsed
     from flowwatch.policy.documents import Documents
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -144,9 +143,3 @@ def _tell(documents: Documents) -> None:
             for kind, number in documents.skipped.most_common()
         )
         say(f"skipped {total:,} object{'s' if total > 1 else ''} of other kinds: {kinds}")
-
-
-def given(parsed: Parsed) -> PolicySet | None:
-    """The policies that ``--policies`` names; None without it."""
-    paths = parsed.list("policies")
-    return read_policies(paths) if paths else None

@@ -330,6 +330,7 @@ class Audit:
             f"the one in {new.file}, line {new.line}"
             for old, new in documents.replaced
         ]
+        notes += documents.missing
         if documents.skipped:
             kinds = ", ".join(
                 f"{kind} ({count})" for kind, count in documents.skipped.most_common(5)

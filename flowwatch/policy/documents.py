@@ -45,6 +45,8 @@ class Documents:
     """Policies that a later document of the same kind and name replaces, with it."""
     groups: int = 0
     """CiliumCIDRGroups among them."""
+    missing: list[str] = field(default_factory=list)
+    """What is known not to be among them, told by who read them; a safe line each."""
 
 
 @dataclass(frozen=True, slots=True)
