@@ -150,7 +150,8 @@ def lost(evidence: Evidence) -> Step:
     """Lost events by source and node, in the sample and while listening."""
     looked = len(evidence.sample.flows)
     by: Counter[tuple[str, str]] = Counter()
-    for one in (*evidence.sample.lost, *evidence.live.lost):
+    # Both questions may have brought the same notice.
+    for one in {*evidence.sample.lost, *evidence.live.lost}:
         by[one.source, one.node] += one.count
     if not by:
         where = f"among the newest {looked:,} records and in {evidence.seconds:.0f} s of listening"

@@ -13,11 +13,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flowwatch.errors import FlowwatchError
+from flowwatch.errors import FlowwatchError, Refused, Unreachable
 from flowwatch.hubble import config, doctor_tls, faults, forward, kubeconfig
 from flowwatch.hubble.config import DEFAULT, Settings
 from flowwatch.hubble.connection import Connection, connect
@@ -54,22 +54,26 @@ class Step:
 Look = Callable[[], Step]
 
 
-def run(looks: Iterable[tuple[str, Look, bool]], blocked: str = "") -> Iterator[Step]:
+def run(looks: Iterable[tuple[str, Look, bool]], blocked: str = "") -> Generator[Step, None, str]:
     """Each look's step. ``looks``: name, what to call, and whether the later ones need it.
 
-    ``blocked``: why even the first is skipped.
+    ``blocked``: why even the first is skipped; returns why what comes after must be, or "".
     """
     for name, look, needed in looks:
         if blocked:
             yield Step(name, State.SKIPPED, blocked)
             continue
+        gone = False
         try:
             step = look()
         except FlowwatchError as error:
             step = Step(name, State.FAIL, error.message, error.hint)
+            # Whoever asks on would wait for each timeout anew.
+            gone = isinstance(error, Unreachable)
         yield step
-        if needed and step.state is State.FAIL:
+        if gone or (needed and step.state is State.FAIL):
             blocked = f"not possible, as {name} failed"
+    return blocked
 
 
 class Visit:
@@ -103,11 +107,7 @@ class Visit:
             ("version", self._version, True),
             ("nodes", self._nodes, False),
         )
-        needed = {name for name, _, needs in looks if needs}
-        for step in run(looks):
-            if step.state is State.FAIL and step.name in needed and not self.blocked:
-                self.blocked = f"not possible, as {step.name} failed"
-            yield step
+        self.blocked = yield from run(looks)
 
     def close(self) -> None:
         if self.connection is not None:
@@ -130,20 +130,24 @@ class Visit:
             place = "file" if origin.kind == "file" else str(origin)
             told.append(f"{name} {shown} ({place})")
         what = f"{file}; {', '.join(told)}"
-        if settings.warnings:
-            return Step("config", State.WARN, f"{what}; {'; '.join(settings.warnings)}")
+        # The last one, that it goes through the Kubernetes API by itself, belongs to the next step.
+        warnings = settings.warnings[:-1] if settings.by_itself else settings.warnings
+        if warnings:
+            return Step("config", State.WARN, f"{what}; {'; '.join(warnings)}")
         return Step("config", State.OK, what)
 
     def _kubeconfig(self) -> Step:
         asked = self.asked
         if not (asked.port_forward or asked.tls_from_secret):
-            return Step(
-                "kubeconfig", State.SKIPPED, f"not needed: the server is {asked.address.text}"
-            )
+            what = f"not needed: the server is {asked.address.text}"
+            if asked.origin("server") == DEFAULT and not kubeconfig.at_hand(asked.kubeconfig):
+                what = "there is none to reach relay through (KUBECONFIG, ~/.kube/config)"
+            return Step("kubeconfig", State.SKIPPED, what)
         self._access = access = kubeconfig.load(asked.kubeconfig, asked.kube_context)
         place = f"{access.file}: context {access.context}" if access.file else "this pod's account"
         user = f", user {access.user}" if access.user else ""
-        return Step("kubeconfig", State.OK, f"{place}, cluster {access.server}{user}")
+        why = f"; nothing answers on {asked.address.text}, so this way" if asked.by_itself else ""
+        return Step("kubeconfig", State.OK, f"{place}, cluster {access.server}{user}{why}")
 
     def _forward(self) -> Step:
         asked = self.asked
@@ -256,7 +260,7 @@ class Visit:
             )
         try:
             nodes = list(self.connection.nodes().nodes)
-        except FlowwatchError:
+        except Refused:
             # An older relay: up to ten names are in its status.
             return _counted(self.status)
         by_state: dict[bool, list[str]] = {True: [], False: []}

@@ -243,8 +243,8 @@ def _not_vouched(
     top = chain[-1]
     which = "the server's certificate" if len(chain) == 1 else "the last certificate of the chain"
     return Refused(
-        f"{which} of {address.text} ({safe(top.subject)}) is issued by {safe(top.issuer)}, and "
-        f"{files} doesn't vouch for that: {safe(error.verify_message)}",
+        f"{which} of {address.text} ({safe(top.subject)}) is issued by {safe(top.issuer)}, which "
+        f"is not vouched for by {files}: {safe(error.verify_message)}",
         hint,
     )
 
