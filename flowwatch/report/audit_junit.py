@@ -55,10 +55,14 @@ def audit_junit(report: AuditReport) -> str:
         suites.append(("no policy", rest))
     if report.expectations:
         suites.append(("expectations", [_expectation(one) for one in report.expectations]))
-    root = ET.Element("testsuites", name="flowwatch audit", **_counts(_all(suites)), time="0")
+    root = ET.Element(
+        "testsuites", {"name": "flowwatch audit", **_counts(_all(suites)), "time": "0"}
+    )
     for name, cases in suites:
         suite = ET.SubElement(
-            root, "testsuite", name=_xml(name), **_counts(cases), time="0", **_time(report)
+            root,
+            "testsuite",
+            {"name": _xml(name), **_counts(cases), "time": "0", **_time(report)},
         )
         if name == "evidence":
             _properties(suite, report)
@@ -151,7 +155,9 @@ def _expectation(one: Expectation) -> _Case:
 def _element(suite: ET.Element, case: _Case) -> None:
     place = {"file": _xml(case.file), "line": str(case.line)} if case.file and case.line else {}
     element = ET.SubElement(
-        suite, "testcase", name=_xml(case.name), classname=_xml(case.suite), time="0", **place
+        suite,
+        "testcase",
+        {"name": _xml(case.name), "classname": _xml(case.suite), "time": "0", **place},
     )
     # A case has one result. What failed counts; what is open beside it is told in its text.
     lines = [*case.failures, *case.open]

@@ -2,8 +2,8 @@
 
 Source of the facts: the OASIS standard (section numbers below), and GitHub's page on the subset that
 its code scanning reads: at least one location for each result, at most 25,000 results in a run, and of the
-fingerprints only ``primaryLocationLineHash``. Without ours, GitHub would hash the line, and two findings of one
-rule would be the same alert.
+fingerprints only ``primaryLocationLineHash``. Without ours, GitHub would hash the line, and two findings
+of one rule would be the same alert.
 """
 
 from __future__ import annotations
