@@ -34,7 +34,10 @@ def run(parsed: Parsed) -> int:
     serve = parsed.was_set("serve")
     terminal = sys.stdout.isatty() and sys.stdin.isatty()
     if parsed.was_set("policies") and (serve or not terminal):
-        raise UsageError("--policies is for the demo's dashboard", "audit -f FILE --demo reports")
+        raise UsageError(
+            "--policies is for the demo's dashboard",
+            "flowwatch audit -f FILE --demo judges its story",
+        )
     duration = _duration(parsed.text("duration"))
     with DemoServer(
         parsed.text("serve") if serve else ANY_PORT,

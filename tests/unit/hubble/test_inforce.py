@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +23,7 @@ from flowwatch.errors import Refused, ServerError
 from flowwatch.hubble import inforce
 from flowwatch.hubble.kubeconfig import Access
 from flowwatch.policy import load
-from tests.command import flowwatch
+from tests.command import ROOT, flowwatch
 from tests.unit.policy.planted import CORRECT, capture
 
 CNP = "cilium.io/v2/ciliumnetworkpolicies"
@@ -180,6 +181,25 @@ def test_a_server_that_is_gone() -> None:
         url = closed.url
     with pytest.raises(ServerError, match="can't be reached"):
         inforce.read(Access(url), timeout=5.0)
+
+
+def test_the_documented_role_allows_what_is_asked_for(server: Server) -> None:
+    """Each kind is listed and nothing else, in the groups and by the names of the ClusterRole."""
+    page = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
+    (role,) = (
+        yaml.safe_load(block)
+        for block in re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        if "kind: ClusterRole\n" in block
+    )
+    allowed = {
+        (group, resource)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        if rule["verbs"] == ["list"]
+    }
+    read(server)
+    assert {(path.split("/")[0], path.split("/")[-1]) for path in server.asked} == allowed
 
 
 # The verbs -------------------------------------------------------------------------------------
