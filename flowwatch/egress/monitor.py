@@ -39,7 +39,7 @@ class LiveMonitor:
         live: bool = True,
         also: Callable[[Batch], None] | None = None,
     ) -> None:
-        """``also``: called in the reading thread with each batch after it was counted."""
+        """``also``: called in the reading thread with each batch, before any view can see it."""
         self._source = source
         self._also = also
         self._aggregate = Aggregate(max_rows)
@@ -66,11 +66,11 @@ class LiveMonitor:
         try:
             for batch in self._source.batches():
                 if batch:
+                    if self._also is not None:
+                        self._also(batch)
                     with self._lock:
                         self._aggregate.add(batch)
                         self._revision += 1
-                    if self._also is not None:
-                        self._also(batch)
                     # Let go of the interpreter, so that a key press never waits for two batches.
                     time.sleep(0)
                 self._tick()
