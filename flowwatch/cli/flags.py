@@ -107,6 +107,13 @@ _EVERY: dict[str, Flag] = {
 }
 
 
+_SHORTS: dict[str, list[Flag]] = {}
+for _verb_flags in (group.flags for verb in VERBS for group in verb.groups):
+    for _flag in _verb_flags:
+        if _flag.short:
+            _SHORTS.setdefault(_flag.short, []).append(_flag)
+
+
 def parse(arguments: Sequence[str]) -> Parsed:
     """Take ``arguments`` apart (without the program's name). Raises UsageError.
 
@@ -140,7 +147,8 @@ def _verb(words: list[str]) -> tuple[Verb, list[str]]:
     while at < len(words) and words[at] != "--":
         word = words[at]
         if word.startswith("-") and word != "-":
-            at += 2 if _takes_next(word) else 1
+            following = words[at + 1] if at + 1 < len(words) else ""
+            at += 2 if _takes_next(word, is_verb=following in by_name) else 1
             continue
         two = " ".join(words[at : at + 2])
         if two in by_name:
@@ -151,12 +159,16 @@ def _verb(words: list[str]) -> tuple[Verb, list[str]]:
     return by_name[""], words
 
 
-def _takes_next(word: str) -> bool:
+def _takes_next(word: str, *, is_verb: bool) -> bool:
+    """Whether the next word is the flag's value; ``is_verb``: it could be the verb, too."""
     if word.startswith("--"):
         flag = _EVERY.get(word[2:])
         return flag is not None and flag.kind != SWITCH and not flag.alone
-    flag = next((f for f in _EVERY.values() if f.short == word[-1]), None)
-    return len(word) == 2 and flag is not None and flag.kind != SWITCH and not flag.alone
+    if len(word) != 2:
+        return False
+    # -f is a switch for some verbs, and takes a file for others.
+    meant = {flag.kind != SWITCH and not flag.alone for flag in _SHORTS.get(word[1], ())}
+    return True in meant and (False not in meant or not is_verb)
 
 
 def _long(parsed: Parsed, word: str, words: list[str]) -> None:
