@@ -16,6 +16,7 @@ from flowwatch.cli.reading import say
 from flowwatch.errors import UsageError
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
+from flowwatch.policy.nodes import TEMPLATE
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -127,6 +128,10 @@ def _tell(documents: Documents) -> None:
     """Say what takes no part, and why."""
     for rejected in documents.rejected:
         say(safe(str(rejected)))
+    for policy in documents.policies:
+        if "{{" in str(policy):
+            # Cilium's parser takes it, the API server doesn't: it is no name.
+            say(safe(f"{policy.file}:{policy.line}: {policy.reference}: {TEMPLATE}"))
     for earlier, later in documents.replaced[:_TOLD]:
         say(
             safe(

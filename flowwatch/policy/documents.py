@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from flowwatch.policy.cilium import CLUSTERWIDE, read_cilium
 from flowwatch.policy.groups import CidrGroups
 from flowwatch.policy.kubernetes import read_cluster_network_policy, read_network_policy
-from flowwatch.policy.nodes import DocumentError, Value, read_nodes
+from flowwatch.policy.nodes import TEMPLATE, DocumentError, Value, read_nodes
 from flowwatch.policy.rules import Policy, Rejected, Rule
 
 _GROUPS = {
@@ -84,15 +84,10 @@ def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default"
     objects: list[_Object] = []
     for file, text in texts:
         try:
-            if _is_template(text):
-                line = next(at for at, one in enumerate(text.splitlines(), 1) if "{{" in one)
-                raise DocumentError(
-                    "a Helm template that isn't rendered: give the output of `helm template`", line
-                )
             for value in read_nodes(text):
                 objects.extend(_objects(file, value, documents))
         except DocumentError as error:
-            documents.rejected.append(_rejected(file, "", "", error))
+            documents.rejected.append(_rejected(file, "", "", _template_in(text) or error))
     groups = CidrGroups()
     for one in objects:
         if one.kind == "CiliumCIDRGroup":
@@ -111,10 +106,12 @@ def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default"
     return documents
 
 
-def _is_template(text: str) -> bool:
-    """Whether a line is Go's template and no YAML: ``{{- if …}}`` alone."""
-    return any(line.lstrip().startswith(("{{-", "{{ if", "{{if", "{{ range", "{{ include", "{{/*"))
-               for line in text.splitlines()) if "{{" in text else False  # fmt: skip
+def _template_in(text: str) -> DocumentError | None:
+    """What to say of a text that is no YAML because of Go's templates; None if there are none."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("{{"):
+            return DocumentError(TEMPLATE, number, line.index("{{") + 1)
+    return None
 
 
 def _guarded(documents: Documents, one: _Object, read: object) -> None:
@@ -129,12 +126,15 @@ def _guarded(documents: Documents, one: _Object, read: object) -> None:
 
 
 def _rejected(file: str, kind: str, name: str, error: DocumentError) -> Rejected:
-    return Rejected(kind, name, file, error.line, error.column, error.reason)
+    hint = f" ({TEMPLATE})" if "{{" in error.reason and TEMPLATE not in error.reason else ""
+    return Rejected(kind, name, file, error.line, error.column, error.reason + hint)
 
 
 def _objects(file: str, value: Value, documents: Documents) -> Iterator[_Object]:
     """The policies of a document, out of a List too; the rest is counted."""
     try:
+        if value.is_template:
+            raise value.fault(TEMPLATE)
         if not value.is_map:
             raise value.fault("no Kubernetes object: a mapping with apiVersion and kind is wanted")
         fields = {key: one for key, one in value.fields().items() if not one.is_null}
