@@ -11,5 +11,5 @@ PLUGIN = "kubectl-flowwatch"
 
 def name(argv0: str | None = None) -> str:
     """``kubectl flowwatch`` when kubectl runs it, else ``flowwatch``."""
-    called = os.path.basename(sys.argv[0] if argv0 is None else argv0)  # noqa: PTH119 - pathlib costs 7 ms
+    called = os.path.basename(sys.argv[0] if argv0 is None else argv0)
     return "kubectl flowwatch" if called.removesuffix(".exe") == PLUGIN else "flowwatch"
