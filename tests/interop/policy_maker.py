@@ -185,7 +185,7 @@ def _port_rules(draw: st.DrawFn, *, deny: bool, egress: bool) -> Object:
         return {}
     if kind == 18:
         return {"ports": draw(st.sampled_from(([], None)))}
-    if deny or kind < 9:
+    if deny or kind < 7 or (kind in (15, 16) and not egress):
         return {"ports": draw(_lists(_ports(), 1, 3))}
     if kind < 15:
         ports = st.sampled_from(("80", "80", "443", "8080", "http"))
@@ -197,14 +197,14 @@ def _port_rules(draw: st.DrawFn, *, deny: bool, egress: bool) -> Object:
         else:
             made["rules"] = draw(_seldom(_HTTP.map(lambda http: {"http": http}), {}, None))
         return made
-    if egress and kind < 17:
+    if kind < 17:
         protocol = draw(st.sampled_from(("UDP", "ANY", "TCP", None)))
         port: Object = {"port": draw(st.sampled_from(("53", "53", "dns")))}
         return {
             "ports": [port | ({"protocol": protocol} if protocol else {})],
             "rules": {"dns": draw(_DNS)},
         }
-    # Whatever comes together, valid or not.
+    # Whatever comes together, seldom valid.
     return {
         "ports": draw(_lists(_ports(), 1)),
         "rules": draw(st.one_of(_HTTP.map(lambda x: {"http": x}), _DNS.map(lambda x: {"dns": x}))),
@@ -227,8 +227,8 @@ def _icmps(draw: st.DrawFn) -> Object:
 
 
 @st.composite
-def _cilium_entry(draw: st.DrawFn, section: str) -> Object:
-    """An item of ingress, egressDeny and so on."""
+def _cilium_entry(draw: st.DrawFn, section: str, *, host: bool = False) -> Object:
+    """An item of ingress, egressDeny and so on; those of hosts have seldom rules for proxies."""
     egress, deny = section.startswith("egress"), section.endswith("Deny")
     peers = _peers("to" if egress else "from", deny=deny)
     kinds = draw(_seldom(st.sampled_from((0, 1, 1, 1, 1)), 2))
@@ -261,7 +261,7 @@ def _cilium_rule(draw: st.DrawFn, *, wide: bool) -> Object:
         _selectors(_KEYS if host or draw(st.integers(0, 3)) else _CILIUM_KEYS)
     )
     for section in draw(_lists(st.sampled_from(_SECTIONS), 1, 3)):
-        made[section] = draw(_seldom(_lists(_cilium_entry(section), 1, 4), [], None))
+        made[section] = draw(_seldom(_lists(_cilium_entry(section, host=host), 1, 4), [], None))
     if draw(st.integers(0, 3)) == 0:
         made["enableDefaultDeny"] = draw(
             st.sampled_from(
