@@ -397,7 +397,7 @@ VERBS: tuple[Verb, ...] = (
         "what policies say about a connection, without traffic",
         "explain",
         (EXPLAIN,),
-        "flowwatch explain -f policy.yaml --from ns/app --to api.example.com:443",
+        "flowwatch explain -f p.yaml --from ns/app --to api.example.com:443",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb(
