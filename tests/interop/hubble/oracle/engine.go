@@ -110,6 +110,13 @@ func (all *engines) decide(asked question) (answer, error) {
 	return all.byHost[host].decide(asked)
 }
 
+// forget makes the subjects' policies be computed anew.
+func (all *engines) forget() {
+	for _, each := range all.byHost {
+		each.computed = map[string]computed{}
+	}
+}
+
 func (e *engine) decide(asked question) (answer, error) {
 	subject := e.compute(asked.Subject)
 	if subject.policy == nil {
