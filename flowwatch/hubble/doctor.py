@@ -25,6 +25,8 @@ from flowwatch.hubble.pb.observer import observer_pb2 as pb
 from flowwatch.hubble.pb.relay import relay_pb2
 from flowwatch.text import safe
 
+_NAMES = 5
+"""Connected nodes that are named; the missing ones all are."""
 _SECRET = ("basic-auth-password",)
 # Those that don't decide how a connection is made.
 _NO_MATTER = ("allowlist", "denylist", "debug")
@@ -270,7 +272,7 @@ class Visit:
             if node.version:
                 versions.add(node.version)
         self.nodes = tuple(sorted(by_state[True]))
-        step = _told(len(self.nodes), sorted(by_state[False]), len(by_state[False]))
+        step = _told(self.nodes, len(self.nodes), sorted(by_state[False]), len(by_state[False]))
         if step.state is State.OK and len(versions) > 1:
             return Step(
                 "nodes",
@@ -283,10 +285,10 @@ class Visit:
 
 def _counted(status: pb.ServerStatusResponse) -> Step:
     names = sorted(status.unavailable_nodes)
-    return _told(status.num_connected_nodes.value, names, status.num_unavailable_nodes.value)
+    return _told((), status.num_connected_nodes.value, names, status.num_unavailable_nodes.value)
 
 
-def _told(connected: int, missing: list[str], away: int) -> Step:
+def _told(names: tuple[str, ...], connected: int, missing: list[str], away: int) -> Step:
     total = connected + away
     if not total:
         return Step(
@@ -296,7 +298,9 @@ def _told(connected: int, missing: list[str], away: int) -> Step:
             "is Hubble on in the agents (hubble.enabled)? relay asks the service hubble-peer",
         )
     if not away:
-        return Step("nodes", State.OK, f"all {total} connected")
+        shown = f": {', '.join(names[:_NAMES])}" if names else ""
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        return Step("nodes", State.OK, f"all {total} connected{shown}{more}")
     more = f" and {away - len(missing)} more" if away > len(missing) else ""
     return Step(
         "nodes",

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from tests.command import flowwatch
+from tests.command import clean_environment, flowwatch
 from tests.interop.kubeapi import SERVER_NAME, KubeApi
 from tests.interop.real import Certificates, Observer, Program, Relay, build, free_port
 
@@ -50,7 +52,7 @@ def doctor(*arguments: str | Path, env: dict[str, str] | None = None) -> Answer:
     return answer(told)
 
 
-def answer(told: CompletedProcess[str]) -> Answer:
+def answer(told: subprocess.CompletedProcess[str]) -> Answer:
     assert told.stderr == ""
     rows = json.loads(told.stdout)
     assert [row["name"] for row in rows] == STEPS
@@ -160,7 +162,7 @@ def test_relay_with_a_dead_node() -> None:
         relay.wait_until_serving()
         well = doctor("--server", relay.address)
         assert well.code == 0
-        assert well.of("nodes") == ("ok", "all 2 connected → ")
+        assert well.of("nodes") == ("ok", "all 2 connected: c1/one, c1/two → ")
         assert "(relay)" in well.of("version")[1]
         two.kill()
         relay.wait_for("c1/two", "NODE_UNAVAILABLE")
@@ -475,6 +477,24 @@ def test_through_the_kubernetes_api_with_mutual_tls(tmp_path: Path) -> None:
     only_failed(doctor(*words), "port-forward")
 
 
+def test_by_itself_through_the_kubernetes_api(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        if taken.connect_ex(("127.0.0.1", 4245)) == 0:
+            pytest.skip("something listens on port 4245 of this machine")
+    api = Certificates.make(tmp_path, SERVER_NAME)
+    with (
+        Observer(generate=100) as observer,
+        Relay([observer]) as relay,
+        KubeApi(tls=api, token="t") as kube,
+    ):
+        relay.wait_until_serving()
+        kube.put_relay(relay.address)
+        found = doctor(env={"KUBECONFIG": str(kube.kubeconfig(tmp_path))})
+    assert found.failed == []
+    assert found.states("config", "kubeconfig", "port-forward", "tls", "nodes") == {"ok"}
+    assert "nothing answers on localhost:4245, so this way" in found.of("kubeconfig")[1]
+
+
 def test_a_kubeconfig_that_is_broken(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text("clusters: [\n")
@@ -506,6 +526,21 @@ def test_text_in_ascii_where_the_terminal_knows_no_more() -> None:
     plain = flowwatch("doctor", "--server", address, env={"PYTHONIOENCODING": "ascii"})
     assert plain.stdout.isascii()
     assert plain.stdout.splitlines()[STEPS.index("tcp")].startswith("x tcp  ")
+
+
+def test_each_line_appears_as_its_step_is_done() -> None:
+    with Observer(generate=50) as observer, tempfile.TemporaryDirectory() as home:
+        words = [sys.executable, "-m", "flowwatch", "doctor", "--server", observer.address]
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=clean_environment(home)
+        ) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in STEPS[: STEPS.index("flows")]]
+            # It listens for seconds now.
+            assert process.poll() is None
+            assert lines[-1].startswith("✓ ring ")
+            lines += process.stdout.readlines()
+    assert [line.split()[1] for line in lines[:-1]] == STEPS
 
 
 def test_names_from_the_network_can_do_nothing() -> None:
