@@ -107,9 +107,10 @@ def _policy(use: PolicyUse, report: AuditReport) -> Iterator[_Case]:
             if way in use.unproven:
                 case.open.insert(0, "unproven: nothing tried what the policy forbids")
             yield case
-    if not use.subjects and not use.rules:
+    if not use.rules:
         case = _Case("selects something", name, policy.file, policy.line)
-        case.open.append("the policy selects nothing that was seen")
+        if not use.subjects:
+            case.open.append("the policy selects nothing that was seen")
         yield case
 
 

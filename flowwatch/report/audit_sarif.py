@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,7 +41,6 @@ def audit_sarif(report: AuditReport, *, directory: Path | None = None) -> str:
     found = list(remarks(report))
     shown = found[:MAX_RESULTS]
     base = directory or Path.cwd()
-    fallback = _fallback(report)
     notes = [("note", line) for line in (*evidence(report), answer(report)[1])]
     notes += [("warning", line) for line in warnings(report)]
     if len(shown) < len(found):
@@ -63,7 +64,7 @@ def audit_sarif(report: AuditReport, *, directory: Path | None = None) -> str:
                 ],
             }
         ],
-        "results": [_result(one, base, fallback) for one in shown],
+        "results": list(_results(shown, base, _fallback(report))),
         "properties": {
             "evidence": evidence_object(report),
             "attempts": dict(report.counts),
@@ -86,7 +87,17 @@ def _rule(kind: str) -> dict[str, Any]:
     }
 
 
-def _result(one: Remark, base: Path, fallback: tuple[str, int]) -> dict[str, Any]:
+def _results(
+    found: list[Remark], base: Path, fallback: tuple[str, int]
+) -> Iterator[dict[str, Any]]:
+    alike: Counter[str] = Counter()
+    for one in found:
+        digest = _hash(one)
+        alike[digest] += 1
+        yield _result(one, base, fallback, f"{digest}:{alike[digest]}")
+
+
+def _result(one: Remark, base: Path, fallback: tuple[str, int], mark: str) -> dict[str, Any]:
     file, line = (one.file, one.line) if one.file else fallback
     return {
         "ruleId": f"flowwatch/{one.kind}",
@@ -101,14 +112,14 @@ def _result(one: Remark, base: Path, fallback: tuple[str, int]) -> dict[str, Any
                 }
             }
         ],
-        "partialFingerprints": {"primaryLocationLineHash": _hash(one)},
+        "partialFingerprints": {"primaryLocationLineHash": mark},
     }
 
 
 def _hash(one: Remark) -> str:
-    """In the form that GitHub's own take: hexadecimal digits, a colon, and which of equal ones."""
+    """GitHub's own are such digits too, then a colon, and which of equal ones."""
     data = f"{one.kind}\n{one.key}".encode("utf-8", "backslashreplace")
-    return f"{hashlib.sha256(data).hexdigest()[:16]}:1"
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _uri(file: str, base: Path) -> str:
