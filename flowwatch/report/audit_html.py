@@ -129,7 +129,7 @@ def _finding(one: Finding) -> tuple[str, ...]:
         f'<td class="who">{arrow}&nbsp;{_text(destination(one))}</td>',
         f'<td class="number">{one.attempts:,}</td>',
         f'<td class="time">{_time(one.first)}<br>{_time(one.last)}</td>',
-        f"<td>{_text(one.expected.replace('_', ' '))},<br>{_text(one.observed)}</td>",
+        f'<td class="short">{_text(one.expected.replace("_", " "))},<br>{_text(one.observed)}</td>',
         f"<td>{_text(one.reason)}{place}{rules}</td>",
     )
 
@@ -168,9 +168,9 @@ def _expectations(report: AuditReport) -> Iterator[str]:
 def _expectation(one: Expectation) -> tuple[str, ...]:
     must = "must reach" if one.must_reach else "must not reach"
     return (
-        f'<td class="{_STATES[one.state]}">{_text(one.state)}</td>',
+        f'<td class="short {_STATES[one.state]}">{_text(one.state)}</td>',
         f'<td class="who">{_text(one.subject)}</td>',
-        f"<td>{must}</td>",
+        f'<td class="short">{must}</td>',
         f'<td class="who">{_text(one.peer)} ({_text(one.port)})</td>',
         f'<td class="number">{one.attempts:,}</td>',
         f"<td>{_text(one.evidence)}</td>",

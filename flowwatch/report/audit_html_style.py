@@ -47,7 +47,9 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bo
 th { color: var(--soft); font-weight: 600; font-size: .85em; white-space: nowrap; }
 td { overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-td.who { min-width: 12rem; max-width: 22rem; }
+td.who { min-width: 13rem; max-width: 24rem; }
+td.who + td.who { min-width: 17rem; }
+td.short { white-space: nowrap; }
 td.time { white-space: nowrap; font-size: .86em; }
 .policy { border: 1px solid var(--line); padding: .8rem 1rem; margin: .8rem 0; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem; }
@@ -55,7 +57,8 @@ dt { font-weight: 600; }
 dd { margin: 0 0 .4rem 1.2rem; }
 @media print {
   @page { size: A4 landscape; margin: 14mm; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  body { max-width: none; padding: 0; font-size: 9pt; }
+  td.who, td.who + td.who { min-width: 0; }
   h2, h3 { break-after: avoid; }
   tr, .evidence, .verdict, .counts { break-inside: avoid; }
   thead { display: table-header-group; }

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowwatch.policy.findings import FAILURES, KINDS, MEANING, AuditReport, Finding, Kind
-from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import percent, span
+from flowwatch.policy.findings import KINDS, MEANING, AuditReport, Finding, Kind
+from flowwatch.report.audit_words import (
+    State,
+    answer,
+    destination,
+    evidence,
+    plural,
+    warnings,
+)
 from flowwatch.report.summary_table import Style
 from flowwatch.text import safe
 
@@ -20,7 +26,7 @@ _SIGNS: dict[Kind, tuple[str, str, int]] = {
 }
 _BRIEF: dict[Kind, int] = {"ok": 20, "not covered": 5}
 """Rows shown of kinds that passed or say little; findings are all shown."""
-_PLURAL: dict[Kind, str] = {"leak": "leaks", "overblock": "overblocks", "difference": "differences"}
+_ANSWERS: dict[State, int] = {"failed": 31, "no evidence": 33, "partly": 32, "ok": 32}
 
 
 def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:
@@ -49,55 +55,15 @@ def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:
 
 def verdict(report: AuditReport, style: Style) -> str:
     """The answer in one line."""
-    failed = [
-        f"{report.counts[kind]:,} {_PLURAL[kind] if report.counts[kind] != 1 else kind}"
-        for kind in FAILURES
-        if report.counts.get(kind)
-    ]
-    wrong = sum(one.state == "contradicted" for one in report.expectations)
-    if wrong:
-        failed.append(f"{wrong} contradicted expectation{'s' if wrong > 1 else ''}")
-    if failed:
-        return _paint(style, 31, f"NOT AS EXPECTED: {', '.join(failed)}")
-    if not report.blind.judged:
-        return _paint(
-            style, 33, "NO EVIDENCE: no attempt that these policies are about could be judged"
-        )
-    if not report.enough:
-        return (
-            _paint(style, 32, "AS EXPECTED, as far as the evidence goes")
-            + " (see ? and unproven above)"
-        )
-    return _paint(style, 32, "AS EXPECTED")
+    state, text = answer(report)
+    more = " (see ? and unproven above)" if state == "partly" else ""
+    return _paint(style, _ANSWERS[state], text) + more
 
 
 def _evidence(report: AuditReport, style: Style) -> Iterator[str]:
-    blind = report.blind
-    if not blind.records:
-        yield "Evidence: no flows at all"
-        return
-    times = TimeFormat.iso()
-    if not blind.first:
-        yield f"Evidence: {blind.records:,} records of {blind.nodes} nodes, without times"
-        yield from _share(report, style)
-        return
-    window = f"{times.nanoseconds(blind.first)} to {times.nanoseconds(blind.last)}"
-    length = span((blind.last - blind.first) / 1e9)
-    yield f"Evidence: {blind.records:,} records of {blind.nodes} nodes in {length}, {window}"
-    yield from _share(report, style)
-
-
-def _share(report: AuditReport, style: Style) -> Iterator[str]:
-    blind = report.blind
-    covered = blind.attempts - report.counts.get("not covered", 0)
-    open_share = percent(report.counts.get("inconclusive", 0) / covered) if covered else "0.0%"
-    yield (
-        f"          {blind.attempts:,} attempts, {covered:,} of pods that a policy selects; "
-        f"{open_share} of these can't be judged"
-    )
-    if blind.replies:
-        yield f"          {blind.replies:,} replies belong to connections opened earlier: not judged"
-    for note in (*blind.notes, *report.notes):
+    for at, line in enumerate(evidence(report)):
+        yield f"{'' if at else 'Evidence:':10}{line}"
+    for note in warnings(report):
         yield _paint(style, 33, f"        ! {safe(note)}")
 
 
@@ -105,14 +71,13 @@ def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
     sign, plain, color = _SIGNS[kind]
     mark = plain if style.ascii else sign
     total = sum(one.attempts for one in rows)
-    yield _paint(style, color, f"{kind.upper()}: {total:,} attempts {MEANING[kind]}")
+    yield _paint(style, color, f"{kind.upper()}, {plural(total, 'attempt')}: {MEANING[kind]}")
     arrow = "->" if style.ascii else "→"
     back = "<-" if style.ascii else "←"
     shown = rows[: _BRIEF[kind]] if kind in _BRIEF else rows
     for one in shown:
         way = arrow if one.direction == "egress" else back
-        port = f":{one.port}/{one.protocol}" if one.protocol else ""
-        who = f"{safe(one.subject)} {way} {safe(one.peer)}{port}"
+        who = f"{safe(one.subject)} {way} {safe(destination(one))}"
         ended = f" {one.observed}" if kind == "ok" else ""
         yield f"  {_paint(style, color, mark)} {who}  {one.attempts:,}x{ended}"
         if kind not in _BRIEF:

@@ -9,11 +9,14 @@ import pytest
 
 from flowwatch.egress.rows import SCHEMA_VERSION
 from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.report.audit_json import audit_object
+from flowwatch.report.audit_words import REMARKS
 from flowwatch.report.columns import ATTEMPT, ROW, markdown_reference
 from flowwatch.report.files import ClosedPipe
 from flowwatch.report.records import RECORD
 from flowwatch.report.summary import summary_object
 from tests.unit.report.made import snapshot
+from tests.unit.report.made_audit import everything
 
 TEXT = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
 
@@ -26,6 +29,21 @@ def test_columns_are_documented_as_they_are(columns: object) -> None:
 def test_keys_of_the_summary_are_documented_in_order() -> None:
     section = TEXT.split("## `summary -o json`")[1].split("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(summary_object(snapshot()))
+
+
+def test_keys_and_rules_of_the_audit_are_documented() -> None:
+    section = TEXT.split("## `audit -o json`")[1].split("\n## ")[0]
+    found = audit_object(everything())
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(found)
+    inner = [
+        found["evidence"],
+        *(found[key][0] for key in ("findings", "hints", "expectations", "policies")),
+    ]
+    inner += [found["findings"][1]["rules"][0], found["policies"][0]["rules"][0]]
+    for keys in inner:
+        assert {key for key in keys if f"`{key}`" not in section} == set()
+    for kind, words in REMARKS.items():
+        assert f"| `flowwatch/{kind}` | {words.level} | {words.meaning} |" in TEXT
 
 
 def test_numbers_in_the_text() -> None:
