@@ -186,6 +186,13 @@ def audit() -> list[Figure]:
     return [Figure(*line) for line in measure(AUDITED_LINES, min(ROUNDS, 2))]
 
 
+def decisions() -> list[Figure]:
+    """On 1, 100 and 5,000 policies, beside Cilium's own engine asked through its library."""
+    from tests.benchmarks.decisions import decisions as measured
+
+    return [Figure(*line) for line in measured()]
+
+
 def _json(command: Command) -> dict[str, float]:
     done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
     told: dict[str, float] = json.loads(done.stdout)
@@ -201,6 +208,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "start": start,
     "dashboard": dashboard,
     "audit": audit,
+    "decisions": decisions,
 }
 
 
