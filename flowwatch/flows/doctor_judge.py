@@ -140,7 +140,7 @@ def flows(evidence: Evidence) -> Step:
 
 # What helps, by where events are lost (flow.LostEventSource).
 _LOST_HINTS = {
-    "PERF_EVENT_RING_BUFFER": "fewer events (monitorAggregation: medium) or more CPU for the agent",
+    "PERF_EVENT_RING_BUFFER": "fewer events (bpf.monitorAggregation: medium) or more CPU for the agent",
     "OBSERVER_EVENTS_QUEUE": "a longer queue (hubble.eventQueueSize) or more CPU for the agent",
     "HUBBLE_RING_BUFFER": _RING_HINT,
 }
@@ -181,7 +181,7 @@ def verdicts(evidence: Evidence) -> Step:
                 name,
                 State.WARN,
                 f"{what}, but none names the policy that allowed it",
-                "is the agent's --hubble-network-policy-correlation-enabled off? (on by default)",
+                "set hubble.networkPolicyCorrelation.enabled=true in Cilium (the default)",
             )
         return Step(name, State.OK, what)
     if evidence.denials.flows:
@@ -243,8 +243,9 @@ def _named(flow: Flow) -> bool:
 
 
 # Observation points of trace records that say "a packet came in" (monitor api, TraceFrom…).
-_FROM = frozenset((5, 7, 8, 9, 10))
+_FROM = frozenset((5, 6, 7, 8, 9, 10, 12))
 _REPEAT = 4 * _SECOND
+_SYN, _FIN_RST = 2, 5
 
 
 def aggregation(evidence: Evidence) -> Step:
@@ -264,15 +265,15 @@ def aggregation(evidence: Evidence) -> Step:
             State.WARN,
             f"off: {received:,} of {len(traces):,} trace records are of packets received (from-…), "
             "so every packet takes room in the ring",
-            "monitorAggregation: medium keeps one record per new TCP flag and five seconds",
+            "bpf.monitorAggregation: medium (the default) keeps one per new TCP flag and five seconds",
         )
     repeats, pairs = _repeats(traces)
     if repeats:
         return Step(
             name,
             State.OK,
-            f"low: no from-… traces, and {repeats:,} repeats within 4 s: packets, not connections, "
-            "are recorded (flowwatch counts connections all the same)",
+            f"low: no from-… traces, and {repeats:,} repeats within 4 s (or a short "
+            "bpf.monitorInterval): packets, not connections, are recorded",
         )
     if pairs:
         return Step(
@@ -292,30 +293,39 @@ def aggregation(evidence: Evidence) -> Step:
 def _repeats(traces: list[Flow]) -> tuple[int, int]:
     """Records like one less than 4 s before, and how many have any before, of the same packets' way.
 
-    Like: TCP, seen at the same point, no new flag. Medium lets a flag through when it is new, so
-    only an exact repeat of the flags is evidence.
+    Like: seen at the same point, with the same TCP flags. Looked at are connections that stay open,
+    where connection tracking knew the packet: `medium` tells each packet of a connection that
+    closes, and those of points without tracking (is_reply is absent then).
     """
+    tracked = [
+        flow
+        for flow in traces
+        if flow.protocol == "TCP" and flow.tcp_flags and flow.is_reply is not None
+    ]
+    closing = {_connection(flow) for flow in tracked if flow.tcp_flags & _FIN_RST}
     last: dict[object, int] = {}
     repeats = pairs = 0
-    for flow in sorted(traces, key=lambda flow: flow.time):
-        if flow.protocol != "TCP" or not flow.tcp_flags:
+    for flow in sorted(tracked, key=lambda flow: flow.time):
+        connection = _connection(flow)
+        if connection in closing:
             continue
-        key = (
-            flow.node,
-            flow.sub_type,
-            flow.source_ip,
-            flow.source_port,
-            flow.destination_ip,
-            flow.destination_port,
-        )
-        exact = (key, flow.tcp_flags)
-        if key in last:
+        way = (flow.node, flow.sub_type, flow.source_ip, flow.source_port, connection)
+        exact = (way, flow.tcp_flags)
+        if way in last:
             pairs += 1
         # A SYN again is a retry or a new connection on an old port: it says nothing.
-        if exact in last and flow.time - last[exact] < _REPEAT and not flow.tcp_flags & 7:
+        if exact in last and flow.time - last[exact] < _REPEAT and not flow.tcp_flags & _SYN:
             repeats += 1
-        last[key] = last[exact] = flow.time
+        last[way] = last[exact] = flow.time
     return repeats, pairs
+
+
+def _connection(flow: Flow) -> frozenset[tuple[str, int]]:
+    source, destination = (
+        (flow.source_ip, flow.source_port),
+        (flow.destination_ip, flow.destination_port),
+    )
+    return frozenset((source, destination))
 
 
 def clocks(evidence: Evidence) -> Step:

@@ -22,6 +22,7 @@ from flowwatch.flows.doctor_judge import (
     span,
     verdicts,
 )
+from flowwatch.flows.files import FileSource
 from flowwatch.flows.model import Endpoint, Flow, LostEvents, PolicyRef
 from flowwatch.hubble.config import Settings
 from flowwatch.hubble.doctor import State, Visit
@@ -138,7 +139,7 @@ def test_verdicts_that_name_no_policy() -> None:
     evidence = Evidence(now=NOW, sample=heard(*passed), verdicts=heard(passed[0]))
     step = verdicts(evidence)
     assert step.state is State.WARN
-    assert "hubble-network-policy-correlation-enabled" in step.next
+    assert "hubble.networkPolicyCorrelation.enabled=true" in step.next
     named = flow(event_type=5, allowed_by=(PolicyRef("NetworkPolicy", "a", "b"),))
     assert verdicts(replace(evidence, sample=heard(*passed, named))).state is State.OK
     # A few of them prove nothing: Cilium's own rules have no name.
@@ -168,11 +169,25 @@ def test_dns_that_is_seen_without_names() -> None:
         ([flow(tcp_flags=16), flow(2, "two", tcp_flags=16)], "low or more"),
         ([flow(tcp_flags=16), flow(2, tcp_flags=16, sub_type=3)], "low or more"),
         ([flow(protocol="UDP", tcp_flags=0), flow(2, protocol="UDP", tcp_flags=0)], "low or more"),
+        # Points without connection tracking, and connections that close, tell each packet.
+        ([flow(at, tcp_flags=16, is_reply=None) for at in range(3)], "low or more"),
+        ([flow(1, tcp_flags=17), *(flow(at, tcp_flags=16) for at in (2, 3))], "low or more"),
         ([flow(event_type=5)], "can't be told"),
     ],
 )
 def test_aggregation(records: list[Flow], words: str) -> None:
     assert aggregation(Evidence(sample=heard(*records))).what.startswith(words)
+
+
+def test_a_real_cluster_with_the_default_is_not_taken_for_another() -> None:
+    capture = (
+        ROOT.parent / "shared" / "captures" / "hubble-otel" / "basic-sample-400-tcp-flows.json"
+    )
+    if not capture.is_file():
+        pytest.skip("the shared captures don't lie beside this checkout")
+    records = [one for batch in FileSource([str(capture)]).batches() for one in batch.flows]
+    assert len(records) == 400
+    assert aggregation(Evidence(sample=heard(*records))).what.startswith("medium or more")
 
 
 def test_clocks_of_several_nodes() -> None:
