@@ -9,8 +9,8 @@ CPU are then those of the program alone, not those of the proxy and the test.
 
 from __future__ import annotations
 
-import gc
 import json
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from flowwatch.cli import sources
 from flowwatch.cli.flags import parse
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
+from flowwatch.flows import live
 from flowwatch.flows.live import LiveSource
 from tests.command import ROOT, clean_environment
 from tests.interop.program import Program
@@ -65,9 +66,17 @@ class Cost:
 class Follower:
     """The running program."""
 
-    def __init__(self, *arguments: str, poll: float = POLL_EVERY, quiet: float = QUIET) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        poll: float = POLL_EVERY,
+        quiet: float = QUIET,
+        first_retry: float = live.FIRST_RETRY,
+    ) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="follower-home-")
-        command = [sys.executable, "-m", "tests.interop.faults.follower", str(poll), str(quiet)]
+        self._no_names = Path(self._home.name) / "no-names"
+        command = [sys.executable, "-m", "tests.interop.faults.follower", str(self._no_names)]
+        command += [str(seconds) for seconds in (poll, quiet, first_retry)]
         # The checkout is the folder of the tests' modules too.
         environ = clean_environment(self._home.name) | {"PYTHONPATH": str(ROOT)}
         self._program = Program([*command, *arguments], environ)
@@ -77,6 +86,13 @@ class Follower:
         """Ask it; raises PartFailed when it has ended."""
         self._program.send("\n")
         return State(**self._program.answer())
+
+    def forget_names(self, forget: bool = True) -> None:
+        """From now on, or no longer, names can't be resolved in that process."""
+        if forget:
+            self._no_names.touch()
+        else:
+            self._no_names.unlink(missing_ok=True)
 
     def cost(self) -> Cost:
         return Cost(
@@ -123,8 +139,22 @@ def _told(monitor: LiveMonitor) -> dict[str, object]:
     }
 
 
-def main(poll: str, quiet: str, *arguments: str) -> None:
+def _resolve_unless(no_names: Path) -> None:
+    """Let the system's resolver fail while the file ``no_names`` is there, in its own way."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **named: Any) -> Any:
+        if no_names.exists() and not str(host).replace(".", "").isdigit():
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *arguments, **named)
+
+    socket.getaddrinfo = getaddrinfo
+
+
+def main(no_names: str, poll: str, quiet: str, first_retry: str, *arguments: str) -> None:
     """Follow until standard input ends; answer each line of it."""
+    _resolve_unless(Path(no_names))
+    live.FIRST_RETRY = float(first_retry)
     wanted = sources.asked(parse(list(arguments)), follow=True)
     source = LiveSource(
         lambda: sources.HubbleServer(wanted, with_ring=True),
@@ -138,11 +168,9 @@ def main(poll: str, quiet: str, *arguments: str) -> None:
     monitor = LiveMonitor(source)
     monitor.start()
     for _ in sys.stdin:
-        gc.collect()
         print(json.dumps(_told(monitor)), flush=True)
     monitor.stop()
 
 
 if __name__ == "__main__":
-    assert Path(__file__).is_file()
     main(*sys.argv[1:])

@@ -62,8 +62,7 @@ class Proxy:
 
     def __init__(self, target: str, seed: int = 1) -> None:
         """``seed`` is of the choice which connections are refused."""
-        host, _, port = target.rpartition(":")
-        self._target = host, int(port)
+        self.lead_to(target)
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -80,6 +79,11 @@ class Proxy:
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
+
+    def lead_to(self, target: str) -> None:
+        """Carry new connections to another server."""
+        host, _, port = target.rpartition(":")
+        self._target = host, int(port)
 
     def stall(self) -> None:
         """Half-open: connections stay, and swallow everything; new ones too, until ``calm``."""

@@ -1,0 +1,69 @@
+"""The table of faults in docs/faults.md: made from what the tests' own cases saw, and read again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.command import ROOT
+from tests.interop.faults.at_once import AT_ONCE
+from tests.interop.faults.following import FOLLOWING, Outcome
+
+PAGE = ROOT / "docs" / "faults.md"
+HEAD = ("fault", "what is shown", "recovered in", "records lost or told")
+# The soak's own lines, which `soak --page` writes, stand between these.
+_SOAK = re.compile(r"(?<=<!-- soak -->\n).*?(?=<!-- /soak -->)", re.DOTALL)
+_BEFORE = """# Faults, and what becomes of the numbers
+
+Made by `python -m tests.interop.faults --table docs/faults.md`, which plays each fault against the
+real observer and relay (Cilium 1.20.2), or a server of ours where the real one can't misbehave so.
+The tests play them all too, in `tests/interop/faults`. Times are from the end of the fault, with polls
+every 0.5 s instead of 10 s and a request timeout of 2 s.
+
+"""
+_AFTER = """
+Where a fault comes and goes while flowwatch follows, its process used at most 5% of a core meanwhile, and
+100 reconnects leave threads and descriptors as they were. Where no time
+stands, a person has to act on the line.
+
+## Soak
+
+A fault every 20 s on two real observers behind a real relay: `python -m tests.interop.faults.soak`.
+
+<!-- soak -->
+<!-- /soak -->
+"""
+
+
+def names() -> list[str]:
+    """Every fault, in the table's order."""
+    return [case.name for case in (*FOLLOWING, *AT_ONCE)]
+
+
+def rows(text: str) -> list[tuple[str, ...]]:
+    """The cells of the table in ``text``, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [
+        tuple(cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+        for line in lines
+    ]
+    return [row for row in cells if row != HEAD]
+
+
+def write(outcomes: dict[str, Outcome], page: Path = PAGE) -> None:
+    """Write the page anew, with the soak's lines that stand in it."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+    for name, outcome in outcomes.items():
+        recovered = "–" if outcome.recovered is None else f"{outcome.recovered:.1f} s"
+        cells = (name, outcome.shown, recovered, outcome.records)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    text = _BEFORE + "\n".join(lines) + "\n" + _AFTER
+    if page.exists() and (kept := _SOAK.search(page.read_text())):
+        text = _SOAK.sub(lambda _: kept[0], text)
+    page.write_text(text)
+
+
+def write_soak(lines: list[str], page: Path = PAGE) -> None:
+    """Put a soak's lines into the page."""
+    listed = "".join(f"* {line}\n" for line in lines)
+    page.write_text(_SOAK.sub(lambda _: listed, page.read_text()))

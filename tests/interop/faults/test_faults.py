@@ -1,0 +1,82 @@
+"""Each fault by itself, many of them in a row, and the page that tells of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.interop.faults import table
+from tests.interop.faults.at_once import AT_ONCE, AtOnce
+from tests.interop.faults.following import FOLLOWING, Following, Outcome, stage
+from tests.interop.faults.soak import soak
+
+RECONNECTS = 100
+
+
+@pytest.mark.parametrize("case", FOLLOWING, ids=lambda case: case.name)
+def test_a_fault_while_following(case: Following) -> None:
+    assert case.run().wrong == ()
+
+
+@pytest.mark.parametrize("case", AT_ONCE, ids=lambda case: case.name)
+def test_a_fault_that_a_person_has_to_mend(case: AtOnce) -> None:
+    assert case.run().wrong == ()
+
+
+def test_many_reconnects_leave_nothing_behind() -> None:
+    with stage(first_retry=0.02) as set_up:
+        program, between = set_up.program, set_up.between
+
+        def reconnect() -> None:
+            known = between.accepted
+            between.cut()
+            until = time.monotonic() + 20
+            while between.accepted < known + 2 and time.monotonic() < until:
+                time.sleep(0.02)
+
+        for _ in range(RECONNECTS // 10):
+            reconnect()
+        set_up.even(20)
+        first = program.cost()
+        for _ in range(RECONNECTS):
+            reconnect()
+        set_up.traffic.write(5)
+        set_up.even(20)
+        last = program.cost()
+        state = program.state()
+        assert set_up.traffic.missing(state) == {}
+        assert state.gaps == []
+        assert last.threads <= first.threads + 2
+        assert last.descriptors <= first.descriptors + 4
+        assert last.memory <= first.memory + 8
+
+
+def test_a_short_soak() -> None:
+    report = soak(30, 3.0, say=lambda _line: None)
+    assert report.untold == {}
+    assert report.grown == []
+    assert len(report.faults) >= 9
+    assert report.shown + report.told == report.written > 100
+
+
+def test_the_page_has_a_row_for_each_fault() -> None:
+    rows = table.rows(table.PAGE.read_text())
+    assert [row[0] for row in rows] == table.names()
+    for row in rows:
+        assert len(row) == len(table.HEAD)
+        assert all(row)
+
+
+def test_the_page_is_made_of_what_was_seen(tmp_path: Path) -> None:
+    page = tmp_path / "faults.md"
+    seen = {"a | b": Outcome("it is said", 1.25, "none lost"), "c": Outcome("act", None, "none")}
+    table.write(seen, page)
+    table.write_soak(["1 fault"], page)
+    table.write(seen, page)
+    assert table.rows(page.read_text()) == [
+        ("a | b", "it is said", "1.2 s", "none lost"),
+        ("c", "act", "–", "none"),
+    ]
+    assert page.read_text().count("* 1 fault\n") == 1
