@@ -46,9 +46,10 @@ table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; font-size: .85em; white-space: nowrap; }
 td { overflow-wrap: anywhere; }
+td:last-child:not(.number) { width: 45%; min-width: 16rem; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-td.who { min-width: 13rem; max-width: 24rem; }
-td.who + td.who { min-width: 17rem; }
+td.who { min-width: 9rem; max-width: 22rem; }
+td.who + td.who { min-width: 11rem; }
 td.short { white-space: nowrap; }
 td.time { white-space: nowrap; font-size: .86em; }
 .policy { border: 1px solid var(--line); padding: .8rem 1rem; margin: .8rem 0; }
@@ -58,7 +59,9 @@ dd { margin: 0 0 .4rem 1.2rem; }
 @media print {
   @page { size: A4 landscape; margin: 14mm; }
   body { max-width: none; padding: 0; font-size: 9pt; }
-  td.who, td.who + td.who { min-width: 0; }
+  td.who { min-width: 9rem; }
+  td.who + td.who { min-width: 13rem; }
+  dt { break-after: avoid; }
   h2, h3 { break-after: avoid; }
   tr, .evidence, .verdict, .counts { break-inside: avoid; }
   thead { display: table-header-group; }
