@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from flowwatch.flows.doctor_judge import JUDGES, Evidence, Heard, ring
+from flowwatch.errors import Unreachable
+from flowwatch.flows.doctor_judge import JUDGES, Evidence, Heard, fresh, ring
 from flowwatch.flows.wire import WireDecoder
 from flowwatch.hubble.config import Settings
 from flowwatch.hubble.connection import Connection
@@ -81,13 +82,13 @@ class Listening:
         """The oldest record of each node."""
         evidence = self._evidence
         evidence.now = time.time_ns()
-        evidence.oldest = self._ask(pb.GetFlowsRequest(number=1, first=True))
+        evidence.oldest = self._answered(self._ask(pb.GetFlowsRequest(number=1, first=True)))
 
     def ask_records(self) -> None:
         """The newest records, and the newest of the kinds that matter: those the server looks for."""
         evidence = self._evidence
         number = max(100, SAMPLE // self._nodes)
-        evidence.sample = self._ask(pb.GetFlowsRequest(number=number))
+        evidence.sample = self._answered(self._ask(pb.GetFlowsRequest(number=number)))
         evidence.verdicts = self._newest(
             flow_pb2.FlowFilter(event_type=[flow_pb2.EventTypeFilter(type=5)])
         )
@@ -113,6 +114,18 @@ class Listening:
         request = pb.GetFlowsRequest(number=1, follow=True)
         evidence.live = self._ask(request, LISTEN)
         evidence.seconds = time.monotonic() - began
+        if not fresh(evidence):
+            # A quiet server is told from a dead one.
+            self._connection.health()
+
+    def _answered(self, heard: Heard) -> Heard:
+        """``heard``, unless nothing at all came in time: then whoever asks on only waits."""
+        if heard.complete or heard.flows or heard.lost:
+            return heard
+        raise Unreachable(
+            f"{self._connection.address.text} sent no records within {PATIENCE:g} s",
+            "try again; if it stays so: kubectl -n kube-system logs deployment/hubble-relay",
+        )
 
     def _newest(self, *filters: flow_pb2.FlowFilter) -> Heard:
         return self._ask(pb.GetFlowsRequest(number=1, whitelist=filters))

@@ -229,6 +229,8 @@ def names(evidence: Evidence) -> Step:
             "Cilium's DNS proxy sees queries, but no record to a looked-up address carries its name",
             "names come with the next connection to such an address: let a pod talk to one",
         )
+    if not evidence.names.complete:
+        return Step(name, State.WARN, "no answer in time", "try again")
     queries = " (pods ask for names past the proxy)" if evidence.queries.flows else ""
     return Step(
         name,

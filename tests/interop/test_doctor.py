@@ -543,6 +543,25 @@ def test_each_line_appears_as_its_step_is_done() -> None:
     assert [line.split()[1] for line in lines[:-1]] == STEPS
 
 
+@pytest.mark.parametrize("how", ["hang", "kill"])
+def test_a_server_that_stops_while_it_is_asked_is_no_quiet_one(how: str) -> None:
+    with Observer(generate=200) as observer, tempfile.TemporaryDirectory() as home:
+        words = [sys.executable, "-m", "flowwatch", "doctor", "--server", observer.address]
+        words += ["--request-timeout", "2s"]
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=clean_environment(home)
+        ) as process:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith("✓ ring "):
+                assert process.poll() is None
+            getattr(observer, how)()
+            lines = process.stdout.readlines()
+        assert process.returncode == 1
+        assert lines[0].startswith("✗ flows ")
+        assert all("not possible, as flows failed" in line for line in lines[1:-1])
+        assert len(lines) == len(after("flows")) + 2
+
+
 def test_names_from_the_network_can_do_nothing() -> None:
     evil = "a\x1b]0;owned\x07\u202e.example"
     with Observer(node="n\x1b[2J") as observer:

@@ -146,9 +146,10 @@ def test_verdicts_that_name_no_policy() -> None:
     assert verdicts(replace(evidence, sample=heard(*passed[:3]))).state is State.OK
 
 
-def test_a_question_about_verdicts_that_was_not_answered_is_not_a_no() -> None:
-    step = verdicts(Evidence(sample=heard(flow())))
-    assert (step.state, step.what) == (State.WARN, "no answer in time")
+def test_a_question_that_was_not_answered_is_not_a_no() -> None:
+    for judge in (verdicts, names):
+        step = judge(Evidence(sample=heard(flow())))
+        assert (step.state, step.what) == (State.WARN, "no answer in time")
 
 
 def test_dns_that_is_seen_without_names() -> None:
