@@ -103,11 +103,9 @@ class Question:
 class Selected:
     """What applies to one subject in one direction."""
 
-    __slots__ = ("denying", "entries", "index", "init", "ruled", "selected", "unmergeable")
+    __slots__ = ("denying", "entries", "index", "init", "otherwise", "ruled", "selected", "settled")
 
     def __init__(self, rules: Sequence[Rule], direction: Direction, *, init: bool) -> None:
-        # Of both directions: either spoils the whole policy.
-        self.unmergeable = unmergeable(entry for rule in rules for entry in rule.entries)
         applying = [
             rule for rule in rules
             if direction in rule.default_deny
@@ -125,11 +123,31 @@ class Selected:
             entry for rule in applying for entry in rule.entries if entry.direction == direction
         )
         self.index = PeerIndex(self.entries)
+        self.settled: Decision | None = None
+        """The decision where it is the same for every peer and port."""
+        # Of both directions: either spoils the whole policy.
+        if doubt := unmergeable(entry for rule in rules for entry in rule.entries):
+            self.settled = Decision(
+                "cant_tell", "unknown", self.selected, denying=self.denying, doubts=(doubt,)
+            )
+        elif not self.selected:
+            self.settled = Decision("allowed", "no policy", selected=False)
+        self.otherwise = (
+            Decision("denied", "default deny", self.selected, denying=self.denying)
+            if self.default_deny
+            else Decision("allowed", "default allow", self.selected)
+        )
+        """The decision where no rule matches."""
 
     @property
     def default_deny(self) -> bool:
         """Whether what no rule matches is denied. Endpoints that still start are always closed."""
         return bool(self.denying) or self.init
+
+
+def _before(one: tuple[Entry, Match]) -> tuple[float, int]:
+    entry, _ = one
+    return entry.priority, _ORDER[entry.verdict]
 
 
 class Meeting:
@@ -150,7 +168,8 @@ class Meeting:
             if match := entry.matches_peer(peer):
                 self._tiers[entry.tier].append((entry, match))
         for tier in (ADMIN, BASELINE):
-            self._tiers[tier].sort(key=lambda one: (one[0].priority, _ORDER[one[0].verdict]))
+            if len(self._tiers[tier]) > 1:
+                self._tiers[tier].sort(key=_before)
 
     def decide(self, protocol: str, port: int) -> Decision:
         """The decision about a port."""
@@ -163,7 +182,7 @@ class Meeting:
         self, tier: int, protocol: str, port: int
     ) -> list[tuple[Entry, str, list[PortRule]]]:
         """The entries of a tier about this port, each with what is doubtful about it ("" for nothing)."""
-        found = []
+        found: list[tuple[Entry, str, list[PortRule]]] = []
         for entry, peer_match in self._tiers[tier]:
             doubt = peer_match if isinstance(peer_match, str) else ""
             rules: list[PortRule] = []
@@ -189,13 +208,6 @@ class Meeting:
 
     def _decide(self, protocol: str, port: int) -> Decision:
         selected = self._selected
-        if selected.unmergeable:
-            return Decision(
-                "cant_tell", "unknown", selected.selected, denying=selected.denying,
-                doubts=(selected.unmergeable,),
-            )  # fmt: skip
-        if not selected.selected:
-            return Decision("allowed", "no policy", selected=False)
         possible: list[Decision] = []
         doubts: list[str] = []
         certain = self._ordered(ADMIN, protocol, port, possible, doubts)
@@ -206,12 +218,8 @@ class Meeting:
         if certain is None and self._own_node:
             certain = Decision("allowed", "own node", selected=selected.selected)
         if certain is None:
-            certain = (
-                Decision("denied", "default deny", selected.selected, denying=selected.denying)
-                if selected.default_deny
-                else Decision("allowed", "default allow", selected.selected)
-            )
-        if all(one.decision == certain.decision for one in possible):
+            certain = selected.otherwise
+        if not possible or all(one.decision == certain.decision for one in possible):
             return certain
         return Decision(
             "cant_tell", "unknown", selected.selected,
@@ -257,6 +265,8 @@ class Meeting:
     ) -> Decision | None:
         """CNP, CCNP, NetworkPolicy: deny beats allow; allows add up."""
         matching = self._matching(NORMAL, protocol, port)
+        if not matching:
+            return None
         denies = [(entry, doubt) for entry, doubt, _ in matching if entry.verdict == "deny"]
         sure = tuple(entry for entry, doubt in denies if not doubt)
         selected = self._selected.selected
@@ -325,6 +335,8 @@ class PolicySet:
                 init = "init" in subject.reserved
                 found = Selected(self._subjects.rules(subject), direction, init=init)
                 self._selected[labels, direction] = found
+            if len(self._by_party) >= _REMEMBERED:
+                self._by_party.clear()
             self._by_party[subject, direction] = found
         return found
 
@@ -345,10 +357,13 @@ class PolicySet:
                 self._meetings.clear()
                 self._by_party.clear()
                 self._selected.clear()
+            selected = self.selected(subject, direction)
+            if selected.settled is not None:
+                return selected.settled
             egress = direction == "egress"
             own_node = not egress and "host" in peer.reserved and "host" not in subject.reserved
             meeting = self._meetings[key] = Meeting(
-                self.selected(subject, direction),
+                selected,
                 peer,
                 peer if egress else subject,
                 own_node=own_node,
