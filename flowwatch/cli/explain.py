@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,8 @@ def _queries(policies: PolicySet, path: str) -> int:
     bad = 0
     with _opened(path) as lines, open_output(None) as out:
         for number, line in enumerate(lines, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
             if not line.strip():
                 continue
             try:
@@ -64,7 +67,10 @@ def _queries(policies: PolicySet, path: str) -> int:
                 bad += 1
                 say(f"{safe(path)}:{number}: {safe(str(error))}")
     if bad:
-        say(f"{bad:,} lines were no questions and have no answer")
+        lines_were = (
+            "lines were no questions and have" if bad > 1 else "line was no question and has"
+        )
+        say(f"{bad:,} {lines_were} no answer")
     return _USAGE if bad or policies.rejected else 0
 
 

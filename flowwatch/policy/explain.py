@@ -9,6 +9,7 @@ from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS
 from flowwatch.policy.nearest import NearMiss, near_misses
 from flowwatch.policy.party import Party
+from flowwatch.policy.peers import Name
 from flowwatch.policy.rules import TIERS, Direction, Entry
 
 _RESERVED = frozenset(
@@ -68,8 +69,10 @@ def read_end(text: str, labels: str) -> End:
         )
         return End(text or labels, Party(_in_cluster(full), "", (), None), port, protocol)
     if host in _RESERVED:
-        ip = _EXAMPLE if host == "world" else ""
-        return End(text, Party(() if ip else (f"reserved:{host}",), ip), port, protocol)
+        if host == "world":
+            assumed = "world is an IPv4 address without a DNS name, in no rule's CIDR but 0.0.0.0/0"
+            return End(text, Party((), _EXAMPLE), port, protocol, assumed)
+        return End(text, Party((f"reserved:{host}",)), port, protocol)
     try:
         address = str(ip_address(host))
     except ValueError:
@@ -85,7 +88,7 @@ def read_end(text: str, labels: str) -> End:
         return End(text, Party(_in_cluster(own), "", (), None), port, protocol, assumed)
     if "." not in host:
         raise QuestionError(f'"{host}" is no NAMESPACE/NAME, DNS name, address or entity')
-    assumed = f"the DNS proxy saw {host} answered with the address"
+    assumed = f"the DNS proxy saw {host} answered, with an IPv4 address in no rule's CIDR"
     return End(text, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed)
 
 
@@ -138,6 +141,30 @@ def explain(policies: PolicySet, subject: End, peer: End, protocol: str) -> list
     return answers
 
 
+def _unseen_name(
+    policies: PolicySet, direction: Direction, subject: Party, peer: Party, decision: Decision
+) -> str:
+    """What to say when a name decides that no DNS rule lets the proxy see; "" when one does.
+
+    Cilium learns a name's addresses only from answers that went through its DNS proxy.
+    """
+    by_name = any(
+        isinstance(one, Name) and one.matches(peer) is True
+        for entry in decision.entries for one in entry.peers or ()
+    )  # fmt: skip
+    if direction != "egress" or decision.decision != "allowed" or not by_name:
+        return ""
+    for entry in policies.selected(subject, direction).entries:
+        for rule in entry.ports or ():
+            if rule.l7 is not None and any(map(rule.l7.passes_name, peer.names or ())):
+                return ""
+    name = (peer.names or ("",))[0]
+    return (
+        f"another policy sends lookups of {name} through the DNS proxy: no rule here does (port 53 "
+        "with rules: dns), and without one the address is never learnt and the traffic drops"
+    )
+
+
 def _answer(
     policies: PolicySet, direction: Direction, subject: End, peer: End, protocol: str, port: int
 ) -> Answer:
@@ -165,7 +192,8 @@ def _answer(
     near = ()
     if decision.why == "default deny":
         near = tuple(near_misses(policies, direction, subject.party, peer.party, protocol, port))  # type: ignore[assignment]
-    assumed = tuple(dict.fromkeys(one for one in (subject.assumed, peer.assumed) if one))
+    unseen = _unseen_name(policies, direction, subject.party, peer.party, decision)
+    assumed = tuple(dict.fromkeys(one for one in (subject.assumed, peer.assumed, unseen) if one))
     return Answer(
         direction, subject.text, peer.text, protocol, port, decision, tuple(steps), near, assumed
     )

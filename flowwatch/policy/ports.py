@@ -17,8 +17,8 @@ Match = bool | str
 
 ICMP4, ICMP6 = "ICMP", "ICMPv6"
 _PORTED = ("TCP", "UDP", "SCTP")
-_OTHER = ("VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH")
-_PROTOCOLS = frozenset({*_PORTED, *_OTHER, "ANY"})
+OTHER = ("VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH")
+_PROTOCOLS = frozenset({*_PORTED, *OTHER, "ANY"})
 _MAX_ITEMS = 40
 _MAX_PORT = 65535
 
@@ -163,7 +163,7 @@ def _read_port(
         last = end if ingress else 0
         return PortRule(protocol, name=text.lower(), end=last, l7=l7, line=value.line), False
     port = _number(text, value)
-    if port and protocol in _OTHER:
+    if port and protocol in OTHER:
         raise value.fault("port must be empty or 0")
     if dns and end > port:
         raise value.fault("DNS rules do not support port ranges")

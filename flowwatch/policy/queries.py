@@ -8,6 +8,7 @@ import msgspec
 
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.party import Party
+from flowwatch.policy.ports import OTHER
 
 
 class QueryError(ValueError):
@@ -31,7 +32,12 @@ class _Query(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _DIRECTIONS = ("egress", "ingress")
-_PROTOCOLS = {"ICMPV4": "ICMP", "ICMPV6": "ICMPv6", "IPV6": "IPV6"}
+_PROTOCOLS = {
+    **{name: name for name in ("TCP", "UDP", "SCTP", "ICMP", *OTHER)},
+    "ICMPV4": "ICMP",
+    "ICMPV6": "ICMPv6",
+}
+_MAX_PORT = 65535
 _PARTIES = 200_000
 
 
@@ -53,8 +59,14 @@ class Queries:
             query = self._decoder.decode(line)
         except msgspec.DecodeError as error:
             raise QueryError(str(error)) from None
+        except UnicodeDecodeError:
+            raise QueryError("not UTF-8") from None
+        except RecursionError:
+            raise QueryError("nested too deeply") from None
         if query.direction not in _DIRECTIONS:
             raise QueryError(f'direction "{query.direction}": egress or ingress')
+        if not 0 <= query.port <= _MAX_PORT:
+            raise QueryError(f"port {query.port}: 0 to {_MAX_PORT}")
         decision = self._policies.ask(
             "egress" if query.direction == "egress" else "ingress",
             self._party(query.subject, "subject"),
@@ -83,8 +95,10 @@ class Queries:
 
 
 def _protocol(text: str) -> str:
-    upper = text.upper()
-    return _PROTOCOLS.get(upper, upper)
+    name = _PROTOCOLS.get(text.upper())
+    if name is None:
+        raise QueryError(f'protocol "{text}": {", ".join(dict.fromkeys(_PROTOCOLS.values()))}')
+    return name
 
 
 def answer_object(decision: Decision) -> dict[str, Any]:
