@@ -23,8 +23,8 @@ every 0.5 s instead of 10 s and a request timeout of 2 s.
 """
 _AFTER = """
 Where a fault comes and goes while flowwatch follows, its process used at most 5% of a core meanwhile, and
-100 reconnects leave threads and descriptors as they were. Where no time
-stands, a person has to act on the line.
+100 reconnects leave threads, descriptors and memory as they were. Where no time stands, a person has
+to act on the line.
 
 ## Soak
 

@@ -19,7 +19,7 @@ class Traffic:
     """Writes to ``nodes`` and knows what it wrote. One thread."""
 
     def __init__(self, *nodes: Observer) -> None:
-        self._nodes = nodes
+        self.nodes = nodes
         self._number = 0
         self.chapter = 0
         self.written: Counter[str] = Counter()
@@ -29,7 +29,7 @@ class Traffic:
 
     def write(self, count: int = 1, *, padding: int = 0) -> None:
         """``count`` blocked attempts on each node that runs, ``padding`` bytes larger than need be."""
-        for place, node in enumerate(self._nodes):
+        for place, node in enumerate(self.nodes):
             if node.running:
                 pod = f"{node.node}-{self.chapter}"
                 records = [r for _ in range(count) for r in self._attempt(place, pod, padding)]
@@ -48,7 +48,7 @@ class Traffic:
         self.times[pod] = first, now
         seconds, fraction = divmod(now, 10**9)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        node = self._nodes[place].node
+        node = self.nodes[place].node
         return [
             {
                 "time": f"{stamp}.{fraction + later:09d}Z"
