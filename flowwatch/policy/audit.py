@@ -140,10 +140,15 @@ class Audit:
 
     # One attempt
 
+    def _too_early(self, seen: Observation) -> bool:
+        return self._applied_at is not None and seen.first < self._applied_at
+
     def _judge(self, seen: Observation) -> None:
         subject, way = seen.subject, seen.direction
-        for one in self._expected:
-            one.see(seen)
+        if self._expected and not self._too_early(seen):
+            applying = id(self.policies.selected(subject, way))
+            for one in self._expected:
+                one.see(seen, applying)
         decision = self.judge.decide(seen)
         if seen.unknown:
             self._count(seen, decision, "inconclusive", seen.unknown)
@@ -257,9 +262,12 @@ class Audit:
             total, judged, sum(one.attempts.replies for one in self._observers.values()),
             tuple(self.tally.warnings()),
         )  # fmt: skip
+        since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
+        if self._applied_at is not None:
+            since = {}  # what came before was left out at once
         return AuditReport(
             tuple(findings), self._uses(), blind, dict(counts), self._notes(),
-            tuple(one.result() for one in self._expected),
+            tuple(one.result(since) for one in self._expected),
             hints(
                 self.policies,
                 [Judged(row.observation, row.decision, row.attempts) for row in self._rows.values()],

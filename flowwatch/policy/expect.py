@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import fnmatch
 import shlex
-from dataclasses import dataclass
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from flowwatch.flows import meaning
@@ -24,6 +26,7 @@ from flowwatch.policy.peers import ENTITIES, Entity
 _FIELDS = frozenset({"from", "reach", "notReach"})
 _PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP")
 _WEB = {443: "https", 80: "http"}
+_TIMES = 100_000
 _SECONDS = 5
 """Given to a probe: a dropped packet is never answered."""
 
@@ -42,9 +45,11 @@ class Expected:
     forwarded: int = 0
     dropped: int = 0
     other: int = 0
+    passed: dict[int, array[int]] = field(default_factory=dict)
+    """Times of what should not have passed, by what applies to the pod: some was before the policy."""
 
-    def see(self, seen: Observation) -> None:
-        """Take in an attempt, if it is one that this is about."""
+    def see(self, seen: Observation, applying: int) -> None:
+        """Take in an attempt, if it is one that this is about; ``applying`` tells what selects the pod."""
         if seen.direction != "egress" or (self.port and seen.port != self.port):
             return
         if (self.protocol and seen.protocol != self.protocol) or not self._is_subject(seen):
@@ -53,6 +58,10 @@ class Expected:
             return
         if seen.outcome == meaning.FORWARDED:
             self.forwarded += 1
+            if not self.must_reach:
+                times = self.passed.setdefault(applying, array("q"))
+                if len(times) < _TIMES:
+                    times.append(seen.first)
         elif seen.outcome == meaning.DROPPED and seen.by_policy:
             self.dropped += 1
         else:
@@ -77,13 +86,23 @@ class Expected:
             return False
         return bool(party.ip) and ip_address(party.ip) in network
 
-    def result(self) -> Expectation:
-        """What the traffic says."""
-        good, bad = (
-            (self.forwarded, self.dropped) if self.must_reach else (self.dropped, self.forwarded)
+    def result(self, enforced: Mapping[int, int]) -> Expectation:
+        """What the traffic says.
+
+        Args:
+            enforced: since when verdicts show the policies in force, by what applies to a pod; what
+                passed before then contradicts nothing.
+        """
+        early = sum(
+            time < enforced.get(applying, 0)
+            for applying, times in self.passed.items()
+            for time in times
         )
+        forwarded = self.forwarded - early
+        good, bad = (forwarded, self.dropped) if self.must_reach else (self.dropped, forwarded)
         state: State = "contradicted" if bad else "proven" if good else "unproven"
-        seen = [f"{self.forwarded} forwarded"] * bool(self.forwarded)
+        seen = [f"{forwarded} forwarded"] * bool(forwarded)
+        seen += [f"{early} forwarded before the policy"] * bool(early)
         seen += [f"{self.dropped} dropped by a policy"] * bool(self.dropped)
         seen += [f"{self.other} without a clear end"] * bool(self.other)
         port = f"{self.port}/{self.protocol or 'TCP'}" if self.port else "any port"

@@ -118,6 +118,18 @@ def test_expectations(tmp_path: Path) -> None:
     assert found["expectations"][0]["state"] == "contradicted"  # type: ignore[index]
 
 
+def test_expectations_before_the_policy_contradict_nothing(policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "expect.yaml").write_text(
+        "- {from: weather/weather-app, notReach: ['169.254.169.254:80']}\n"
+    )
+    code, found = report("-f", policy, "--demo", "--expect", tmp_path / "expect.yaml")
+    one = found["expectations"][0]  # type: ignore[index]
+    assert (code, one["state"]) == (0, "proven")
+    assert "before the policy" in one["evidence"]
+    code, found = report("-f", policy, "--demo=before", "--expect", tmp_path / "expect.yaml")
+    assert found["expectations"][0]["state"] == "contradicted"  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
