@@ -12,7 +12,6 @@ import socket
 from collections.abc import Coroutine
 from typing import Any
 
-import httpx
 import httpx_ws
 import wsproto.utilities
 
@@ -107,12 +106,12 @@ class Carrier:
                     streams.cancel()
                     return
                 await self._carry(session, reader, writer)
-        except ServerError as error:
-            self.failure = error
+        except* ServerError as errors:
+            self.failure = _first(errors)
             if opened is not None and not opened.done():
-                opened.set_exception(error)
-        except (httpx_ws.HTTPXWSException, httpx.HTTPError, OSError) as error:
-            self.failure = Unreachable(f"the port-forward broke: {safe(str(error))}")
+                opened.set_exception(self.failure)
+        except* kube.BROKEN as errors:
+            self.failure = Unreachable(f"the port-forward broke: {safe(str(errors.exceptions[0]))}")
         finally:
             if opened is not None and not opened.done():
                 opened.set_exception(Unreachable("the port-forward was closed"))
@@ -160,6 +159,11 @@ class Carrier:
             elif channel == _ERROR:
                 words = safe(message[1:301].decode("utf-8", "replace"))
                 raise Unreachable(f"relay's pod {safe(self.pod.name)}: {words}")
+
+
+def _first(errors: ExceptionGroup[ServerError]) -> ServerError:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
 
 
 async def _up(session: httpx_ws.AsyncWebSocketSession, reader: asyncio.StreamReader) -> None:

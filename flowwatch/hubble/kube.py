@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import anyio
 import httpx
 import httpx_ws
+import wsproto.utilities
 from kr8s._api import Api
 from kr8s._auth import KubeAuth
 from kr8s._exceptions import APITimeoutError
@@ -42,6 +44,17 @@ SERVER_CERTS, CLIENT_CERTS = "hubble-relay-server-certs", "hubble-ui-client-cert
 
 _QUEUED = 64
 """Messages (32 KiB each) read ahead of a slow reader: memory stays flat, TCP holds the rest."""
+
+BROKEN = (
+    httpx.HTTPError,
+    httpx_ws.HTTPXWSException,
+    wsproto.utilities.ProtocolError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+    OSError,
+)
+"""What the layers below raise when a connection ends, alone or in a group of anyio's."""
 
 Result = TypeVar("Result")
 
@@ -302,8 +315,11 @@ class Cluster:
         try:
             yield session
         finally:
-            with contextlib.suppress(httpx_ws.HTTPXWSException, httpx.HTTPError, OSError):
+            try:
                 await opening.__aexit__(None, None, None)
+            except* BROKEN:
+                # It was ending anyway; why, the one who read from it knows.
+                pass
 
     async def _not_upgraded(self, status: int, pod: Pod, url: str) -> ServerError:
         """Why there was no websocket. Its answer has no body, so the same is asked without one."""
@@ -340,8 +356,12 @@ class Cluster:
                 f"the Kubernetes API server {server} did not answer in time ({self._where()})",
                 "is it reachable from here (VPN)? kubectl version tells",
             ) from None
-        except (httpx.HTTPError, httpx_ws.HTTPXWSException, OSError) as error:
+        except BROKEN as error:
             raise _unreachable(error, server, self._where()) from None
+        except ExceptionGroup as errors:
+            if errors.split(BROKEN)[1] is not None:
+                raise
+            raise _unreachable(errors.exceptions[0], server, self._where()) from None
         except ValueError:
             raise Refused(f"{server} is no Kubernetes API server: its answer is no JSON") from None
 
