@@ -262,9 +262,11 @@ class LiveSource:
     def _come_back(self, server: Server) -> Batch:
         """What was missed, asked before the stream is opened: later the rings have moved on."""
         try:
+            # An uptime is from after we asked: a slow answer mustn't look like a later start.
+            asked = time.time_ns()
             now = server.nodes()
             update = self._watch.update(
-                now, time.time_ns(), self._seen.newest, lambda: self._oldest(server), self._loss
+                now, asked, self._seen.newest, lambda: self._oldest(server), self._loss
             )
         except Refused:
             # A server that doesn't tell: whether something is missing can't be known.
