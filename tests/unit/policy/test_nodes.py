@@ -1,0 +1,111 @@
+"""YAML as a tree that knows its lines: what Kubernetes reads, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowwatch.policy.nodes import TEMPLATE, DocumentError, Value, read_nodes
+
+
+def one(text: str) -> Value:
+    (value,) = read_nodes(text)
+    return value
+
+
+def fault(text: str) -> DocumentError:
+    with pytest.raises(DocumentError) as caught:
+        list(read_nodes(text))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 50_000,
+        "{a: " * 50_000,
+        "- " * 500_000,
+        "? " * 50_000,
+        "[{a: " * 50_000 + "}]" * 50_000,
+        "\n".join(" " * depth + "a:" for depth in range(1200)),
+    ],
+    ids=["brackets", "braces", "dashes", "questions", "closed", "indented"],
+)
+def test_deep_nesting_is_refused_before_it_can_exhaust_the_stack(text: str) -> None:
+    assert fault(text).reason == "nested too deeply"
+
+
+def test_many_brackets_that_are_not_nested_are_read() -> None:
+    assert len(one("[" + "[a], {b: [c]}, " * 2000 + "]").items()) == 4000
+
+
+def test_a_yaml_bomb_is_refused() -> None:
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    assert "aliases repeat more than 100,000 values" in fault("\n".join(levels)).reason
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]", "&a {b: {c: *a}}"])
+def test_an_alias_inside_itself_is_refused(text: str) -> None:
+    assert "alias inside" in fault(text).reason
+
+
+def test_a_large_document_with_one_alias_is_no_bomb() -> None:
+    text = "a: &a [1, 2]\nb: *a\nlong:\n" + "".join(f"- {n}\n" for n in range(150_000))
+    assert len(one(text).fields()["long"].items()) == 150_000
+
+
+def test_what_is_merged_in_gives_way_to_what_is_written() -> None:
+    text = "base: &base {a: old, b: base}\nmine: {<<: *base, a: own}\n"
+    fields = one(text).fields()["mine"].fields()
+    assert {name: value.text() for name, value in fields.items()} == {"a": "own", "b": "base"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "reason"),
+    [
+        ("a: b\n\tc: d\n", 2, 1, "tab"),
+        ("a: [b\nc: d\n", 2, 2, "not YAML"),
+        ("a: é\x00\n", 1, 0, "control characters"),
+        ("é: é\n\nb: \x07\n", 3, 0, "control characters"),
+        ("a: *b\n", 1, 4, "alias"),
+    ],
+)
+def test_a_text_that_is_no_yaml_is_refused_at_its_place(
+    text: str, line: int, column: int, reason: str
+) -> None:
+    error = fault(text)
+    assert (error.line, error.column) == (line, column)
+    assert reason in error.reason
+
+
+def test_a_key_twice_is_refused_at_the_second() -> None:
+    with pytest.raises(DocumentError, match='key "a" is there twice') as caught:
+        one("a: 1\nb: 2\na: 3\n").fields()
+    assert (caught.value.line, caught.value.column) == (3, 1)
+
+
+def test_words_that_yaml_makes_booleans_must_be_quoted() -> None:
+    with pytest.raises(DocumentError, match='quote it: "on"'):
+        one("a: on\n").fields()["a"].text()
+    with pytest.raises(DocumentError, match="a string is wanted, not a number"):
+        one("a: 80\n").fields()["a"].text()
+
+
+def test_a_date_is_a_string_as_in_kubernetes() -> None:
+    assert one("a: 2024-01-31\n").fields()["a"].text() == "2024-01-31"
+
+
+def test_json_with_tabs_and_windows_lines_is_read() -> None:
+    assert one('{\r\n\t"a": "b\\/c"\r\n}\r\n').fields()["a"].text() == "b/c"
+    assert one("a: b\r\nc: d\r\n").fields()["c"].line == 2
+
+
+def test_documents_that_hold_nothing_are_left_out() -> None:
+    assert [value.line for value in read_nodes("---\n---\na: b\n---\n# no\n---\nc: d\n")] == [3, 7]
+
+
+@pytest.mark.parametrize("text", ["a: {{ .Values.a }}", "{{ .Values.a }}: b"])
+def test_a_template_is_called_by_its_name(text: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        one(text).fields()["a"].text()
+    assert caught.value.reason == TEMPLATE
