@@ -49,7 +49,16 @@ def measure(lines: int, rounds: int) -> list[tuple[str, str, str]]:
         with whole.open("rb") as source, half.open("wb") as target:
             target.writelines(islice(source, lines // 2))
         policies.write_text(_policies(whole))
-        audit = [*_ANY_FINDING, *_FLOWWATCH, "audit", "-f", policies, "-o", "json", "--input-file"]
+        audit: list[str | Path] = [
+            *_ANY_FINDING,
+            *_FLOWWATCH,
+            "audit",
+            "-f",
+            policies,
+            "-o",
+            "json",
+            "--input-file",
+        ]
         costs = in_turns(
             {
                 "summary": [*_FLOWWATCH, "summary", "-o", "json", "--input-file", whole],

@@ -49,7 +49,6 @@ def rules() -> Layer7Rules:
         ("PUT", "http://x.io/", None, "the record has no HTTP headers"),
         ("PUT", "http://x.io/", (("x-token", "HUBBLE_REDACTED"), ("x-any", "1")),
          "the agent hides values of HTTP headers"),
-        ("GET", "http://x.io/v1/a", None, True),
     ],
 )  # fmt: skip
 def test_requests(
