@@ -190,7 +190,6 @@ def table() -> str:
 def hint_text(fault: Fault) -> str:
     """What the audit of a fault's own traffic says about it."""
 
-
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         file.write(capture(fault.policy, learns=fault.find != "missing-dns-rule"))
         file.flush()
