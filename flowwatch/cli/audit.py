@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.given import from_cluster, read_cluster
+from flowwatch.cli.news import News
 from flowwatch.cli.policies import read_policies, read_text
 from flowwatch.cli.reading import Reading, say
 from flowwatch.cli.sources import asked, open_source
@@ -45,9 +46,13 @@ def run(parsed: Parsed) -> int:
         if source is None:
             return 0
         reading = Reading(source)
+        follows = parsed.switch("follow") and not parsed.was_set("demo")
+        news = News(audit) if follows else None
         with _ended_after(parsed, source):
             for batch in reading.batches():
                 audit.add(batch)
+                if news is not None:
+                    news.look()
         reading.nothing()
     report = audit.finish()
     with open_output(None) as out:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from flowwatch.cli.main import INTERRUPTED
 from flowwatch.errors import FlowwatchError
@@ -24,10 +28,23 @@ class Reading:
         self.read = 0
 
     def batches(self) -> Iterator[Batch]:
+        """Batch by batch; Ctrl-C ends it between two of them, so that none is taken in by half."""
+        waiting = True
+
+        def interrupt(_number: int, _frame: FrameType | None) -> None:
+            again, self.interrupted = self.interrupted, True
+            if waiting or again:
+                raise KeyboardInterrupt
+
         try:
-            for batch in self._source.batches():
-                self.read += len(batch.flows)
-                yield batch
+            with _on_interrupt(interrupt):
+                for batch in self._source.batches():
+                    waiting = False
+                    self.read += len(batch.flows)
+                    yield batch
+                    waiting = True
+                    if self.interrupted:
+                        return
         except FlowwatchError as error:
             self.failure = error
         except KeyboardInterrupt:
@@ -55,6 +72,19 @@ class Reading:
             say(f"interrupted after {self.read:,} flows: this is partial")
             return INTERRUPTED
         return 0
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call ``handler`` on Ctrl-C; Python lets only the main thread say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def say(line: str) -> None:

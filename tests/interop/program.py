@@ -143,6 +143,14 @@ class Program:
         except subprocess.TimeoutExpired:
             raise PartFailed(f"{self.name} still runs after {timeout:g} s\n{self.log()}") from None
 
+    def rest(self) -> list[str]:
+        """After its end: the lines of its output that weren't taken."""
+        lines = []
+        while (line := self._lines.get(timeout=ANSWER_SECONDS)) is not None:
+            lines.append(line.decode(errors="surrogateescape").rstrip("\n"))
+        self._lines.put(None)
+        return lines
+
     @property
     def _stdin(self) -> IO[bytes]:
         stdin = self._process.stdin
