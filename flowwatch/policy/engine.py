@@ -15,12 +15,12 @@ What can't be told goes both ways: the answer is "can't tell" only if it makes a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.index import PeerIndex, SubjectIndex
-from flowwatch.policy.merge import unmergeable
+from flowwatch.policy.merge import ends_of_names, unmergeable
 from flowwatch.policy.party import Party
 from flowwatch.policy.ports import Match, PortRule
 from flowwatch.policy.rules import ADMIN, BASELINE, NORMAL, Direction, Entry, Policy, Rule
@@ -103,7 +103,10 @@ class Question:
 class Selected:
     """What applies to one subject in one direction."""
 
-    __slots__ = ("denying", "entries", "index", "init", "otherwise", "ruled", "selected", "settled")
+    __slots__ = (
+        *("denying", "ends", "entries", "index"),
+        *("init", "otherwise", "ruled", "selected", "settled"),
+    )
 
     def __init__(self, rules: Sequence[Rule], direction: Direction, *, init: bool) -> None:
         applying = [
@@ -123,6 +126,8 @@ class Selected:
             entry for rule in applying for entry in rule.entries if entry.direction == direction
         )
         self.index = PeerIndex(self.entries)
+        self.ends = ends_of_names(self.entries)
+        """Of named ports that rules end differently; mostly empty."""
         self.settled: Decision | None = None
         """The decision where it is the same for every peer and port."""
         # Of both directions: either spoils the whole policy.
@@ -183,13 +188,16 @@ class Meeting:
     ) -> list[tuple[Entry, str, list[PortRule]]]:
         """The entries of a tier about this port, each with what is doubtful about it ("" for nothing)."""
         found: list[tuple[Entry, str, list[PortRule]]] = []
+        ends = self._selected.ends
         for entry, peer_match in self._tiers[tier]:
             doubt = peer_match if isinstance(peer_match, str) else ""
             rules: list[PortRule] = []
             if entry.ports is not None:
                 matched = False
                 unsure = ""
-                for rule in entry.ports:
+                for written in entry.ports:
+                    end = ends.get((tier, protocol, written.name)) if ends else None
+                    rule = written if end is None else replace(written, end=end)
                     match = rule.matches(protocol, port, self._listener.ports)
                     # Of all pods at once nobody knows what port has a name.
                     if match and rule.name and self._egress and not entry.selects_peer(self._peer):

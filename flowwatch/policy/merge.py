@@ -56,6 +56,23 @@ def unmergeable(entries: Iterable[Entry]) -> str:
     return ""
 
 
+def ends_of_names(entries: Iterable[Entry]) -> dict[tuple[int, str, str], int]:
+    """Up to which port a named one reaches, by tier, protocol and name, where rules differ on that.
+
+    Cilium makes one entry of all that name the port, and keeps the range of the first, whatever the
+    others say (1.20: pkg/policy/l4.go, NamedPortMap).
+    """
+    ends: dict[tuple[int, str, str], int] = {}
+    differ = False
+    named = [entry for entry in entries if any(rule.name for rule in entry.ports or ())]
+    for entry in sorted(named, key=lambda one: (one.priority, *_order(one))):
+        for rule in entry.ports or ():
+            for protocol in _PROTOCOLS.get(rule.protocol, (rule.protocol,)) if rule.name else ():
+                first = ends.setdefault((entry.tier, protocol, rule.name), rule.end)
+                differ |= first != rule.end
+    return ends if differ else {}
+
+
 def _order(entry: Entry) -> tuple[str, str, str]:
     """Cilium's: by kind, namespace and name, then as they are written."""
     return _KINDS.get(entry.policy.kind, ""), entry.policy.namespace, entry.policy.name
@@ -88,7 +105,7 @@ def _ports(entry: Entry) -> Iterator[tuple[Hashable, str]]:
 
 
 def _span(rule: PortRule) -> tuple[str, int, int]:
-    return (rule.name, 0, rule.end) if rule.name else ("", rule.low, rule.high)
+    return (rule.name, 0, 0) if rule.name else ("", rule.low, rule.high)
 
 
 def _peers(peers: tuple[Peer, ...] | None) -> Iterator[Hashable]:
