@@ -13,7 +13,7 @@ from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation, Request
 from flowwatch.policy.findings import Kind
-from flowwatch.policy.nearest import near_misses
+from flowwatch.policy.nearest import closest
 from flowwatch.policy.rules import Policy
 
 
@@ -78,12 +78,10 @@ class Judge:
 
     def closest(self, seen: Observation, decision: Decision) -> str:
         """For a default deny: the rule that misses by the least, in words; else ""."""
-        if decision.why != "default deny":
-            return ""
-        near = near_misses(
-            self.policies, seen.direction, seen.subject, seen.peer, seen.protocol, seen.port
-        )
-        return f"; closest rule: {near[0]}" if near else ""
+        return closest(
+            self.policies, decision, seen.direction, seen.subject, seen.peer,
+            seen.protocol, seen.port, seen.peer_ip,
+        )  # fmt: skip
 
 
 def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:

@@ -19,7 +19,7 @@ from flowwatch.policy.documents import Documents
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation, Observer
 from flowwatch.policy.judge import passes_requests
-from flowwatch.policy.nearest import near_misses
+from flowwatch.policy.nearest import closest
 from flowwatch.policy.rules import Direction, Entry
 
 Change = Literal["newly denied", "newly allowed", "can't tell", "unchanged"]
@@ -112,11 +112,10 @@ class WhatIf:
             change = "unchanged"
         else:
             change = "newly denied" if then == "denied" else "newly allowed"
-        if decision.why == "default deny":
-            near = near_misses(
-                after, seen.direction, seen.subject, seen.peer, seen.protocol, seen.port
-            )
-            why += f"; closest rule: {near[0]}" if near else ""
+        why += closest(
+            after, decision, seen.direction, seen.subject, seen.peer,
+            seen.protocol, seen.port, seen.peer_ip,
+        )  # fmt: skip
         self._count(seen, change, now, then, why, decision.entries)
 
     def _now(self, seen: Observation) -> _Answer:

@@ -1,0 +1,104 @@
+"""Near misses in a sentence: what people wrote, what they meant, and the one thing between."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowwatch.policy import Party, load
+from flowwatch.policy.nearest import closest, near_misses
+
+WEATHER = "k8s:io.kubernetes.pod.namespace=weather"
+NAMES = "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=weather"
+CLUSTER = "k8s:io.cilium.k8s.policy.cluster=default"
+APP = Party(("k8s:app=app", WEATHER, NAMES, CLUSTER))
+CACHE = Party(("k8s:app=cache", "k8s:tier=back", WEATHER, NAMES, CLUSTER))
+API = Party(("k8s:app=api", "k8s:io.kubernetes.pod.namespace=api", CLUSTER))
+NODE = Party(("reserved:remote-node",))
+API_SERVER = Party(("reserved:kube-apiserver", "reserved:remote-node"))
+
+
+def outside(address: str, *names: str) -> Party:
+    return Party((), address, names)
+
+
+def policy(rules: str, kind: str = "CiliumNetworkPolicy") -> str:
+    version = {"NetworkPolicy": "networking.k8s.io/v1"}.get(kind, "cilium.io/v2")
+    selector = "podSelector" if kind == "NetworkPolicy" else "endpointSelector"
+    types = "policyTypes: [Egress], " if kind == "NetworkPolicy" else ""
+    return (
+        f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: p, namespace: weather}}\n"
+        f"spec: {{{selector}: {{}}, {types}{rules}}}\n"
+    )
+
+
+def said(text: str, peer: Party, protocol: str, port: int, address: str = "") -> str:
+    policies = load([("p.yaml", text)])
+    assert not policies.rejected
+    decision = policies.ask("egress", APP, peer, protocol, port)
+    assert decision.decision == "denied"
+    return closest(policies, decision, "egress", APP, peer, protocol, port, address)
+
+
+PORT = 'toPorts: [{ports: [{port: "80", protocol: TCP}]}]'
+
+
+@pytest.mark.parametrize(
+    ("rules", "peer", "protocol", "port", "address", "words"),
+    [
+        ("egress: [{toCIDR: [10.0.2.0/24]}]", CACHE, "TCP", 80, "10.0.2.84",
+         "would allow 10.0.2.0/24; 10.0.2.84 is a pod (weather/cache), and CIDRs mean addresses outside: "
+         "select it by its labels"),
+        ("egress: [{toCIDR: [10.0.2.0/24]}]", NODE, "TCP", 80, "10.0.2.84",
+         "10.0.2.84 is a node (remote-node), and CIDRs mean addresses outside: select it by toEntities"),
+        ("egress: [{toCIDR: [10.0.2.0/24]}]", API_SERVER, "TCP", 443, "10.0.2.1",
+         "which CIDRs don't mean: toEntities: [kube-apiserver] does"),
+        ("egress: [{toCIDR: [0.0.0.0/0]}]", outside("2001:db8::1"), "TCP", 80, "",
+         "would allow 0.0.0.0/0, which is IPv4 only; 2001:db8::1 is IPv6"),
+        ("egress: [{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.0.0/16]}]}]", outside("1.1.1.1"), "TCP", 9, "",
+         "would allow 1.0.0.0/8, but leaves out 1.1.0.0/16, and 1.1.1.1 is in it"),
+        (f"egress: [{{toEndpoints: [{{matchLabels: {{app: cache}}}}], {PORT}}}]", CACHE, "TCP", 8080, "",
+         "would allow 80/TCP; this is 8080/TCP (policies see a pod's own port, not its service's)"),
+        (f"egress: [{{toEntities: [world], {PORT}}}]", outside("1.1.1.1"), "TCP", 443, "",
+         "would allow 80/TCP; this is 443/TCP"),
+        ("egress: [{toEndpoints: [{matchLabels: {app: api}}]}]", API, "TCP", 80, "",
+         "that is namespace weather; this is in api (add k8s:io.kubernetes.pod.namespace: api)"),
+        ("egress: [{toEndpoints: [{matchLabels: {app: cache, tier: front}}]}]", CACHE, "TCP", 80, "",
+         "this has tier=back"),
+        (f"egress: [{{toEndpoints: [{{matchLabels: {{app: cache}}}}], {PORT}}}]", CACHE, "ICMP", 8, "",
+         "ports never mean ICMP (type 8 here): that takes icmps"),
+        ('egress: [{toFQDNs: [{matchPattern: "*.x.io"}]}]', outside("1.1.1.1", "x.io."), "TCP", 443, "",
+         "which is names below x.io; x.io itself needs a matchName"),
+        ('egress: [{toFQDNs: [{matchPattern: "*.x.io"}]}]', outside("1.1.1.1", "a.b.x.io"), "TCP", 443, "",
+         "* is one label; a.b.x.io needs **.x.io (Cilium 1.19 on)"),
+        ("egress: [{toFQDNs: [{matchName: x.io}]}]", outside("1.1.1.1", "y.io"), "TCP", 443, "",
+         "would allow DNS name x.io; this is y.io"),
+        ('egressDeny: [{toPorts: [{ports: [{port: "10255"}]}]}]', outside("1.1.1.1"), "TCP", 443, "",
+         "only denies, and so closes egress for all that no rule allows: "
+         "enableDefaultDeny: {egress: false} leaves the rest open"),
+    ],
+)  # fmt: skip
+def test_what_was_in_the_way(
+    rules: str, peer: Party, protocol: str, port: int, address: str, words: str
+) -> None:
+    assert words in said(policy(rules), peer, protocol, port, address)
+
+
+def test_an_empty_rule_is_no_near_miss_of_a_drop_but_explained() -> None:
+    text = policy("egress: [{}]")
+    assert said(text, CACHE, "TCP", 80) == ""
+    policies = load([("p.yaml", text)])
+    [miss] = near_misses(policies, "egress", APP, CACHE, "TCP", 80)
+    assert "in a NetworkPolicy it allows everything" in miss.text
+    knp = load([("p.yaml", policy("egress: [{}]", "NetworkPolicy"))])
+    assert knp.ask("egress", APP, CACHE, "TCP", 80).decision == "allowed"
+
+
+def test_a_wrong_port_is_closer_than_a_wrong_peer() -> None:
+    rules = (
+        "egress: [{toCIDR: [10.0.2.0/24]}, "
+        f"{{toEndpoints: [{{matchLabels: {{app: cache}}}}], {PORT}}}]"
+    )
+    assert "spec.egress.1" in said(policy(rules), CACHE, "TCP", 81, "10.0.2.84")
+    policies = load([("p.yaml", policy(rules))])
+    near = near_misses(policies, "egress", APP, CACHE, "TCP", 81, "10.0.2.84")
+    assert [one.entry.place for one in near] == ["spec.egress.1", "spec.egress.0"]
