@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -88,6 +88,7 @@ class Audit:
         self._subjects: dict[Policy, dict[str, None]] = {}
         self._seen_subjects: set[tuple[Party, str]] = set()
         self._blocked: Counter[tuple[Policy, Direction]] = Counter()
+        self._verdicts = False
         self.judge = Judge(policies, applied_at)
 
     def add(self, batch: Batch) -> None:
@@ -154,6 +155,7 @@ class Audit:
             self._count(seen, decision, "inconclusive", seen.unknown)
             return
         self._use(seen)
+        self._verdicts |= decision.selected and seen.verdict
         selected = self.policies.selected(subject, way)
         if decision.selected and _shows_enforcement(seen, decision):
             key = (id(selected), way)
@@ -260,7 +262,7 @@ class Audit:
         blind = BlindSpots(
             self.tally.first_seen, self.tally.last_seen, self.tally.records_read, len(self.tally.nodes),
             total, judged, sum(one.attempts.replies for one in self._observers.values()),
-            tuple(self.tally.warnings()),
+            (*self._silence(total - counts["not covered"]), *self.tally.warnings()),
         )  # fmt: skip
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:
@@ -273,6 +275,13 @@ class Audit:
                 [Judged(row.observation, row.decision, row.attempts) for row in self._rows.values()],
             ),
         )  # fmt: skip
+
+    def _silence(self, covered: int) -> Iterator[str]:
+        if covered and not self._verdicts:
+            yield (
+                "no policy verdict of the pods that these policies select: nothing is enforced on them, "
+                "or verdict records are off or left out (flowwatch doctor tells)"
+            )
 
     def _split(self, row: _Row) -> list[tuple[Kind, int, str]]:
         """What came before the first sign that the policy is in force proves nothing."""

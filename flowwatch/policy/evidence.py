@@ -37,6 +37,7 @@ _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
 _AUTH_REQUIRED = 189
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
+_VERDICTS = meaning.POLICY_DROP | meaning.AUDITED | meaning.TO_PROXY | meaning.ALLOWED
 _REQUEST = 1
 _FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
 
@@ -92,6 +93,8 @@ class Observation:
     """Of the first record that a policy dropped; 0 without one."""
     peer_ip: str = ""
     """The other end's address, a pod's too."""
+    verdict: bool = False
+    """Whether a record shows a policy's verdict, and not only that packets passed."""
 
 
 class Observer:
@@ -257,6 +260,7 @@ class Observer:
                 extra.waits_for_auth,
                 extra.dropped.get(way, 0),
                 peer_ip,
+                bool(bits & _VERDICTS),
             )
 
     def _party(self, end: Endpoint, address: str, *, resolves: bool, own: str) -> Party:

@@ -22,6 +22,8 @@ from flowwatch.policy.findings import (
 from flowwatch.report.goformat import TimeFormat, join_host_port
 from flowwatch.report.human import percent, span
 
+_HOUR = 3_600_000_000_000
+
 Level = Literal["error", "warning", "note"]
 State = Literal["failed", "no evidence", "partly", "ok"]
 RemarkKind = Literal[
@@ -157,11 +159,20 @@ def evidence(report: AuditReport) -> list[str]:
         f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects; "
         f"{share} of these can't be judged",
     ]
+    if note := short_window(blind.first, blind.last):
+        lines.append(note)
     if blind.replies:
         lines.append(
             f"{blind.replies:,} replies belong to connections opened earlier: not judged"
         )  # fmt: skip
     return lines
+
+
+def short_window(first: int, last: int) -> str:
+    """A word of care about a window (ns since 1970) of less than an hour; "" about a longer one."""
+    if not first or last - first >= _HOUR:
+        return ""
+    return "a short window: what runs hourly or nightly was perhaps not seen"
 
 
 def warnings(report: AuditReport) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowwatch.policy.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
+from flowwatch.report.audit_words import short_window
 from flowwatch.report.files import Output
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import span
@@ -37,6 +38,8 @@ def write_whatif(report: WhatIfReport, form: str, out: Output, *, style: Style) 
 def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
     length = span((report.last - report.first) / 1e9)
     yield f"Evidence: {report.records:,} records in {length}, {report.attempts:,} attempts"
+    if note := short_window(report.first, report.last):
+        yield f"          {note}"
     for note in report.notes:
         yield _paint(style, 33, f"        ! {safe(note)}")
     arrow, back = ("->", "<-") if style.ascii else ("→", "←")

@@ -118,6 +118,23 @@ def test_expectations(tmp_path: Path) -> None:
     assert found["expectations"][0]["state"] == "contradicted"  # type: ignore[index]
 
 
+def test_pods_without_any_verdict_are_told(tmp_path: Path) -> None:
+    """Traces alone: nothing shows that the policy is enforced at all."""
+    (tmp_path / "policy.yaml").write_text(CORRECT)
+    words = "no policy verdict of the pods that these policies select"
+    flows = tmp_path / "flows.jsonl"
+    for kind, told in (('"type": 5', False), ('"type": 4', True)):
+        flows.write_text(
+            capture(CORRECT).replace('"event_type": {"type": 5', '"event_type": {' + kind)
+        )
+        if told:
+            kept = [line for line in flows.read_text().splitlines(True) if '"FORWARDED"' in line]
+            flows.write_text("".join(line for line in kept if '"dns"' not in line))
+        _, found = report("-f", tmp_path / "policy.yaml", "--input-file", flows)
+        notes = found["evidence"]["warnings"]  # type: ignore[index]
+        assert any(words in note for note in notes) is told
+
+
 def test_expectations_before_the_policy_contradict_nothing(policy: Path, tmp_path: Path) -> None:
     (tmp_path / "expect.yaml").write_text(
         "- {from: weather/weather-app, notReach: ['169.254.169.254:80']}\n"
