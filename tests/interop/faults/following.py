@@ -174,6 +174,8 @@ def neutral(line: str) -> str:
     line = re.sub(r"(127\.0\.0\.1|localhost):\d+", "relay:4245", line)
     line = re.sub(r"\d{4}-\d\d-\d\d", "YYYY-MM-DD", line)
     line = re.sub(r"/\S*/(?=[\w.-]+)", "", line)
+    # Relay's own reason for a node comes with some polls and not with others.
+    line = re.sub(r" \(rpc error: [^)]*\)", "", line)
     return re.sub(r"for \d+(\.\d+)? s\b", "for 3 s", line)
 
 
