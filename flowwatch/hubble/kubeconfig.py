@@ -87,7 +87,7 @@ def load(kubeconfig: str, context: str = "", environ: Mapping[str, str] = os.env
     if not name:
         raise UsageError(
             f"kubeconfig {safe(str(found[0]))} has no current context",
-            f"give --kube-context: {merged.known('contexts')}",
+            f"give --kube-context (it has: {merged.known('contexts')})",
         )
     chosen, origin = merged.entry("contexts", "context", name)
     cluster, at_cluster = merged.entry(
@@ -198,7 +198,7 @@ class _Merged:
         names = {name: None for d in self._documents for name in d.entries(group, "")}
         shown = [safe(name) for name in list(names)[:10]]
         more = [f"and {len(names) - 10} more"] if len(names) > 10 else []
-        return ", ".join(shown + more) or "there is none"
+        return ", ".join(shown + more) or "none"
 
     def entry(
         self, group: str, kind: str, name: str, where: str = ""
@@ -336,7 +336,10 @@ def _ask_plugin(
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         why = f": {safe(said[-1][:200])}" if said else ""
-        raise Refused(f"{shown} failed with exit code {done.returncode}{why}", "log in again")
+        raise Refused(
+            f"{shown} failed with exit code {done.returncode}{why}",
+            "log in with kubectl first: here it can't ask anything",
+        )
     return _credential(done.stdout, Refused(f"{shown} gave no credentials that can be read"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.interop.faults import table
 from tests.interop.faults.at_once import AT_ONCE
 from tests.interop.faults.following import FOLLOWING, Outcome
+from tests.interop.faults.kubernetes import KUBERNETES
 
 
 def main() -> int:
@@ -16,7 +17,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, default=table.PAGE)
     page: Path = parser.parse_args().table
     outcomes: dict[str, Outcome] = {}
-    for case in (*FOLLOWING, *AT_ONCE):
+    for case in (*FOLLOWING, *AT_ONCE, *KUBERNETES):
         outcomes[case.name] = outcome = case.run()
         print(f"{case.name}: {'; '.join(outcome.wrong) or 'as it must be'}", flush=True)
     table.write(outcomes, page)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.interop.faults.follower import Follower, State
 from tests.interop.faults.proxy import Link, Proxy
 from tests.interop.faults.traffic import Traffic
+from tests.interop.kubeapi import KubeApi
 from tests.interop.real import Observer, Relay
 
+OLD_POD, NEW_POD = "hubble-relay-7d4b9-x2x5k", "hubble-relay-5f6c8-b8q7z"
 RECOVERED_WITHIN = 45.0
 """Seconds after the end of a fault; a test that takes so long has failed."""
 CPU_LIMIT = 0.05
@@ -46,6 +50,8 @@ class Stage:
     traffic: Traffic
     later: ExitStack
     """Ends what a fault started."""
+    kube: KubeApi | None = None
+    """Where the program reaches relay through the Kubernetes API."""
 
     def go_on(self, seconds: float, look: Callable[[State], None] | None = None) -> None:
         """Write some attempts a second for so long; ``look`` at the program meanwhile."""
@@ -83,7 +89,7 @@ class Following:
     """Whether records are gone for good, which a gap must tell."""
     lasts: float = 3.0
     server: str = "relay"
-    """``relay``, or ``observer`` for one of its nodes alone."""
+    """``relay``; ``observer`` for one of its nodes alone; ``kubernetes`` for relay by a port-forward."""
 
     def run(self) -> Outcome:
         """Play it."""
@@ -93,22 +99,24 @@ class Following:
 
 @contextmanager
 def stage(server: str = "relay", **follower: float) -> Iterator[Stage]:
+    alone = server == "observer"
     with (
         Observer(node="worker1", capacity=4095) as one,
         Observer(node="worker2", capacity=4095) as two,
-        Relay([one, two] if server == "relay" else [], retry_seconds=1) as relay,
-        Proxy(relay.address if server == "relay" else one.address) as between,
-        Follower(
-            "--server",
-            between.address.replace("127.0.0.1", "localhost"),
-            "--request-timeout",
-            "2s",
-            **follower,
-        ) as program,
+        Relay([] if alone else [one, two], retry_seconds=1) as relay,
+        Proxy(one.address if alone else relay.address) as between,
         ExitStack() as later,
     ):
-        nodes = (one, two) if server == "relay" else (one,)
-        set_up = Stage(nodes, relay, between, program, Traffic(*nodes), later)
+        nodes = (one,) if alone else (one, two)
+        kube: KubeApi | None = None
+        way = ["--server", between.address.replace("127.0.0.1", "localhost")]
+        if server == "kubernetes":
+            kube = later.enter_context(KubeApi())
+            kube.put_relay(between.address, OLD_POD)
+            config = kube.kubeconfig(Path(later.enter_context(tempfile.TemporaryDirectory())))
+            way = ["-P", "--port-forward-port=0", "--kubeconfig", str(config)]
+        program = later.enter_context(Follower(*way, "--request-timeout", "2s", **follower))
+        set_up = Stage(nodes, relay, between, program, Traffic(*nodes), later, kube)
         set_up.go_on(1.0)
         set_up.even(10.0)
         yield set_up
@@ -171,6 +179,7 @@ def _records(state: State, traffic: Traffic) -> str:
 
 def neutral(line: str) -> str:
     """Without what differs from run to run: ports, seconds, dates, temporary folders."""
+    line = re.sub(r"https?://127\.0\.0\.1:\d+", "api-server:6443", line)
     line = re.sub(r"(127\.0\.0\.1|localhost):\d+", "relay:4245", line)
     line = re.sub(r"\d{4}-\d\d-\d\d", "YYYY-MM-DD", line)
     line = re.sub(r"/\S*/(?=[\w.-]+)", "", line)
@@ -209,6 +218,21 @@ def _replaced(set_up: Stage) -> End:
     set_up.relay.kill()
     set_up.between.lead_to(relay.address)
     set_up.traffic.nodes = (third,)
+    return lambda: None
+
+
+def _pod_replaced(set_up: Stage) -> End:
+    """As by a rollout: the new pod is there, the old one ends, and its forwards with it."""
+    assert set_up.kube is not None
+    set_up.kube.put_pod(NEW_POD, set_up.between.address)
+    set_up.kube.end_pod(OLD_POD)
+    return lambda: None
+
+
+def _forward_cut(set_up: Stage) -> End:
+    """As by a proxy's idle timeout on the way to the API server."""
+    assert set_up.kube is not None
+    set_up.kube.cut()
     return lambda: None
 
 
@@ -275,4 +299,8 @@ FOLLOWING = (
     Following("30% of connections refused", _link(Link(refused=0.3), cut=True), lasts=5.0),
     Following("nothing listens for a while", _nobody, "connection refused"),
     Following("the name stops resolving", _nameless, "name or service not known"),
+    Following(
+        "relay's pod replaced under a port-forward", _pod_replaced, "lost", server="kubernetes"
+    ),
+    Following("port-forward cut", _forward_cut, "lost", server="kubernetes"),
 )

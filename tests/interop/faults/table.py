@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.command import ROOT
 from tests.interop.faults.at_once import AT_ONCE
 from tests.interop.faults.following import FOLLOWING, Outcome
+from tests.interop.faults.kubernetes import KUBERNETES
 
 PAGE = ROOT / "docs" / "faults.md"
 HEAD = ("fault", "what is shown", "recovered in", "records lost or told")
@@ -37,7 +38,7 @@ A fault every 20 s on two real observers behind a real relay: `python -m tests.i
 
 def names() -> list[str]:
     """Every fault, in the table's order."""
-    return [case.name for case in (*FOLLOWING, *AT_ONCE)]
+    return [case.name for case in (*FOLLOWING, *AT_ONCE, *KUBERNETES)]
 
 
 def rows(text: str) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ import pytest
 from tests.interop.faults import table
 from tests.interop.faults.at_once import AT_ONCE, AtOnce
 from tests.interop.faults.following import FOLLOWING, Following, Outcome, stage
+from tests.interop.faults.kubernetes import KUBERNETES
 from tests.interop.faults.soak import soak
 
 RECONNECTS = 100
@@ -20,7 +21,7 @@ def test_a_fault_while_following(case: Following) -> None:
     assert case.run().wrong == ()
 
 
-@pytest.mark.parametrize("case", AT_ONCE, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*AT_ONCE, *KUBERNETES], ids=lambda case: case.name)
 def test_a_fault_that_a_person_has_to_mend(case: AtOnce) -> None:
     assert case.run().wrong == ()
 
