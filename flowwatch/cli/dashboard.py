@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.declared import LIST, SERVER, SWITCH
-from flowwatch.cli.reading import say
+from flowwatch.cli.reading import at_terminal, say
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import direction, max_rows
 from flowwatch.errors import UsageError
@@ -25,7 +24,7 @@ def run(parsed: Parsed) -> int:
     if parsed.switch("print-raw-filters"):
         print(raw_filters(wanted.filters), end="")
         return 0
-    if not sys.stdout.isatty() or not sys.stdin.isatty():
+    if not at_terminal():
         raise UsageError(
             "the dashboard needs a terminal",
             "flowwatch summary prints the table once, flowwatch observe -f prints flows",

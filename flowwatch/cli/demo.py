@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli import dashboard, summary
 from flowwatch.cli.flags import parse
-from flowwatch.cli.reading import say
+from flowwatch.cli.reading import at_terminal, say
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.errors import UsageError
 from flowwatch.hubble.config import seconds
@@ -32,7 +31,7 @@ def run(parsed: Parsed) -> int:
     from flowwatch.demo.server import DemoServer
 
     serve = parsed.was_set("serve")
-    terminal = sys.stdout.isatty() and sys.stdin.isatty()
+    terminal = at_terminal()
     if parsed.was_set("policies") and (serve or not terminal):
         raise UsageError(
             "--policies is for the demo's dashboard",

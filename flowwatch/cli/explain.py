@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from flowwatch.cli.policies import read_policies
-from flowwatch.cli.reading import say
+from flowwatch.cli.reading import say, standard_input
 from flowwatch.errors import UsageError
 from flowwatch.report.explain import EXPLAIN_FORMATS, write_explanation
 from flowwatch.report.files import open_output
@@ -77,7 +76,7 @@ def _queries(policies: PolicySet, path: str) -> int:
 @contextmanager
 def _opened(path: str) -> Iterator[IO[bytes]]:
     if path == "-":
-        yield sys.stdin.buffer
+        yield standard_input("questions")
         return
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below, where errors of reading are not ours

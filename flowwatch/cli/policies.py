@@ -7,12 +7,11 @@ not read is told, one line each: nothing is left out in silence.
 from __future__ import annotations
 
 import codecs
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowwatch.cli.reading import say
+from flowwatch.cli.reading import say, standard_input
 from flowwatch.errors import UsageError
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
@@ -39,7 +38,7 @@ def read_text(path: str) -> str:
     shown = _shown(path)
     try:
         if path == "-":
-            data = _at_most(sys.stdin.buffer)
+            data = _at_most(standard_input("policies"))
         else:
             with Path(path).open("rb") as file:
                 data = _at_most(file)

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import BinaryIO
 
 from flowwatch.cli.main import INTERRUPTED
-from flowwatch.errors import FlowwatchError
+from flowwatch.errors import FlowwatchError, UsageError
 from flowwatch.flows.model import Batch
 from flowwatch.flows.source import Source
 
@@ -85,6 +86,18 @@ def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def standard_input(what: str) -> BinaryIO:
+    """Standard input, which should bring ``what``. Raises UsageError when it is closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("standard input is closed", f"name a file, or pipe {what} in")
+    return sys.stdin.buffer
+
+
+def at_terminal() -> bool:
+    """Whether a person sits at both ends of this program."""
+    return all(one is not None and one.isatty() for one in (sys.stdin, sys.stdout))
 
 
 def say(line: str) -> None:

@@ -123,5 +123,5 @@ class Rejected:
 
     def __str__(self) -> str:
         column = f":{self.column}" if self.column else ""
-        who = f"{self.kind} {self.name}: ".lstrip() if self.kind else ""
+        who = f"{f'{self.kind} {self.name}'.strip()}: " if self.kind else ""
         return f"{self.file}:{self.line}{column}: {who}{self.reason}"

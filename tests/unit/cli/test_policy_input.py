@@ -1,0 +1,229 @@
+"""Policies that are none, through the program: where in the file, why, and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, clean_environment, flowwatch, one_line
+from tests.unit.policy.planted import CORRECT, capture
+
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n"
+CALICO = """\
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: a, namespace: b}
+spec: {selector: all()}
+"""
+HELM = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata:
+  name: {{ .Values.name }}
+spec:
+  endpointSelector: {}
+"""
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(9)
+)
+
+# What it is: the text, and the words about it.
+REFUSED = {
+    "broken YAML": (CORRECT + "  ingress: [\n", ":18:1: not YAML"),
+    "a tab": ("apiVersion: cilium.io/v2\n\tkind: Service\n", ":2:1: not YAML: found a tab"),
+    "a key twice": (
+        CORRECT + "  egress: []\n",
+        ':17:3: CiliumNetworkPolicy weather/weather-egress: key "spec.egress" is there twice',
+    ),
+    "wrong apiVersion": (
+        CORRECT.replace("cilium.io/v2", "cilium.io/v9"),
+        ':1:13: wrong apiVersion "cilium.io/v9" for CiliumNetworkPolicy: cilium.io/v2',
+    ),
+    "unknown field": (
+        CORRECT.replace("egress:", "egres:"),
+        'unknown field "spec.egres" (did you mean "egress"?)',
+    ),
+    "what Cilium refuses": (CORRECT.replace('port: "443"', "port: 443"), "policy.yaml:13:"),
+    "no name": (
+        CORRECT.replace("name: weather-egress, ", ""),
+        ":1:1: CiliumNetworkPolicy weather: CiliumNetworkPolicy must have name",
+    ),
+    "a bomb": (BOMB, ":1:1: its aliases repeat more than 100,000 values"),
+    "nested deeply": ("[" * 50_000, "nested too deeply"),
+    "a Helm template": (HELM, ":4:9: CiliumNetworkPolicy: a Helm template that isn't rendered"),
+    "a word": ("hello\n", ":1:1: no Kubernetes object"),
+    "a list of words": ("- a\n- b\n", ":1:1: no Kubernetes object"),
+    "JSON that ends early": ('{"apiVersion": "cilium.io/v2",\n "kind": ', ":3:1: not YAML"),
+}
+NONE = {
+    "empty": "",
+    "comments": "# nothing\n---\n",
+    "another kind": SERVICE,
+    "Calico's kind of that name": CALICO,
+}
+
+
+def audit(folder: Path, text: str | bytes, *more: str) -> subprocess.CompletedProcess[str]:
+    path = folder / "policy.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    (folder / "flows.jsonl").write_text(capture(CORRECT))
+    told = flowwatch(
+        "audit", "-f", path, "--input-file", folder / "flows.jsonl", *more, timeout=120
+    )
+    assert "Traceback" not in told.stderr
+    return told
+
+
+@pytest.mark.parametrize(("text", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_document_is_refused_at_its_place(tmp_path: Path, text: str, words: str) -> None:
+    told = audit(tmp_path, text)
+    assert told.returncode == 2
+    assert told.stdout == ""
+    first, last = told.stderr.splitlines()
+    assert words in first
+    assert "1 document would be refused by the cluster" in last
+
+
+@pytest.mark.parametrize("text", NONE.values(), ids=NONE)
+def test_no_policy_at_all(tmp_path: Path, text: str) -> None:
+    told = audit(tmp_path, text)
+    assert (told.returncode, told.stdout) == (2, "")
+    last = told.stderr.splitlines()[-1]
+    assert "no policy in " in last
+    assert "CiliumNetworkPolicy" in last
+
+
+@pytest.mark.parametrize("verb", ["whatif", "explain"])
+def test_the_others_say_it_alike(tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(CORRECT.replace("egress:", "egres:"))
+    more = ("--from", "a/b", "--to", "1.2.3.4:80") if verb == "explain" else ("--demo",)
+    told = flowwatch(verb, "-f", path, *more)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert 'did you mean "egress"?' in told.stderr
+
+
+def test_what_a_list_holds_beside_policies_is_counted(tmp_path: Path) -> None:
+    """As kubectl get -o yaml prints it, and as JSON."""
+    import yaml
+
+    items = [yaml.safe_load(one) for one in (SERVICE, CORRECT, CALICO, SERVICE)]
+    whole = {"apiVersion": "v1", "kind": "List", "items": items}
+    for text in (yaml.safe_dump(whole), json.dumps(whole)):
+        told = audit(tmp_path, text, "-o", "json")
+        assert told.returncode == 0, told.stderr
+        [note] = json.loads(told.stdout)["notes"]
+        assert "3 objects are no policies and were skipped" in note
+        assert "Service (2)" in note
+        assert "NetworkPolicy (projectcalico.org) (1)" in note
+
+
+def test_json_policies_are_policies(tmp_path: Path) -> None:
+    import yaml
+
+    told = audit(tmp_path, json.dumps(yaml.safe_load(CORRECT)))
+    assert told.returncode == 0, told.stderr
+    assert "AS EXPECTED" in told.stdout
+
+
+def test_of_two_with_one_name_the_later_counts_and_it_is_said(tmp_path: Path) -> None:
+    """As in the cluster, where the second apply replaces the first."""
+    wide = CORRECT + "    - toEntities: [world]\n"
+    told = audit(tmp_path, f"{wide}---\n{CORRECT}", "-o", "json")
+    assert (
+        "policy.yaml:19: CiliumNetworkPolicy weather/weather-egress replaces the one" in told.stderr
+    )
+    report = json.loads(told.stdout)
+    assert len(report["policies"]) == 1
+    assert len(report["policies"][0]["rules"]) == 3
+    assert "is replaced by the one in" in report["notes"][0]
+
+
+def test_fifty_megabytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    told = audit(tmp_path, b"# " + b"x" * 50_000_000)
+    assert told.returncode == 2
+    assert "policy.yaml is larger than 32 MB: too large for policies" in one_line(told)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (bytes(range(256)), "policy.yaml:2: not UTF-8"),
+        ("# é\n".encode("latin-1") + CORRECT.encode(), "policy.yaml:1: not UTF-8"),
+    ],
+)
+def test_bytes_that_are_no_text(tmp_path: Path, data: bytes, words: str) -> None:
+    told = audit(tmp_path, data)
+    assert told.returncode == 2
+    assert words in one_line(told)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_windows_writes_is_read(tmp_path: Path, encoding: str) -> None:
+    assert audit(tmp_path, CORRECT.encode(encoding)).returncode == 0
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path, words in (
+        (tmp_path / "folder", "no .yaml, .yml, .json file in"),
+        (tmp_path / "missing.yaml", "No such file or directory"),
+        (Path("-"), "no policy in standard input"),
+    ):
+        told = flowwatch("audit", "-f", path, "--demo")
+        assert told.returncode == 2
+        assert words in one_line(told)
+
+
+@pytest.mark.parametrize(
+    "words", [["audit", "-f", "-", "--demo"], ["explain", "-f", "POLICY", "--queries", "-"]]
+)
+def test_a_closed_standard_input(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "policy.yaml").write_text(CORRECT)
+    words = [str(tmp_path / "policy.yaml") if word == "POLICY" else word for word in words]
+    with tempfile.TemporaryDirectory() as home:
+        told = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "flowwatch", *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=ROOT,
+            env=clean_environment(home),
+            check=False,
+        )
+    assert told.returncode == 2
+    assert "standard input is closed" in one_line(told)
+
+
+def test_flows_of_another_cluster_are_judged_by_its_names(tmp_path: Path) -> None:
+    """Hubble says which cluster a pod is in; policies don't name their own."""
+    (tmp_path / "policy.yaml").write_text(CORRECT)
+    flows = tmp_path / "flows.jsonl"
+    here = capture(CORRECT)
+    away = here.replace(
+        "k8s:io.cilium.k8s.policy.cluster=default", "k8s:io.cilium.k8s.policy.cluster=far"
+    )
+    away = away.replace('"namespace":', '"cluster_name": "far", "namespace":')
+    flows.write_text(away)
+    told = flowwatch("audit", "-f", tmp_path / "policy.yaml", "--input-file", flows, "-o", "json")
+    assert told.returncode == 0, told.stderr
+    counts = json.loads(told.stdout)["counts"]
+    assert counts["ok"] > 0
+    assert not counts.get("leak")
+
+
+def test_no_evidence_at_all(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(CORRECT)
+    (tmp_path / "flows.jsonl").write_text("")
+    words = ("audit", "-f", tmp_path / "policy.yaml", "--input-file", tmp_path / "flows.jsonl")
+    told = flowwatch(*words)
+    assert told.returncode == 0
+    assert "no flows at all" in told.stdout
+    strict = flowwatch(*words, "--strict")
+    assert strict.returncode == 3
+    assert "NO EVIDENCE" in strict.stdout
