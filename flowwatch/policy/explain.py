@@ -31,6 +31,7 @@ class End:
     """One end as it was written."""
 
     text: str
+    """Without port and protocol."""
     party: Party
     port: int | None
     protocol: str
@@ -67,29 +68,29 @@ def read_end(text: str, labels: str) -> End:
         full = tuple(
             one if ":" in one.partition("=")[0] else f"k8s:{one}" for one in labels.split(",")
         )
-        return End(text or labels, Party(_in_cluster(full), "", (), None), port, protocol)
+        return End(host or labels, Party(_in_cluster(full), "", (), None), port, protocol)
     if host in _RESERVED:
         if host == "world":
             assumed = "world is an IPv4 address without a DNS name, in no rule's CIDR but 0.0.0.0/0"
-            return End(text, Party((), _EXAMPLE), port, protocol, assumed)
-        return End(text, Party((f"reserved:{host}",)), port, protocol)
+            return End(host, Party((), _EXAMPLE), port, protocol, assumed)
+        return End(host, Party((f"reserved:{host}",)), port, protocol)
     try:
         address = str(ip_address(host))
     except ValueError:
         pass
     else:
         return End(
-            text, Party((), address), port, protocol, f"{host} is outside, and has no DNS name"
+            host, Party((), address), port, protocol, f"{host} is outside, and has no DNS name"
         )
     space, slash, name = host.partition("/")
     if slash:
         own = (f"k8s:{NAMESPACE}={space}", *(f"k8s:{key}={name}" for key in _NAME_LABELS))
         assumed = f"{host} has the labels {', '.join(f'{key}={name}' for key in _NAME_LABELS)}"
-        return End(text, Party(_in_cluster(own), "", (), None), port, protocol, assumed)
+        return End(host, Party(_in_cluster(own), "", (), None), port, protocol, assumed)
     if "." not in host:
         raise QuestionError(f'"{host}" is no NAMESPACE/NAME, DNS name, address or entity')
     assumed = f"the DNS proxy saw {host} answered, with an IPv4 address in no rule's CIDR"
-    return End(text, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed)
+    return End(host, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed)
 
 
 def _in_cluster(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ def _split(text: str) -> tuple[str, int | None, str]:
     head, colon, tail = text.rpartition(":")
     if colon and (":" not in head or head.endswith("]")):
         if not tail.isdigit() or int(tail) > 65535:
-            raise QuestionError(f'"{tail}" is no port')
+            raise QuestionError(f'"{tail}" is no port, nor a port and protocol (443, 53/UDP)')
         return head.strip("[]"), int(tail), protocol
     return text.strip("[]"), None, protocol
 

@@ -1,0 +1,252 @@
+"""``flowwatch explain`` through the program: one question in words, many as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowwatch.cli.main import run
+from tests.command import ROOT, flowwatch, one_line
+from tests.unit.policy.planted import CORRECT
+
+SHARED = ROOT.parent / "shared"
+STORED = 16_749
+"""Answers that the stored files hold."""
+DENY = CORRECT + "  egressDeny:\n    - toCIDRSet: [{cidr: 93.184.0.0/16}]\n"
+HTTP = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: api}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {app: web}}]
+      toPorts:
+        - ports: [{port: "80", protocol: TCP}]
+          rules: {http: [{method: GET}]}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(CORRECT)
+    return path
+
+
+def explain(path: Path, source: str, to: str, *more: str) -> str:
+    told = flowwatch("explain", "-f", path, "--from", source, "--to", to, *more)
+    assert (told.returncode, told.stderr) == (0, "")
+    return told.stdout
+
+
+def test_allowed_by_a_rule_and_its_line(policy: Path) -> None:
+    said = explain(policy, "weather/weather-app", "api.openweathermap.org:443").splitlines()
+    assert said[0] == (
+        "egress of weather/weather-app to api.openweathermap.org, TCP 443: "
+        "allowed by weather/weather-egress spec.egress.1 (line 12)"
+    )
+    assert said[1].endswith("spec.egress.0 (line 7) is not about api.openweathermap.org")
+    assert said[2].endswith("spec.egress.1 (line 12) allows it")
+    assert any("assumed: weather/weather-app has the labels app=weather-app" in x for x in said)
+    assert any("assumed: the DNS proxy saw api.openweathermap.org answered" in x for x in said)
+
+
+def test_a_near_miss_names_the_rule_and_the_port(policy: Path) -> None:
+    said = explain(policy, "weather/weather-app", "api.openweathermap.org:80")
+    assert "default deny of weather/weather-egress: no rule allows it" in said
+    assert (
+        "near miss: weather/weather-egress spec.egress.1 (line 12) would allow 443/TCP; this is 80/TCP"
+        in said
+    )
+
+
+def test_a_deny_wins(policy: Path) -> None:
+    policy.write_text(DENY)
+    said = explain(policy, "weather/weather-app", "93.184.216.34:443")
+    assert "denied by weather/weather-egress spec.egressDeny.0 (line 18)" in said
+
+
+def test_both_ends_are_asked_and_put_together(policy: Path) -> None:
+    policy.write_text(f"{CORRECT}---\n{HTTP}")
+    said = explain(policy, "api/web", "api/api:80").splitlines()
+    assert (
+        said[0]
+        == "egress of api/web to api/api, TCP 80: no policy selects it: everything is allowed"
+    )
+    assert any(
+        line.startswith("ingress of api/api from api/web, TCP 80: allowed by") for line in said
+    )
+    assert any("as far as its L7 rules let it pass" in line for line in said)
+    assert said[-1] == "Together: allowed"
+    said = explain(policy, "weather/weather-app", "api/api:80").splitlines()
+    assert said[-1] == "Together: denied"
+
+
+def test_json_says_the_same(policy: Path) -> None:
+    told = json.loads(explain(policy, "weather/weather-app", "10.0.0.1:80/UDP", "-o", "json"))
+    assert told["decision"] == "denied"
+    [answer] = told["answers"]
+    assert (answer["protocol"], answer["port"], answer["peer"]) == ("UDP", 80, "10.0.0.1")
+    assert [step["line"] for step in answer["steps"]] == [7, 12, 14]
+    assert answer["policies"] == ["CiliumNetworkPolicy weather/weather-egress"]
+
+
+def test_labels_instead_of_a_name(policy: Path) -> None:
+    told = flowwatch(
+        *(
+            "explain",
+            "-f",
+            policy,
+            "--from-labels",
+            "app=weather-app,io.kubernetes.pod.namespace=weather",
+        ),
+        *("--to", "api.openweathermap.org:443"),
+    )
+    assert "allowed by weather/weather-egress" in told.stdout
+
+
+def test_a_name_that_no_dns_rule_shows_is_said_to_be_assumed(policy: Path) -> None:
+    policy.write_text(CORRECT.replace('          rules: {dns: [{matchPattern: "*"}]}\n', ""))
+    said = explain(policy, "weather/weather-app", "api.openweathermap.org:443")
+    assert "no rule here does (port 53 with rules: dns)" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "--from and --to say who is asked about"),
+        (("--from", "weather/app", "--to", "x.io"), "--to x.io: a port is missing, as in x.io:443"),
+        (("--from", "weather", "--to", "x.io:1"),
+         '"weather" is no NAMESPACE/NAME, DNS name, address or entity'),
+        (("--from", "a/b", "--to", "c/d:80/FOO"), '"80/FOO" is no port, nor a port and protocol'),
+        (("--from", "a/b", "--to", "c/d:99999"), '"99999" is no port'),
+        (("--from", "world", "--to", "1.2.3.4:80"), "both ends are outside: no policy is about either"),
+        (("--from", "a/b", "--to", "c/d:80", "--protocol", "x"), 'protocol "x": TCP'),
+        (("--from", "a/b", "--to", "c/d:80", "-o", "yaml"), "invalid output format: yaml"),
+    ],
+)  # fmt: skip
+def test_a_question_that_is_none(policy: Path, words: tuple[str, ...], line: str) -> None:
+    told = flowwatch("explain", "-f", policy, *words)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert line in one_line(told)
+
+
+# Many questions ----------------------------------------------------------------------------------
+
+APP = {"labels": ["k8s:app=weather-app", "k8s:io.kubernetes.pod.namespace=weather"]}
+OTHER = {"labels": ["k8s:app=other", "k8s:io.kubernetes.pod.namespace=weather"]}
+
+
+def question(**changes: Any) -> dict[str, Any]:
+    asked = {
+        "id": 1,
+        "direction": "egress",
+        "subject": APP,
+        "peer": {"ip": "93.184.216.34", "fqdn": "api.openweathermap.org"},
+        "protocol": "TCP",
+        "port": 443,
+    }
+    return {key: value for key, value in (asked | changes).items() if value is not None}
+
+
+def test_answers_come_in_the_order_of_the_questions(policy: Path) -> None:
+    asked = [
+        question(id="a"),
+        question(id="b", port=80),
+        question(id=None, subject=OTHER),
+        question(id={"any": 1}, peer={"ip": "1.2.3.4"}),
+        question(id="e", direction="ingress"),
+    ]
+    lines = "\n".join(map(json.dumps, asked))
+    told = flowwatch("explain", "-f", policy, "--queries", "-", input=lines)
+    assert (told.returncode, told.stderr) == (0, "")
+    answers = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [one["id"] for one in answers] == ["a", "b", None, {"any": 1}, "e"]
+    assert [one["decision"] for one in answers] == [
+        "allowed",
+        "denied",
+        "allowed",
+        "denied",
+        "allowed",
+    ]
+    assert set(answers[0]) == {"id", "decision", "l7", "policies", "reason"}
+    assert answers[0]["policies"] == ["CiliumNetworkPolicy weather/weather-egress"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "Input data was truncated"),
+        ("[1]", "Expected `object`"),
+        (json.dumps(question(subject=None)), "missing required field `subject`"),
+        (json.dumps(question(prot="TCP")), "unknown field `prot`"),
+        (json.dumps(question(protocol="FOO")), 'protocol "FOO": TCP'),
+        (json.dumps(question(port=65536)), "port 65536: 0 to 65535"),
+        (json.dumps(question(port="http")), "Expected `int`"),
+        (json.dumps(question(direction="out")), 'direction "out": egress or ingress'),
+        (json.dumps(question(peer={})), "peer: labels or ip must be given"),
+        (json.dumps(question(peer={"ip": "1.2.3"})), 'peer: "1.2.3" is no address'),
+    ],
+)
+def test_a_line_that_is_no_question_is_told_and_the_others_answered(
+    policy: Path, tmp_path: Path, line: str, words: str
+) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join([json.dumps(question(id=1)), line, "", json.dumps(question(id=4))]))
+    told = flowwatch("explain", "-f", policy, "--queries", path)
+    assert told.returncode == 2
+    assert [json.loads(one)["id"] for one in told.stdout.splitlines()] == [1, 4]
+    first, last = told.stderr.splitlines()
+    assert f"{path}:2: " in first
+    assert words in first
+    assert "1 line was no question and has no answer" in last
+
+
+def test_the_stored_answers_of_ciliums_engine(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each file of policies with all of its questions, as the command reads and writes them."""
+    verdicts = SHARED / "policy-verdicts"
+    if not verdicts.is_dir():
+        pytest.skip("the stored verdicts are not beside this checkout (../shared/policy-verdicts)")
+    counts: Counter[str] = Counter()
+    queries = tmp_path / "queries.jsonl"
+    for path in sorted(verdicts.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            kept = json.loads(line)
+            asked = [
+                {
+                    "id": number,
+                    "direction": one[0],
+                    "subject": kept["parties"][one[1]],
+                    "peer": kept["parties"][one[2]],
+                    "protocol": one[3],
+                    "port": one[4],
+                }
+                for number, one in enumerate(kept["questions"])
+            ]
+            queries.write_text("".join(json.dumps(one) + "\n" for one in asked))
+            policies = str(SHARED / "policies" / kept["file"])
+            code = run(["explain", "-f", policies, "--queries", str(queries)])
+            told = capfd.readouterr()
+            if not asked:
+                continue
+            assert code == (2 if kept["rejected"] else 0), (kept["file"], told.err)
+            for answer, one in zip(
+                map(json.loads, told.out.splitlines()), kept["questions"], strict=True
+            ):
+                counts["compared"] += 1
+                same = (answer["decision"], answer["l7"]) == (one[5], bool(one[6]))
+                doubt = answer["decision"] == "cant_tell"
+                counts["can't tell" if doubt else "equal" if same else "different"] += 1
+    with capfd.disabled():
+        told_so = ", ".join(
+            f"{counts[w]:,} {w}" for w in ("compared", "equal", "can't tell", "different")
+        )
+        print(f"\nexplain --queries against Cilium's engine: {told_so}")
+    assert counts == {"compared": STORED, "equal": STORED}
