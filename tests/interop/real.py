@@ -164,6 +164,7 @@ class Observer(_Part):
             ask_client: with `tls`: take only clients with a certificate of that CA.
         """
         self.node = node
+        self.tls = tls
         self.address = "127.0.0.1:0"
         self.records = 0
         """How many records were put into the ring at the start; if it holds fewer, the newest are left."""

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
+from tests.interop.certificates import Certificates
 from tests.interop.faults.follower import Follower, State
 from tests.interop.faults.proxy import Link, Proxy
 from tests.interop.faults.traffic import Traffic
@@ -73,6 +75,11 @@ class Stage:
         return time.monotonic() - began
 
 
+class _Secured(TypedDict, total=False):
+    tls: Certificates
+    ask_client: bool
+
+
 End = Callable[[], object]
 Begin = Callable[[Stage], End]
 
@@ -89,7 +96,8 @@ class Following:
     """Whether records are gone for good, which a gap must tell."""
     lasts: float = 3.0
     server: str = "relay"
-    """``relay``; ``observer`` for one of its nodes alone; ``kubernetes`` for relay by a port-forward."""
+    """``relay``; ``observer`` for one of its nodes alone, ``tls`` for that with mutual TLS;
+    ``kubernetes`` for relay by a port-forward."""
 
     def run(self) -> Outcome:
         """Play it."""
@@ -99,9 +107,10 @@ class Following:
 
 @contextmanager
 def stage(server: str = "relay", **follower: float) -> Iterator[Stage]:
-    alone = server == "observer"
+    alone = server in ("observer", "tls")
     with (
-        Observer(node="worker1", capacity=4095) as one,
+        ExitStack() as before,
+        Observer(node="worker1", capacity=4095, **_mutual_tls(server, before)) as one,
         Observer(node="worker2", capacity=4095) as two,
         Relay([] if alone else [one, two], retry_seconds=1) as relay,
         Proxy(one.address if alone else relay.address) as between,
@@ -110,6 +119,10 @@ def stage(server: str = "relay", **follower: float) -> Iterator[Stage]:
         nodes = (one,) if alone else (one, two)
         kube: KubeApi | None = None
         way = ["--server", between.address.replace("127.0.0.1", "localhost")]
+        if one.tls is not None:
+            way += ["--tls", "--tls-ca-cert-files", str(one.tls.ca)]
+            way += ["--tls-client-cert-file", str(one.tls.client)]
+            way += ["--tls-client-key-file", str(one.tls.client_key)]
         if server == "kubernetes":
             kube = later.enter_context(KubeApi())
             kube.put_relay(between.address, OLD_POD)
@@ -120,6 +133,13 @@ def stage(server: str = "relay", **follower: float) -> Iterator[Stage]:
         set_up.go_on(1.0)
         set_up.even(10.0)
         yield set_up
+
+
+def _mutual_tls(server: str, later: ExitStack) -> _Secured:
+    if server != "tls":
+        return {}
+    folder = Path(later.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+    return {"tls": Certificates.make(folder, "localhost"), "ask_client": True}
 
 
 def disturbed(set_up: Stage, fault: Following) -> Outcome:
@@ -204,6 +224,15 @@ def _link(link: Link, *, cut: bool = False) -> Begin:
 def _killed(set_up: Stage) -> End:
     set_up.nodes[0].kill()
     return set_up.nodes[0].start
+
+
+def _renewed(set_up: Stage) -> End:
+    """A CA, a server's and a client's certificate, all new, in the files of the old ones."""
+    node = set_up.nodes[0]
+    assert node.tls is not None
+    node.kill()
+    Certificates.make(node.tls.folder, "localhost")
+    return node.start
 
 
 def _relay_killed(set_up: Stage) -> End:
@@ -299,6 +328,9 @@ FOLLOWING = (
     Following("30% of connections refused", _link(Link(refused=0.3), cut=True), lasts=5.0),
     Following("nothing listens for a while", _nobody, "connection refused"),
     Following("the name stops resolving", _nameless, "name or service not known"),
+    Following(
+        "certificates renewed on disk (mutual TLS)", _renewed, "lost", gap=True, server="tls"
+    ),
     Following(
         "relay's pod replaced under a port-forward", _pod_replaced, "lost", server="kubernetes"
     ),
