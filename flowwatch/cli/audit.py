@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.dashboard import filter_words
 from flowwatch.cli.given import from_cluster, read_cluster
 from flowwatch.cli.news import News
 from flowwatch.cli.policies import read_policies, read_text
@@ -45,6 +46,8 @@ def run(parsed: Parsed) -> int:
     with source_of(parsed) as source:
         if source is None:
             return 0
+        where = "the demo" if parsed.was_set("demo") else source.state().where
+        audit.source = f"{where} {filter_words(parsed)}".strip()
         reading = Reading(source)
         follows = parsed.switch("follow") and not parsed.was_set("demo")
         news = News(audit) if follows else None

@@ -76,6 +76,8 @@ class Audit:
     ) -> None:
         self._on_drop = on_drop
         self.policies = policies
+        self.source = ""
+        """Told in the report: where the flows come from, and through which filters."""
         self.tally = Tally()
         self._applied_at = applied_at
         self._expected = expected
@@ -262,7 +264,7 @@ class Audit:
         blind = BlindSpots(
             self.tally.first_seen, self.tally.last_seen, self.tally.records_read, len(self.tally.nodes),
             total, judged, sum(one.attempts.replies for one in self._observers.values()),
-            (*self._silence(total - counts["not covered"]), *self.tally.warnings()),
+            (*self._silence(total - counts["not covered"]), *self.tally.warnings()), self.source,
         )  # fmt: skip
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:

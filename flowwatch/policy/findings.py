@@ -118,6 +118,8 @@ class BlindSpots:
     """Records of replies to connections opened before the window."""
     notes: tuple[str, ...] = ()
     """Lost events, nodes unseen, records that could not be read …, each in words."""
+    source: str = ""
+    """Where the flows came from, and which filters they went through; "" when nobody said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def evidence_object(report: AuditReport) -> dict[str, Any]:
     """How far the evidence goes."""
     blind = report.blind
     return {
+        "source": blind.source,
         "first": _time(blind.first),
         "last": _time(blind.last),
         "records": blind.records,

@@ -31,7 +31,7 @@ def _lines(report: AuditReport) -> Iterator[str]:
     state, text = answer(report)
     yield f"## {_SIGNS[state]} flowwatch audit: {text}"
     yield ""
-    yield from (f"- {line}" for line in evidence(report))
+    yield from (f"- {line}" for line in evidence(report, code))
     yield from (f"- ⚠️ {code(line)}" for line in warnings(report))
     for kind in KINDS:
         rows = [one for one in report.findings if one.kind == kind]

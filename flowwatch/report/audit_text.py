@@ -61,7 +61,7 @@ def verdict(report: AuditReport, style: Style) -> str:
 
 
 def _evidence(report: AuditReport, style: Style) -> Iterator[str]:
-    for at, line in enumerate(evidence(report)):
+    for at, line in enumerate(evidence(report, safe)):
         yield f"{'' if at else 'Evidence:':10}{line}"
     for note in warnings(report):
         yield _paint(style, 33, f"        ! {safe(note)}")

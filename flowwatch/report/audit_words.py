@@ -6,7 +6,7 @@ annotations) are made from remarks, so they can't disagree on what counts, nor o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -138,8 +138,11 @@ def answer(report: AuditReport) -> tuple[State, str]:
     return "ok", "AS EXPECTED"
 
 
-def evidence(report: AuditReport) -> list[str]:
-    """How far the evidence goes: window, nodes, the share that could not be judged. A line each."""
+def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str]:
+    """How far the evidence goes: window, nodes, the share that could not be judged. A line each.
+
+    ``quote`` is applied to what isn't ours: the name of the source, with its filters.
+    """
     blind = report.blind
     if not blind.records:
         return ["no flows at all"]
@@ -159,6 +162,8 @@ def evidence(report: AuditReport) -> list[str]:
         f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects; "
         f"{share} of these can't be judged",
     ]
+    if blind.source:
+        lines.insert(1, f"from {quote(blind.source)}")
     if note := short_window(blind.first, blind.last):
         lines.append(note)
     if blind.replies:

@@ -95,7 +95,8 @@ def test_the_page_forbids_all_but_its_own_style() -> None:
 def test_what_an_auditor_asks_is_on_the_page_blind_spots_first() -> None:
     shown = "\n".join(Page(page(everything())).texts)
     order = [
-        "NOT AS EXPECTED", "120 records of 2 nodes", "7 events were lost on node-1",
+        "NOT AS EXPECTED", "120 records of 2 nodes", "from flows.jsonl --namespace weather",
+        "7 events were lost on node-1",
         "nothing tried what it forbids", "contradicted.example", "leak.example", "a reason for leak",
         "overblock.example", "policies/weather.yaml", "port-mismatch", "Never exercised", "spec.egress.2",
         "Policies, and whom they select", "Selects nothing that was seen",
