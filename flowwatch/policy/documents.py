@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flowwatch.policy.cilium import CLUSTERWIDE, read_cilium
@@ -81,24 +82,27 @@ def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default"
         and the count of objects that are no policies.
     """
     documents = Documents()
-    objects: list[_Object] = []
+    groups = CidrGroups()
+    seen: dict[tuple[str, str, str], Policy] = {}
+    texts = list(texts)
+    # Policies refer to groups, wherever those stand. Without any, no tree outlives its document.
+    waiting: list[_Object] | None = (
+        [] if any("CiliumCIDRGroup" in text for _, text in texts) else None
+    )
     for file, text in texts:
         try:
             for value in read_nodes(text):
-                objects.extend(_objects(file, value, documents))
+                for one in _objects(file, value, documents):
+                    if one.kind == "CiliumCIDRGroup":
+                        _read_group(documents, one, groups)
+                    elif waiting is None:
+                        _read(documents, one, cluster, groups, seen)
+                    else:
+                        waiting.append(one)
         except DocumentError as error:
             documents.rejected.append(_rejected(file, "", "", _template_in(text) or error))
-    groups = CidrGroups()
-    for one in objects:
-        if one.kind == "CiliumCIDRGroup":
-            _guarded(
-                documents, one, lambda one=one: groups.add(one.name(), one.metadata, one.fields)
-            )
-            documents.groups += 1
-    seen: dict[tuple[str, str, str], Policy] = {}
-    for one in objects:
-        if one.kind != "CiliumCIDRGroup":
-            _guarded(documents, one, lambda one=one: _read(documents, one, cluster, groups, seen))
+    for one in waiting or ():
+        _read(documents, one, cluster, groups, seen)
     gone = {id(old) for old, _ in documents.replaced}
     if gone:
         documents.policies = [one for one in documents.policies if id(one) not in gone]
@@ -114,9 +118,11 @@ def _template_in(text: str) -> DocumentError | None:
     return None
 
 
-def _guarded(documents: Documents, one: _Object, read: object) -> None:
+@contextmanager
+def _refusing(documents: Documents, one: _Object) -> Iterator[None]:
+    """What is wrong with an object refuses it, and no other."""
     try:
-        read()  # type: ignore[operator]
+        yield
     except DocumentError as error:
         try:
             name = "/".join(filter(None, (one.name("namespace"), one.name())))
@@ -130,21 +136,28 @@ def _rejected(file: str, kind: str, name: str, error: DocumentError) -> Rejected
     return Rejected(kind, name, file, error.line, error.column, error.reason + hint)
 
 
-def _objects(file: str, value: Value, documents: Documents) -> Iterator[_Object]:
-    """The policies of a document, out of a List too; the rest is counted."""
+def _objects(
+    file: str, value: Value, documents: Documents, listed: tuple[str, str] = ("", "")
+) -> Iterator[_Object]:
+    """The policies of a document, out of a List too; the rest is counted.
+
+    ``listed``: kind and apiVersion of the items of a list of one kind, which may leave them out.
+    """
     try:
         if value.is_template:
             raise value.fault(TEMPLATE)
         if not value.is_map:
             raise value.fault("no Kubernetes object: a mapping with apiVersion and kind is wanted")
-        fields = {key: one for key, one in value.fields().items() if not one.is_null}
-        kind = fields["kind"].text() if "kind" in fields else ""
-        version = fields["apiVersion"].text() if "apiVersion" in fields else ""
+        written = value.fields()
+        fields = {key: one for key, one in written.items() if not one.is_null}
+        kind = fields["kind"].text() if "kind" in fields else listed[0]
+        version = fields["apiVersion"].text() if "apiVersion" in fields else listed[1]
         if not kind:
             raise value.fault("no Kubernetes object: kind is missing")
-        if kind.endswith("List") and "items" in fields:
-            for item in fields["items"].items():
-                yield from _objects(file, item, documents)
+        if kind.endswith("List") and "items" in written:
+            items = (kind.removesuffix("List"), version) if kind != "List" else ("", "")
+            for item in written["items"].items():
+                yield from _objects(file, item, documents, items)
             return
         group, _, number = version.rpartition("/")
         wanted = _GROUPS.get(kind)
@@ -160,6 +173,12 @@ def _objects(file: str, value: Value, documents: Documents) -> Iterator[_Object]
         documents.rejected.append(_rejected(file, "", "", error))
 
 
+def _read_group(documents: Documents, one: _Object, groups: CidrGroups) -> None:
+    documents.groups += 1
+    with _refusing(documents, one):
+        groups.add(one.name(), one.metadata, one.fields)
+
+
 def _read(
     documents: Documents,
     one: _Object,
@@ -167,6 +186,18 @@ def _read(
     groups: CidrGroups,
     seen: dict[tuple[str, str, str], Policy],
 ) -> None:
+    with _refusing(documents, one):
+        policy, rules = _policy(one, cluster, groups)
+        key = (policy.kind, policy.namespace, policy.name)
+        if key in seen:
+            # As kubectl apply: the later replaces the earlier.
+            documents.replaced.append((seen[key], policy))
+        seen[key] = policy
+        documents.policies.append(policy)
+        documents.rules.extend(rules)
+
+
+def _policy(one: _Object, cluster: str, groups: CidrGroups) -> tuple[Policy, list[Rule]]:
     one.value.known(_TOP_CILIUM if one.group == "cilium.io" else _TOP)
     name = one.name()
     if not name:
@@ -181,10 +212,4 @@ def _read(
         rules = read_network_policy(policy, one.fields, cluster)
     else:
         rules = read_cluster_network_policy(policy, one.fields, cluster)
-    earlier = seen.get((one.kind, namespace, name))
-    if earlier is not None:
-        # As kubectl apply: the later replaces the earlier.
-        documents.replaced.append((earlier, policy))
-    seen[one.kind, namespace, name] = policy
-    documents.policies.append(policy)
-    documents.rules.extend(rules)
+    return policy, list(rules)

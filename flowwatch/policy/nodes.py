@@ -7,114 +7,87 @@ line. The scalars are read as Kubernetes reads them (YAML 1.1 with the bare word
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
-import yaml
+from flowwatch.policy.tree import (
+    BOOL,
+    FLOAT,
+    INT,
+    MERGE,
+    NULL,
+    STR,
+    Collection,
+    DocumentError,
+    Node,
+    Scalar,
+    compose,
+)
 
-_MAX_REPEATED = 100_000
-"""Nodes that aliases may repeat, all together: a real policy repeats a few, a YAML bomb billions."""
-_MAX_DEPTH = 100
-_SURE = 1000
-"""Brackets, or columns before a line's first word, up to which nothing can be nested dangerously."""
+__all__ = ["TEMPLATE", "DocumentError", "Value", "read_nodes"]
 
-_STR = "tag:yaml.org,2002:str"
-_NULL = "tag:yaml.org,2002:null"
-_BOOL = "tag:yaml.org,2002:bool"
-_INT = "tag:yaml.org,2002:int"
-_FLOAT = "tag:yaml.org,2002:float"
-_MERGE = "tag:yaml.org,2002:merge"
 # As Go's yaml: a date, or a lone equals sign, is a string.
-_STRINGS = (_STR, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
-
-_KIND = {_STR: "a string", _NULL: "null", _BOOL: "a boolean", _INT: "a number", _FLOAT: "a number"}
+_STRINGS = (STR, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+_KIND = {STR: "a string", NULL: "null", BOOL: "a boolean", INT: "a number", FLOAT: "a number"}
 _TRUE = frozenset({"y", "yes", "true", "on"})
 TEMPLATE = "a Helm template that isn't rendered: give the output of `helm template`"
-
-_ANCHOR = re.compile(r"(?:^|[\s,\[{:?-])&[^\s,\[\]{}]")
-_DEEP = re.compile(rf"^[ \t?:-]{{{_SURE},}}", re.MULTILINE)
-
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """Scalars as Go's yaml reads them: ``y`` and ``n`` are booleans too."""
-
-
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^[yYnN]$"), list("yYnN"))
-
-
-class DocumentError(ValueError):
-    """What is wrong in a document, and where.
-
-    Attributes:
-        reason: one sentence, without the place.
-        line: the line in the file, from 1.
-        column: from 1; 0 when only the line is known.
-    """
-
-    def __init__(self, reason: str, line: int, column: int = 0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.line = line
-        self.column = column
 
 
 class Value:
     """One node of a document: its path in the document (``spec.egress[0]``), its line, its value."""
 
-    __slots__ = ("_node", "path")
+    __slots__ = ("_key", "_node", "path")
 
-    def __init__(self, node: yaml.Node, path: str) -> None:
+    def __init__(self, node: Node, path: str, key: Node | None = None) -> None:
         self._node = node
+        self._key = key or node
         self.path = path
 
     @property
     def line(self) -> int:
         """The line in the file, from 1."""
-        return int(self._node.start_mark.line) + 1
+        return self._node.line
 
     @property
     def is_null(self) -> bool:
         """Whether it is ``null``, ``~`` or nothing at all."""
-        return self._node.tag == _NULL and isinstance(self._node, yaml.ScalarNode)
+        return self._node.tag == NULL and isinstance(self._node, Scalar)
 
     @property
     def is_map(self) -> bool:
         """Whether it is a mapping."""
-        return isinstance(self._node, yaml.MappingNode)
+        return isinstance(self._node, Collection) and self._node.is_map
 
     def fault(self, reason: str) -> DocumentError:
         """An error about this place."""
-        return DocumentError(reason, self.line, int(self._node.start_mark.column) + 1)
+        return DocumentError(reason, self._node.line, self._node.column)
 
     @property
     def is_template(self) -> bool:
         """Whether it is what YAML makes of ``{{ .Values.name }}``: a mapping whose key is one."""
         node = self._node
-        if not isinstance(node, yaml.MappingNode) or not node.value:
+        if not isinstance(node, Collection) or not node.is_map or not node.children:
             return False
-        inner, outer = node.value[0][0], node.start_mark
-        return isinstance(inner, yaml.MappingNode) and (
-            (inner.start_mark.line, inner.start_mark.column) == (outer.line, outer.column + 1)
+        inner = node.children[0]
+        return isinstance(inner, Collection) and (
+            inner.is_map and (inner.line, inner.column) == (node.line, node.column + 1)
         )
 
     def _wrong(self, wanted: str) -> DocumentError:
         if self.is_template:
             return self.fault(TEMPLATE)
-        is_a = (
-            "a mapping"
-            if isinstance(self._node, yaml.MappingNode)
-            else "a list"
-            if isinstance(self._node, yaml.SequenceNode)
-            else _KIND.get(self._node.tag, "something else")
-        )
-        quote = (
-            f' (quote it: "{self._node.value}")'
-            if wanted == "a string" and isinstance(self._node, yaml.ScalarNode) and not self.is_null
-            else ""
-        )
+        node = self._node
+        quote = ""
+        if isinstance(node, Collection):
+            is_a = "a mapping" if node.is_map else "a list"
+        else:
+            is_a = _KIND.get(node.tag, f"a value tagged {node.tag}")
+            if (
+                wanted == "a string"
+                and node.tag in _KIND
+                and isinstance(node, Scalar)
+                and node.text
+            ):
+                quote = f' (quote it: "{node.text}")'
         return self.fault(f"{self.path or 'the document'}: {wanted} is wanted, not {is_a}{quote}")
 
     def fields(self) -> dict[str, Value]:
@@ -127,25 +100,30 @@ class Value:
         """
         if self.is_null:
             return {}
-        if not isinstance(self._node, yaml.MappingNode) or self.is_template:
+        node = self._node
+        if not isinstance(node, Collection) or not node.is_map or self.is_template:
             raise self._wrong("a mapping")
         fields: dict[str, Value] = {}
         merged: dict[str, Value] = {}
         prefix = f"{self.path}." if self.path else ""
-        for key, value in self._node.value:
-            if not isinstance(key, yaml.ScalarNode):
+        for key, value in node.pairs():
+            if not isinstance(key, Scalar):
                 raise Value(key, self.path)._wrong("a word as key")
-            if key.tag == _MERGE:
-                several = isinstance(value, yaml.SequenceNode)
-                for one in value.value if several else [value]:
+            if key.tag == MERGE:
+                several = (
+                    value.children
+                    if isinstance(value, Collection) and not value.is_map
+                    else [value]
+                )
+                for one in several:
                     merged = Value(one, self.path).fields() | merged
                 continue
-            if key.tag not in (*_STRINGS, _INT, _FLOAT):
+            if key.tag not in (*_STRINGS, INT, FLOAT):
                 # A bare on: or y: is a boolean; Kubernetes' own JSON says "true" then.
-                raise Value(key, prefix + key.value)._wrong("a string")
-            if key.value in fields:
-                raise Value(key, "").fault(f'key "{prefix}{key.value}" is there twice')
-            fields[key.value] = Value(value, prefix + key.value)
+                raise Value(key, prefix + key.text)._wrong("a string")
+            if key.text in fields:
+                raise Value(key, "").fault(f'key "{prefix}{key.text}" is there twice')
+            fields[key.text] = Value(value, prefix + key.text, key)
         return fields | {name: one for name, one in merged.items() if name not in fields}
 
     def known(self, names: frozenset[str]) -> dict[str, Value]:
@@ -153,45 +131,47 @@ class Value:
         fields = self.fields()
         for name, value in fields.items():
             if name not in names:
-                raise value.fault(f'unknown field "{value.path}"{_did_you_mean(name, names)}')
+                reason = f'unknown field "{value.path}"{_did_you_mean(name, names)}'
+                raise DocumentError(reason, value._key.line, value._key.column)
         return {name: value for name, value in fields.items() if not value.is_null}
 
     def items(self) -> list[Value]:
         """The items of a list; none for null."""
         if self.is_null:
             return []
-        if not isinstance(self._node, yaml.SequenceNode):
+        node = self._node
+        if not isinstance(node, Collection) or node.is_map:
             raise self._wrong("a list")
-        return [Value(item, f"{self.path}[{at}]") for at, item in enumerate(self._node.value)]
+        return [Value(item, f"{self.path}[{at}]") for at, item in enumerate(node.children)]
 
     def text(self) -> str:
         """A string; "" for null."""
         if self.is_null:
             return ""
-        if not isinstance(self._node, yaml.ScalarNode) or self._node.tag not in _STRINGS:
+        if not isinstance(self._node, Scalar) or self._node.tag not in _STRINGS:
             raise self._wrong("a string")
-        return str(self._node.value)
+        return self._node.text
 
     def integer(self) -> int:
         """A whole number."""
-        if isinstance(self._node, yaml.ScalarNode) and self._node.tag == _INT:
+        if isinstance(self._node, Scalar) and self._node.tag == INT:
             try:
-                return int(self._node.value.replace("_", ""), 0)
+                return int(self._node.text.replace("_", ""), 0)
             except ValueError:
                 pass
         raise self._wrong("a whole number")
 
     def number_or_text(self) -> int | str:
         """What Kubernetes calls IntOrString."""
-        if isinstance(self._node, yaml.ScalarNode) and self._node.tag == _INT:
+        if isinstance(self._node, Scalar) and self._node.tag == INT:
             return self.integer()
         return self.text()
 
     def boolean(self) -> bool:
         """``true`` or ``false``."""
-        if not isinstance(self._node, yaml.ScalarNode) or self._node.tag != _BOOL:
+        if not isinstance(self._node, Scalar) or self._node.tag != BOOL:
             raise self._wrong("true or false")
-        return str(self._node.value).lower() in _TRUE
+        return self._node.text.lower() in _TRUE
 
 
 def read_nodes(text: str) -> Iterator[Value]:
@@ -200,85 +180,10 @@ def read_nodes(text: str) -> Iterator[Value]:
     Raises:
         DocumentError: not YAML, nested too deeply, or aliases that unfold to too much.
     """
-    loader: Any = None
-    try:
-        _check_depth(text)
-        loader = _Loader(text)
-        aliases = "*" in text and _ANCHOR.search(text) is not None
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None:
-                continue
-            if aliases:
-                _check_aliases(node)
-            value = Value(node, "")
-            if not value.is_null:
-                yield value
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = (error.problem or "not YAML").replace("found character '\\t'", "found a tab")
-        if mark is None:
-            raise DocumentError(f"not YAML: {reason}", 1) from None
-        raise DocumentError(f"not YAML: {reason}", mark.line + 1, mark.column + 1) from None
-    except yaml.reader.ReaderError as error:
-        # libyaml counts bytes.
-        before = text.encode()[: error.position] if isinstance(error.position, int) else b""
-        line = before.count(b"\n") + 1
-        raise DocumentError(f"not YAML: {error.reason}", line) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def _check_depth(text: str) -> None:
-    """Refuse what is nested too deeply, before the loader does: it is recursive, and in C.
-
-    A level of nesting needs a bracket, or a column at the start of a line. Only where there are enough of
-    either is the depth counted.
-    """
-    if text.count("[") + text.count("{") < _SURE and _DEEP.search(text) is None:
-        return
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _MAX_DEPTH:
-                mark: Any = event.start_mark
-                raise DocumentError("nested too deeply", mark.line + 1, mark.column + 1)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _check_aliases(root: yaml.Node) -> None:
-    """Refuse a document whose aliases unfold to too much, or into themselves."""
-    sizes: dict[int, int] = {}
-    pending = [root]
-    entered: set[int] = set()
-    while pending:
-        node = pending[-1]
-        children = _children(node)
-        if id(node) not in entered:
-            entered.add(id(node))
-            for child in children:
-                if id(child) in sizes:
-                    continue
-                if id(child) in entered:
-                    raise Value(child, "").fault("an alias inside what it stands for")
-                pending.append(child)
-            continue
-        pending.pop()
-        if any(id(child) not in sizes for child in children):
-            raise Value(node, "").fault("an alias inside what it stands for")
-        sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
-    if sizes[id(root)] - len(sizes) > _MAX_REPEATED:
-        reason = f"its aliases repeat more than {_MAX_REPEATED:,} values: not a policy"
-        raise Value(root, "").fault(reason)
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+    for node in compose(text):
+        value = Value(node, "")
+        if not value.is_null:
+            yield value
 
 
 def _did_you_mean(name: str, names: frozenset[str]) -> str:

@@ -46,14 +46,14 @@ REFUSED = {
     ),
     "unknown field": (
         CORRECT.replace("egress:", "egres:"),
-        'unknown field "spec.egres" (did you mean "egress"?)',
+        ':6:3: CiliumNetworkPolicy weather/weather-egress: unknown field "spec.egres" (did',
     ),
     "what Cilium refuses": (CORRECT.replace('port: "443"', "port: 443"), "policy.yaml:13:"),
     "no name": (
         CORRECT.replace("name: weather-egress, ", ""),
         ":1:1: CiliumNetworkPolicy weather: CiliumNetworkPolicy must have name",
     ),
-    "a bomb": (BOMB, ":1:1: its aliases repeat more than 100,000 values"),
+    "a bomb": (BOMB, ":5:36: aliases repeat more than 100,000 values"),
     "nested deeply": ("[" * 50_000, "nested too deeply"),
     "a Helm template": (HELM, ":4:9: CiliumNetworkPolicy: a Helm template that isn't rendered"),
     "a word": ("hello\n", ":1:1: no Kubernetes object"),

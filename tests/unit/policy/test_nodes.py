@@ -63,10 +63,12 @@ def test_what_is_merged_in_gives_way_to_what_is_written() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "column", "reason"),
     [
-        ("a: b\n\tc: d\n", 2, 1, "tab"),
+        ("a: b\n\tc: d\n", 2, 1, "found a tab: indent with spaces"),
+        ("a:\n  b: c\n\td: e\n", 3, 1, "found a tab: indent with spaces"),
+        ('{"a": "b"}\n{"c": "d"}\n', 2, 1, "put several into a List"),
         ("a: [b\nc: d\n", 2, 2, "not YAML"),
-        ("a: é\x00\n", 1, 0, "control characters"),
-        ("é: é\n\nb: \x07\n", 3, 0, "control characters"),
+        ("a: é\x00\n", 1, 5, "control characters"),
+        ("é: é\n\nb: \x07\n", 3, 4, "control characters"),
         ("a: *b\n", 1, 4, "alias"),
     ],
 )
@@ -82,6 +84,26 @@ def test_a_key_twice_is_refused_at_the_second() -> None:
     with pytest.raises(DocumentError, match='key "a" is there twice') as caught:
         one("a: 1\nb: 2\na: 3\n").fields()
     assert (caught.value.line, caught.value.column) == (3, 1)
+
+
+def test_an_unknown_field_is_refused_where_its_name_stands() -> None:
+    with pytest.raises(DocumentError, match='unknown field "b"') as caught:
+        one("a: 1\nb:\n  - c\n").known(frozenset({"a"}))
+    assert (caught.value.line, caught.value.column) == (2, 1)
+
+
+def test_an_alias_stands_for_what_its_anchor_last_named() -> None:
+    """As in Go's yaml, an anchor may be given anew."""
+    fields = one("a: &x 1\nb: *x\nc: &x [two]\nd: *x\n").fields()
+    assert fields["b"].integer() == 1
+    assert [item.text() for item in fields["d"].items()] == ["two"]
+    assert "stands for nothing" in fault("a: &x 1\n---\nb: *x\n").reason
+
+
+def test_a_tag_of_its_own_is_called_by_its_name() -> None:
+    with pytest.raises(DocumentError, match=r"a string is wanted, not a value tagged !secret$"):
+        one("a: !secret b\n").fields()["a"].text()
+    assert one("a: !!str 80\n").fields()["a"].text() == "80"
 
 
 def test_words_that_yaml_makes_booleans_must_be_quoted() -> None:
