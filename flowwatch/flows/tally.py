@@ -13,6 +13,9 @@ from flowwatch.text import safe
 NAMED = 5
 """Node names, gaps and sources of losses spelt out at most."""
 
+LOST_SHARE = 0.01
+"""Lost events, as a share of the records read, from which on absence of something proves little."""
+
 GAPS = 500
 """Gaps kept, the latest; those before are only counted."""
 
@@ -124,6 +127,15 @@ class Tally:
         """Nodes of the cluster, seen or not, as far as anything told of them."""
         names = self.nodes.keys() | self.unavailable.keys()
         return len(names - self.gone - {""})
+
+    @property
+    def much_missing(self) -> bool:
+        """Whether so much is missing that what wasn't seen may well have happened."""
+        return bool(
+            self.failed or self.unavailable or self.gaps or self.gaps_before
+            or self.set_aside or self.skipped
+            or self.lost_events > LOST_SHARE * self.records_read
+        )  # fmt: skip
 
     def warnings(self, now: int = 0) -> list[str]:
         """What makes the counts less than the whole truth, one safe line each.

@@ -265,6 +265,7 @@ class Audit:
             self.tally.first_seen, self.tally.last_seen, self.tally.records_read, len(self.tally.nodes),
             total, judged, sum(one.attempts.replies for one in self._observers.values()),
             (*self._silence(total - counts["not covered"]), *self.tally.warnings()), self.source,
+            self.tally.much_missing,
         )  # fmt: skip
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:

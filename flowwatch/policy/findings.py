@@ -120,6 +120,8 @@ class BlindSpots:
     """Lost events, nodes unseen, records that could not be read …, each in words."""
     source: str = ""
     """Where the flows came from, and which filters they went through; "" when nobody said."""
+    much_missing: bool = False
+    """Whether nodes, times, records or more than a few events are missing: a leak may be unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +149,11 @@ class AuditReport:
 
     @property
     def enough(self) -> bool:
-        """Whether the evidence is enough for ``--strict``: something was judged, nothing was unclear."""
+        """Whether the evidence is enough for ``--strict``: something was judged, nothing
+        was unclear, and little is missing."""
         return (
             self.blind.judged > 0
+            and not self.blind.much_missing
             and not self.counts.get("inconclusive", 0)
             and not any(use.unproven for use in self.policies)
             and all(one.state != "unproven" for one in self.expectations)

@@ -135,6 +135,20 @@ def test_pods_without_any_verdict_are_told(tmp_path: Path) -> None:
         assert any(words in note for note in notes) is told
 
 
+@pytest.mark.parametrize(("lost", "code"), [(0, 0), (5000, 3)])
+def test_much_that_is_missing_is_no_evidence(tmp_path: Path, lost: int, code: int) -> None:
+    """What was lost may have been a leak: that is not enough for --strict."""
+    (tmp_path / "policy.yaml").write_text(CORRECT)
+    flows = tmp_path / "flows.jsonl"
+    told = {"source": "HUBBLE_RING_BUFFER", "num_events_lost": str(lost)}
+    line = {"lost_events": told, "node_name": "node-1", "time": "2026-01-31T10:00:01Z"}
+    flows.write_text(capture(CORRECT) + (json.dumps(line) + "\n") * bool(lost))
+    words = ("-f", tmp_path / "policy.yaml", "--input-file", flows)
+    assert report(*words)[0] == 0
+    strict, found = report(*words, "--strict")
+    assert (strict, found["enough_evidence"]) == (code, code == 0)
+
+
 def test_expectations_before_the_policy_contradict_nothing(policy: Path, tmp_path: Path) -> None:
     (tmp_path / "expect.yaml").write_text(
         "- {from: weather/weather-app, notReach: ['169.254.169.254:80']}\n"
