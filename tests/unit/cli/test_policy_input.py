@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -153,8 +155,13 @@ def test_fifty_megabytes_are_refused_before_they_are_read(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (bytes(range(256)), "policy.yaml:2: not UTF-8"),
-        ("# é\n".encode("latin-1") + CORRECT.encode(), "policy.yaml:1: not UTF-8"),
+        (bytes(range(256)), "policy.yaml:2:118: not UTF-8: policies are YAML"),
+        (
+            "# é\n".encode("latin-1") + CORRECT.encode(),
+            "policy.yaml:1:3: not UTF-8: policies are YAML",
+        ),
+        (CORRECT.encode("utf-16") + b"\x00\xd8", "policy.yaml:17:1: not UTF-16"),
+        (gzip.compress(CORRECT.encode()), "compressed (gzip): policies are YAML"),
     ],
 )
 def test_bytes_that_are_no_text(tmp_path: Path, data: bytes, words: str) -> None:
@@ -166,6 +173,58 @@ def test_bytes_that_are_no_text(tmp_path: Path, data: bytes, words: str) -> None
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_what_windows_writes_is_read(tmp_path: Path, encoding: str) -> None:
     assert audit(tmp_path, CORRECT.encode(encoding)).returncode == 0
+
+
+def test_a_large_file_is_read_within_reason(tmp_path: Path) -> None:
+    """Half of the 450 MB that PyYAML's own nodes would take; the program itself takes some 80."""
+    items = [CORRECT.replace("weather-egress", f"policy-{n}") for n in range(8000)]
+    path = tmp_path / "policies.yaml"
+    path.write_text("apiVersion: v1\nkind: List\nitems:\n" + "".join(map(_item, items)))
+    assert path.stat().st_size > 4_000_000
+    script = (
+        "import resource, sys; from flowwatch.cli.main import run; code = run(sys.argv[1:]);"
+        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    words = ["explain", "-f", str(path), "--from", "other/app", "--to", "203.0.113.1:443"]
+    told = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=ROOT,
+        env=clean_environment(str(tmp_path)), timeout=100, check=True,
+    )  # fmt: skip
+    code, megabytes = map(int, told.stdout.splitlines()[-1].split())
+    assert code == 0
+    assert megabytes < 250
+
+
+def _item(document: str) -> str:
+    return "- " + "  ".join(document.splitlines(keepends=True))
+
+
+def test_a_pipe_and_a_mounted_configmap_are_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", f"cat > {pipe}"], stdin=subprocess.PIPE) as writer:
+        assert writer.stdin is not None
+        writer.stdin.write(CORRECT.encode())
+        writer.stdin.close()
+        told = flowwatch("audit", "-f", pipe, "--demo=after")
+    assert told.returncode == 0, told.stderr
+    mounted = tmp_path / "mounted"
+    (mounted / "..2026_01_31").mkdir(parents=True)
+    (mounted / "..2026_01_31" / "policy.yaml").write_text(CORRECT)
+    (mounted / "policy.yaml").symlink_to(mounted / "..2026_01_31" / "policy.yaml")
+    told = flowwatch("audit", "-f", mounted, "--demo=after")
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_a_list_of_one_kind_may_leave_the_kind_out(tmp_path: Path) -> None:
+    """As the API server answers for lists of Kubernetes' own kinds."""
+    items = [{"metadata": {"name": "a"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}}]
+    whole = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicyList", "items": items}
+    (tmp_path / "list.json").write_text(json.dumps(whole))
+    told = flowwatch(
+        "explain", "-f", tmp_path / "list.json", "--from", "default/x", "--to", "1.2.3.4:80"
+    )
+    assert "default deny of default/a: no rule" in told.stdout
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
