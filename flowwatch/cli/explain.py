@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
@@ -28,6 +30,11 @@ def run(parsed: Parsed) -> int:
     if not paths:
         raise UsageError("no policy was given", "-f FILE, a folder, or - for standard input")
     if parsed.text("queries"):
+        for flag in ("from", "to", "from-labels", "to-labels"):
+            if parsed.was_set(flag):
+                raise UsageError(f"cannot set both --queries and --{flag}")
+        if parsed.text("output") != "json" and parsed.was_set("output"):
+            raise UsageError("the answers to --queries are JSON lines", "leave out --output")
         if parsed.text("queries") == "-" and "-" in paths:
             raise UsageError("policies and queries can't both come from standard input")
         return _queries(read_policies(paths, keep_going=True), parsed.text("queries"))
@@ -43,8 +50,9 @@ def run(parsed: Parsed) -> int:
         answers = explain(read_policies(paths), subject, peer, parsed.text("protocol"))
     except QuestionError as error:
         raise UsageError(safe(str(error)), "see flowwatch explain --help") from None
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     with open_output(None) as out:
-        write_explanation(answers, form, out)
+        write_explanation(answers, form, out, columns=columns)
     return 0
 
 

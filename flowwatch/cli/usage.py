@@ -52,7 +52,8 @@ def _overview(verb: Verb) -> Iterator[str]:
 
 
 def _of_verb(verb: Verb) -> Iterator[str]:
-    yield f"{verb.help[0].upper()}{verb.help[1:]}."
+    end = "" if verb.help.endswith("?") else "."
+    yield f"{verb.help[0].upper()}{verb.help[1:]}{end}"
     yield ""
     me = program.name()
     yield f"Usage:  {me} {verb.name} [flags]"

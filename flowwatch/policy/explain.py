@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS
@@ -18,6 +19,9 @@ _RESERVED = frozenset(
 _PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
 # Labels by which Kubernetes' own tools, and most charts, call an application.
 _NAME_LABELS = ("app", "k8s-app", "app.kubernetes.io/name")
+_NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
+_POD_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
+_DNS_NAME = re.compile(r"(?=.{1,255}\Z)[-a-z0-9_]+(\.[-a-z0-9_]+)+\.?\Z")
 _EXAMPLE = "192.0.2.1"
 """Stands for the address of a name (RFC 5737): which it is doesn't matter, it is outside."""
 
@@ -40,6 +44,16 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One rule that is about the subject, and what came of it."""
+
+    entry: Entry
+    what: str
+    idle: bool
+    """Whether it isn't about the question: another peer, or another port."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the policies of one end say."""
 
@@ -49,8 +63,8 @@ class Answer:
     protocol: str
     port: int
     decision: Decision
-    steps: tuple[tuple[Entry, str], ...]
-    """The rules that are about the subject, in the order in which they are asked, and what came of each."""
+    steps: tuple[Step, ...]
+    """The rules that are about the subject, in the order in which they are asked."""
     near: tuple[NearMiss, ...]
     assumed: tuple[str, ...]
 
@@ -65,9 +79,7 @@ def read_end(text: str, labels: str) -> End:
         raise QuestionError("--from and --to say who is asked about")
     host, port, protocol = _split(text)
     if labels:
-        full = tuple(
-            one if ":" in one.partition("=")[0] else f"k8s:{one}" for one in labels.split(",")
-        )
+        full = tuple(map(_label, labels.split(",")))
         return End(host or labels, Party(_in_cluster(full), "", (), None), port, protocol)
     if host in _RESERVED:
         if host == "world":
@@ -79,18 +91,41 @@ def read_end(text: str, labels: str) -> End:
     except ValueError:
         pass
     else:
-        return End(
-            host, Party((), address), port, protocol, f"{host} is outside, and has no DNS name"
-        )
+        assumed = f"{host} is outside the cluster (rules on names: ask about the name instead)"
+        return End(host, Party((), address, None), port, protocol, assumed)
+    if "://" in text:
+        raise QuestionError(f'"{text}" is a URL: name host and port alone, as api.example.com:443')
     space, slash, name = host.partition("/")
+    if slash and _block(host):
+        raise QuestionError(f'"{host}" is a block of addresses: ask about one of them')
+    if slash and not (_NAMESPACE_NAME.match(space) and _POD_NAME.match(name)):
+        raise QuestionError(f'"{host}" is no NAMESPACE/NAME')
     if slash:
         own = (f"k8s:{NAMESPACE}={space}", *(f"k8s:{key}={name}" for key in _NAME_LABELS))
         assumed = f"{host} has the labels {', '.join(f'{key}={name}' for key in _NAME_LABELS)}"
+        assumed += " and no other (else name them with --from-labels, --to-labels)"
         return End(host, Party(_in_cluster(own), "", (), None), port, protocol, assumed)
-    if "." not in host:
+    if not _DNS_NAME.match(host.lower()):
         raise QuestionError(f'"{host}" is no NAMESPACE/NAME, DNS name, address or entity')
     assumed = f"the DNS proxy saw {host} answered, with an IPv4 address in no rule's CIDR"
     return End(host, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed)
+
+
+def _label(text: str) -> str:
+    """``source:key=value`` of a label as people write it. Raises QuestionError."""
+    text = text.strip()
+    key, equals, _ = text.partition("=")
+    if not key or not (equals or key.startswith("reserved:")):
+        raise QuestionError(f'"{text}" is no label: KEY=VALUE, several with commas')
+    return text if ":" in key else f"k8s:{text}"
+
+
+def _block(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _in_cluster(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,7 +224,7 @@ def _answer(
                 entry.verdict
             ]
         tier = f"{TIERS[entry.tier]} tier, " if entry.tier != 1 else ""
-        steps.append((entry, f"{tier}{word}"))
+        steps.append(Step(entry, f"{tier}{word}", not met or not ports))
     near = ()
     if decision.why == "default deny":
         near = tuple(near_misses(policies, direction, subject.party, peer.party, protocol, port))  # type: ignore[assignment]

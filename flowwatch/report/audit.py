@@ -9,6 +9,7 @@ from flowwatch.errors import UsageError
 from flowwatch.policy.findings import AuditReport
 from flowwatch.report.audit_text import audit_lines
 from flowwatch.report.files import Writer
+from flowwatch.report.human import fold
 from flowwatch.report.summary_table import Style
 from flowwatch.text import safe
 
@@ -29,8 +30,10 @@ def write_audit(report: AuditReport, form: str, out: Writer, *, style: Style | N
             f"invalid output format: {safe(form)}", f"choose one of {', '.join(AUDIT_FORMATS)}"
         )
     if form == "text":
-        for line in audit_lines(report, style or Style()):
-            out.write(line + "\n")
+        style = style or Style(width=0)
+        for line in audit_lines(report, style):
+            for part in fold(line, style.width):
+                out.write(part + "\n")
         return
     # Each of the others only when it is asked for.
     name = f"audit_{form}"

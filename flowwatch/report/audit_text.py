@@ -41,7 +41,7 @@ def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:
         yield ""
         yield _paint(style, 33, "PROBABLE MISTAKES: enforced as written, but hardly as meant")
         for hint in report.hints:
-            tried = f" ({hint.attempts:,} attempts)" if hint.attempts else ""
+            tried = f" ({plural(hint.attempts, 'attempt')})" if hint.attempts else ""
             yield f"  ! {hint.name}: {safe(hint.policy.file)}:{hint.line}{tried}"
             yield f"      {safe(hint.text)}"
     if report.expectations:
@@ -121,7 +121,7 @@ def _policies(report: AuditReport, style: Style) -> Iterator[str]:
             if not rule.exercised:
                 yield _paint(style, 33, f"    ? {where}: never exercised")
                 continue
-            yield f"    {'+' if style.ascii else '✓'} {where}: {rule.attempts:,} attempts"
+            yield f"    {'+' if style.ascii else '✓'} {where}: {plural(rule.attempts, 'attempt')}"
             if rule.unused:
                 yield f"        unused: {safe('; '.join(rule.unused))}"
         for way in use.unproven:

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from flowwatch.policy.explain import Answer
 from flowwatch.policy.queries import answer_object
 from flowwatch.report.files import Output
+from flowwatch.report.human import fold
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
 
 EXPLAIN_FORMATS = ("text", "json")
+_STEPS = 12
+"""Rules shown in text, when some of them are not about the question; -o json has them all."""
 
 
-def write_explanation(answers: Sequence[Answer], form: str, out: Output) -> None:
-    """Write the answers of both ends, and what they come to together."""
+def write_explanation(
+    answers: Sequence[Answer], form: str, out: Output, *, columns: int = 0
+) -> None:
+    """Write the answers of both ends, and what they come to together.
+
+    Args:
+        answers: of the one end, or of both.
+        form: one of EXPLAIN_FORMATS.
+        out: where the text goes.
+        columns: of the terminal, for text; 0 for as wide as it comes.
+    """
     if form == "json":
         out.write(to_json(_object(answers), indent=2) + "\n")
         return
+    for line in _text(answers):
+        for part in fold(line, columns):
+            out.write(part + "\n")
+
+
+def _text(answers: Sequence[Answer]) -> Iterator[str]:
+    files = {one.entry.policy.file for answer in answers for one in answer.steps}
     for answer in answers:
-        for line in _lines(answer):
-            out.write(line + "\n")
+        yield from _lines(answer, with_file=len(files) > 1)
+    for text in dict.fromkeys(text for answer in answers for text in answer.assumed):
+        yield f"  assumed: {safe(text)}"
     if len(answers) > 1:
-        out.write(f"Together: {together(answers)}\n")
+        yield f"Together: {together(answers)}"
 
 
 def together(answers: Sequence[Answer]) -> str:
@@ -33,15 +53,24 @@ def together(answers: Sequence[Answer]) -> str:
     return "can't tell" if "cant_tell" in decisions else "allowed"
 
 
-def _lines(answer: Answer) -> list[str]:
+def _lines(answer: Answer, *, with_file: bool) -> list[str]:
     way = "to" if answer.direction == "egress" else "from"
     lines = [
         f"{answer.direction} of {safe(answer.subject)} {way} {safe(answer.peer)}, "
         f"{answer.protocol} {answer.port}: {safe(answer.decision.reason)}"
     ]
-    lines += [f"  {safe(str(entry))} {safe(word)}" for entry, word in answer.steps]
-    lines += [f"  near miss: {safe(str(miss))}" for miss in answer.near]
-    lines += [f"  assumed: {safe(text)}" for text in answer.assumed]
+    shown = answer.steps
+    if len(shown) > _STEPS:
+        shown = tuple(one for one in shown if not one.idle)
+    for one in shown:
+        entry = one.entry
+        where = f"{entry.policy.file}:{entry.line}" if with_file else f"line {entry.line}"
+        lines.append(f"  {safe(f'{entry.policy} {entry.place} ({where}) {one.what}')}")
+    if left := len(answer.steps) - len(shown):
+        lines.append(f"  {left:,} rules are not about it (-o json has them all)")
+    lines += [f"  near miss: {safe(str(miss))}" for miss in answer.near[:_STEPS]]
+    if len(answer.near) > _STEPS:
+        lines.append(f"  and {len(answer.near) - _STEPS:,} more near misses")
     return lines
 
 
@@ -58,13 +87,13 @@ def _object(answers: Sequence[Answer]) -> dict[str, object]:
                 **answer_object(answer.decision),
                 "steps": [
                     {
-                        "policy": entry.policy.reference,
-                        "place": entry.place,
-                        "file": entry.policy.file,
-                        "line": entry.line,
-                        "what": word,
+                        "policy": one.entry.policy.reference,
+                        "place": one.entry.place,
+                        "file": one.entry.policy.file,
+                        "line": one.entry.line,
+                        "what": one.what,
                     }
-                    for entry, word in answer.steps
+                    for one in answer.steps
                 ],
                 "near_misses": [str(miss) for miss in answer.near],
                 "assumed": list(answer.assumed),

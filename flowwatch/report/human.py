@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterator
 
 _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 _SPANS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "m"), (60, "m", 1, "s"))
@@ -75,6 +77,36 @@ def shorten(text: str, columns: int) -> str:
     head = (columns - 1) * 3 // 5
     tail = columns - 1 - head
     return _cut(text, head) + "…" + _cut(text[::-1], tail)[::-1]
+
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_LEAD = re.compile(r"[A-Z][a-z]+: +| *(?:[^\w\s]{1,2} |x )?")
+
+
+def fold(line: str, columns: int) -> Iterator[str]:
+    """``line`` in lines of at most ``columns`` columns, broken at spaces; as it is for 0.
+
+    What follows is indented as the words behind the first line's spaces and its sign (``✗``, ``!``). A word
+    that is too long stays whole, to be copied. Colours of :func:`flowwatch.report` take no columns.
+    """
+    plain = _STYLE.sub("", line)
+    if not columns or width(plain) <= columns:
+        yield line
+        return
+    lead = _LEAD.match(plain)
+    indent = lead.end() if lead is not None and lead.end() else 2
+    # The first word keeps what stands before it.
+    start = len(line) - len(line.lstrip(" "))
+    first, *words = line[start:].split(" ")
+    now, used = line[:start] + first, width(_STYLE.sub("", line[:start] + first))
+    for word in words:
+        size = width(_STYLE.sub("", word))
+        if used + 1 + size > columns and used > indent:
+            yield now.rstrip(" ")
+            now, used = " " * indent + word, indent + size
+        else:
+            now, used = f"{now} {word}", used + 1 + size
+    yield now
 
 
 def _cut(text: str, columns: int) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowwatch.policy.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
-from flowwatch.report.audit_words import short_window
+from flowwatch.report.audit_words import plural, short_window
 from flowwatch.report.files import Output
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import span
+from flowwatch.report.human import fold, span
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary_table import Style
 from flowwatch.text import safe
@@ -30,14 +30,19 @@ def write_whatif(report: WhatIfReport, form: str, out: Output, *, style: Style) 
     if form == "json":
         out.write(to_json(whatif_object(report), indent=2) + "\n")
         return
-    lines = _markdown(report) if form == "markdown" else _text(report, style)
-    for line in lines:
-        out.write(line + "\n")
+    columns = 0 if form == "markdown" else style.width
+    for line in _markdown(report) if form == "markdown" else _text(report, style):
+        for part in fold(line, columns):
+            out.write(part + "\n")
 
 
 def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
-    length = span((report.last - report.first) / 1e9)
-    yield f"Evidence: {report.records:,} records in {length}, {report.attempts:,} attempts"
+    if report.records:
+        length = span((report.last - report.first) / 1e9)
+        attempts = plural(report.attempts, "attempt")
+        yield f"Evidence: {plural(report.records, 'record')} in {length}, {attempts}"
+    else:
+        yield "Evidence: no flows at all"
     if note := short_window(report.first, report.last):
         yield f"          {note}"
     for note in report.notes:
@@ -49,7 +54,7 @@ def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
             continue
         sign, plain, color = _SIGNS[change]
         yield ""
-        yield _paint(style, color, f"{change.upper()}: {report.counts[change]:,} attempts")
+        yield _paint(style, color, f"{change.upper()}: {plural(report.counts[change], 'attempt')}")
         shown = rows[:_SHOWN] if change == "unchanged" else rows
         for row in shown:
             mark = _paint(style, color, plain if style.ascii else sign)

@@ -65,6 +65,46 @@ def test_a_near_miss_names_the_rule_and_the_port(policy: Path) -> None:
     )
 
 
+def test_a_name_decides_that_an_address_does_not_show(policy: Path) -> None:
+    said = explain(policy, "weather/weather-app", "203.0.113.9:443")
+    assert "can't tell: the DNS name of 203.0.113.9 was not seen" in said
+    assert "spec.egress.1 (line 12) may match" in said
+    told = json.loads(explain(policy, "weather/weather-app", "203.0.113.9:443", "-o", "json"))
+    assert told["decision"] == "cant_tell"
+
+
+def test_addresses_in_and_outside_a_block(policy: Path) -> None:
+    block = "    - toCIDRSet: [{cidr: 203.0.113.0/24, except: [203.0.113.128/25]}]\n"
+    policy.write_text(CORRECT + block)
+    assert "allowed by" in explain(policy, "weather/weather-app", "203.0.113.9:22")
+    assert "default deny" in explain(policy, "weather/weather-app", "203.0.113.200:22")
+    assert "default deny" in explain(policy, "weather/weather-app", "[2001:db8::1]:22")
+
+
+def test_ingress_from_outside(policy: Path) -> None:
+    policy.write_text(HTTP)
+    [first, *_] = explain(policy, "198.51.100.1", "api/api:80").splitlines()
+    assert first.startswith("ingress of api/api from 198.51.100.1, TCP 80: default deny of api/api")
+
+
+def test_many_rules_are_shown_only_where_they_take_part(policy: Path) -> None:
+    more = "".join(f"    - toCIDR: [192.0.2.{n}/32]\n" for n in range(20))
+    policy.write_text(CORRECT + more)
+    said = explain(policy, "weather/weather-app", "192.0.2.7:443").splitlines()
+    assert sum("is not about" in line for line in said) == 0
+    assert "  21 rules are not about it (-o json has them all)" in said
+    told = json.loads(explain(policy, "weather/weather-app", "192.0.2.7:443", "-o", "json"))
+    assert len(told["answers"][0]["steps"]) == 23
+
+
+def test_of_several_files_the_rules_name_theirs(policy: Path) -> None:
+    other = policy.with_name("other.yaml")
+    other.write_text(CORRECT.replace("name: weather-egress", "name: other"))
+    said = explain(policy.parent, "weather/weather-app", "api.openweathermap.org:443")
+    assert f"weather/other spec.egress.1 ({other}:12) allows it" in said
+    assert f"weather/weather-egress spec.egress.1 ({policy}:12) allows it" in said
+
+
 def test_a_deny_wins(policy: Path) -> None:
     policy.write_text(DENY)
     said = explain(policy, "weather/weather-app", "93.184.216.34:443")
@@ -128,6 +168,13 @@ def test_a_name_that_no_dns_rule_shows_is_said_to_be_assumed(policy: Path) -> No
         (("--from", "world", "--to", "1.2.3.4:80"), "both ends are outside: no policy is about either"),
         (("--from", "a/b", "--to", "c/d:80", "--protocol", "x"), 'protocol "x": TCP'),
         (("--from", "a/b", "--to", "c/d:80", "-o", "yaml"), "invalid output format: yaml"),
+        (("--from", "a/b", "--to", "10.0.0.0/8:80"), '"10.0.0.0/8" is a block of addresses: ask'),
+        (("--from", "a/b", "--to", "https://x.io:80"), '"https://x.io:80" is a URL'),
+        (("--from", "a/b", "--to", "x.io/y:80"), '"x.io/y" is no NAMESPACE/NAME'),
+        (("--from", "a/b", "--to", "*.x.io:80"), '"*.x.io" is no NAMESPACE/NAME, DNS name'),
+        (("--from-labels", "app", "--to", "x.io:80"), '"app" is no label: KEY=VALUE'),
+        (("--from", "a/b", "--queries", "-"), "cannot set both --queries and --from"),
+        (("--queries", "-", "-o", "text"), "the answers to --queries are JSON lines"),
     ],
 )  # fmt: skip
 def test_a_question_that_is_none(policy: Path, words: tuple[str, ...], line: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowwatch.report.human import age, count, pad, percent, shorten, span, width
+from flowwatch.report.human import age, count, fold, pad, percent, shorten, span, width
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,28 @@ def test_shortening_keeps_both_ends() -> None:
     assert width("名e\u0301") == 3
     assert pad("名", 4) + "|" == "名  |"
     assert pad("7", 3, right=True) == "  7"
+
+
+@pytest.mark.parametrize(
+    ("line", "folded"),
+    [
+        ("short", ["short"]),
+        ("a b c d e f g h i j k", ["a b c d e f", "  g h i j k"]),
+        ("  ✗ to be or not to be", ["  ✗ to be or", "    not to", "    be"]),
+        ("Evidence: one two three", ["Evidence: one", "          two", "          three"]),
+        ("      why not so", ["      why", "      not", "      so"]),
+        ("a-word-that-is-too-long", ["a-word-that-is-too-long"]),
+        ("  + a-word-that-is-long b", ["  + a-word-that-is-long", "    b"]),
+        ("\x1b[31m✗\x1b[0m \x1b[1mone\x1b[0m two 3",
+         ["\x1b[31m✗\x1b[0m \x1b[1mone\x1b[0m two", "  3"]),
+    ],
+)  # fmt: skip
+def test_lines_are_folded_behind_their_sign(line: str, folded: list[str]) -> None:
+    columns = 9 if "\x1b" in line else 11 if line.startswith("   ") else 12
+    assert list(fold(line, columns)) == folded
+    assert list(fold(line, 0)) == [line]
+
+
+@given(st.text("ab✗ ", max_size=60), st.integers(12, 40))
+def test_folding_loses_no_word(line: str, columns: int) -> None:
+    assert " ".join(fold(line, columns)).split() == line.split()
