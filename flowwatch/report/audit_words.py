@@ -148,20 +148,15 @@ def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str
         return ["no flows at all"]
     seen = f"{plural(blind.records, 'record')} of {plural(blind.nodes, 'node')}"
     if blind.first:
-        times = TimeFormat.iso()
         length = span((blind.last - blind.first) / 1e9)
-        window = f"{times.nanoseconds(blind.first)} to {times.nanoseconds(blind.last)}"
-        seen += f" in {length}, {window}"
+        seen += f" in {length}, {_second(blind.first)} to {_second(blind.last)}"
     else:
         seen += ", without times"
     covered = blind.attempts - report.counts.get("not covered", 0)
     unclear = report.counts.get("inconclusive", 0)
-    share = percent(unclear / covered) if covered else "0.0%"
-    lines = [
-        seen,
-        f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects; "
-        f"{share} of these can't be judged",
-    ]
+    share = f"{percent(unclear / covered)} of these can't be judged" if unclear else ""
+    attempts = f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects"
+    lines = [seen, f"{attempts}; {share or 'all of these can be judged'}" if covered else attempts]
     if blind.source:
         lines.insert(1, f"from {quote(blind.source)}")
     if note := short_window(blind.first, blind.last):
@@ -171,6 +166,11 @@ def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str
             f"{blind.replies:,} replies belong to connections opened earlier: not judged"
         )  # fmt: skip
     return lines
+
+
+def _second(nanoseconds: int) -> str:
+    """A time to the second: the exact ones are in the JSON."""
+    return f"{TimeFormat.iso().nanoseconds(nanoseconds)[:19]}Z"
 
 
 def short_window(first: int, last: int) -> str:

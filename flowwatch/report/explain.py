@@ -65,9 +65,9 @@ def _lines(answer: Answer, *, with_file: bool) -> list[str]:
     for one in shown:
         entry = one.entry
         where = f"{entry.policy.file}:{entry.line}" if with_file else f"line {entry.line}"
-        lines.append(f"  {safe(f'{entry.policy} {entry.place} ({where}) {one.what}')}")
+        lines.append(f"  - {safe(f'{entry.policy} {entry.place} ({where}) {one.what}')}")
     if left := len(answer.steps) - len(shown):
-        lines.append(f"  {left:,} rules are not about it (-o json has them all)")
+        lines.append(f"  - {left:,} rules are not about it (-o json has them all)")
     lines += [f"  near miss: {safe(str(miss))}" for miss in answer.near[:_STEPS]]
     if len(answer.near) > _STEPS:
         lines.append(f"  and {len(answer.near) - _STEPS:,} more near misses")

@@ -80,7 +80,7 @@ def shorten(text: str, columns: int) -> str:
 
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
-_LEAD = re.compile(r"[A-Z][a-z]+: +| *(?:[^\w\s]{1,2} |x )?")
+_LEAD = re.compile(r"[A-Z][a-z]+: +| +(?:assumed|near miss): | *(?:[^\w\s]{1,2} |x )?")
 
 
 def fold(line: str, columns: int) -> Iterator[str]:

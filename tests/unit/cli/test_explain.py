@@ -92,7 +92,7 @@ def test_many_rules_are_shown_only_where_they_take_part(policy: Path) -> None:
     policy.write_text(CORRECT + more)
     said = explain(policy, "weather/weather-app", "192.0.2.7:443").splitlines()
     assert sum("is not about" in line for line in said) == 0
-    assert "  21 rules are not about it (-o json has them all)" in said
+    assert "  - 21 rules are not about it (-o json has them all)" in said
     told = json.loads(explain(policy, "weather/weather-app", "192.0.2.7:443", "-o", "json"))
     assert len(told["answers"][0]["steps"]) == 23
 
