@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tinyhtml5.parser import HTMLParser as Html5
 
 from flowwatch.policy.findings import AuditReport
 from flowwatch.report import audit_html as page_module
@@ -79,6 +80,19 @@ def test_the_page_is_well_formed_and_loads_nothing(made: object) -> None:
     assert text.startswith("<!DOCTYPE html>")
     for rows in found.cells:
         assert len(set(rows)) == 1
+
+
+@pytest.mark.parametrize("made", [everything, hostile, nothing], ids=lambda one: one.__name__)
+def test_the_page_is_html5_without_an_error(made: object) -> None:
+    def faults(text: str) -> list[object]:
+        reader = Html5()
+        reader.parse(text)
+        return list(reader.errors)
+
+    text = page(made())  # type: ignore[operator]
+    assert faults(text) == []
+    assert faults(text.replace("</h1>", "</h2>"))
+    assert faults(text.replace("<p>", "<table><p>", 1))
 
 
 def test_hostile_names_are_text() -> None:
