@@ -8,11 +8,11 @@ rule, an ingress denial that only the far node sees; and the traffic that nothin
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from flowwatch.demo import exchange
 from flowwatch.demo.cluster import End, Outside, Pod, Reserved, uuid
 from flowwatch.demo.exchange import MILLI, SYN_RETRIES
+from flowwatch.demo.stage import Stage
 from flowwatch.demo.traffic import (
     MATCH_ALL,
     MATCH_L3,
@@ -26,15 +26,12 @@ from flowwatch.demo.traffic import (
 )
 from flowwatch.hubble.pb.flow.flow_pb2 import AUDIT, EGRESS, FORWARDED, INGRESS, REDIRECTED
 
-if TYPE_CHECKING:
-    from flowwatch.demo.story import Story
-
 _RTT = 800_000
 
 _PATHS = ("/api/v1/items", "/api/v1/items/42", "/api/v1/categories", "/api/v1/search?q=tea")
 
 
-def begin(story: Story) -> None:
+def begin(story: Stage) -> None:
     """Start them all."""
     cast = story.cluster
     for pod in cast.pods("shop/frontend"):
@@ -56,17 +53,17 @@ def begin(story: Story) -> None:
         _Watcher(story, dns).begin()
 
 
-def _browse(story: Story, pod: Pod) -> None:
+def _browse(story: Stage, pod: Pod) -> None:
     """frontend → catalog: HTTP rules allow GET below /api."""
     _http(story, pod, "GET", story.rng.choice(_PATHS), True)
 
 
-def _meddle(story: Story, pod: Pod) -> None:
+def _meddle(story: Stage, pod: Pod) -> None:
     """frontend → catalog: what no HTTP rule allows gets a 403 from the proxy."""
     _http(story, pod, "DELETE", "/admin/cache", False)
 
 
-def _http(story: Story, pod: Pod, method: str, path: str, passes: bool) -> None:
+def _http(story: Stage, pod: Pod, method: str, path: str, passes: bool) -> None:
     service = story.cluster.services["shop/catalog"]
     server = service.backends[0]
     cookie = story.rng.getrandbits(20)
@@ -92,7 +89,7 @@ def _http(story: Story, pod: Pod, method: str, path: str, passes: bool) -> None:
     _count(story, conn, "forwarded" if passes else "dropped")
 
 
-def _recommend(story: Story, pod: Pod) -> None:
+def _recommend(story: Stage, pod: Pod) -> None:
     """frontend → recommendations: a service with no backend that is ready; no policy's doing."""
     service = story.cluster.services["shop/recommendations"]
     port = pod.next_port(story.rng)
@@ -102,7 +99,7 @@ def _recommend(story: Story, pod: Pod) -> None:
     story.truth.count(pod, peer, service.port, "TCP", "dropped")
 
 
-def _pay(story: Story) -> None:
+def _pay(story: Stage) -> None:
     """checkout → the payment provider, by name: allowed."""
     pod = story.cluster.pod("shop/checkout")
     host = story.cluster.outside["api.payments.example"]
@@ -112,14 +109,14 @@ def _pay(story: Story) -> None:
     _connect(story, pod, host, 443, "shop/checkout-egress", after=3 * MILLI, names=host.names)
 
 
-def _count_clicks(story: Story) -> None:
+def _count_clicks(story: Stage) -> None:
     """checkout's library → its vendor: a name that the DNS rules don't have is REFUSED."""
     conn = _dns(story, story.cluster.pod("shop/checkout"))
     story.play(exchange.lookup_refused(conn, "collector.clicks.example"), 10_000)
     _count(story, conn, "dropped")
 
 
-def _dns(story: Story, pod: Pod) -> Connection:
+def _dns(story: Stage, pod: Pod) -> Connection:
     """checkout's question to DNS, which its policy sends through the proxy."""
     server = story.cluster.dns_on(pod.node)
     conn = Connection(pod, server, "UDP", pod.next_port(story.rng), 53)
@@ -129,7 +126,7 @@ def _dns(story: Story, pod: Pod) -> Connection:
     return conn
 
 
-def _cache(story: Story) -> None:
+def _cache(story: Stage) -> None:
     """cart → redis, on the other node, where an ingress policy allows it."""
     pod, server = story.cluster.pod("shop/cart"), story.cluster.pod("data/redis")
     conn = Connection(pod, server, "TCP", pod.next_port(story.rng), 6379)
@@ -139,7 +136,7 @@ def _cache(story: Story) -> None:
     _count(story, conn, "forwarded")
 
 
-def _load(story: Story) -> None:
+def _load(story: Stage) -> None:
     """loadgen → redis: nothing stops it here; the far node's ingress policy does."""
     pod, server = story.cluster.pod("shop/loadgen"), story.cluster.pod("data/redis")
     conn = Connection(pod, server, "TCP", pod.next_port(story.rng), 6379)
@@ -147,7 +144,7 @@ def _load(story: Story) -> None:
     _count(story, conn, "dropped")
 
 
-def _preview(story: Story) -> None:
+def _preview(story: Stage) -> None:
     """preview runs in policy audit mode: what its policy would deny passes, and is told."""
     pod = story.cluster.pod("staging/preview")
     host = story.cluster.outside["flags.preview.example"]
@@ -157,13 +154,13 @@ def _preview(story: Story) -> None:
     _count(story, conn, "audited")
 
 
-def _pull(story: Story) -> None:
+def _pull(story: Stage) -> None:
     """runner → a registry: a policy that only denies selects it, so the rest is allowed."""
     pod = story.cluster.pod("ci/runner")
     _connect(story, pod, story.cluster.outside["registry.build.example"], 443)
 
 
-def _mine(story: Story) -> None:
+def _mine(story: Stage) -> None:
     """runner → an address that a cluster-wide deny rule lists."""
     pod, host = story.cluster.pod("ci/runner"), story.cluster.outside["known-bad"]
     conn = Connection(pod, host, "TCP", pod.next_port(story.rng), 8333)
@@ -172,7 +169,7 @@ def _mine(story: Story) -> None:
     _count(story, conn, "dropped")
 
 
-def _scrape(story: Story) -> None:
+def _scrape(story: Stage) -> None:
     """prometheus → what it watches: no policy selects either end, so there are only traces."""
     pod = story.cluster.pod("monitoring/prometheus")
     server = story.cluster.pod(story.rng.choice(("geo/geocoder", "shop/catalog", "data/redis")))
@@ -181,7 +178,7 @@ def _scrape(story: Story) -> None:
     _count(story, conn, "forwarded")
 
 
-def _probe(story: Story, pod: Pod) -> None:
+def _probe(story: Stage, pod: Pod) -> None:
     """The kubelet → the DNS server's health page: from the host, so nobody's egress."""
     host = story.cluster.hosts[pod.node.index]
     port = story.rng.randrange(32768, 60999)
@@ -192,7 +189,7 @@ def _probe(story: Story, pod: Pod) -> None:
 class _Pinger:
     """blackbox pings an address as long as the story lasts."""
 
-    def __init__(self, story: Story, target: str) -> None:
+    def __init__(self, story: Stage, target: str) -> None:
         self._story, self._pod = story, story.cluster.pod("monitoring/blackbox")
         self._known = False
         # The first node, which is the API server too.
@@ -215,7 +212,7 @@ class _Pinger:
 class _Watcher:
     """coredns keeps one connection to the API server."""
 
-    def __init__(self, story: Story, pod: Pod) -> None:
+    def __init__(self, story: Stage, pod: Pod) -> None:
         self._story = story
         api_server = story.cluster.api_server
         self._conn = Connection(pod, api_server, "TCP", pod.next_port(story.rng), 6443)
@@ -232,7 +229,7 @@ class _Watcher:
 
 
 def _connect(
-    story: Story,
+    story: Stage,
     pod: Pod,
     host: Outside,
     port: int,
@@ -256,7 +253,7 @@ def _connect(
     story.truth.count(pod, names[0] if names else host.address, port, "TCP", "forwarded")
 
 
-def _count(story: Story, conn: Connection, outcome: str) -> None:
+def _count(story: Stage, conn: Connection, outcome: str) -> None:
     """Put an attempt of a pod into the truth, the peer named as a person would."""
     client, server = conn.client, conn.server
     assert isinstance(client, Pod)

@@ -22,7 +22,8 @@ from flowwatch.demo import health
 from flowwatch.demo.exchange import SECOND
 from flowwatch.demo.ring import MAX_CAPACITY, Entry, Ring, capacity_at
 from flowwatch.demo.service import MAX_STREAMS, Namespaces, Observer, Unknown
-from flowwatch.demo.story import Moment, Story
+from flowwatch.demo.stage import Moment
+from flowwatch.demo.story import Story
 from flowwatch.demo.truth import Truth
 from flowwatch.errors import FlowwatchError, UsageError
 from flowwatch.text import safe

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from flowwatch.demo import exchange
 from flowwatch.demo.cluster import End, Outside, Pod, Service
 from flowwatch.demo.exchange import DATA_RETRIES, MILLI, SECOND, SYN_RETRIES, Step
+from flowwatch.demo.stage import Stage
 from flowwatch.demo.traffic import (
     ACK,
     MATCH_ALL,
@@ -26,9 +26,6 @@ from flowwatch.demo.traffic import (
     socket,
 )
 from flowwatch.hubble.pb.flow.flow_pb2 import EGRESS, FORWARDED, REDIRECTED
-
-if TYPE_CHECKING:
-    from flowwatch.demo.story import Story
 
 ALLOWED = "api.openweathermap.org"
 
@@ -63,7 +60,7 @@ _GEOCODER_EVERY, _DATABASE_EVERY, _QUERY_EVERY = 18.0, 24.0, 7.0
 _IN_CLUSTER_RTT = 900_000
 
 
-def begin(story: Story) -> None:
+def begin(story: Stage) -> None:
     """Start all pods of the app, and let the policy be applied when its time comes."""
     for pod in story.cluster.pods("weather/weather-app"):
         app = App(story, pod)
@@ -74,7 +71,7 @@ def begin(story: Story) -> None:
     story.after(story.policy_at / SECOND, lambda: _apply_policy(story))
 
 
-def _apply_policy(story: Story) -> None:
+def _apply_policy(story: Stage) -> None:
     story.cluster.policies.revision += 1
     # Its toFQDNs selects the addresses of one name: they are no longer just "world".
     story.cluster.select(ALLOWED, f"fqdn:{ALLOWED}")
@@ -83,7 +80,7 @@ def _apply_policy(story: Story) -> None:
 class App:
     """One pod of the weather app."""
 
-    def __init__(self, story: Story, pod: Pod) -> None:
+    def __init__(self, story: Stage, pod: Pod) -> None:
         self._story, self._pod = story, pod
         self._session: Connection | None = None
         self._cgroup = 4000 + pod.endpoint

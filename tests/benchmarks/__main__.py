@@ -1,6 +1,6 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
-    python -m tests.benchmarks [NAME …]      some of: live relay file memory soak start dashboard audit decisions
+    python -m tests.benchmarks [NAME …]   of: live relay file memory soak start dashboard audit decisions
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """

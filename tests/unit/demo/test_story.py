@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from flowwatch.demo import weather
-from flowwatch.demo.story import Moment, Story, policy_text, story
+from flowwatch.demo.stage import Moment
+from flowwatch.demo.story import Story, policy_text, story
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
