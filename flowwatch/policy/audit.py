@@ -14,7 +14,7 @@ from flowwatch.flows.attempts import OpenAttempt
 from flowwatch.flows.model import Batch
 from flowwatch.flows.tally import Tally
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.evidence import Extra, Observation, Observer
+from flowwatch.policy.evidence import Extra, Observation, Observer, several_clusters
 from flowwatch.policy.expect import Expected
 from flowwatch.policy.findings import (
     KINDS,
@@ -264,7 +264,7 @@ class Audit:
         blind = BlindSpots(
             self.tally.first_seen, self.tally.last_seen, self.tally.records_read, len(self.tally.nodes),
             total, judged, sum(one.attempts.replies for one in self._observers.values()),
-            (*self._silence(total - counts["not covered"]), *self.tally.warnings()), self.source,
+            tuple(self._care(total - counts["not covered"])), self.source,
             self.tally.much_missing,
         )  # fmt: skip
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
@@ -279,12 +279,15 @@ class Audit:
             ),
         )  # fmt: skip
 
-    def _silence(self, covered: int) -> Iterator[str]:
+    def _care(self, covered: int) -> Iterator[str]:
+        """What to bear in mind, before all numbers."""
+        yield from several_clusters(self._observers.values())
         if covered and not self._verdicts:
             yield (
                 "no policy verdict of the pods that these policies select: nothing is enforced on them, "
                 "or verdict records are off or left out (flowwatch doctor tells)"
             )
+        yield from self.tally.warnings()
 
     def _split(self, row: _Row) -> list[tuple[Kind, int, str]]:
         """What came before the first sign that the policy is in force proves nothing."""

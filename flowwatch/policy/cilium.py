@@ -16,6 +16,7 @@ from flowwatch.policy.labels import (
     EXISTS,
     NAMESPACE,
     NAMESPACE_LABELS,
+    OWN_CLUSTER,
     Selector,
     read_selector,
 )
@@ -93,7 +94,7 @@ class Scope:
             elif not selector.has_key_prefix(NAMESPACE_LABELS):
                 selector = selector.also(f"k8s:{NAMESPACE}", EQUALS, self.namespace)
         if not selector.has_key(CLUSTER):
-            selector = selector.also(f"k8s:{CLUSTER}", EQUALS, self.cluster)
+            selector = selector.also(OWN_CLUSTER, EQUALS, self.cluster)
         return selector
 
 

@@ -7,7 +7,7 @@ of either were seen; what was blocked in one direction says nothing about the po
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flowwatch.flows import meaning
@@ -22,7 +22,7 @@ from flowwatch.flows.model import (
     PolicyRef,
     Verdict,
 )
-from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS
+from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction as Way
 
@@ -109,6 +109,8 @@ class Observer:
         self._names: dict[str, tuple[str, ...]] = {}
         self._resolving: set[tuple[str, str]] = set()
         self._parties: dict[tuple[object, ...], Party] = {}
+        self.clusters: set[str] = set()
+        """Those that the subjects' records name."""
         self.on_drop: Callable[[OpenAttempt, Extra], None] | None = None
         """Called with the attempt of each record of a drop, for who wants to tell of drops at once."""
 
@@ -236,11 +238,14 @@ class Observer:
             )
             subject_ip, peer_ip = (client_ip, server_ip) if way == 0 else (server_ip, client_ip)
             resolves = (subject.namespace, subject.pod) in self._resolving
-            peer_party = self._party(peer, peer_ip, resolves=resolves, own=subject.cluster)
+            own = _cluster(subject)
+            if own:
+                self.clusters.add(own)
+            peer_party = self._party(peer, peer_ip, resolves=resolves, own=own)
             drop = bits & _DROPS
             yield Observation(
                 "ingress" if way else "egress",
-                self._party(subject, subject_ip, resolves=resolves, own=subject.cluster),
+                self._party(subject, subject_ip, resolves=resolves, own=own),
                 peer_party,
                 _name_of(subject, subject_ip),
                 _peer_name(peer, peer_ip, peer_party, attempt.service if way == 0 else ""),
@@ -266,7 +271,7 @@ class Observer:
     def _party(self, end: Endpoint, address: str, *, resolves: bool, own: str) -> Party:
         """The party of an end; equal ones are one object, since parties are compared so."""
         outside = end.entity in _OUTSIDE or (not end.labels and not end.identity and bool(address))
-        key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster == own)
+        key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster, own)
         names: tuple[str, ...] | None = ()
         if outside or end.entity == "kube-apiserver":
             names = self._names.get(address) or (() if resolves else None)
@@ -282,6 +287,7 @@ class Observer:
         return party
 
 
+_TOLD = 5
 _PROTOCOLS = {"ICMPv4": "ICMP"}
 
 # A Deployment's pod: the hash of its template, and five characters of its own.
@@ -311,11 +317,33 @@ def _labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
     if not any(key.startswith(f"{prefix}{NAMESPACE_LABELS}") for key in keys):
         # Kubernetes puts this one on every namespace.
         labels.append(f"{prefix}{NAMESPACE_LABELS}kubernetes.io/metadata.name={end.namespace}")
-    # The policies are those of the subject's cluster, whatever its name: to them it is "default".
     cluster = f"{prefix}{CLUSTER}"
-    labels = [label for label in labels if not label.startswith(f"{cluster}=")]
-    labels.append(f"{cluster}={'default' if end.cluster == own else end.cluster or 'default'}")
+    named = _cluster(end)
+    if cluster not in keys:
+        labels.append(f"{cluster}={named or own or 'default'}")
+    if named in ("", own):
+        # The policies are those of the subject's cluster, whatever its name.
+        labels.append(f"{OWN_CLUSTER}=default")
     return tuple(labels)
+
+
+def several_clusters(observers: Iterable[Observer]) -> Iterator[str]:
+    """A word of care, when pods of several clusters were judged by one set of policies."""
+    names = sorted({name for one in observers for name in one.clusters})
+    if len(names) > 1:
+        told = ", ".join(names[:_TOLD]) + (", …" if len(names) > _TOLD else "")
+        yield (
+            f"pods of {len(names)} clusters ({told}), each judged as if these policies were its own: "
+            "--cluster NAME picks one"
+        )
+
+
+def _cluster(end: Endpoint) -> str:
+    """The cluster that a record names for one of its ends, "" when it names none."""
+    if end.cluster:
+        return end.cluster
+    wanted = f"k8s:{CLUSTER}="
+    return next((one[len(wanted) :] for one in end.labels if one.startswith(wanted)), "")
 
 
 def _unknown(subject: Endpoint, protocol: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation
 from flowwatch.policy.findings import Hint
-from flowwatch.policy.labels import EQUALS, IN, NAMESPACE, Selector
+from flowwatch.policy.labels import EQUALS, IN, NAMESPACE, OWN_CLUSTER, Selector
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Entity, Name, Pods
 from flowwatch.policy.rules import Direction, Entry, Policy, Rule
@@ -223,7 +223,11 @@ def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
         elif isinstance(peer, Pods):
             scope = [one for one in peer.selector.requirements if one.key == f"k8s:{NAMESPACE}"]
             rest = Selector(tuple(one for one in peer.selector.requirements if one not in scope))
-            named = [one for one in rest.requirements if "policy.cluster" not in one.key]
+            named = [
+                one
+                for one in rest.requirements
+                if one.key != OWN_CLUSTER and "policy.cluster" not in one.key
+            ]
             if scope and named and rest.matches(seen.peer.label_set):
                 wanted = ", ".join(scope[0].values) or "another"
                 yield Hint(

@@ -12,6 +12,7 @@ from flowwatch.policy.labels import (
     EXISTS,
     NAMESPACE,
     NAMESPACE_LABELS,
+    OWN_CLUSTER,
     Requirement,
     Selector,
     read_selector,
@@ -97,7 +98,7 @@ def _peer(value: Value, namespace: str, cluster: str) -> Peer:
 def _own_cluster(selector: Selector, cluster: str) -> Selector:
     if any(one.key == f"k8s:{CLUSTER}" for one in selector.requirements):
         return selector
-    return selector.also(f"k8s:{CLUSTER}", EQUALS, cluster)
+    return selector.also(OWN_CLUSTER, EQUALS, cluster)
 
 
 def _join(one: Selector, other: Selector) -> Selector:

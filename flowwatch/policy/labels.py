@@ -17,6 +17,9 @@ from flowwatch.policy.nodes import DocumentError, Value
 NAMESPACE = "io.kubernetes.pod.namespace"
 NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels."
 CLUSTER = "io.cilium.k8s.policy.cluster"
+OWN_CLUSTER = "(own):cluster"
+"""What selectors ask for that name no cluster: the one the policies are in, ``default`` to them whatever
+its name. No label can be called so; a party has it from its cluster's label, unless it is given beside it."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?\Z")
@@ -42,12 +45,17 @@ class LabelSet:
         self.by_key: dict[str, str] = {}
         for label in sorted(self.labels):
             name, _, value = label.partition("=")
+            if name == OWN_CLUSTER:
+                self.by_source[name] = value
+                continue
             source, colon, key = name.partition(":")
             if not colon:
                 source, key = "unspec", name
             self.by_source[f"{source}:{key}"] = value
             # The first source in order answers for any, as in LabelArray.Get.
             self.by_key.setdefault(key, value)
+        if (cluster := self.by_source.get(f"k8s:{CLUSTER}")) is not None:
+            self.by_source.setdefault(OWN_CLUSTER, cluster)
 
     def get(self, key: str) -> str | None:
         """The value of a selector's key (``app``, ``any:app``, ``k8s:app``), None where it is missing."""
@@ -116,7 +124,8 @@ class Selector:
         )
 
     def __str__(self) -> str:
-        return ", ".join(map(_readable, self.requirements)) or "everything"
+        told = [one for one in self.requirements if one.key != OWN_CLUSTER]
+        return ", ".join(map(_readable, told)) or "any labels"
 
 
 def _readable(requirement: Requirement) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.labels import CLUSTER, EQUALS, IN, NAMESPACE, Requirement
+from flowwatch.policy.labels import CLUSTER, EQUALS, IN, NAMESPACE, OWN_CLUSTER, Requirement
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Name, Peer, Pods
@@ -183,9 +183,11 @@ def _other_pod(pods: Pods, party: Party) -> str:
 
 
 def _is_scope(one: Requirement) -> bool:
-    return (one.key in _SCOPES and one.operator in (EQUALS, IN)) or one.key.removeprefix(
-        "k8s:"
-    ) == CLUSTER
+    return (
+        one.key == OWN_CLUSTER
+        or (one.key in _SCOPES and one.operator in (EQUALS, IN))
+        or one.key.removeprefix("k8s:") == CLUSTER
+    )
 
 
 def _other_name(rule: NameRule, party: Party) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 
-from flowwatch.policy.labels import CLUSTER, LabelSet
+from flowwatch.policy.labels import OWN_CLUSTER, LabelSet
 
 _WORLD = frozenset({"world", "world-ipv4", "world-ipv6"})
 _NODES = frozenset({"host", "remote-node"})
@@ -51,6 +51,11 @@ class Party:
         return bool(reserved & _WORLD) or ("kube-apiserver" in reserved and not reserved & _NODES)
 
     @cached_property
+    def knows_names(self) -> bool:
+        """Whether its labels say that a rule's DNS name led to it."""
+        return any(label.startswith("fqdn:") for label in self.labels)
+
+    @cached_property
     def aggregated(self) -> bool:
         """Whether Cilium also knows it as one of all pods, or of the world (pkg/policy/aggregate.go).
 
@@ -60,8 +65,8 @@ class Party:
 
     @cached_property
     def cluster(self) -> str | None:
-        """The cluster its labels name."""
-        return self.label_set.by_source.get(f"k8s:{CLUSTER}")
+        """The cluster its labels name; ``default`` for that of the policies."""
+        return self.label_set.by_source.get(OWN_CLUSTER)
 
     @cached_property
     def address(self) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from flowwatch.flows.model import Batch
 from flowwatch.flows.tally import Tally
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.evidence import Observation, Observer
+from flowwatch.policy.evidence import Observation, Observer, several_clusters
 from flowwatch.policy.judge import passes_requests
 from flowwatch.policy.nearest import closest
 from flowwatch.policy.rules import Direction, Entry
@@ -166,7 +166,7 @@ class WhatIf:
         counts: Counter[Change] = Counter()
         for row in rows:
             counts[row.change] += row.attempts
-        notes = tuple(self.tally.warnings())
+        notes = (*several_clusters(self._observers.values()), *self.tally.warnings())
         if self.current is None:
             notes = (
                 "without --current, other policies of the cluster are not known: "

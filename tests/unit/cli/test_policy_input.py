@@ -277,6 +277,48 @@ def test_flows_of_another_cluster_are_judged_by_its_names(tmp_path: Path) -> Non
     assert not counts.get("leak")
 
 
+MESH = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: mesh, namespace: weather}
+spec:
+  endpointSelector: {matchLabels: {app: weather-app, io.cilium.k8s.policy.cluster: near}}
+  egress:
+    - toEndpoints: [{matchLabels: {app: cache, io.cilium.k8s.policy.cluster: far}}]
+    - toEndpoints: [{matchLabels: {app: db, k8s:io.kubernetes.pod.namespace: data}}]
+"""
+
+
+def test_clusters_of_a_mesh_are_told_apart(tmp_path: Path) -> None:
+    """A policy may name its own cluster, too; without a name it means its own."""
+    (tmp_path / "policy.yaml").write_text(MESH)
+    lines = []
+    for line in capture(CORRECT).splitlines():
+        flow = json.loads(line)["flow"] | {"verdict": "FORWARDED"}
+        flow.pop("drop_reason", None)
+        flow.pop("drop_reason_desc", None)
+        for end in ("source", "destination"):
+            name = "far" if flow[end].get("pod_name") in ("cache-1", "coredns-1") else "near"
+            if "namespace" in flow[end]:
+                flow[end]["cluster_name"] = name
+                flow[end]["labels"] = [
+                    one.replace("cluster=default", f"cluster={name}") for one in flow[end]["labels"]
+                ]
+        lines.append(json.dumps({"flow": flow}) + "\n")
+    flows = tmp_path / "flows.jsonl"
+    flows.write_text("".join(lines))
+    words = ("-f", tmp_path / "policy.yaml", "--input-file", flows)
+    report = json.loads(flowwatch("audit", *words, "-o", "json").stdout)
+    found = {one["peer"]: one["kind"] for one in report["findings"]}
+    assert found["weather/cache"] == found["data/db"] == "ok"
+    assert found["telemetry.example"] == found["kube-system/coredns"] == "leak"
+    assert not any("clusters" in note for note in report["evidence"]["warnings"])
+    third = "".join(lines).replace('"near"', '"third"').replace("10.0.", "10.3.")
+    flows.write_text("".join(lines) + third.replace("planted-", "third-"))
+    for verb in ("audit", "whatif"):
+        assert "pods of 2 clusters (near, third), each judged" in flowwatch(verb, *words).stdout
+
+
 def test_no_evidence_at_all(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(CORRECT)
     (tmp_path / "flows.jsonl").write_text("")
