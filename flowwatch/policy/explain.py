@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS
+from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.nearest import NearMiss, near_misses
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Name
@@ -201,9 +201,19 @@ def _unseen_name(
     )
 
 
+def _of_cluster(party: Party, name: str | None) -> Party:
+    """A party as the policies of the cluster ``name`` see it: its pods are their own."""
+    if party.cluster != name or name in (None, "default"):
+        return party
+    labels = (*party.labels, f"{OWN_CLUSTER}=default")
+    return Party(labels, party.ip, party.names, party.ports)
+
+
 def _answer(
     policies: PolicySet, direction: Direction, subject: End, peer: End, protocol: str, port: int
 ) -> Answer:
+    own = subject.party.cluster
+    subject, peer = (replace(end, party=_of_cluster(end.party, own)) for end in (subject, peer))
     decision = policies.ask(direction, subject.party, peer.party, protocol, port)
     listener = peer.party if direction == "egress" else subject.party
     steps = []

@@ -150,6 +150,16 @@ def test_labels_instead_of_a_name(policy: Path) -> None:
     assert "allowed by weather/weather-egress" in told.stdout
 
 
+def test_labels_may_name_a_cluster(policy: Path) -> None:
+    """Policies are those of the subject's cluster, whatever its name."""
+    end = "io.kubernetes.pod.namespace=weather,io.cilium.k8s.policy.cluster="
+    words = ("--from-labels", f"app=weather-app,{end}near", "--to", ":6379", "--to-labels")
+    told = flowwatch("explain", "-f", policy, *words, f"app=cache,{end}near")
+    assert "allowed by weather/weather-egress spec.egress.2" in told.stdout
+    told = flowwatch("explain", "-f", policy, *words, f"app=cache,{end}far")
+    assert "default deny of weather/weather-egress" in told.stdout
+
+
 def test_a_name_that_no_dns_rule_shows_is_said_to_be_assumed(policy: Path) -> None:
     policy.write_text(CORRECT.replace('          rules: {dns: [{matchPattern: "*"}]}\n', ""))
     said = explain(policy, "weather/weather-app", "api.openweathermap.org:443")
