@@ -17,6 +17,8 @@ from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Entity, Name, Pods
 from flowwatch.policy.rules import Direction, Entry, Policy, Rule
 
+_DNS = 53
+_OTHERS = 3
 _WIDE = frozenset({"all", "world"})
 _NAMESPACE_KEYS = (NAMESPACE, f"any:{NAMESPACE}", f"k8s:{NAMESPACE}")
 
@@ -60,6 +62,9 @@ def _all(policies: PolicySet, rows: Sequence[Judged]) -> Iterator[Hint]:
     for row in rows:
         if row.decision.decision == "denied":
             yield from _denied(policies, row)
+        elif row.decision.decision == "allowed" and row.seen.direction == "egress":
+            yield from _shared_address(row)
+            yield from _lookups_elsewhere(policies, row)
 
 
 def _selecting_nothing(policies: PolicySet, subjects: list[tuple[Party, str]]) -> Iterator[Hint]:
@@ -129,6 +134,46 @@ def _without_dns(entries: Sequence[Entry]) -> Iterator[Hint]:
                 f"{entry.place} allows DNS names, but no rule sends lookups through the DNS proxy "
                 "(port 53 with rules: dns): no address is ever learnt, and it allows nothing",
             )  # fmt: skip
+
+
+def _shared_address(row: Judged) -> Iterator[Hint]:
+    """A name that no rule allows, at the address of one that a rule allows: it passes by that."""
+    names = row.seen.peer.names
+    if not names or len(names) < 2 or not row.seen.peer.outside:
+        return
+    allowing = [peer for entry in row.decision.entries for peer in entry.peers or ()]
+    rules = [peer.rule for peer in allowing if isinstance(peer, Name)]
+    if not rules or any(
+        not isinstance(peer, Name) and peer.matches(row.seen.peer) for peer in allowing
+    ):
+        return
+    others = [name for name in names if not any(rule.matches(name) for rule in rules)]
+    if others:
+        entry = row.decision.entries[0]
+        known = next(name for name in names if name not in others)
+        yield Hint(
+            "shared-address", entry.policy, entry.line,
+            f"{entry.place} allows {known}; {', '.join(others[:_OTHERS])} has the same address "
+            f"({row.seen.peer.ip}), and passes by it",
+            row.attempts,
+        )  # fmt: skip
+
+
+def _lookups_elsewhere(policies: PolicySet, row: Judged) -> Iterator[Hint]:
+    """Lookups that pass beside the DNS proxy, of a pod whose rules name names."""
+    seen = row.seen
+    if seen.port != _DNS or seen.protocol not in ("UDP", "TCP") or row.decision.l7:
+        return
+    for entry in policies.selected(seen.subject, "egress").entries:
+        if not any(isinstance(peer, Name) for peer in entry.peers or ()):
+            continue
+        yield Hint(
+            "lookups-beside-the-proxy", entry.policy, entry.line,
+            f"{entry.place} allows DNS names, but lookups at {seen.peer_name} pass without DNS rules: "
+            "what they answer is never learnt (node-local DNS? select it in the rule with rules: dns)",
+            row.attempts,
+        )  # fmt: skip
+        return
 
 
 def _too_wide(entries: Sequence[Entry]) -> Iterator[Hint]:

@@ -14,6 +14,7 @@ from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation, Request
 from flowwatch.policy.findings import Kind
 from flowwatch.policy.nearest import closest
+from flowwatch.policy.peers import Name
 from flowwatch.policy.rules import Policy
 
 
@@ -98,11 +99,28 @@ def _allowed(seen: Observation, decision: Decision) -> tuple[Kind, str]:
     if decision.l7:
         return _proxied(seen, decision)
     if seen.outcome == meaning.DROPPED:
-        return "overblock", decision.reason
+        return "overblock", decision.reason + _name_unknown_then(seen, decision)
     if seen.outcome == meaning.UNKNOWN and not seen.requests:
         # The packets went to a proxy that these policies don't ask for.
         return "inconclusive", _NO_OUTCOME[meaning.UNKNOWN]
     return "ok", decision.reason
+
+
+def _name_unknown_then(seen: Observation, decision: Decision) -> str:
+    """For what a DNS name allows: whether the agent knew the address by that name when it dropped it.
+
+    The labels of an address that it knows by name say so (``fqdn:``; Cilium 1.20, pkg/fqdn).
+    """
+    by_name = any(
+        isinstance(peer, Name) and peer.matches(seen.peer)
+        for entry in decision.entries for peer in entry.peers or ()
+    )  # fmt: skip
+    if not by_name or not seen.peer.labels or seen.peer.knows_names:
+        return ""
+    return (
+        "; Cilium did not know the address by that name then: the answer had expired while the application "
+        "kept the address, or the lookup did not go through the DNS proxy"
+    )
 
 
 def _proxied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
