@@ -14,7 +14,7 @@ from flowwatch.cli.policies import read_policies, read_text
 from flowwatch.cli.reading import Reading, say
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import style
-from flowwatch.errors import UsageError
+from flowwatch.errors import FlowwatchError, UsageError
 from flowwatch.hubble.config import seconds
 from flowwatch.hubble.filters import raw_filters
 from flowwatch.hubble.request import parse_time
@@ -29,8 +29,21 @@ if TYPE_CHECKING:
     from flowwatch.policy.expect import Expected
 
 
+_UNREADABLE = 2
+"""Exit code of what other verbs end with 1 for: here 1 means findings, and CI must tell them apart."""
+
+
 def run(parsed: Parsed) -> int:
     """Judge the traffic by the policies; 0 as expected, 1 findings, 2 input, 3 evidence (strict)."""
+    try:
+        return _audit(parsed)
+    except FlowwatchError as error:
+        if error.exit_code == FlowwatchError.exit_code:
+            error.exit_code = _UNREADABLE
+        raise
+
+
+def _audit(parsed: Parsed) -> int:
     from flowwatch.policy.audit import Audit
 
     form = parsed.text("output")
@@ -63,7 +76,10 @@ def run(parsed: Parsed) -> int:
     if parsed.switch("follow") and reading.interrupted:
         # Being stopped is how a follow ends.
         reading.interrupted = False
-    return reading.finish() or report.exit_code(strict=parsed.switch("strict"))
+    ended = reading.finish()
+    if reading.failure is not None:
+        return 1 if report.failed else _UNREADABLE
+    return ended or report.exit_code(strict=parsed.switch("strict"))
 
 
 def read_set(parsed: Parsed, flag: str = "filename") -> PolicySet:
@@ -75,6 +91,8 @@ def read_set(parsed: Parsed, flag: str = "filename") -> PolicySet:
         return read_cluster(parsed)
     if not paths:
         raise UsageError("no policy was given", f"--{flag} FILE, a folder, or - for standard input")
+    if "-" in paths and "-" in parsed.list("input-file"):
+        raise UsageError("policies and flows can't both come from standard input")
     return read_policies(paths)
 
 
@@ -132,4 +150,5 @@ def _expected(path: str) -> list[Expected]:
     try:
         return read_expected(read_text(path), path)
     except DocumentError as error:
-        raise UsageError(f"{safe(path)}:{error.line}: {safe(error.reason)}") from None
+        column = f":{error.column}" if error.column else ""
+        raise UsageError(f"{safe(path)}:{error.line}{column}: {safe(error.reason)}") from None

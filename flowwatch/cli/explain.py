@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from flowwatch.cli.policies import read_policies
+from flowwatch.cli.policies import read_policies, shown
 from flowwatch.cli.reading import say, standard_input
 from flowwatch.errors import UsageError
 from flowwatch.report.explain import EXPLAIN_FORMATS, write_explanation
@@ -72,7 +72,7 @@ def _queries(policies: PolicySet, path: str) -> int:
                 out.write(to_json(queries.answer(line)) + "\n")
             except QueryError as error:
                 bad += 1
-                say(f"{safe(path)}:{number}: {safe(str(error))}")
+                say(f"{shown(path)}:{number}: {safe(str(error))}")
     if bad:
         lines_were = (
             "lines were no questions and have" if bad > 1 else "line was no question and has"

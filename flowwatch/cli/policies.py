@@ -37,7 +37,7 @@ _TOLD = 20
 
 def read_text(path: str) -> str:
     """The text of a file, or of standard input for ``-``. Raises UsageError."""
-    shown = _shown(path)
+    name = shown(path)
     try:
         if path == "-":
             data = _at_most(standard_input("policies"))
@@ -45,10 +45,10 @@ def read_text(path: str) -> str:
             with Path(path).open("rb") as file:
                 data = _at_most(file)
     except OSError as error:
-        raise UsageError(f"cannot read {shown}: {safe(error.strerror or str(error))}") from None
+        raise UsageError(f"cannot read {name}: {safe(error.strerror or str(error))}") from None
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{shown} is larger than {MAX_BYTES >> 20} MB: too large for policies",
+            f"{name} is larger than {MAX_BYTES >> 20} MB: too large for policies",
             "give fewer objects at a time (kubectl get cnp,ccnp,netpol, one namespace each)",
         )
     encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
@@ -56,9 +56,9 @@ def read_text(path: str) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         before = data[: error.start].decode(encoding, "replace")
-        place = f"{shown}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
-        name = "UTF-8" if encoding.startswith("utf-8") else "UTF-16"
-        what = next((told for begin, told in _KNOWN if data.startswith(begin)), f"not {name}")
+        place = f"{name}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        form = "UTF-8" if encoding.startswith("utf-8") else "UTF-16"
+        what = next((told for begin, told in _KNOWN if data.startswith(begin)), f"not {form}")
         raise UsageError(f"{place}: {what}: policies are YAML or JSON, as text") from None
 
 
@@ -67,8 +67,9 @@ def _at_most(file: BinaryIO) -> bytes:
     return file.read(MAX_BYTES + 1)
 
 
-def _shown(path: str) -> str:
-    return "standard input" if path == "-" else safe(path)
+def shown(path: str) -> str:
+    """A path for people to read."""
+    return "standard input" if path == "-" else safe(path) or '""'
 
 
 def policy_files(paths: Sequence[str]) -> list[str]:
@@ -125,7 +126,7 @@ def read_policies(
         UsageError: a file that can't be read, no policy at all, or a refused document.
     """
     files = policy_files(paths)
-    policies = load(((_shown(file), read_text(file)) for file in files), cluster=cluster)
+    policies = load(((shown(file), read_text(file)) for file in files), cluster=cluster)
     documents = policies.documents
     _tell(documents)
     if documents.rejected and not keep_going:
@@ -136,7 +137,7 @@ def read_policies(
         )
     if not documents.policies and not documents.rejected:
         raise UsageError(
-            f"no policy in {', '.join(map(_shown, paths))}",
+            f"no policy in {', '.join(map(shown, paths))}",
             "CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy or "
             "ClusterNetworkPolicy is wanted, as YAML or JSON",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,36 @@ CASES = {
     "no such policy": ("kind: CiliumNetworkPolicy\n", CORRECT, (), 2),
 }
 """What the policy says, which one was enforced while the flows were recorded, flags, the code."""
+
+
+FLOWS_UNREAD = {
+    "flows missing": (None, False, 2),
+    "no flows in it": (b"hello\n", False, 2),
+    "flows that break off": ("gzip of a correct cluster", True, 2),
+    "a leak before flows break off": ("gzip of a leaking cluster", True, 1),
+}
+"""The capture, whether there is a report nevertheless, the code."""
+
+
+@pytest.mark.parametrize("case", FLOWS_UNREAD)
+def test_flows_that_cannot_be_read_are_no_findings(
+    case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flows, reported, code = FLOWS_UNREAD[case]
+    (tmp_path / "policy.yaml").write_text(CORRECT)
+    path = tmp_path / "flows.jsonl"
+    if isinstance(flows, str):
+        text = capture(WIDE if "leak" in flows else CORRECT)
+        # Incompressible lines behind, so that what is cut off is theirs.
+        flows = gzip.compress(text.encode() + os.urandom(200_000).hex().encode())[:-100_000]
+    if flows is not None:
+        path.write_bytes(flows)
+    told = run(["audit", "-f", str(tmp_path / "policy.yaml"), "--input-file", str(path)])
+    said = capfd.readouterr()
+    assert told == code, said.err
+    assert bool(said.out) is reported
+    assert said.err.count("\n") == 1
+    assert "flows.jsonl" in said.err
 
 
 @pytest.mark.parametrize("form", AUDIT_FORMATS)

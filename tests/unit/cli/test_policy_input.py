@@ -100,6 +100,12 @@ def test_no_policy_at_all(tmp_path: Path, text: str) -> None:
     assert "CiliumNetworkPolicy" in last
 
 
+def test_one_input_for_two_things(tmp_path: Path) -> None:
+    told = flowwatch("audit", "-f", "-", "--input-file", "-", input=CORRECT)
+    assert told.returncode == 2
+    assert "policies and flows can't both come from standard input" in one_line(told)
+
+
 @pytest.mark.parametrize("verb", ["whatif", "explain"])
 def test_the_others_say_it_alike(tmp_path: Path, verb: str) -> None:
     path = tmp_path / "policy.yaml"
