@@ -20,7 +20,10 @@ import resvg_py  # noqa: E402
 from flowwatch.cli.flags import parse  # noqa: E402
 from flowwatch.cli.sources import asked, open_source  # noqa: E402
 from flowwatch.demo.server import DemoServer  # noqa: E402
+from flowwatch.demo.story import policy_text  # noqa: E402
 from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
+from flowwatch.policy import load  # noqa: E402
+from flowwatch.policy.live import LiveAudit  # noqa: E402
 from flowwatch.tui.dashboard import Dashboard, Options  # noqa: E402
 
 FONT = "DejaVu Sans Mono"
@@ -32,12 +35,15 @@ class Picture:
     size: tuple[int, int]
     keys: tuple[str, ...]
     theme: str = "dark"
+    policies: bool = False
+    """Whether the demo's policy is given, as by --policies."""
 
 
 PICTURES = (
     Picture("dashboard", (120, 36), ("enter",)),
     Picture("drops-80x24", (80, 24), ("d",)),
     Picture("tail", (120, 36), ("t",)),
+    Picture("audit", (120, 36), ("A",), policies=True),
     Picture("help", (100, 34), ("question_mark",)),
 )
 
@@ -46,7 +52,8 @@ async def take(picture: Picture, address: str) -> None:
     """One picture of a dashboard that has read the demo's ring and followed for two seconds."""
     words = ["--server", address, "--namespace", "weather"]
     source = open_source(asked(parse(words), follow=True, environ={}), with_ring=True)
-    monitor = LiveMonitor(source)
+    audit = LiveAudit(load([("weather.yaml", policy_text())])) if picture.policies else None
+    monitor = LiveMonitor(source, also=audit.add if audit is not None else None)
 
     def start() -> LiveMonitor:
         monitor.start()
@@ -57,7 +64,7 @@ async def take(picture: Picture, address: str) -> None:
         theme=picture.theme,
         hubble=("hubble", "observe", "--server", "localhost:4245"),
     )
-    app = Dashboard(start, options)
+    app = Dashboard(start, options, audit)
     try:
         async with app.run_test(size=picture.size) as pilot:
             await pilot.pause(2.0)

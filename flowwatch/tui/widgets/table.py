@@ -162,7 +162,12 @@ class Table(Lines):
         if len(text) > width // 3:
             return cut(head, width)
         room = width - len(text)
-        kept = cut(head, room)
+        titles = "".join(part for part, _ in head)
+        if titles[room - 1 : room].strip() and titles[room : room + 1].strip():
+            # No title is better than half of one.
+            kept = cut(head, len(titles[:room].rpartition(" ")[0]))
+        else:
+            kept = cut(head, room)
         used = sum(len(part) for part, _ in kept)
         return (*kept, (fit("", room - used), "head"), (text, "dim"))
 

@@ -12,6 +12,7 @@ import pytest
 
 from flowwatch.flows.model import Endpoint, Flow
 from flowwatch.flows.source import SourceState
+from flowwatch.tui.widgets.columns import COLUMNS
 from tests.unit.flows.made import denied, flow
 from tests.unit.tui.driven import Driven, Played, played, run
 from tests.unit.tui.made import FOLLOWING
@@ -459,5 +460,18 @@ def test_nothing_is_asked_of_the_monitor_while_nothing_changes() -> None:
                 await driven._pilot.pause(0.05)
             assert driven.app.frame is not None
             assert driven.app.frame.number == first.number
+
+    run(test())
+
+
+@pytest.mark.parametrize("columns", range(80, 150, 7))
+def test_the_place_in_the_rows_leaves_no_half_of_a_title(columns: int) -> None:
+    async def test() -> None:
+        many = [record for i in range(50) for record in drops("alpha", 1, i, f"10.0.{i}.1")]
+        async with played(Played(many), size=(columns, 24)) as driven:
+            await driven.until(lambda: "1/50" in driven.text, "all rows")
+            [head] = [line for line in driven.text.splitlines() if "DROPPED FORWARD" in line]
+            titles = {column.title for column in COLUMNS} | {"in", "weather"}
+            assert set(head.split()) - {"1/50", "PEER"} <= titles
 
     run(test())
