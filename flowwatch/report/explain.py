@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from flowwatch.policy.explain import Answer
 from flowwatch.policy.queries import answer_object
@@ -28,7 +29,7 @@ def write_explanation(
         columns: of the terminal, for text; 0 for as wide as it comes.
     """
     if form == "json":
-        out.write(to_json(_object(answers), indent=2) + "\n")
+        out.write(to_json(explanation_object(answers), indent=2) + "\n")
         return
     for line in _text(answers):
         for part in fold(line, columns):
@@ -74,8 +75,10 @@ def _lines(answer: Answer, *, with_file: bool) -> list[str]:
     return lines
 
 
-def _object(answers: Sequence[Answer]) -> dict[str, object]:
+def explanation_object(answers: Sequence[Answer]) -> dict[str, Any]:
+    """The object that ``-o json`` prints."""
     return {
+        "schema_version": 1,
         "decision": together(answers).replace("can't tell", "cant_tell"),
         "answers": [
             {

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from flowwatch.egress.rows import SCHEMA_VERSION
+from flowwatch.flows.files import FileSource
 from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.policy import load
+from flowwatch.policy.explain import explain, read_end
+from flowwatch.policy.queries import Queries
+from flowwatch.policy.whatif import WhatIf
 from flowwatch.report.audit_json import audit_object
 from flowwatch.report.audit_words import REMARKS
 from flowwatch.report.columns import ATTEMPT, ROW, markdown_reference
+from flowwatch.report.explain import explanation_object
 from flowwatch.report.files import ClosedPipe
 from flowwatch.report.records import RECORD
 from flowwatch.report.summary import summary_object
+from flowwatch.report.whatif import whatif_object
+from tests.unit.policy.planted import CORRECT, capture
 from tests.unit.report.made import snapshot
 from tests.unit.report.made_audit import everything
 
@@ -44,6 +53,37 @@ def test_keys_and_rules_of_the_audit_are_documented() -> None:
         assert {key for key in keys if f"`{key}`" not in section} == set()
     for kind, words in REMARKS.items():
         assert f"| `flowwatch/{kind}` | {words.level} | {words.meaning} |" in TEXT
+
+
+def test_keys_of_whatif_and_explain_are_documented(tmp_path: Path) -> None:
+    policies = load([("policy.yaml", CORRECT)])
+    (tmp_path / "flows.jsonl").write_text(capture(CORRECT))
+    with closing(FileSource([tmp_path / "flows.jsonl"])) as source:
+        changes = whatif_object(WhatIf(policies).read(source.batches()))
+    ends = read_end("weather/weather-app", ""), read_end("api.openweathermap.org:443", "")
+    told = explanation_object(explain(policies, *ends, ""))
+    for name, found, inner in (
+        (
+            "whatif",
+            changes,
+            [changes["window"], next(row for row in changes["rows"] if row["rules"])],
+        ),
+        ("explain", told, [told["answers"][0], told["answers"][0]["steps"][0]]),
+    ):
+        section = TEXT.split(f"## `{name} -o json`")[1].split("\n## ")[0]
+        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(found)
+        for keys in inner:
+            assert {key for key in keys if f"`{key}`" not in section} == set()
+
+
+def test_the_example_of_a_query_is_answered_as_documented() -> None:
+    section = TEXT.split("## `explain --queries`")[1].split("\n## ")[0]
+    example = section.split("```json\n")[1].split("```")[0]
+    answer = Queries(load([("policy.yaml", CORRECT)])).answer(example.encode())
+    assert answer["id"] == 1
+    assert ", ".join(f"`{key}`" for key in answer) in section
+    for protocol in re.findall(r"`(\w+)`", section.split("| `protocol` |")[1].splitlines()[0]):
+        Queries(load([])).answer(example.replace('"TCP"', f'"{protocol}"').encode())
 
 
 def test_numbers_in_the_text() -> None:
