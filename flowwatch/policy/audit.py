@@ -270,8 +270,14 @@ class Audit:
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:
             since = {}  # what came before was left out at once
+        leaked = {
+            (policy, one.direction)
+            for one in findings
+            if one.kind == "leak"
+            for policy in one.policies
+        }
         return AuditReport(
-            tuple(findings), self._uses(), blind, dict(counts), self._notes(),
+            tuple(findings), self._uses(leaked), blind, dict(counts), self._notes(),
             tuple(one.result(since) for one in self._expected),
             hints(
                 self.policies,
@@ -315,7 +321,8 @@ class Audit:
             decision.entries, policies, _ADVICE.get(kind, ""),
         )  # fmt: skip
 
-    def _uses(self) -> tuple[PolicyUse, ...]:
+    def _uses(self, leaked: set[tuple[Policy, Direction]]) -> tuple[PolicyUse, ...]:
+        """What each policy did; what leaked was tried, so that nothing is unproven there."""
         uses = []
         for policy in self.policies.policies:
             rules = [rule for rule in self.policies.rules if rule.policy is policy]
@@ -324,7 +331,7 @@ class Audit:
             denied |= {entry.direction for entry in entries if entry.verdict == "deny"}
             unproven = tuple(
                 way for way in sorted(denied)
-                if not self._blocked[policy, way]  # type: ignore[index]
+                if not self._blocked[policy, way] and (policy, way) not in leaked  # type: ignore[index]
             )  # fmt: skip
             uses.append(
                 PolicyUse(

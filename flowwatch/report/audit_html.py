@@ -110,7 +110,7 @@ def _section(kind: Kind, rows: list[Finding]) -> Iterator[str]:
     if rows[0].advice and kind in FAILURES:
         yield f"<p>What to do: {_text(rows[0].advice)}</p>"
     yield from _table(
-        ("Pod", "Peer", "#Attempts", "First and last", "Expected, seen", "Why, and the rule"),
+        ("Pod", "Peer", "#Attempts", "First and last (UTC)", "Expected, seen", "Why, and the rule"),
         (_finding(one) for one in rows[:MAX_ROWS]),
     )
     if len(rows) > MAX_ROWS:
