@@ -44,10 +44,11 @@ def run(parsed: Parsed) -> int:
     if form not in EXPLAIN_FORMATS:
         known = ", ".join(EXPLAIN_FORMATS)
         raise UsageError(f"invalid output format: {safe(form)}", f"choose one of {known}")
+    protocol = parsed.text("protocol") if parsed.was_set("protocol") else ""
     try:
         subject = read_end(parsed.text("from"), parsed.text("from-labels"))
         peer = read_end(parsed.text("to"), parsed.text("to-labels"))
-        answers = explain(read_policies(paths), subject, peer, parsed.text("protocol"))
+        answers = explain(read_policies(paths), subject, peer, protocol)
     except QuestionError as error:
         raise UsageError(safe(str(error)), "see flowwatch explain --help") from None
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

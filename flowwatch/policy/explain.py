@@ -11,12 +11,14 @@ from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CL
 from flowwatch.policy.nearest import NearMiss, near_misses
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Name
-from flowwatch.policy.rules import TIERS, Direction, Entry
+from flowwatch.policy.ports import Match
+from flowwatch.policy.rules import NORMAL, TIERS, Direction, Entry
 
 _RESERVED = frozenset(
     {"host", "remote-node", "kube-apiserver", "health", "init", "ingress", "unmanaged", "world"}
 )
 _PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
+_ECHO = {"ICMP": 8, "ICMPv6": 128}
 # Labels by which Kubernetes' own tools, and most charts, call an application.
 _NAME_LABELS = ("app", "k8s-app", "app.kubernetes.io/name")
 _NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
@@ -165,13 +167,19 @@ def explain(policies: PolicySet, subject: End, peer: End, protocol: str) -> list
     named = next((one for one in _PROTOCOLS if one.upper() == wanted.upper()), "")
     if not named:
         raise QuestionError(f'protocol "{wanted}": {", ".join(_PROTOCOLS)}')
-    if peer.port is None:
+    if peer.protocol and protocol and peer.protocol.upper() != protocol.upper():
+        raise QuestionError(f"--to says {peer.protocol}, --protocol {protocol}")
+    port = _ECHO.get(named) if peer.port is None else peer.port
+    if port is None:
         raise QuestionError(f"--to {peer.text}: a port is missing, as in {peer.text}:443")
+    if peer.port is None:
+        ping = f"an echo request (ping): type {port}"
+        peer = replace(peer, assumed="; ".join(filter(None, (peer.assumed, ping))))
     answers = []
     if not subject.party.outside:
-        answers.append(_answer(policies, "egress", subject, peer, named, peer.port))
+        answers.append(_answer(policies, "egress", subject, peer, named, port))
     if not peer.party.outside:
-        answers.append(_answer(policies, "ingress", peer, subject, named, peer.port))
+        answers.append(_answer(policies, "ingress", peer, subject, named, port))
     if not answers:
         raise QuestionError("both ends are outside: no policy is about either")
     return answers
@@ -209,6 +217,17 @@ def _of_cluster(party: Party, name: str | None) -> Party:
     return Party(labels, party.ip, party.names, party.ports)
 
 
+_DOES = {"allow": "allows it", "deny": "denies it", "pass": "passes it on"}
+
+
+def _ports_match(entry: Entry, protocol: str, port: int, listener: Party) -> Match:
+    """Whether one of the entry's ports is meant, or why that can't be told."""
+    if entry.ports is None:
+        return True
+    found = [rule.matches(protocol, port, listener.ports) for rule in entry.ports]
+    return True in found or next((one for one in found if isinstance(one, str) and one), False)
+
+
 def _answer(
     policies: PolicySet, direction: Direction, subject: End, peer: End, protocol: str, port: int
 ) -> Answer:
@@ -220,20 +239,17 @@ def _answer(
     entries = policies.selected(subject.party, direction).entries
     for entry in sorted(entries, key=lambda one: (one.tier, one.priority, one.verdict != "deny")):
         met = entry.matches_peer(peer.party)
-        ports = entry.ports is None or any(
-            rule.matches(protocol, port, listener.ports) for rule in entry.ports
-        )
+        ports = _ports_match(entry, protocol, port, listener)
+        doubts = [one for one in (met, ports) if isinstance(one, str)]
         if not met:
             word = f"is not about {peer.text}"
         elif not ports:
             word = f"is not about port {port}/{protocol}"
-        elif isinstance(met, str):
-            word = f"may match: {met}"
+        elif doubts:
+            word = f"may match: {'; '.join(doubts)}"
         else:
-            word = {"allow": "allows it", "deny": "denies it", "pass": "passes it on"}[
-                entry.verdict
-            ]
-        tier = f"{TIERS[entry.tier]} tier, " if entry.tier != 1 else ""
+            word = _DOES[entry.verdict]
+        tier = f"of the {TIERS[entry.tier]} tier " if entry.tier != NORMAL else ""
         steps.append(Step(entry, f"{tier}{word}", not met or not ports))
     near = ()
     if decision.why == "default deny":

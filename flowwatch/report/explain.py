@@ -43,7 +43,8 @@ def _text(answers: Sequence[Answer]) -> Iterator[str]:
     for text in dict.fromkeys(text for answer in answers for text in answer.assumed):
         yield f"  assumed: {safe(text)}"
     if len(answers) > 1:
-        yield f"Together: {together(answers)}"
+        l7 = together(answers) == "allowed" and any(answer.decision.l7 for answer in answers)
+        yield f"Together: {together(answers)}{', as far as the L7 rules let it pass' if l7 else ''}"
 
 
 def together(answers: Sequence[Answer]) -> str:

@@ -87,6 +87,32 @@ def test_ingress_from_outside(policy: Path) -> None:
     assert first.startswith("ingress of api/api from 198.51.100.1, TCP 80: default deny of api/api")
 
 
+def test_a_port_by_name_is_no_answer(policy: Path) -> None:
+    policy.write_text(CORRECT + "    - toPorts: [{ports: [{port: http}]}]\n")
+    said = explain(policy, "weather/weather-app", "data/db:8080")
+    assert "TCP 8080: can't tell: " in said
+    assert "spec.egress.3 (line 17) may match: " in said
+
+
+def test_a_ping_needs_no_port(policy: Path) -> None:
+    policy.write_text(CORRECT + "    - icmps: [{fields: [{type: 8}]}]\n")
+    said = explain(policy, "weather/weather-app", "192.0.2.7", "--protocol", "icmp")
+    assert "ICMP 8: allowed by weather/weather-egress spec.egress.3" in said
+    assert "an echo request (ping): type 8" in said
+    assert "default deny" in explain(policy, "weather/weather-app", "192.0.2.7:3/icmp")
+
+
+def test_tiers_are_named(policy: Path) -> None:
+    policy.write_text(
+        "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"
+        "metadata: {name: base}\nspec:\n  tier: Baseline\n  priority: 10\n"
+        "  subject: {namespaces: {}}\n"
+        "  egress:\n    - {action: Deny, to: [{networks: [192.0.2.0/24]}]}\n"
+    )
+    said = explain(policy, "a/b", "192.0.2.7:80")
+    assert "base spec.egress.0 (line 9) of the Baseline tier denies it" in said
+
+
 def test_many_rules_are_shown_only_where_they_take_part(policy: Path) -> None:
     more = "".join(f"    - toCIDR: [192.0.2.{n}/32]\n" for n in range(20))
     policy.write_text(CORRECT + more)
@@ -122,7 +148,7 @@ def test_both_ends_are_asked_and_put_together(policy: Path) -> None:
         line.startswith("ingress of api/api from api/web, TCP 80: allowed by") for line in said
     )
     assert any("as far as its L7 rules let it pass" in line for line in said)
-    assert said[-1] == "Together: allowed"
+    assert said[-1] == "Together: allowed, as far as the L7 rules let it pass"
     said = explain(policy, "weather/weather-app", "api/api:80").splitlines()
     assert said[-1] == "Together: denied"
 
@@ -182,6 +208,7 @@ def test_a_name_that_no_dns_rule_shows_is_said_to_be_assumed(policy: Path) -> No
         (("--from", "a/b", "--to", "https://x.io:80"), '"https://x.io:80" is a URL'),
         (("--from", "a/b", "--to", "x.io/y:80"), '"x.io/y" is no NAMESPACE/NAME'),
         (("--from", "a/b", "--to", "*.x.io:80"), '"*.x.io" is no NAMESPACE/NAME, DNS name'),
+        (("--from", "a/b", "--to", "c/d:80/UDP", "--protocol", "TCP"), "--to says UDP, --protocol TCP"),
         (("--from-labels", "app", "--to", "x.io:80"), '"app" is no label: KEY=VALUE'),
         (("--from", "a/b", "--queries", "-"), "cannot set both --queries and --from"),
         (("--queries", "-", "-o", "text"), "the answers to --queries are JSON lines"),
