@@ -2,9 +2,63 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowwatch.policy.nodes import TEMPLATE, DocumentError, Value, read_nodes
+from flowwatch.policy.tree import Node, Scalar, compose
+from tests.unit.policy.planted import CORRECT
+
+
+class PyYAML(yaml.CSafeLoader):
+    """With the booleans of Go's yaml."""
+
+
+PyYAML.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
+BITS = ["{", "}", "[", "]", ": ", "- ", "\t", '"', "'", "*a", "&a ", "|", ">", "!!str ", "~", "on", "\n",
+        "  ", "1e9", "? ", "---\n", "\u202e", "\x85", "é", ""]  # fmt: skip
+
+
+def ours(node: Node) -> Any:
+    if isinstance(node, Scalar):
+        return node.tag, node.text, node.line, node.column
+    return node.line, node.column, [ours(child) for child in node.children]  # type: ignore[attr-defined]
+
+
+def theirs(node: Any) -> Any:
+    place = node.start_mark.line + 1, node.start_mark.column + 1
+    if isinstance(node, yaml.ScalarNode):
+        return node.tag, node.value, *place
+    mapping = isinstance(node, yaml.MappingNode)
+    children = [part for pair in node.value for part in pair] if mapping else node.value
+    return *place, [theirs(child) for child in children]
+
+
+@given(st.lists(st.tuples(st.integers(0, len(CORRECT)), st.sampled_from(BITS)), max_size=3))
+def test_the_tree_is_that_of_pyyaml(changes: list[tuple[int, str]]) -> None:
+    text = CORRECT
+    for at, bit in changes:
+        text = text[:at] + bit + text[at:]
+    loader = PyYAML(text)
+    expected = []
+    try:
+        while loader.check_node():
+            expected.append(theirs(loader.get_node()))
+    except yaml.MarkedYAMLError as error:
+        if "duplicate anchor" in str(error):
+            return  # Go's yaml allows it, and so do we
+        place = error.problem_mark
+        assert place is not None
+        with pytest.raises(DocumentError) as caught:
+            list(compose(text))
+        assert (caught.value.line, caught.value.column) == (place.line + 1, place.column + 1)
+    else:
+        assert [ours(root) for root in compose(text)] == expected
 
 
 def one(text: str) -> Value:
