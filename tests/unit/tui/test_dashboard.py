@@ -464,10 +464,20 @@ def test_nothing_is_asked_of_the_monitor_while_nothing_changes() -> None:
     run(test())
 
 
-@pytest.mark.parametrize("columns", range(80, 150, 7))
+@pytest.mark.parametrize("columns", range(119, 131, 3))
 def test_the_place_in_the_rows_leaves_no_half_of_a_title(columns: int) -> None:
     async def test() -> None:
-        many = [record for i in range(50) for record in drops("alpha", 1, i, f"10.0.{i}.1")]
+        long = Endpoint(
+            identity=1001, namespace="weather", pod="weather-app-8kxfnbbb2w-bq4jr", workload="app"
+        )
+        far = "n{}.telemetry.skydata.example"
+        many = [
+            record
+            for i in range(50)
+            for record in denied(
+                i, source=long, destination_ip=f"9.0.{i}.1", destination_names=(far.format(i),)
+            )
+        ]
         async with played(Played(many), size=(columns, 24)) as driven:
             await driven.until(lambda: "1/50" in driven.text, "all rows")
             [head] = [line for line in driven.text.splitlines() if "DROPPED FORWARD" in line]
