@@ -84,6 +84,12 @@ class Queries:
         if party is None:
             if not end.labels and not end.ip:
                 raise QueryError(f"{which}: labels or ip must be given")
+            for label in end.labels:
+                if ":" not in label.partition("=")[0]:
+                    raise QueryError(f'{which}: label "{label}" has no source, as in k8s:{label}')
+            for name, port in end.ports.items():
+                if not 0 < port <= _MAX_PORT:
+                    raise QueryError(f'{which}: port {port} of "{name}": 1 to {_MAX_PORT}')
             ports = {name.lower(): port for name, port in end.ports.items()}
             party = Party(end.labels, end.ip, names, ports)
             if end.ip and party.address is None:

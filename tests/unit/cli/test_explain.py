@@ -275,6 +275,10 @@ def test_answers_come_in_the_order_of_the_questions(policy: Path) -> None:
         (json.dumps(question(direction="out")), 'direction "out": egress or ingress'),
         (json.dumps(question(peer={})), "peer: labels or ip must be given"),
         (json.dumps(question(peer={"ip": "1.2.3"})), 'peer: "1.2.3" is no address'),
+        (json.dumps(question(subject={"labels": ["app=a"]})), 'label "app=a" has no source'),
+        (json.dumps(question(peer={"ip": "1.2.3.4", "ports": {"x": 0}})), 'port 0 of "x"'),
+        ('{"id": 1, "id": 2}', "missing required field"),
+        ("\x1b[31m", "JSON is malformed"),
     ],
 )
 def test_a_line_that_is_no_question_is_told_and_the_others_answered(
