@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flowwatch.cli.main import run
 from tests.command import ROOT, clean_environment, flowwatch, one_line
 from tests.unit.policy.planted import CORRECT, capture
 
@@ -106,14 +107,26 @@ def test_one_input_for_two_things(tmp_path: Path) -> None:
     assert "policies and flows can't both come from standard input" in one_line(told)
 
 
-@pytest.mark.parametrize("verb", ["whatif", "explain"])
-def test_the_others_say_it_alike(tmp_path: Path, verb: str) -> None:
-    path = tmp_path / "policy.yaml"
-    path.write_text(CORRECT.replace("egress:", "egres:"))
-    more = ("--from", "a/b", "--to", "1.2.3.4:80") if verb == "explain" else ("--demo",)
-    told = flowwatch(verb, "-f", path, *more)
-    assert (told.returncode, told.stdout) == (2, "")
-    assert 'did you mean "egress"?' in told.stderr
+@pytest.mark.parametrize("name", [*REFUSED, *NONE])
+def test_every_verb_says_it_alike(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, correct = tmp_path / "policy.yaml", tmp_path / "correct.yaml"
+    path.write_text(NONE[name] if name in NONE else REFUSED[name][0])
+    correct.write_text(CORRECT)
+    said = set()
+    for words in (
+        ["audit", "-f", path, "--demo"],
+        ["whatif", "-f", path, "--demo"],
+        ["whatif", "-f", correct, "--current", path, "--demo"],
+        ["explain", "-f", path, "--from", "a/b", "--to", "1.2.3.4:80"],
+        ["export", "--policies", path, "--input-file", os.devnull],
+    ):
+        assert run(list(map(str, words))) == 2
+        told = capfd.readouterr()
+        assert told.out == ""
+        said.add(told.err)
+    assert len(said) == 1
 
 
 def test_what_a_list_holds_beside_policies_is_counted(tmp_path: Path) -> None:
