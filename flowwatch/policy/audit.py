@@ -282,6 +282,7 @@ class Audit:
             hints(
                 self.policies,
                 [Judged(row.observation, row.decision, row.attempts) for row in self._rows.values()],
+                {k: v for one in self._observers.values() for k, v in one.aliases.items()},
             ),
         )  # fmt: skip
 

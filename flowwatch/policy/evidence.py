@@ -108,6 +108,8 @@ class Observer:
         self._extra: dict[int, tuple[OpenAttempt, Extra]] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         self._resolving: set[tuple[str, str]] = set()
+        self.aliases: dict[str, tuple[str, ...]] = {}
+        """Names that answers lead to (CNAME), by the name that was asked for."""
         self._parties: dict[tuple[object, ...], Party] = {}
         self.clusters: set[str] = set()
         """Those that the subjects' records name."""
@@ -208,6 +210,8 @@ class Observer:
             self._resolving.add((asker.namespace, asker.pod))
             for address in layer7.dns_ips:
                 self._name(address, (layer7.dns_query,))
+            if layer7.dns_cnames and len(self.aliases) < _NAMES:
+                self.aliases[layer7.dns_query] = layer7.dns_cnames
         if flow.destination_names:
             self._name(flow.destination_ip, flow.destination_names)
             self._resolving.add((flow.source.namespace, flow.source.pod))

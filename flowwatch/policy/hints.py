@@ -6,7 +6,7 @@ Each hint here needs a reason in the documents, most of them also one in the tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flowwatch.policy.engine import Decision, PolicySet
@@ -32,10 +32,15 @@ class Judged:
     attempts: int
 
 
-def hints(policies: PolicySet, rows: Sequence[Judged]) -> tuple[Hint, ...]:
-    """All hints, those of one rule together, the most attempts first."""
+def hints(
+    policies: PolicySet, rows: Sequence[Judged], aliases: Mapping[str, tuple[str, ...]]
+) -> tuple[Hint, ...]:
+    """All hints, those of one rule together, the most attempts first.
+
+    ``aliases``: where DNS names lead to by CNAME, as far as answers were seen.
+    """
     found: dict[tuple[str, str, int, str], Hint] = {}
-    for hint in _all(policies, rows):
+    for hint in _all(policies, rows, aliases):
         key = (hint.name, hint.policy.reference, hint.line, hint.text)
         earlier = found[key].attempts if key in found else 0
         found[key] = replace(hint, attempts=hint.attempts + earlier)
@@ -44,7 +49,9 @@ def hints(policies: PolicySet, rows: Sequence[Judged]) -> tuple[Hint, ...]:
     )
 
 
-def _all(policies: PolicySet, rows: Sequence[Judged]) -> Iterator[Hint]:
+def _all(
+    policies: PolicySet, rows: Sequence[Judged], aliases: Mapping[str, tuple[str, ...]]
+) -> Iterator[Hint]:
     subjects = {
         (row.seen.subject, row.seen.subject_name): None for row in rows if not row.seen.unknown
     }
@@ -62,6 +69,7 @@ def _all(policies: PolicySet, rows: Sequence[Judged]) -> Iterator[Hint]:
     for row in rows:
         if row.decision.decision == "denied":
             yield from _denied(policies, row)
+            yield from _alias(policies, row, aliases)
         elif row.decision.decision == "allowed" and row.seen.direction == "egress":
             yield from _shared_address(row)
             yield from _lookups_elsewhere(policies, row)
@@ -134,6 +142,27 @@ def _without_dns(entries: Sequence[Entry]) -> Iterator[Hint]:
                 f"{entry.place} allows DNS names, but no rule sends lookups through the DNS proxy "
                 "(port 53 with rules: dns): no address is ever learnt, and it allows nothing",
             )  # fmt: skip
+
+
+def _alias(
+    policies: PolicySet, row: Judged, aliases: Mapping[str, tuple[str, ...]]
+) -> Iterator[Hint]:
+    """A rule that names what a CNAME leads to: Cilium goes by the name that the pod asks for."""
+    if row.decision.why != "default deny" or not row.seen.peer.outside:
+        return
+    for entry in policies.selected(row.seen.subject, "egress").entries:
+        rules = [peer.rule for peer in entry.peers or () if isinstance(peer, Name)]
+        for name in row.seen.peer.names or ():
+            targets = [
+                to for to in aliases.get(name, ()) if any(rule.matches(to) for rule in rules)
+            ]
+            if targets and entry.verdict == "allow":
+                yield Hint(
+                    "name-behind-an-alias", entry.policy, entry.line,
+                    f"{entry.place} allows {targets[0].rstrip('.')}; the pod asks for {name}, which leads there by "
+                    f"CNAME, and only the name asked for counts: allow {name}",
+                    row.attempts,
+                )  # fmt: skip
 
 
 def _shared_address(row: Judged) -> Iterator[Hint]:

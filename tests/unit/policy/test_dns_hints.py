@@ -44,6 +44,20 @@ def test_a_forbidden_name_at_the_address_of_an_allowed_one(tmp_path: Path) -> No
     assert (hint.line, hint.attempts) == (12, 3)
 
 
+def test_a_rule_for_what_an_alias_leads_to(tmp_path: Path) -> None:
+    policy = CORRECT.replace("api.openweathermap.org", "edge.cdn.example")
+    lines = [json.loads(line) for line in planted.capture(policy).splitlines()]
+    for line in lines:
+        if dns := line["flow"].get("l7"):
+            dns["type"] = "RESPONSE"
+            dns["dns"] |= {"ips": [API.ip], "cnames": ["edge.cdn.example."]}
+    report = audited(policy, "".join(json.dumps(line) + "\n" for line in lines), tmp_path)
+    assert hints(report)["name-behind-an-alias"] == (
+        "spec.egress.1 allows edge.cdn.example; the pod asks for api.openweathermap.org, which leads there "
+        "by CNAME, and only the name asked for counts: allow api.openweathermap.org"
+    )
+
+
 def test_lookups_that_pass_beside_the_dns_proxy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
