@@ -157,9 +157,10 @@ def _alias(
                 to for to in aliases.get(name, ()) if any(rule.matches(to) for rule in rules)
             ]
             if targets and entry.verdict == "allow":
+                target = targets[0].rstrip(".")
                 yield Hint(
                     "name-behind-an-alias", entry.policy, entry.line,
-                    f"{entry.place} allows {targets[0].rstrip('.')}; the pod asks for {name}, which leads there by "
+                    f"{entry.place} allows {target}; the pod asks for {name}, which leads there by "
                     f"CNAME, and only the name asked for counts: allow {name}",
                     row.attempts,
                 )  # fmt: skip
