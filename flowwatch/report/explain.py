@@ -7,7 +7,7 @@ from typing import Any
 
 from flowwatch.policy.explain import Answer
 from flowwatch.policy.queries import answer_object
-from flowwatch.report.files import Output
+from flowwatch.report.files import Writer
 from flowwatch.report.human import fold
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
@@ -18,7 +18,7 @@ _STEPS = 12
 
 
 def write_explanation(
-    answers: Sequence[Answer], form: str, out: Output, *, columns: int = 0
+    answers: Sequence[Answer], form: str, out: Writer, *, columns: int = 0
 ) -> None:
     """Write the answers of both ends, and what they come to together.
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from flowwatch.policy.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
 from flowwatch.report.audit_words import plural, short_window
-from flowwatch.report.files import Output
-from flowwatch.report.goformat import TimeFormat
+from flowwatch.report.files import Writer
+from flowwatch.report.goformat import TimeFormat, join_host_port
 from flowwatch.report.human import fold, span
 from flowwatch.report.jsontext import to_json
+from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
 from flowwatch.text import safe
 
@@ -21,11 +22,13 @@ _SIGNS: dict[Change, tuple[str, str, int]] = {
     "can't tell": ("?", "?", 33),
     "unchanged": ("·", ".", 2),
 }
+MAX_ROWS = 50
+"""Rows of a kind in Markdown, as in the audit's."""
 _SHOWN = 15
 """Unchanged rows shown in text; -o json has them all."""
 
 
-def write_whatif(report: WhatIfReport, form: str, out: Output, *, style: Style) -> None:
+def write_whatif(report: WhatIfReport, form: str, out: Writer, *, style: Style) -> None:
     """Write ``report`` in one of WHATIF_FORMATS."""
     if form == "json":
         out.write(to_json(whatif_object(report), indent=2) + "\n")
@@ -37,14 +40,8 @@ def write_whatif(report: WhatIfReport, form: str, out: Output, *, style: Style) 
 
 
 def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
-    if report.records:
-        length = span((report.last - report.first) / 1e9)
-        attempts = plural(report.attempts, "attempt")
-        yield f"Evidence: {plural(report.records, 'record')} in {length}, {attempts}"
-    else:
-        yield "Evidence: no flows at all"
-    if note := short_window(report.first, report.last):
-        yield f"          {note}"
+    for at, line in enumerate(_evidence(report)):
+        yield f"{'' if at else 'Evidence:':10}{line}"
     for note in report.notes:
         yield _paint(style, 33, f"        ! {safe(note)}")
     arrow, back = ("->", "<-") if style.ascii else ("→", "←")
@@ -59,40 +56,64 @@ def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
         for row in shown:
             mark = _paint(style, color, plain if style.ascii else sign)
             way = arrow if row.direction == "egress" else back
-            who = f"{safe(row.subject)} {way} {safe(row.peer)}{_port(row)}"
+            who = f"{safe(row.subject)} {way} {safe(_destination(row))}"
             yield f"  {mark} {who}  {row.attempts:,}x {row.then if change == 'unchanged' else ''}".rstrip()
             if change != "unchanged":
                 yield f"      {safe(row.reason)}"
         if len(rows) > len(shown):
-            yield f"    and {len(rows) - len(shown):,} more rows (-o json has them all)"
+            yield f"    and {plural(len(rows) - len(shown), 'more row')} (-o json has them all)"
     yield ""
-    yield ", ".join(f"{report.counts.get(change, 0):,} {change}" for change in CHANGES)
+    yield _counts(report)
 
 
 def _markdown(report: WhatIfReport) -> Iterator[str]:
-    yield ", ".join(f"**{report.counts.get(change, 0):,}** {change}" for change in CHANGES)
+    yield f"## flowwatch whatif: {_counts(report)}"
     yield ""
-    yield "| change | from | to | port | attempts | why |"
-    yield "|---|---|---|---|---:|---|"
-    for row in report.rows:
-        cells = (
-            row.change,
-            row.subject,
-            row.peer,
-            _port(row).lstrip(":"),
-            f"{row.attempts:,}",
-            row.reason,
-        )
-        yield "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+    yield from (f"- {line}" for line in _evidence(report))
+    yield from (f"- ⚠️ {code(note)}" for note in report.notes)
+    for change in CHANGES:
+        rows = [row for row in report.rows if row.change == change]
+        if not rows:
+            continue
+        attempts = plural(report.counts[change], "attempt")
+        title = f"{change[0].upper()}{change[1:]}, {attempts}"
+        folded = change == "unchanged"
+        yield ""
+        yield f"<details><summary>{title}</summary>" if folded else f"### {title}"
+        yield ""
+        yield "| Direction | Pod | Peer | Attempts | Now | Then | Why |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
+        for row in rows[:MAX_ROWS]:
+            why = code(row.reason)
+            cells = (row.direction, code(row.subject), code(_destination(row)), f"{row.attempts:,}")
+            yield f"| {' | '.join((*cells, row.now, row.then, why))} |"
+        if len(rows) > MAX_ROWS:
+            yield ""
+            yield f"… and {plural(len(rows) - MAX_ROWS, 'more row')} (`-o json` has them all)"
+        if folded:
+            yield ""
+            yield "</details>"
 
 
-def _cell(text: str) -> str:
-    escaped = safe(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return escaped.replace("*", "\\*").replace("_", "\\_").replace("`", "\\`")
+def _evidence(report: WhatIfReport) -> Iterator[str]:
+    if not report.records:
+        yield "no flows at all"
+        return
+    length = span((report.last - report.first) / 1e9)
+    attempts = plural(report.attempts, "attempt")
+    yield f"{plural(report.records, 'record')} in {length}, {attempts}"
+    if note := short_window(report.first, report.last):
+        yield note
 
 
-def _port(row: WhatIfRow) -> str:
-    return f":{row.port}/{row.protocol}" if row.protocol else ""
+def _counts(report: WhatIfReport) -> str:
+    return ", ".join(f"{report.counts.get(change, 0):,} {change}" for change in CHANGES)
+
+
+def _destination(row: WhatIfRow) -> str:
+    if not row.protocol:
+        return row.peer
+    return f"{join_host_port(row.peer, str(row.port))}/{row.protocol}"
 
 
 def whatif_object(report: WhatIfReport) -> dict[str, Any]:
