@@ -127,13 +127,18 @@ def _nearest_subject(selector: Selector, subjects: list[tuple[Party, str]]) -> s
     return ""
 
 
-def _without_dns(entries: Sequence[Entry]) -> Iterator[Hint]:
-    """``toFQDNs`` learns addresses from the DNS proxy alone."""
-    if any(
+def _shows_lookups(entries: Sequence[Entry]) -> bool:
+    """Whether a rule sends lookups through the DNS proxy."""
+    return any(
         rule.l7 is not None and rule.l7.kind == "dns"
         for entry in entries
         for rule in entry.ports or ()
-    ):
+    )
+
+
+def _without_dns(entries: Sequence[Entry]) -> Iterator[Hint]:
+    """``toFQDNs`` learns addresses from the DNS proxy alone."""
+    if _shows_lookups(entries):
         return
     for entry in entries:
         if any(isinstance(peer, Name) for peer in entry.peers or ()):
@@ -194,7 +199,10 @@ def _lookups_elsewhere(policies: PolicySet, row: Judged) -> Iterator[Hint]:
     seen = row.seen
     if seen.port != _DNS or seen.protocol not in ("UDP", "TCP") or row.decision.l7:
         return
-    for entry in policies.selected(seen.subject, "egress").entries:
+    entries = policies.selected(seen.subject, "egress").entries
+    if not _shows_lookups(entries):
+        return  # that is told of the policy itself
+    for entry in entries:
         if not any(isinstance(peer, Name) for peer in entry.peers or ()):
             continue
         yield Hint(
