@@ -30,6 +30,12 @@ _VERSIONS = {
 }
 _NAMESPACED = frozenset({"CiliumNetworkPolicy", "NetworkPolicy"})
 _TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+# ObjectMeta of k8s.io/apimachinery, what servers of before 1.24 wrote included.
+_METADATA = frozenset({
+    "annotations", "clusterName", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp",
+    "finalizers", "generateName", "generation", "labels", "managedFields", "name", "namespace",
+    "ownerReferences", "resourceVersion", "selfLink", "uid",
+})  # fmt: skip
 _TOP_CILIUM = _TOP | {"specs"}
 
 
@@ -199,6 +205,8 @@ def _read(
 
 def _policy(one: _Object, cluster: str, groups: CidrGroups) -> tuple[Policy, list[Rule]]:
     one.value.known(_TOP_CILIUM if one.group == "cilium.io" else _TOP)
+    if "metadata" in one.fields:
+        one.fields["metadata"].known(_METADATA)
     name = one.name()
     if not name:
         raise one.value.fault(f"{one.kind} must have name")
@@ -210,6 +218,8 @@ def _policy(one: _Object, cluster: str, groups: CidrGroups) -> tuple[Policy, lis
             raise one.value.fault("empty policy: neither spec nor specs")
     elif one.kind == "NetworkPolicy":
         rules = read_network_policy(policy, one.fields, cluster)
+    elif "spec" not in one.fields:
+        raise one.value.fault("a ClusterNetworkPolicy needs a spec")
     else:
         rules = read_cluster_network_policy(policy, one.fields, cluster)
     return policy, list(rules)

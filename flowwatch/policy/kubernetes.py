@@ -18,7 +18,7 @@ from flowwatch.policy.labels import (
     read_selector,
 )
 from flowwatch.policy.names import NameRule
-from flowwatch.policy.nodes import DocumentError, Value
+from flowwatch.policy.nodes import Value
 from flowwatch.policy.peers import Name, Peer, Pods, read_block, with_exceptions
 from flowwatch.policy.ports import PortRule, is_service_name
 from flowwatch.policy.rules import ADMIN, BASELINE, Direction, Entry, Policy, Rule, Subject, Verdict
@@ -156,8 +156,6 @@ def read_cluster_network_policy(
     Raises:
         DocumentError: what the API server or Cilium refuses, at its line.
     """
-    if "spec" not in document:
-        raise DocumentError("a ClusterNetworkPolicy needs a spec", policy.line)
     spec = document["spec"].known(_CLUSTER_SPEC)
     tier = spec["tier"].text() if "tier" in spec else ""
     if tier not in _CLUSTER_TIERS:

@@ -51,6 +51,15 @@ REFUSED = {
         CORRECT.replace("egress:", "egres:"),
         ':6:3: CiliumNetworkPolicy weather/weather-egress: unknown field "spec.egres" (did',
     ),
+    "unknown field of the object": (
+        CORRECT.replace("namespace: weather}", "namespce: weather}"),
+        ':3:34: CiliumNetworkPolicy weather-egress: unknown field "metadata.namespce" (did you mean',
+    ),
+    "no spec": (
+        "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"
+        "metadata: {name: a}\n",
+        ":1:1: ClusterNetworkPolicy a: a ClusterNetworkPolicy needs a spec",
+    ),
     "what Cilium refuses": (CORRECT.replace('port: "443"', "port: 443"), "policy.yaml:13:"),
     "no name": (
         CORRECT.replace("name: weather-egress, ", ""),
