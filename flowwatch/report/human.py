@@ -82,15 +82,17 @@ def shorten(text: str, columns: int) -> str:
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _LEAD = re.compile(r"[A-Z][a-z]+: +| +(?:assumed|near miss): | *(?:[^\w\s]{1,2} |x )?")
 
+_COMMAND = "try: "
+
 
 def fold(line: str, columns: int) -> Iterator[str]:
     """``line`` in lines of at most ``columns`` columns, broken at spaces; as it is for 0.
 
     What follows is indented as the words behind the first line's spaces and its sign (``✗``, ``!``). A word
-    that is too long stays whole, to be copied. Colours of :func:`flowwatch.report` take no columns.
+    that is too long stays whole, to be copied, and so does a command (``try: …``). Colours of :func:`flowwatch.report` take no columns.
     """
     plain = _STYLE.sub("", line)
-    if not columns or width(plain) <= columns:
+    if not columns or width(plain) <= columns or plain.lstrip().startswith(_COMMAND):
         yield line
         return
     lead = _LEAD.match(plain)

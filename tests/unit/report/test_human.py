@@ -81,6 +81,7 @@ def test_shortening_keeps_both_ends() -> None:
         ("  ✗ to be or not to be", ["  ✗ to be or", "    not to", "    be"]),
         ("Evidence: one two three", ["Evidence: one", "          two", "          three"]),
         ("      why not so", ["      why", "      not", "      so"]),
+        ("  try: kubectl exec x", ["  try: kubectl exec x"]),
         ("a-word-that-is-too-long", ["a-word-that-is-too-long"]),
         ("  + a-word-that-is-long b", ["  + a-word-that-is-long", "    b"]),
         ("\x1b[31m✗\x1b[0m \x1b[1mone\x1b[0m two 3",
