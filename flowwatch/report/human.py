@@ -89,7 +89,7 @@ def fold(line: str, columns: int) -> Iterator[str]:
     """``line`` in lines of at most ``columns`` columns, broken at spaces; as it is for 0.
 
     What follows is indented as the words behind the first line's spaces and its sign (``✗``, ``!``). A word
-    that is too long stays whole, to be copied, and so does a command (``try: …``). Colours of :func:`flowwatch.report` take no columns.
+    that is too long stays whole, to be copied, and so does a command (``try: …``). Colours take no columns.
     """
     plain = _STYLE.sub("", line)
     if not columns or width(plain) <= columns or plain.lstrip().startswith(_COMMAND):
