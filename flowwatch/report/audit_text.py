@@ -56,7 +56,7 @@ def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:
 def verdict(report: AuditReport, style: Style) -> str:
     """The answer in one line."""
     state, text = answer(report)
-    more = " (see ? and unproven above)" if state == "partly" else ""
+    more = " (see ? and unproven above)" if state == "partly" and not report.enough else ""
     return _paint(style, _ANSWERS[state], text) + more
 
 

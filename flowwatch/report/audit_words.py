@@ -128,14 +128,18 @@ def answer(report: AuditReport) -> tuple[State, str]:
         failed.append(plural(wrong, "contradicted expectation"))
     if failed:
         return "failed", f"NOT AS EXPECTED: {', '.join(failed)}"
+    mistakes = plural(len(report.hints), "probable mistake") if report.hints else ""
     if not report.blind.judged:
+        more = f"; {mistakes}" if mistakes else ""
         return (
             "no evidence",
-            "NO EVIDENCE: no attempt that these policies are about could be judged",
+            f"NO EVIDENCE: no attempt that these policies are about could be judged{more}",
         )
+    # Enforced as written; whether it was written as meant is another question.
+    but = f", but with {mistakes}" if mistakes else ""
     if not report.enough:
-        return "partly", "AS EXPECTED, as far as the evidence goes"
-    return "ok", "AS EXPECTED"
+        return "partly", f"AS EXPECTED, as far as the evidence goes{but}"
+    return ("partly" if but else "ok"), f"AS EXPECTED{but}"
 
 
 def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str]:

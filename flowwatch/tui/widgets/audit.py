@@ -13,6 +13,7 @@ from flowwatch.policy.findings import (
     Kind,
     PolicyUse,
 )
+from flowwatch.report.audit_words import State, answer
 from flowwatch.report.human import percent, span
 from flowwatch.text import safe
 from flowwatch.tui.format import Line, Piece, clock, plural, wrap
@@ -29,6 +30,9 @@ _ROLES: dict[Kind, str] = {
 }  # fmt: skip
 
 
+_ANSWERS: dict[State, str] = {"failed": "drop", "no evidence": "warn", "partly": "ok", "ok": "ok"}
+
+
 def report_lines(report: AuditReport, columns: int, signs: Signs) -> list[Line]:
     """The page for a terminal of so many columns; every text of it is safe."""
     return [
@@ -43,15 +47,13 @@ def report_lines(report: AuditReport, columns: int, signs: Signs) -> list[Line]:
 
 def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
     blind = report.blind
-    failed = sum(report.counts.get(kind, 0) for kind in FAILURES)
-    if failed:
-        yield ((f" NOT AS EXPECTED: {plural(failed, 'attempt')}", "drop"),)
-    elif not blind.judged:
-        yield ((" NO EVIDENCE YET: no attempt that these policies are about", "warn"),)
-    elif report.enough:
-        yield ((" AS EXPECTED", "ok"),)
-    else:
-        yield ((" AS EXPECTED, as far as the evidence goes", "ok"), (" (see ? below)", "dim"))
+    state, text = answer(report)
+    # More may come: the page goes on.
+    text = text.replace("NO EVIDENCE", "NO EVIDENCE YET")
+    first: Line = ((f" {text}", _ANSWERS[state]),)
+    if state == "partly" and not report.enough:
+        first = (*first, (" (see ? below)", "dim"))
+    yield first
     covered = blind.attempts - report.counts.get("not covered", 0)
     share = percent(report.counts.get("inconclusive", 0) / covered) if covered else "0.0%"
     window = ""
