@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -313,16 +315,7 @@ def _ask_plugin(
     info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
     env["KUBERNETES_EXEC_INFO"] = json.dumps(info)
     try:
-        done = subprocess.run(
-            [program, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=env,
-            timeout=PLUGIN_SECONDS,
-            check=False,
-            # A session of its own: without a terminal it can't ask there behind our back.
-            start_new_session=True,
-        )
+        code, output, errors = _run([program, *arguments], env)
     except FileNotFoundError:
         hint = _text(plugin, "installHint", document).strip().splitlines()
         raise Refused(f"{shown} is not installed", safe(hint[0]) if hint else "") from None
@@ -333,14 +326,37 @@ def _ask_plugin(
         ) from None
     except OSError as error:
         raise Refused(f"{shown} can't be run: {error.strerror or error}") from None
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        why = f": {safe(said[-1][:200])}" if said else ""
+    if code != 0:
+        said = errors.decode("utf-8", "replace").strip().splitlines()
+        # What asks ends in a colon; ours follows.
+        last = safe(said[-1][:200]).rstrip(": ") if said else ""
+        why = f": {last}" if last else ""
         raise Refused(
-            f"{shown} failed with exit code {done.returncode}{why}",
+            f"{shown} failed with exit code {code}{why}",
             "log in with kubectl first: here it can't ask anything",
         )
-    return _credential(done.stdout, Refused(f"{shown} gave no credentials that can be read"))
+    return _credential(output, Refused(f"{shown} gave no credentials that can be read"))
+
+
+def _run(command: list[str], env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+    """Exit code, output and errors of a plugin. Raises OSError, or TimeoutExpired when it is ended."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        # A session of its own: without a terminal it can't ask there behind our back.
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=PLUGIN_SECONDS)
+        except BaseException:
+            # With what it started: many plugins are a script around the one that waits.
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, output, errors
 
 
 def _credential(output: bytes, unreadable: FlowwatchError) -> tuple[str, bytes, bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -213,6 +214,31 @@ def test_a_plugin_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(Refused, match="gave no credentials within 1 s"):
         read(tmp_path, plugin(tmp_path, "time.sleep(100)"))
     assert time.monotonic() - started < 60
+
+
+def test_what_a_plugin_started_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a script around the real program, which waits in a process of its own."""
+    monkeypatch.setattr(kubeconfig, "PLUGIN_SECONDS", 2.0)
+    script = f"""import subprocess
+child = subprocess.Popen(["sleep", "100"])
+open({str(tmp_path / "child")!r}, "w").write(str(child.pid))
+child.wait()"""
+    with pytest.raises(Refused, match="gave no credentials within 2 s"):
+        read(tmp_path, plugin(tmp_path, script))
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 20
+    while running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(child)
+
+
+def running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 ABSENT: tuple[tuple[dict[str, object], str], ...] = (
