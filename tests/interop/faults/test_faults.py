@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,14 +14,53 @@ from tests.interop.faults import table
 from tests.interop.faults.at_once import AT_ONCE, AtOnce
 from tests.interop.faults.following import FOLLOWING, Following, Outcome, stage
 from tests.interop.faults.kubernetes import KUBERNETES
-from tests.interop.faults.soak import soak
+from tests.interop.faults.soak import Report, soak
 
 RECONNECTS = 100
+SIDE_BY_SIDE = 4
+"""Cases at a time: each has servers and a program of its own, and mostly waits."""
+
+Plays = dict[str, Callable[[], object]]
+Played = dict[str, Future[object]]
+
+
+def short_soak() -> Report:
+    return soak(30, 3.0, say=lambda _line: None)
+
+
+PLAYS: Plays = {"soak": short_soak} | {case.name: case.run for case in FOLLOWING}
+"""What takes long by waiting; the longest first."""
+
+
+def wanted(items: list[pytest.Item]) -> Plays:
+    """Of PLAYS, what the chosen tests of this module ask for."""
+    names = {"soak" for item in items if item.name == "test_a_short_soak"}
+    for item in items:
+        call = getattr(item, "callspec", None)
+        case = call and call.params.get("case")
+        if isinstance(case, Following):
+            names.add(case.name)
+    return {name: play for name, play in PLAYS.items() if name in names}
+
+
+@pytest.fixture(scope="module")
+def played(request: pytest.FixtureRequest) -> Iterator[Callable[[str], object]]:
+    """Ask it by name for what a case came to: the chosen ones are played side by side."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        # A worker of xdist is told of all tests, and runs some: it plays each when it is asked for.
+        at_once = {} if "PYTEST_XDIST_WORKER" in os.environ else wanted(request.session.items)
+        futures: Played = {name: pool.submit(play) for name, play in at_once.items()}
+        try:
+            yield lambda name: (futures.get(name) or pool.submit(PLAYS[name])).result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @pytest.mark.parametrize("case", FOLLOWING, ids=lambda case: case.name)
-def test_a_fault_while_following(case: Following) -> None:
-    assert case.run().wrong == ()
+def test_a_fault_while_following(case: Following, played: Callable[[str], object]) -> None:
+    outcome = played(case.name)
+    assert isinstance(outcome, Outcome)
+    assert outcome.wrong == ()
 
 
 @pytest.mark.parametrize("case", [*AT_ONCE, *KUBERNETES], ids=lambda case: case.name)
@@ -55,8 +97,9 @@ def test_many_reconnects_leave_nothing_behind() -> None:
         assert last.memory <= first.memory + 8
 
 
-def test_a_short_soak() -> None:
-    report = soak(30, 3.0, say=lambda _line: None)
+def test_a_short_soak(played: Callable[[str], object]) -> None:
+    report = played("soak")
+    assert isinstance(report, Report)
     assert report.untold == {}
     assert report.grown == []
     assert len(report.faults) >= 9
