@@ -7,10 +7,14 @@ from pathlib import Path
 
 from tests.command import ROOT
 from tests.interop.faults.at_once import AT_ONCE
-from tests.interop.faults.following import FOLLOWING, Outcome
+from tests.interop.faults.follower import Cost
+from tests.interop.faults.following import CPU_LIMIT, FOLLOWING, Outcome
 from tests.interop.faults.kubernetes import KUBERNETES
 
 PAGE = ROOT / "docs" / "faults.md"
+RECONNECTS = 100
+LEFT_BEHIND = Cost(threads=2, descriptors=4, memory=8.0)
+"""What a process may hold more after so many: one connection being made, and records to know again."""
 HEAD = ("fault", "what is shown", "recovered in", "records lost or told")
 # The soak's own lines, which `soak --page` writes, stand between these.
 _SOAK = re.compile(r"(?<=<!-- soak -->\n).*?(?=<!-- /soak -->)", re.DOTALL)
@@ -22,10 +26,13 @@ The tests play them all too, in `tests/interop/faults`. Times are from the end o
 every 0.5 s instead of 10 s and a request timeout of 2 s.
 
 """
-_AFTER = """
-Where a fault comes and goes while flowwatch follows, its process used at most 5% of a core meanwhile, and
-100 reconnects leave threads, descriptors and memory as they were. Where no time stands, a person has
-to act on the line.
+_MORE = LEFT_BEHIND
+AFTER = f"""
+Where a fault comes and goes while flowwatch follows, its process used at most {CPU_LIMIT:.0%} of a core
+meanwhile. {RECONNECTS} reconnects leave threads, descriptors and memory as they were: a test allows
+{_MORE.threads} threads, {_MORE.descriptors} descriptors and {_MORE.memory:.0f} MiB more, for the one
+that is being made and for what is remembered of records. Where no time stands, a person has to act
+on the line.
 
 ## Soak
 
@@ -58,7 +65,7 @@ def write(outcomes: dict[str, Outcome], page: Path = PAGE) -> None:
         recovered = "–" if outcome.recovered is None else f"{outcome.recovered:.1f} s"
         cells = (name, outcome.shown, recovered, outcome.records)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    text = _BEFORE + "\n".join(lines) + "\n" + _AFTER
+    text = _BEFORE + "\n".join(lines) + "\n" + AFTER
     if page.exists() and (kept := _SOAK.search(page.read_text())):
         text = _SOAK.sub(lambda _: kept[0], text)
     page.write_text(text)

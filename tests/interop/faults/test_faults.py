@@ -15,8 +15,8 @@ from tests.interop.faults.at_once import AT_ONCE, AtOnce
 from tests.interop.faults.following import FOLLOWING, Following, Outcome, stage
 from tests.interop.faults.kubernetes import KUBERNETES
 from tests.interop.faults.soak import Report, soak
+from tests.interop.faults.table import LEFT_BEHIND, RECONNECTS
 
-RECONNECTS = 100
 SIDE_BY_SIDE = 4
 """Cases at a time: each has servers and a program of its own, and mostly waits."""
 
@@ -92,9 +92,9 @@ def test_many_reconnects_leave_nothing_behind() -> None:
         assert between.accepted >= accepted + RECONNECTS
         assert traffic.missing(state) == {}
         assert state.gaps == []
-        assert last.threads <= first.threads + 2
-        assert last.descriptors <= first.descriptors + 4
-        assert last.memory <= first.memory + 8
+        assert last.threads <= first.threads + LEFT_BEHIND.threads
+        assert last.descriptors <= first.descriptors + LEFT_BEHIND.descriptors
+        assert last.memory <= first.memory + LEFT_BEHIND.memory
 
 
 def test_a_short_soak(played: Callable[[str], object]) -> None:
@@ -107,7 +107,9 @@ def test_a_short_soak(played: Callable[[str], object]) -> None:
 
 
 def test_the_page_has_a_row_for_each_fault() -> None:
-    rows = table.rows(table.PAGE.read_text())
+    text = table.PAGE.read_text()
+    assert table.AFTER.partition("<!-- soak -->")[0] in text
+    rows = table.rows(text)
     assert [row[0] for row in rows] == table.names()
     for row in rows:
         assert len(row) == len(table.HEAD)
