@@ -171,7 +171,10 @@ class _Document:
         self.root: dict[str, Any] = root
 
     def wrong(self, why: str) -> UsageError:
-        return UsageError(f"kubeconfig {safe(str(self.path))} can't be used: {why}")
+        return UsageError(
+            f"kubeconfig {safe(str(self.path))} can't be used: {why}",
+            "mend it, or give another with --kubeconfig",
+        )
 
     def entries(self, group: str, kind: str) -> dict[str, dict[str, Any]]:
         listed = self.root.get(group) or []

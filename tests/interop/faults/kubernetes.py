@@ -59,7 +59,7 @@ def _nobody(folder: Path) -> Iterator[list[str]]:
 
 KUBERNETES = (
     AtOnce("kubeconfig missing", _missing, "kubeconfig", 2),
-    AtOnce("kubeconfig broken", _holding("clusters: [\nusers: {"), "line", 2),
+    AtOnce("kubeconfig broken", _holding("clusters: [\nusers: {"), "mend it, or give", 2),
     AtOnce("kubeconfig without a context", _holding("kind: Config\n"), "context", 2),
     AtOnce(
         "exec plugin fails", _plugin("echo no session: log in first >&2; exit 3"), "log in first"
