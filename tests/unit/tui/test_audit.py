@@ -107,7 +107,7 @@ def test_the_audits_page_goes_on() -> None:
             source.play(
                 [*blocked(1, 1.0), *passed(1.0), *passed(1.0, "1.1.1.1", "allowed.example")]
             )
-            await driven.sees("NOT AS EXPECTED: 1 attempt", "open.example:443/TCP", "2x dropped")
+            await driven.sees("NOT AS EXPECTED: 1 leak", "open.example:443/TCP", "2x dropped")
             assert "spec.egress.0 (line 7): 1 attempt" in driven.text
             assert "spec.egress.1 (line 9): never exercised" in driven.text
             await driven.press("A")
