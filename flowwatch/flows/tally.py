@@ -16,6 +16,9 @@ NAMED = 5
 LOST_SHARE = 0.01
 """Lost events, as a share of the records read, from which on absence of something proves little."""
 
+_SHOWN_RATE = 0.05
+"""Losses a second from which on the rate is told: 0.0 says nothing."""
+
 GAPS = 500
 """Gaps kept, the latest; those before are only counted."""
 
@@ -172,7 +175,8 @@ class Tally:
             nodes = [f"{name} ({by_node[name]:,})" for name in nodes]
         on = f" on {_list(nodes)}" if nodes else ""
         seconds = (self.last_seen - self.first_seen) / 1e9
-        fast = f", {self.lost_events / seconds:,.1f}/s" if seconds >= 1 else ""
+        rate = self.lost_events / seconds if seconds >= 1 else 0.0
+        fast = f", {rate:,.1f}/s" if rate >= _SHOWN_RATE else ""
         return f"{self.lost_events:,} events were lost{fast}{on} ({where}): counts are 'at least'"
 
     def _away_words(self, now: int) -> str:
