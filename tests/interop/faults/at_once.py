@@ -121,6 +121,24 @@ def _key_of_another(folder: Path) -> Iterator[list[str]]:
     ]
 
 
+def _client_file(flag: str, contents: bytes | None) -> Setting:
+    """A client's certificate and key of which one is missing, or holds this."""
+
+    def setting(folder: Path) -> Iterator[list[str]]:
+        files = Certificates.make(folder, "localhost")
+        ours = {"cert": files.client, "key": files.client_key}
+        ours[flag] = folder / f"renewed-{flag}.pem"
+        if contents is not None:
+            ours[flag].write_bytes(contents)
+        yield [
+            *("summary", "--server", "localhost:1", "--tls", "--tls-ca-cert-files", str(files.ca)),
+            *("--tls-client-cert-file", str(ours["cert"])),
+            *("--tls-client-key-file", str(ours["key"])),
+        ]
+
+    return setting
+
+
 def _web(_folder: Path) -> Iterator[list[str]]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -195,6 +213,10 @@ AT_ONCE = (
     AtOnce("CA file missing", _ca_file(None), "no such file", 2),
     AtOnce("CA file empty", _ca_file(b""), "must be a PEM encoded certificate", 2),
     AtOnce("key that does not fit its certificate", _key_of_another, "does not match", 2),
+    AtOnce("client certificate file missing", _client_file("cert", None), "no such file", 2),
+    AtOnce("client certificate file empty", _client_file("cert", b""), "renewed-cert.pem", 2),
+    AtOnce("client key file missing", _client_file("key", None), "no such file", 2),
+    AtOnce("client key file empty", _client_file("key", b""), "renewed-key.pem", 2),
     AtOnce("server speaks HTTP/1", _web, "is a web server (HTTP/1), not Hubble"),
     AtOnce("server speaks TLS, plain text was asked", _tls_unasked, "speaks TLS: add --tls"),
     AtOnce("server speaks plain text, TLS was asked", _plain_unasked, "does not speak TLS"),

@@ -29,10 +29,10 @@ every 0.5 s instead of 10 s and a request timeout of 2 s.
 _MORE = LEFT_BEHIND
 AFTER = f"""
 Where a fault comes and goes while flowwatch follows, its process used at most {CPU_LIMIT:.0%} of a core
-meanwhile. {RECONNECTS} reconnects leave threads, descriptors and memory as they were: a test allows
-{_MORE.threads} threads, {_MORE.descriptors} descriptors and {_MORE.memory:.0f} MiB more, for the one
-that is being made and for what is remembered of records. Where no time stands, a person has to act
-on the line.
+in the fault's last second, when it waits. {RECONNECTS} reconnects leave threads, descriptors and memory as
+they were: a test allows {_MORE.threads} threads, {_MORE.descriptors} descriptors and
+{_MORE.memory:.0f} MiB more, for the one that is being made and for what is remembered of records.
+Where no time stands, a person has to act on the line.
 
 ## Soak
 
