@@ -46,10 +46,7 @@ def run(parsed: Parsed) -> int:
 def _audit(parsed: Parsed) -> int:
     from flowwatch.policy.audit import Audit
 
-    form = parsed.text("output")
-    if form not in AUDIT_FORMATS:
-        known = ", ".join(AUDIT_FORMATS)
-        raise UsageError(f"invalid output format: {safe(form)}", f"choose one of {known}")
+    form = parsed.output(AUDIT_FORMATS)
     policies = read_set(parsed)
     audit = Audit(
         policies,

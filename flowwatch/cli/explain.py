@@ -40,10 +40,7 @@ def run(parsed: Parsed) -> int:
         return _queries(read_policies(paths, keep_going=True), parsed.text("queries"))
     from flowwatch.policy.explain import QuestionError, explain, read_end
 
-    form = parsed.text("output")
-    if form not in EXPLAIN_FORMATS:
-        known = ", ".join(EXPLAIN_FORMATS)
-        raise UsageError(f"invalid output format: {safe(form)}", f"choose one of {known}")
+    form = parsed.output(EXPLAIN_FORMATS)
     protocol = parsed.text("protocol") if parsed.was_set("protocol") else ""
     try:
         subject = read_end(parsed.text("from"), parsed.text("from-labels"))

@@ -10,7 +10,7 @@ next) and libraries gather the values of a flag; and because importing one costs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from flowwatch.cli import program
 from flowwatch.cli.declared import (
@@ -61,6 +61,15 @@ class Parsed:
         if flag.kind == NUMBER:
             return parse_uint(text or "0", 64, base=0)
         return text
+
+    def output(self, known: Collection[str]) -> str:
+        """What ``-o`` says. Raises UsageError when it is none of ``known``."""
+        form = self.text("output")
+        if form not in known:
+            raise UsageError(
+                f"invalid output format: {safe(form)}", f"choose one of {', '.join(known)}"
+            )
+        return form
 
     def text(self, name: str) -> str:
         return str(self.get(name))

@@ -59,11 +59,7 @@ def max_rows(parsed: Parsed) -> int:
 
 def show(parsed: Parsed, source: Source) -> int:
     """Aggregate ``source`` to its end and print it as ``-o`` says."""
-    form = parsed.text("output")
-    if form not in SUMMARY_FORMATS:
-        raise UsageError(
-            f"invalid output format: {safe(form)}", f"choose one of {', '.join(SUMMARY_FORMATS)}"
-        )
+    form = parsed.output(SUMMARY_FORMATS)
     query = Query(direction=direction(parsed))
     aggregate = Aggregate(max_rows(parsed), keep_recent=False)
     reading = Reading(source)

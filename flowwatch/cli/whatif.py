@@ -10,7 +10,6 @@ from flowwatch.cli.summary import direction, style
 from flowwatch.errors import UsageError
 from flowwatch.report.files import open_output
 from flowwatch.report.whatif import WHATIF_FORMATS, write_whatif
-from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -20,10 +19,7 @@ def run(parsed: Parsed) -> int:
     """Compare, print; 0 unless the input can't be read. What to make of changes is the reader's."""
     from flowwatch.policy.whatif import WhatIf
 
-    form = parsed.text("output")
-    if form not in WHATIF_FORMATS:
-        known = ", ".join(WHATIF_FORMATS)
-        raise UsageError(f"invalid output format: {safe(form)}", f"choose one of {known}")
+    form = parsed.output(WHATIF_FORMATS)
     if parsed.switch("follow"):
         raise UsageError("a what-if ends", "leave out --follow")
     way = direction(parsed)

@@ -11,7 +11,6 @@ from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CL
 from flowwatch.policy.nearest import NearMiss, near_misses
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Name
-from flowwatch.policy.ports import Match
 from flowwatch.policy.rules import NORMAL, TIERS, Direction, Entry
 
 _RESERVED = frozenset(
@@ -220,14 +219,6 @@ def _of_cluster(party: Party, name: str | None) -> Party:
 _DOES = {"allow": "allows it", "deny": "denies it", "pass": "passes it on"}
 
 
-def _ports_match(entry: Entry, protocol: str, port: int, listener: Party) -> Match:
-    """Whether one of the entry's ports is meant, or why that can't be told."""
-    if entry.ports is None:
-        return True
-    found = [rule.matches(protocol, port, listener.ports) for rule in entry.ports]
-    return True in found or next((one for one in found if isinstance(one, str) and one), False)
-
-
 def _answer(
     policies: PolicySet, direction: Direction, subject: End, peer: End, protocol: str, port: int
 ) -> Answer:
@@ -239,7 +230,7 @@ def _answer(
     entries = policies.selected(subject.party, direction).entries
     for entry in sorted(entries, key=lambda one: (one.tier, one.priority, one.verdict != "deny")):
         met = entry.matches_peer(peer.party)
-        ports = _ports_match(entry, protocol, port, listener)
+        ports = entry.matches_port(protocol, port, listener)
         doubts = [one for one in (met, ports) if isinstance(one, str)]
         if not met:
             word = f"is not about {peer.text}"

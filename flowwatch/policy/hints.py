@@ -13,6 +13,7 @@ from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.evidence import Observation
 from flowwatch.policy.findings import Hint
 from flowwatch.policy.labels import EQUALS, IN, NAMESPACE, OWN_CLUSTER, Selector
+from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Entity, Name, Pods
 from flowwatch.policy.rules import Direction, Entry, Policy, Rule
@@ -127,6 +128,11 @@ def _nearest_subject(selector: Selector, subjects: list[tuple[Party, str]]) -> s
     return ""
 
 
+def _names(entry: Entry) -> list[NameRule]:
+    """The DNS names that a rule is about."""
+    return [peer.rule for peer in entry.peers or () if isinstance(peer, Name)]
+
+
 def _shows_lookups(entries: Sequence[Entry]) -> bool:
     """Whether a rule sends lookups through the DNS proxy."""
     return any(
@@ -141,7 +147,7 @@ def _without_dns(entries: Sequence[Entry]) -> Iterator[Hint]:
     if _shows_lookups(entries):
         return
     for entry in entries:
-        if any(isinstance(peer, Name) for peer in entry.peers or ()):
+        if _names(entry):
             yield Hint(
                 "missing-dns-rule", entry.policy, entry.line,
                 f"{entry.place} allows DNS names, but no rule sends lookups through the DNS proxy "
@@ -156,7 +162,7 @@ def _alias(
     if row.decision.why != "default deny" or not row.seen.peer.outside:
         return
     for entry in policies.selected(row.seen.subject, "egress").entries:
-        rules = [peer.rule for peer in entry.peers or () if isinstance(peer, Name)]
+        rules = _names(entry)
         for name in row.seen.peer.names or ():
             targets = [
                 to for to in aliases.get(name, ()) if any(rule.matches(to) for rule in rules)
@@ -177,7 +183,7 @@ def _shared_address(row: Judged) -> Iterator[Hint]:
     if not names or len(names) < 2 or not row.seen.peer.outside:
         return
     allowing = [peer for entry in row.decision.entries for peer in entry.peers or ()]
-    rules = [peer.rule for peer in allowing if isinstance(peer, Name)]
+    rules = [rule for entry in row.decision.entries for rule in _names(entry)]
     if not rules or any(
         not isinstance(peer, Name) and peer.matches(row.seen.peer) for peer in allowing
     ):
@@ -203,7 +209,7 @@ def _lookups_elsewhere(policies: PolicySet, row: Judged) -> Iterator[Hint]:
     if not _shows_lookups(entries):
         return  # that is told of the policy itself
     for entry in entries:
-        if not any(isinstance(peer, Name) for peer in entry.peers or ()):
+        if not _names(entry):
             continue
         yield Hint(
             "lookups-beside-the-proxy", entry.policy, entry.line,
@@ -261,9 +267,7 @@ def _denied(policies: PolicySet, row: Judged) -> Iterator[Hint]:
     for entry in selected.entries:
         if entry.verdict != "allow":
             continue
-        port = entry.ports is None or any(
-            rule.matches(seen.protocol, seen.port, listener.ports) is True for rule in entry.ports
-        )
+        port = entry.matches_port(seen.protocol, seen.port, listener) is True
         peer = entry.matches_peer(seen.peer)
         if row.decision.why == "rule" and port and peer is True:
             deny = row.decision.entries[0]
@@ -277,7 +281,7 @@ def _denied(policies: PolicySet, row: Judged) -> Iterator[Hint]:
             if not port and _only_other_ports(entry, seen):
                 yield Hint(
                     "port-mismatch", entry.policy, entry.line,
-                    f"{entry.place} allows {_peer(seen)} on {ports}; "
+                    f"{entry.place} allows {seen.peer_name} on {ports}; "
                     f"the traffic goes to {seen.port}/{seen.protocol}",
                     row.attempts,
                 )  # fmt: skip
@@ -299,7 +303,7 @@ def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
             if inside.address and peer.contains(*inside.address):
                 yield Hint(
                     "cidr-contains-pods", entry.policy, entry.line,
-                    f"{entry.place} allows {peer}, and {_peer(seen)} has an address in it, but blocks of "
+                    f"{entry.place} allows {peer}, and {seen.peer_name} has an address in it, but blocks of "
                     "addresses never mean pods or nodes: select it by its labels",
                     row.attempts,
                 )  # fmt: skip
@@ -315,14 +319,10 @@ def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
                 wanted = ", ".join(scope[0].values) or "another"
                 yield Hint(
                     "peer-in-another-namespace", entry.policy, entry.line,
-                    f"{entry.place} means pods of namespace {wanted}; {_peer(seen)} is in "
+                    f"{entry.place} means pods of namespace {wanted}; {seen.peer_name} is in "
                     f"{seen.peer.namespace}: add k8s:{NAMESPACE}: {seen.peer.namespace}",
                     row.attempts,
                 )  # fmt: skip
-
-
-def _peer(seen: Observation) -> str:
-    return seen.peer_name
 
 
 def _to(seen: Observation) -> str:

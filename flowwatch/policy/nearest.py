@@ -61,9 +61,7 @@ def near_misses(
                 ranked[3].append(NearMiss(entry, words))
             continue
         peer_match = entry.matches_peer(peer)
-        port_match = entry.ports is None or any(
-            rule.matches(protocol, port, listener.ports) is True for rule in entry.ports
-        )
+        port_match = entry.matches_port(protocol, port, listener) is True
         if peer_match is True and not port_match and entry.ports is not None:
             ranked[0].append(NearMiss(entry, _other_port(entry, listener, protocol, port)))
         elif port_match and peer_match is not True and entry.peers is not None:

@@ -86,6 +86,13 @@ class Entry:
                 doubt = match
         return doubt or False
 
+    def matches_port(self, protocol: str, port: int, listener: Party) -> Match:
+        """Whether one of the ports means ``port`` of ``listener``, the end that takes the connection."""
+        if self.ports is None:
+            return True
+        found = [rule.matches(protocol, port, listener.ports) for rule in self.ports]
+        return True in found or next((one for one in found if isinstance(one, str) and one), False)
+
     def selects_peer(self, party: Party) -> bool:
         """Whether one of the peers that mean ``party`` does so by its own labels or address."""
         return self.peers is None or any(

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowwatch.policy.findings import AuditReport
-from flowwatch.report.audit_words import Level, Remark, answer, evidence, plural, remarks, warnings
+from flowwatch.report.audit_words import Level, Remark, answer, evidence, remarks, warnings
+from flowwatch.report.human import plural
 from flowwatch.text import safe
 
 MAX_LINES = 20

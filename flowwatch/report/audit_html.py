@@ -24,15 +24,9 @@ from flowwatch.policy.findings import (
     RuleUse,
 )
 from flowwatch.report.audit_html_style import CSS
-from flowwatch.report.audit_words import (
-    State,
-    answer,
-    destination,
-    evidence,
-    plural,
-    warnings,
-)
+from flowwatch.report.audit_words import State, answer, destination, evidence, warnings
 from flowwatch.report.goformat import TimeFormat
+from flowwatch.report.human import plural
 from flowwatch.text import safe
 
 MAX_ROWS = 2_000

@@ -24,14 +24,8 @@ from flowwatch.policy.findings import (
     PolicyUse,
 )
 from flowwatch.policy.rules import Entry
-from flowwatch.report.audit_words import (
-    answer,
-    evidence,
-    expectation_text,
-    plural,
-    warnings,
-    who,
-)
+from flowwatch.report.audit_words import answer, evidence, expectation_text, warnings, who
+from flowwatch.report.human import plural
 from flowwatch.text import safe
 
 MAX_LINES = 1000

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from flowwatch.policy.findings import KINDS, MEANING, AuditReport, Finding, Kind, PolicyUse
-from flowwatch.report.audit_words import (
-    State,
-    answer,
-    destination,
-    evidence,
-    plural,
-    warnings,
-)
+from flowwatch.report.audit_words import State, answer, destination, evidence, warnings
+from flowwatch.report.human import plural
 from flowwatch.report.summary_markdown import code
 
 MAX_ROWS = 50

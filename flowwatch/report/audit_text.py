@@ -10,9 +10,10 @@ from flowwatch.report.audit_words import (
     answer,
     destination,
     evidence,
-    plural,
+    expectation_text,
     warnings,
 )
+from flowwatch.report.human import plural
 from flowwatch.report.summary_table import Style
 from flowwatch.text import safe
 
@@ -39,7 +40,7 @@ def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:
             yield from _section(kind, rows, style)
     if report.hints:
         yield ""
-        yield _paint(style, 33, "PROBABLE MISTAKES: enforced as written, but hardly as meant")
+        yield style.paint(33, "PROBABLE MISTAKES: enforced as written, but hardly as meant")
         for hint in report.hints:
             tried = f" ({plural(hint.attempts, 'attempt')})" if hint.attempts else ""
             yield f"  ! {hint.name}: {safe(hint.policy.file)}:{hint.line}{tried}"
@@ -57,21 +58,21 @@ def verdict(report: AuditReport, style: Style) -> str:
     """The answer in one line."""
     state, text = answer(report)
     more = " (see ? and unproven above)" if state == "partly" and not report.enough else ""
-    return _paint(style, _ANSWERS[state], text) + more
+    return style.paint(_ANSWERS[state], text) + more
 
 
 def _evidence(report: AuditReport, style: Style) -> Iterator[str]:
     for at, line in enumerate(evidence(report, safe)):
         yield f"{'' if at else 'Evidence:':10}{line}"
     for note in warnings(report):
-        yield _paint(style, 33, f"        ! {safe(note)}")
+        yield style.paint(33, f"        ! {safe(note)}")
 
 
 def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
     sign, plain, color = _SIGNS[kind]
     mark = plain if style.ascii else sign
     total = sum(one.attempts for one in rows)
-    yield _paint(style, color, f"{kind.upper()}, {plural(total, 'attempt')}: {MEANING[kind]}")
+    yield style.paint(color, f"{kind.upper()}, {plural(total, 'attempt')}: {MEANING[kind]}")
     arrow = "->" if style.ascii else "→"
     back = "<-" if style.ascii else "←"
     shown = rows[: _BRIEF[kind]] if kind in _BRIEF else rows
@@ -79,7 +80,7 @@ def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
         way = arrow if one.direction == "egress" else back
         who = f"{safe(one.subject)} {way} {safe(destination(one))}"
         ended = f" {one.observed}" if kind == "ok" else ""
-        yield f"  {_paint(style, color, mark)} {who}  {one.attempts:,}x{ended}"
+        yield f"  {style.paint(color, mark)} {who}  {one.attempts:,}x{ended}"
         if kind not in _BRIEF:
             yield f"      {safe(one.reason)}"
     if len(rows) > len(shown):
@@ -95,10 +96,8 @@ def _expectations(report: AuditReport, style: Style) -> Iterator[str]:
     colors = {"proven": (32, "✓", "+"), "contradicted": (31, "✗", "x"), "unproven": (33, "?", "?")}
     for one in report.expectations:
         color, sign, plain = colors[one.state]
-        must = "must reach" if one.must_reach else "must not reach"
-        mark = _paint(style, color, plain if style.ascii else sign)
-        what = f"{safe(one.subject)} {must} {safe(one.peer)} ({one.port})"
-        yield f"  {mark} {what}: {one.state}, {one.evidence}"
+        mark = style.paint(color, plain if style.ascii else sign)
+        yield f"  {mark} {safe(expectation_text(one))}: {one.state}, {one.evidence}"
         if one.probe:
             yield f"      try: {safe(one.probe)}"
 
@@ -112,23 +111,19 @@ def _policies(report: AuditReport, style: Style) -> Iterator[str]:
         )
         yield f"  {safe(policy.reference)} ({safe(policy.file)}:{policy.line})"
         if not use.subjects:
-            yield _paint(style, 33, "    ? selects nothing that was seen")
+            yield style.paint(33, "    ? selects nothing that was seen")
             continue
         yield f"    selects {whom}"
         for rule in use.rules:
             entry = rule.entry
             where = f"{entry.place} (line {entry.line})"
             if not rule.exercised:
-                yield _paint(style, 33, f"    ? {where}: never exercised")
+                yield style.paint(33, f"    ? {where}: never exercised")
                 continue
             yield f"    {'+' if style.ascii else '✓'} {where}: {plural(rule.attempts, 'attempt')}"
             if rule.unused:
                 yield f"        unused: {safe('; '.join(rule.unused))}"
         for way in use.unproven:
-            yield _paint(
-                style, 33, f"    ? {way}: nothing tried what it forbids; that it blocks is unproven"
+            yield style.paint(
+                33, f"    ? {way}: nothing tried what it forbids; that it blocks is unproven"
             )
-
-
-def _paint(style: Style, color: int, text: str) -> str:
-    return f"\x1b[{color}m{text}\x1b[0m" if style.color else text

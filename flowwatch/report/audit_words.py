@@ -20,7 +20,7 @@ from flowwatch.policy.findings import (
     PolicyUse,
 )
 from flowwatch.report.goformat import TimeFormat, join_host_port
-from flowwatch.report.human import percent, span
+from flowwatch.report.human import percent, plural, span
 
 _HOUR = 3_600_000_000_000
 
@@ -113,11 +113,6 @@ def expectation_text(one: Expectation) -> str:
     """``A must reach B (443/TCP)``."""
     must = "must reach" if one.must_reach else "must not reach"
     return f"{one.subject} {must} {one.peer} ({one.port})"
-
-
-def plural(number: int, word: str) -> str:
-    """``1 leak``, ``2 leaks``."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def answer(report: AuditReport) -> tuple[State, str]:

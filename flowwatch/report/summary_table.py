@@ -32,6 +32,10 @@ class Style:
     now: int = 0
     """Time that ages are counted to (ns since 1970); 0 means the end of the snapshot's window."""
 
+    def paint(self, color: int, text: str) -> str:
+        """``text`` in a colour (its SGR number), where there are colours."""
+        return f"\x1b[{color}m{text}\x1b[0m" if self.color else text
+
 
 @dataclass(frozen=True, slots=True)
 class _Mark:

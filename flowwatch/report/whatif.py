@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowwatch.policy.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
-from flowwatch.report.audit_words import plural, short_window
+from flowwatch.report.audit_words import short_window
 from flowwatch.report.files import Writer
 from flowwatch.report.goformat import TimeFormat, join_host_port
-from flowwatch.report.human import fold, span
+from flowwatch.report.human import fold, plural, span
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
@@ -43,7 +43,7 @@ def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
     for at, line in enumerate(_evidence(report)):
         yield f"{'' if at else 'Evidence:':10}{line}"
     for note in report.notes:
-        yield _paint(style, 33, f"        ! {safe(note)}")
+        yield style.paint(33, f"        ! {safe(note)}")
     arrow, back = ("->", "<-") if style.ascii else ("→", "←")
     for change in CHANGES:
         rows = [row for row in report.rows if row.change == change]
@@ -51,10 +51,10 @@ def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
             continue
         sign, plain, color = _SIGNS[change]
         yield ""
-        yield _paint(style, color, f"{change.upper()}: {plural(report.counts[change], 'attempt')}")
+        yield style.paint(color, f"{change.upper()}: {plural(report.counts[change], 'attempt')}")
         shown = rows[:_SHOWN] if change == "unchanged" else rows
         for row in shown:
-            mark = _paint(style, color, plain if style.ascii else sign)
+            mark = style.paint(color, plain if style.ascii else sign)
             way = arrow if row.direction == "egress" else back
             who = f"{safe(row.subject)} {way} {safe(_destination(row))}"
             yield f"  {mark} {who}  {row.attempts:,}x {row.then if change == 'unchanged' else ''}".rstrip()
@@ -156,7 +156,3 @@ def whatif_object(report: WhatIfReport) -> dict[str, Any]:
             for row in report.rows
         ],
     }
-
-
-def _paint(style: Style, color: int, text: str) -> str:
-    return f"\x1b[{color}m{text}\x1b[0m" if style.color else text

@@ -35,11 +35,6 @@ def rate(per_second: float) -> str:
     return count(round(per_second)) if per_second < 9_999.5 else f"{per_second / 1000:.0f}k"
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """``1 row``, ``2 rows``, ``12,345 rows``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def fit(text: str, columns: int, *, right: bool = False, tail: int = 0) -> str:
     """``text`` in exactly ``columns`` columns: shortened in the middle, or filled.
 

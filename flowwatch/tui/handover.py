@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowwatch.errors import OutputError
+from flowwatch.report.human import plural
 from flowwatch.text import safe
 from flowwatch.tui import clipboard
 from flowwatch.tui.export import file_name, free_path, write_csv
-from flowwatch.tui.format import plural
 
 if TYPE_CHECKING:
     from flowwatch.tui.dashboard import Dashboard

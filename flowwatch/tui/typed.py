@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowwatch.report.human import plural
 from flowwatch.tui.actions import COMMAND_ACTIONS
 from flowwatch.tui.commands import BadCommand, completions, hint, parse
 from flowwatch.tui.editor import Editor
-from flowwatch.tui.format import plural
 
 if TYPE_CHECKING:
     from flowwatch.tui.dashboard import Dashboard

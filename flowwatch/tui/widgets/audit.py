@@ -14,9 +14,9 @@ from flowwatch.policy.findings import (
     PolicyUse,
 )
 from flowwatch.report.audit_words import State, answer
-from flowwatch.report.human import percent, span
+from flowwatch.report.human import percent, plural, span
 from flowwatch.text import safe
-from flowwatch.tui.format import Line, Piece, clock, plural, wrap
+from flowwatch.tui.format import Line, Piece, clock, wrap
 from flowwatch.tui.theme import Signs
 
 ROWS = 200

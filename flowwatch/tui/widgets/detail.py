@@ -9,10 +9,10 @@ from flowwatch.egress.rows import Recent, Row
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import by_name
 from flowwatch.flows.reasons_table import POLICY
-from flowwatch.report.human import age, count
+from flowwatch.report.human import age, count, plural
 from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import safe
-from flowwatch.tui.format import SECOND, Line, Piece, clock, labelled, plural, rate, stamp, wrap
+from flowwatch.tui.format import SECOND, Line, Piece, clock, labelled, rate, stamp, wrap
 from flowwatch.tui.hubble_command import command
 from flowwatch.tui.theme import Signs
 from flowwatch.tui.widgets.panel import Panel

@@ -9,9 +9,10 @@ from flowwatch.egress.query import ORDERS
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
 from flowwatch.flows.tally import gap_words
+from flowwatch.report.human import plural
 from flowwatch.text import safe
 from flowwatch.tui.commands import COMMANDS
-from flowwatch.tui.format import SECOND, Line, clock, labelled, plural, rate, wrap
+from flowwatch.tui.format import SECOND, Line, clock, labelled, rate, wrap
 from flowwatch.tui.keys import GROUPS, KEYS, labels
 from flowwatch.tui.widgets.panel import Panel
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flowwatch.flows.source import SourceState
-from flowwatch.report.human import shorten
+from flowwatch.report.human import plural, shorten
 from flowwatch.text import safe
-from flowwatch.tui.format import Line, Piece, ends, fill, line_width, plural
+from flowwatch.tui.format import Line, Piece, ends, fill, line_width
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import Signs
 from flowwatch.tui.widgets.lines import Lines
