@@ -161,7 +161,7 @@ def _alias(
     """A rule that names what a CNAME leads to: Cilium goes by the name that the pod asks for."""
     if row.decision.why != "default deny" or not row.seen.peer.outside:
         return
-    for entry in policies.selected(row.seen.subject, "egress").entries:
+    for entry in policies.selected(row.seen.subject, row.seen.direction).entries:
         rules = _names(entry)
         for name in row.seen.peer.names or ():
             targets = [
