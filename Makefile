@@ -58,8 +58,8 @@ judge: $(DEV) ## 300,000 random policy decisions against Cilium's engine; minute
 screenshots: $(DEV) ## write screenshots/ from the running demo
 	$(BIN)/python screenshots/make.py $(ARGS)
 
-proto: $(DEV) ## regenerate flowwatch/hubble/pb from proto/
-	$(BIN)/python -m flowwatch.hubble.generate
+proto: $(DEV) ## regenerate flowwatch/hubble/wire/pb from proto/
+	$(BIN)/python -m flowwatch.hubble.wire.generate
 
 # The second file holds all of the first, in the same versions. ARGS=--upgrade takes newer versions.
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \

@@ -17,14 +17,14 @@ sys.path.insert(0, str(HERE.parent))
 
 import resvg_py  # noqa: E402
 
+from flowwatch.audit.live import LiveAudit  # noqa: E402
 from flowwatch.cli.flags import parse  # noqa: E402
 from flowwatch.cli.sources import asked, open_source  # noqa: E402
 from flowwatch.demo.server import DemoServer  # noqa: E402
 from flowwatch.demo.story import policy_text  # noqa: E402
 from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
 from flowwatch.policy import load  # noqa: E402
-from flowwatch.policy.live import LiveAudit  # noqa: E402
-from flowwatch.tui.dashboard import Dashboard, Options  # noqa: E402
+from flowwatch.tui.shell import Dashboard, Options  # noqa: E402
 
 FONT = "DejaVu Sans Mono"
 

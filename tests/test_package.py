@@ -121,7 +121,7 @@ def test_dependencies_are_those_imported() -> None:
     distributions = importlib.metadata.packages_distributions()
     imported = {module for path in (ROOT / "flowwatch").rglob("*.py") for module in modules(path)}
     ours = {"flowwatch", "__future__"} | set(sys.stdlib_module_names)
-    # Only `python -m flowwatch.hubble.generate` needs it, which works in a checkout only.
+    # Only `python -m flowwatch.hubble.wire.generate` needs it, which works in a checkout only.
     imported -= ours | {"grpc_tools"}
     used = {name for module in imported for name in distributions.get(module, [module])}
     assert {name.lower() for name in used} - {"types-protobuf", "grpc-stubs"} == declared

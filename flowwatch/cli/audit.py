@@ -7,26 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.audit_follow import News
 from flowwatch.cli.dashboard import filter_words
-from flowwatch.cli.given import from_cluster, read_cluster
-from flowwatch.cli.news import News
 from flowwatch.cli.policies import read_policies, read_text
+from flowwatch.cli.policies_in_force import from_cluster, read_cluster
 from flowwatch.cli.reading import Reading, say
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import style
 from flowwatch.errors import FlowwatchError, UsageError
-from flowwatch.hubble.config import seconds
-from flowwatch.hubble.filters import raw_filters
-from flowwatch.hubble.request import parse_time
+from flowwatch.hubble.client.config import seconds
+from flowwatch.hubble.filters.flags import raw_filters
+from flowwatch.hubble.filters.request import parse_time
 from flowwatch.report.audit import AUDIT_FORMATS, write_audit
 from flowwatch.report.files import open_output
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
+    from flowwatch.audit.expect import Expected
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
     from flowwatch.policy.engine import PolicySet
-    from flowwatch.policy.expect import Expected
 
 
 _UNREADABLE = 2
@@ -44,7 +44,7 @@ def run(parsed: Parsed) -> int:
 
 
 def _audit(parsed: Parsed) -> int:
-    from flowwatch.policy.audit import Audit
+    from flowwatch.audit.audit import Audit
 
     form = parsed.output(AUDIT_FORMATS)
     policies = read_set(parsed)
@@ -141,7 +141,7 @@ def _applied_at(text: str) -> int | None:
 def _expected(path: str) -> list[Expected]:
     if not path:
         return []
-    from flowwatch.policy.expect import read_expected
+    from flowwatch.audit.expect import read_expected
     from flowwatch.policy.nodes import DocumentError
 
     try:

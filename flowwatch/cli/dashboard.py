@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.declared import LIST, SERVER, SWITCH
+from flowwatch.cli.flag_table import LIST, SERVER, SWITCH
 from flowwatch.cli.reading import at_terminal, say
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import direction, max_rows
 from flowwatch.errors import UsageError
-from flowwatch.hubble.filters import raw_filters
+from flowwatch.hubble.filters.flags import raw_filters
 
 if TYPE_CHECKING:
+    from flowwatch.audit.live import LiveAudit
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
-    from flowwatch.policy.live import LiveAudit
 
 
 def run(parsed: Parsed) -> int:
@@ -87,8 +87,8 @@ def live_audit(parsed: Parsed) -> LiveAudit | None:
     if not parsed.was_set("policies") and not parsed.was_set("policies-from-cluster"):
         return None
     # The policies' part is loaded only for who asks for it.
-    from flowwatch.cli.given import given
-    from flowwatch.policy.live import LiveAudit
+    from flowwatch.audit.live import LiveAudit
+    from flowwatch.cli.policies_in_force import given
 
     policies = given(parsed)
     return LiveAudit(policies) if policies is not None else None

@@ -12,7 +12,7 @@ from flowwatch.cli.flags import parse
 from flowwatch.cli.reading import at_terminal, say
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.errors import UsageError
-from flowwatch.hubble.config import seconds
+from flowwatch.hubble.client.config import seconds
 from flowwatch.text import safe
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.sources import one_server
-from flowwatch.hubble import config, forward
+from flowwatch.hubble.client import config, forward
 from flowwatch.report.doctor import can_show, check_output, step_text, steps_json, summary_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(parsed: Parsed) -> int:
     """Print each step as it is done; exit code 1 when one failed."""
-    from flowwatch.flows.doctor import State, Step, examine
+    from flowwatch.doctor.evidence import State, Step, examine
 
     form = check_output(parsed.text("output"))
     one_server(parsed)

@@ -13,11 +13,11 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot, told
 from flowwatch.errors import UsageError
+from flowwatch.flows.coverage import Tally
 from flowwatch.flows.listing import AttemptListing, Plain
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, Flow, Verdict
-from flowwatch.flows.tally import Tally
-from flowwatch.hubble.filters import raw_filters
+from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.report.export import TABLE_FORMATS, write_attempts, write_records, write_rows
 from flowwatch.report.files import Output, open_output
 from flowwatch.report.sidefile import note_beside
@@ -26,9 +26,9 @@ from flowwatch.text import safe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flowwatch.audit.judge import Judge
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.listing import Joiner
-    from flowwatch.policy.judge import Judge
 
 # Verdicts of the records that --raw writes for an outcome.
 _VERDICTS = {
@@ -88,8 +88,8 @@ def _judge(parsed: Parsed) -> Judge | None:
     if not asks_for_policies(parsed):
         return None
     # The policies' part is loaded only for who asks for it.
-    from flowwatch.cli.given import given
-    from flowwatch.policy.judge import Judge
+    from flowwatch.audit.judge import Judge
+    from flowwatch.cli.policies_in_force import given
 
     policies = given(parsed)
     return Judge(policies) if policies is not None else None
@@ -164,7 +164,7 @@ class _Export:
         """What joins the records of one server into attempts."""
         if self._judge is None:
             return Plain
-        from flowwatch.policy.attribution import Attributor
+        from flowwatch.audit.attribution import Attributor
 
         return partial(Attributor, self._judge)
 

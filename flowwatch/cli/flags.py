@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from flowwatch.cli import program
-from flowwatch.cli.declared import (
+from flowwatch.cli.flag_table import (
     FILTER,
     LIST,
     NUMBER,
@@ -23,7 +23,7 @@ from flowwatch.cli.declared import (
     Verb,
 )
 from flowwatch.errors import UsageError
-from flowwatch.hubble.gotext import comma_list, parse_uint, quote, quote_rune
+from flowwatch.gotext import comma_list, parse_uint, quote, quote_rune
 from flowwatch.text import safe
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")

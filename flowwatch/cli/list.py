@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import say
 from flowwatch.cli.sources import one_server
-from flowwatch.hubble import config, forward
+from flowwatch.hubble.client import config, forward
 from flowwatch.report.status import check_list_output, namespaces_text, nodes_text
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(parsed: Parsed) -> int:
     """Print what the server lists."""
-    from flowwatch.hubble.connection import connect
+    from flowwatch.hubble.client.connection import connect
 
     form = check_list_output(parsed.text("output"))
     one_server(parsed)

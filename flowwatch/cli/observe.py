@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from flowwatch.cli.reading import say
 from flowwatch.cli.sources import Asked, HubbleServer, asked, file_window, matcher
 from flowwatch.errors import FlowwatchError, OutputError, UsageError
-from flowwatch.hubble.filters import raw_filters
-from flowwatch.hubble.pb.observer import observer_pb2
-from flowwatch.hubble.replay import FileRecords
-from flowwatch.hubble.request import LAST_BY_DEFAULT
+from flowwatch.hubble.captures.replay import FileRecords
+from flowwatch.hubble.filters.flags import raw_filters
+from flowwatch.hubble.filters.request import LAST_BY_DEFAULT
+from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.report.files import Output, open_output
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
 from flowwatch.text import safe

@@ -11,25 +11,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flowwatch.cli import asking
 from flowwatch.errors import UsageError
-from flowwatch.flows.files import FileSource
-from flowwatch.flows.live import LiveSource
-from flowwatch.flows.merged import MergedSource
-from flowwatch.hubble import config, forward, h2, replay, request, stream
-from flowwatch.hubble.filters import Filters, build
-from flowwatch.hubble.match import FilterError, compile_filters
-from flowwatch.hubble.request import Window
+from flowwatch.hubble.captures import replay
+from flowwatch.hubble.client import config, forward, h2, stream
+from flowwatch.hubble.filters import request
+from flowwatch.hubble.filters.flags import Filters, build
+from flowwatch.hubble.filters.match import FilterError, compile_filters
+from flowwatch.hubble.filters.request import Window
+from flowwatch.sources import questions
+from flowwatch.sources.files import FileSource
+from flowwatch.sources.live import LiveSource
+from flowwatch.sources.merged import MergedSource
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
-    from flowwatch.flows.nodewatch import ServerNow
     from flowwatch.flows.source import Source
-    from flowwatch.hubble.config import Settings
-    from flowwatch.hubble.connection import Connection
-    from flowwatch.hubble.forward import Way
-    from flowwatch.hubble.stream import MessageStream
+    from flowwatch.hubble.client.config import Settings
+    from flowwatch.hubble.client.connection import Connection
+    from flowwatch.hubble.client.forward import Way
+    from flowwatch.hubble.client.stream import MessageStream
+    from flowwatch.sources.nodes import ServerNow
 
 
 _GET_FLOWS = "/observer.Observer/GetFlows"
@@ -150,7 +152,7 @@ def file_window(wanted: Asked) -> replay.Window:
 
 
 class HubbleServer:
-    """A connection as :class:`flowwatch.flows.live.LiveSource` uses it."""
+    """A connection as :class:`flowwatch.sources.live.LiveSource` uses it."""
 
     def __init__(self, wanted: Asked, with_ring: bool = False) -> None:
         self._wanted = wanted
@@ -169,7 +171,7 @@ class HubbleServer:
     def connection(self) -> Connection:
         """The grpcio connection, made when it is first needed: importing grpcio takes 0.1 s."""
         if self._connection is None:
-            from flowwatch.hubble.connection import connect
+            from flowwatch.hubble.client.connection import connect
 
             self._connection = connect(self.settings)
         return self._connection
@@ -198,14 +200,14 @@ class HubbleServer:
         return stream.Follow(messages) if asked_for.follow else stream.ReadAll(messages, silence)
 
     def nodes(self) -> ServerNow:
-        return asking.server_now(self.connection)
+        return questions.server_now(self.connection)
 
     def oldest(self) -> dict[str, int]:
-        return asking.oldest(self.connection)
+        return questions.oldest(self.connection)
 
     def peek(self, since: int) -> list[bytes]:
         wanted = self._wanted
-        return asking.peek(
+        return questions.peek(
             self.connection,
             request.to_request(wanted.window, wanted.filters, mask=wanted.mask, resume=since),
         )

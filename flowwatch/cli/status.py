@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowwatch.cli.reading import say
 from flowwatch.cli.sources import one_server
 from flowwatch.errors import FlowwatchError, Unreachable
-from flowwatch.hubble import config, forward
+from flowwatch.hubble.client import config, forward
 from flowwatch.report.status import check_status_output, health_line, status_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(parsed: Parsed) -> int:
     """Print health and ServerStatus; exit code 1 when it isn't healthy."""
-    from flowwatch.hubble.connection import connect
+    from flowwatch.hubble.client.connection import connect
 
     form = check_status_output(parsed.text("output"))
     one_server(parsed)

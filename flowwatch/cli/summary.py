@@ -14,7 +14,7 @@ from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
-from flowwatch.hubble.filters import raw_filters
+from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.report.files import open_output
 from flowwatch.report.observe import use_color
 from flowwatch.report.summary import SUMMARY_FORMATS, warning_lines, write_summary

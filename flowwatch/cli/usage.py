@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from flowwatch.cli import program
-from flowwatch.cli.declared import FILTERS, SERVER, VERBS, Flag, Group, Verb
+from flowwatch.cli.flag_table import FILTERS, SERVER, VERBS, Flag, Group, Verb
 from flowwatch.errors import UsageError
 from flowwatch.text import safe
 

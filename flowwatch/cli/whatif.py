@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(parsed: Parsed) -> int:
     """Compare, print; 0 unless the input can't be read. What to make of changes is the reader's."""
-    from flowwatch.policy.whatif import WhatIf
+    from flowwatch.audit.whatif import WhatIf
 
     form = parsed.output(WHATIF_FORMATS)
     if parsed.switch("follow"):

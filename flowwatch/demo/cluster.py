@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from flowwatch.hubble.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.flow import flow_pb2
 
 CLUSTER = "demo"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from flowwatch.demo.cluster import Node
 from flowwatch.demo.traffic import ACK, FIN, NO_BACKEND, PSH, SYN, Connection
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.flow.flow_pb2 import (
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.flow.flow_pb2 import (
     DROPPED,
     EGRESS,
     INGRESS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from flowwatch.hubble.pb.flow.flow_pb2 import Flow
+from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow
 
 Tree = dict[str, "Tree"]
 

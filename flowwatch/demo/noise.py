@@ -24,7 +24,7 @@ from flowwatch.demo.traffic import (
     Proxied,
     socket,
 )
-from flowwatch.hubble.pb.flow.flow_pb2 import AUDIT, EGRESS, FORWARDED, INGRESS, REDIRECTED
+from flowwatch.hubble.wire.pb.flow.flow_pb2 import AUDIT, EGRESS, FORWARDED, INGRESS, REDIRECTED
 
 _RTT = 800_000
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
 
 CAPACITY = 8191
 """Records kept per node: 2^13-1; some ten minutes of the story at its own speed."""

@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 from flowwatch.demo import health, mask
 from flowwatch.demo.cluster import CLUSTER, Node
 from flowwatch.demo.ring import Entry, Reader, Ring
-from flowwatch.hubble.filters import Filters
-from flowwatch.hubble.match import FilterError, compile_filters
-from flowwatch.hubble.pb.observer import observer_pb2 as api
-from flowwatch.hubble.pb.relay import relay_pb2
+from flowwatch.hubble.filters.flags import Filters
+from flowwatch.hubble.filters.match import FilterError, compile_filters
+from flowwatch.hubble.wire.pb.observer import observer_pb2 as api
+from flowwatch.hubble.wire.pb.relay import relay_pb2
 
 VERSION = "1.20.2"
 """Of Cilium, as the demo presents itself."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from flowwatch.demo.cluster import Cluster, Node, uuid
 from flowwatch.demo.exchange import SECOND, Step
 from flowwatch.demo.truth import Truth
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsResponse
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
 
 POLICY_AFTER = 120.0
 """Seconds from the beginning until the policy is applied."""

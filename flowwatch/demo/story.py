@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from flowwatch.demo import noise, weather
 from flowwatch.demo.stage import Stage
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsResponse
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
 
 # Records that the second node's agent misses, at first and then each so many seconds.
 _LOST_AFTER, _LOST_EACH, _LOST = 80.0, 300.0, 12

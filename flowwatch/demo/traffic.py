@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from flowwatch.demo.cluster import RESERVED, End, Node, Pod, Service
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.flow.flow_pb2 import (
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.flow.flow_pb2 import (
     DROPPED,
     EGRESS,
     FORWARDED,

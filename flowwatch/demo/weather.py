@@ -25,7 +25,7 @@ from flowwatch.demo.traffic import (
     Connection,
     socket,
 )
-from flowwatch.hubble.pb.flow.flow_pb2 import EGRESS, FORWARDED, REDIRECTED
+from flowwatch.hubble.wire.pb.flow.flow_pb2 import EGRESS, FORWARDED, REDIRECTED
 
 ALLOWED = "api.openweathermap.org"
 

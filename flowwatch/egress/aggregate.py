@@ -18,9 +18,9 @@ from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import NOT_COUNTED, Attempts, OpenAttempt, addresses
+from flowwatch.flows.coverage import Tally
 from flowwatch.flows.model import Batch, Direction, Flow
 from flowwatch.flows.peers import PeerNames, cluster, subject
-from flowwatch.flows.tally import Tally
 
 MAX_ROWS = 100_000
 """Rows kept by default: about 25 MB."""

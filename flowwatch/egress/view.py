@@ -11,11 +11,11 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rows import LostTotal, NodeAway, Recent, Row, Snapshot, Timeline, Totals
 from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.flows.coverage import Tally
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.peers import KINDS, PeerNames, subject
 from flowwatch.flows.reasons import reason
-from flowwatch.flows.tally import Tally
 
 _DIRECTIONS = {
     "egress": (int(Direction.EGRESS),),

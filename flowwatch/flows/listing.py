@@ -9,10 +9,10 @@ from flowwatch.errors import FlowwatchError
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.attempts import NOT_COUNTED, Attempts, OpenAttempt, addresses
+from flowwatch.flows.coverage import Tally
 from flowwatch.flows.model import Batch, Direction, Flow
 from flowwatch.flows.peers import KINDS, PeerNames, cluster, subject
 from flowwatch.flows.reasons import reason
-from flowwatch.flows.tally import Tally
 
 _SEEN = 0
 

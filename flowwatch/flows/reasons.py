@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from flowwatch.flows import reasons_table as table
 from flowwatch.flows.reasons_table import L7_DENIED as L7_DENIED
-from flowwatch.hubble.newer import newer_name
+from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.text import safe
 
 

@@ -3,8 +3,8 @@
     for batch in source.batches():
         aggregate.add(batch)
 
-There are four: :class:`flowwatch.flows.live.LiveSource` (a Hubble server), several of them as one
-(:class:`flowwatch.flows.merged.MergedSource`), :class:`flowwatch.flows.files.FileSource` (captures),
+There are four: :class:`flowwatch.sources.live.LiveSource` (a Hubble server), several of them as one
+(:class:`flowwatch.sources.merged.MergedSource`), :class:`flowwatch.sources.files.FileSource` (captures),
 and in the tests lists of batches.
 """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from flowwatch.doctor.evidence import State, Step
 from flowwatch.errors import UsageError
-from flowwatch.flows.doctor import State, Step
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
 

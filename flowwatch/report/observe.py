@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from flowwatch.errors import UsageError
-from flowwatch.flows.wire import WireDecoder
-from flowwatch.hubble.jsonpb import message_to_json, response_to_json
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer import observer_pb2
+from flowwatch.flows.decode_wire import WireDecoder
+from flowwatch.hubble.wire.jsonpb import message_to_json, response_to_json
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.report.files import Writer
 from flowwatch.report.goformat import DEFAULT_TIME_FORMAT, TimeFormat, align
 from flowwatch.report.observe_nodes import is_trouble, lost_words, status_line, status_pairs

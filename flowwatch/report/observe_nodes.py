@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer import observer_pb2
-from flowwatch.hubble.pb.relay import relay_pb2
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer import observer_pb2
+from flowwatch.hubble.wire.pb.relay import relay_pb2
 from flowwatch.report.goformat import TimeFormat, quote
 from flowwatch.report.observe_words import enum_name
 from flowwatch.text import safe

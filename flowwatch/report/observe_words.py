@@ -11,8 +11,8 @@ from typing import Any
 
 from flowwatch.flows.model import EventType
 from flowwatch.flows.reasons import REASONS
-from flowwatch.hubble.newer import newer_name
-from flowwatch.hubble.pb.flow import flow_pb2
+from flowwatch.hubble.wire.enum_names import newer_name
+from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.report.goformat import join_host_port
 from flowwatch.text import safe
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, reason
-from flowwatch.hubble.newer import newer_name
+from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.report.columns import Column, policies, versioned
 from flowwatch.report.observe_words import MATCH_TYPES, SOCKET_POINTS, TRACE_POINTS
 

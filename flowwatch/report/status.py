@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import TypeVar
 
 from flowwatch.errors import UsageError
-from flowwatch.hubble.jsonprint import message_to_json
-from flowwatch.hubble.pb.observer import observer_pb2 as pb
+from flowwatch.hubble.wire.jsonprint import message_to_json
+from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.report.goformat import align
 from flowwatch.report.jsontext import escape_json
 from flowwatch.text import safe

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flowwatch.policy.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
-from flowwatch.report.audit_words import short_window
+from flowwatch.audit.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
+from flowwatch.report.audit.words import short_window
 from flowwatch.report.files import Writer
 from flowwatch.report.goformat import TimeFormat, join_host_port
 from flowwatch.report.human import fold, plural, span

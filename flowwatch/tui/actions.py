@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from flowwatch.egress.query import DIRECTIONS, ORDERS
 from flowwatch.tui.editor import Editor
 from flowwatch.tui.format import Line
-from flowwatch.tui.handover import copy_text, export_rows
 from flowwatch.tui.hubble_command import command as hubble_command
-from flowwatch.tui.widgets.columns import Cells, row_text
-from flowwatch.tui.widgets.page import AUDIT_TITLE, help_lines, notice_lines
+from flowwatch.tui.parts.columns import Cells, row_text
+from flowwatch.tui.parts.page import AUDIT_TITLE, help_lines, notice_lines
+from flowwatch.tui.take_away import copy_text, export_rows
 
 if TYPE_CHECKING:
-    from flowwatch.tui.dashboard import Dashboard
+    from flowwatch.tui.shell import Dashboard
 
 AGAIN = 2.0
 """Seconds in which a second ctrl-c quits."""

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from flowwatch.egress.query import Monitor
 from flowwatch.errors import UsageError
 from flowwatch.tui.background import Background
-from flowwatch.tui.pauses import Pauses
+from flowwatch.tui.garbage import Pauses
 
 if TYPE_CHECKING:
-    from flowwatch.policy.live import LiveAudit
+    from flowwatch.audit.live import LiveAudit
 
 AWAY_PATIENCE = 0.6
 """Seconds to wait for the terminal's background over SSH, beyond the loading."""
@@ -69,7 +69,7 @@ def run(
             background.ask()
         try:
             from flowwatch.tui import theme as themes
-            from flowwatch.tui.dashboard import Dashboard, Options
+            from flowwatch.tui.shell import Dashboard, Options
         finally:
             away = "SSH_CONNECTION" in os.environ or "SSH_TTY" in os.environ
             shade = background.answer(AWAY_PATIENCE if away else 0.15)

@@ -85,7 +85,7 @@ def measure(lines: int, rounds: int) -> list[tuple[str, str, str]]:
 
 def _policies(capture: Path) -> str:
     """Policies for the pods of a capture, round and round."""
-    from flowwatch.flows.files import FileSource
+    from flowwatch.sources.files import FileSource
 
     pods: dict[tuple[str, str], None] = {}
     for batch in islice(FileSource([str(capture)]).batches(), 40):

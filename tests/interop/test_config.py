@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flowwatch.errors import UsageError
-from flowwatch.hubble.address import parse
-from flowwatch.hubble.config import NAMES, Settings, load
+from flowwatch.hubble.client.address import parse
+from flowwatch.hubble.client.config import NAMES, Settings, load
 from tests.interop.real import hubble
 
 FILES = {

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from flowwatch.errors import Refused, ServerError, Unreachable
-from flowwatch.hubble.config import Settings
-from flowwatch.hubble.connection import connect
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
-from flowwatch.hubble.stream import End, Follow, ReadAll
+from flowwatch.hubble.client.config import Settings
+from flowwatch.hubble.client.connection import connect
+from flowwatch.hubble.client.stream import End, Follow, ReadAll
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
 from tests.command import clean_environment, flowwatch, one_line
 from tests.interop.real import Certificates, Observer, Program, Relay, build, free_port, hubble
 

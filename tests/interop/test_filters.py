@@ -15,8 +15,8 @@ import pytest
 
 from flowwatch.cli.flags import parse
 from flowwatch.errors import UsageError
-from flowwatch.hubble import request
-from flowwatch.hubble.filters import build, raw_filters
+from flowwatch.hubble.filters import request
+from flowwatch.hubble.filters.flags import build, raw_filters
 from tests.interop.real import hubble
 
 COMMAND_LINES = r"""

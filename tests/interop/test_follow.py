@@ -119,7 +119,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
 
 
 def test_the_dashboard_on_relay_survives_a_node_that_dies_and_comes_back() -> None:
-    from flowwatch.tui.dashboard import Dashboard
+    from flowwatch.tui.shell import Dashboard
 
     with (
         Observer(node="worker1") as one,

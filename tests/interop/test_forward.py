@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from flowwatch.errors import FlowwatchError, Refused, Unreachable, UsageError
-from flowwatch.flows.live import LiveSource
-from flowwatch.hubble import forward
-from flowwatch.hubble.config import Origin, Settings
-from flowwatch.hubble.connection import connect
-from flowwatch.hubble.pb.observer import observer_pb2 as pb
+from flowwatch.hubble.client import forward
+from flowwatch.hubble.client.config import Origin, Settings
+from flowwatch.hubble.client.connection import connect
+from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
+from flowwatch.sources.live import LiveSource
 from tests.benchmarks.pty_driver import Terminal, cursor_row
 from tests.interop.kubeapi import SERVER_NAME, KubeApi, write_kubeconfig
 from tests.interop.real import Certificates, Observer, Relay, free_port, hubble, wait_until

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flowwatch.hubble.jsonpb import response_to_json
+from flowwatch.hubble.wire.jsonpb import response_to_json
 from tests.interop.real import hubble
-from tests.unit.hubble.test_jsonpb import VALID, by_json_format
+from tests.unit.hubble.wire.test_jsonpb import VALID, by_json_format
 
 
 @pytest.mark.parametrize("name", [name for name in VALID if name != "node status"])

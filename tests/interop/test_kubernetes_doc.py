@@ -11,8 +11,8 @@ import yaml
 from flowwatch.cli.flags import parse
 from flowwatch.cli.sources import asked
 from flowwatch.errors import Refused
-from flowwatch.hubble import forward
-from flowwatch.hubble.config import Settings
+from flowwatch.hubble.client import forward
+from flowwatch.hubble.client.config import Settings
 from tests.command import ROOT
 from tests.interop.kubeapi import KubeApi
 

@@ -13,10 +13,10 @@ import pytest
 
 from flowwatch.cli.flags import parse
 from flowwatch.errors import UsageError
-from flowwatch.hubble.filters import build
-from flowwatch.hubble.jsonpb import flow_from_json
-from flowwatch.hubble.match import FilterError, compile_filters
-from flowwatch.hubble.pb.flow import flow_pb2
+from flowwatch.hubble.filters.flags import build
+from flowwatch.hubble.filters.match import FilterError, compile_filters
+from flowwatch.hubble.wire.jsonpb import flow_from_json
+from flowwatch.hubble.wire.pb.flow import flow_pb2
 from tests.interop import odd_flows
 from tests.interop.real import Binaries, hubble
 

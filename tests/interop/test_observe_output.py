@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
-from flowwatch.hubble.capture import read_capture
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer import observer_pb2
-from flowwatch.hubble.pb.relay import relay_pb2
+from flowwatch.hubble.captures.files import read_capture
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer import observer_pb2
+from flowwatch.hubble.wire.pb.relay import relay_pb2
 from flowwatch.report.goformat import TIME_FORMATS
 from flowwatch.report.observe import ObserveOptions, make_printer
 from tests.interop.real import CAPTURES, hubble

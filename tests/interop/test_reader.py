@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from flowwatch.errors import FlowwatchError
-from flowwatch.hubble.config import Settings
-from flowwatch.hubble.connection import connect
-from flowwatch.hubble.h2 import H2Stream, can_read
-from flowwatch.hubble.pb.flow.flow_pb2 import FlowFilter
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest
+from flowwatch.hubble.client.config import Settings
+from flowwatch.hubble.client.connection import connect
+from flowwatch.hubble.client.h2 import H2Stream, can_read
+from flowwatch.hubble.wire.pb.flow.flow_pb2 import FlowFilter
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsRequest
 from tests.command import flowwatch
 from tests.interop.real import Certificates, Observer, Relay
 

@@ -11,9 +11,9 @@ import pytest
 from google.protobuf import text_format
 
 from flowwatch.cli.flags import parse
-from flowwatch.hubble import request
-from flowwatch.hubble.filters import build
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest
+from flowwatch.hubble.filters import request
+from flowwatch.hubble.filters.flags import build
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsRequest
 from tests.interop.real import hubble
 
 COMMAND_LINES = """

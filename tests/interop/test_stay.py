@@ -22,7 +22,7 @@ from flowwatch.cli.flags import parse
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
-from flowwatch.flows.live import LiveSource
+from flowwatch.sources.live import LiveSource
 from flowwatch.tui.theme import FANCY
 from tests.command import flowwatch
 from tests.interop.real import Observer, Relay

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from flowwatch.flows.files import FileSource
-from flowwatch.flows.jsonlines import LineDecoder
+from flowwatch.flows.decode_json import LineDecoder
+from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.model import Batch
-from flowwatch.flows.wire import WireDecoder
-from flowwatch.hubble.jsonpb import FlowParser, response_to_json
-from flowwatch.hubble.pb.observer import observer_pb2
-from flowwatch.hubble.records import NOT_JSON
-from flowwatch.hubble.replay import FileRecords
+from flowwatch.hubble.captures.replay import FileRecords
+from flowwatch.hubble.captures.splitting import NOT_JSON
+from flowwatch.hubble.wire.jsonpb import FlowParser, response_to_json
+from flowwatch.hubble.wire.pb.observer import observer_pb2
+from flowwatch.sources.files import FileSource
 
 SHARED = Path(__file__).parents[3] / "shared" / "captures"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowwatch.hubble.generate import PACKAGES, ROOT, generate, stale
+from flowwatch.hubble.wire.generate import PACKAGES, ROOT, generate, stale
 
 CHECK = ROOT.parent / "shared" / "wire" / "check"
 
@@ -20,7 +20,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_generated_code_is_fresh() -> None:
-    done = run("-m", "flowwatch.hubble.generate", "--check")
+    done = run("-m", "flowwatch.hubble.wire.generate", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import grpc
 
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsResponse, ServerStatusResponse
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse, ServerStatusResponse
 from tests.command import flowwatch
 from tests.interop.certificates import Certificates
 from tests.interop.faults.following import Outcome, neutral
 from tests.interop.real import Observer
-from tests.unit.hubble.test_connection import Server, failing, flows_then, serving
+from tests.unit.hubble.client.test_connection import Server, failing, flows_then, serving
 
 SOON = 20.0
 """Seconds in which a command must have ended, on a busy machine too."""

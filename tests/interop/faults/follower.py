@@ -24,8 +24,8 @@ from flowwatch.cli import sources
 from flowwatch.cli.flags import parse
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
-from flowwatch.flows import live
-from flowwatch.flows.live import LiveSource
+from flowwatch.sources import live
+from flowwatch.sources.live import LiveSource
 from tests.command import ROOT, clean_environment
 from tests.interop.program import Program
 

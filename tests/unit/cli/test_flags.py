@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from flowwatch.cli.declared import VERBS
+from flowwatch.cli.flag_table import VERBS
 from flowwatch.cli.flags import Parsed, parse
 from flowwatch.cli.usage import WIDTH, usage
 from flowwatch.errors import UsageError

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from flowwatch.demo.ring import Entry, Reader, Ring, capacity_at
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsRequest, GetFlowsResponse
 
 SECOND = 1_000_000_000
 

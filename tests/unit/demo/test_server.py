@@ -16,9 +16,9 @@ import flowwatch
 from flowwatch.demo import service
 from flowwatch.demo.server import PAST, DemoServer
 from flowwatch.errors import FlowwatchError, UsageError
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.observer import observer_pb2 as api
-from flowwatch.hubble.pb.relay import relay_pb2
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.observer import observer_pb2 as api
+from flowwatch.hubble.wire.pb.relay import relay_pb2
 
 SECOND = 1_000_000_000
 DROPPED = flow_pb2.FlowFilter(verdict=[flow_pb2.DROPPED])

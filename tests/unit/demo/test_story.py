@@ -14,10 +14,10 @@ from flowwatch.demo.story import Story, policy_text, story
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
-from flowwatch.flows.wire import WireDecoder
-from flowwatch.hubble.jsonprint import message_to_json
-from flowwatch.hubble.pb.flow import flow_pb2
-from flowwatch.hubble.pb.flow.flow_pb2 import Flow
+from flowwatch.flows.decode_wire import WireDecoder
+from flowwatch.hubble.wire.jsonprint import message_to_json
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow
 
 SECONDS = 200.0
 MICRO, SECOND = 1_000, 1_000_000_000

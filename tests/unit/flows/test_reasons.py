@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flowwatch.flows import reasons, reasons_table
-from flowwatch.hubble.newer import newer_number
-from flowwatch.hubble.pb.flow import flow_pb2
+from flowwatch.hubble.wire.enum_names import newer_number
+from flowwatch.hubble.wire.pb.flow import flow_pb2
 
 CILIUM_TABLE = Path(__file__).parents[4] / "shared" / "wire" / "drop-reasons.tsv"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowwatch.policy.nodes import TEMPLATE, DocumentError, Value, read_nodes
 from flowwatch.policy.tree import Node, Scalar, compose
-from tests.unit.policy.planted import CORRECT
+from tests.unit.audit.planted import CORRECT
 
 
 class PyYAML(yaml.CSafeLoader):

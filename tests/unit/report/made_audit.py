@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowwatch.policy.findings import (
+from flowwatch.audit.findings import (
     KINDS,
     AuditReport,
     BlindSpots,

@@ -18,15 +18,15 @@ import xmlschema
 from junitparser import JUnitXml
 from markdown_it import MarkdownIt
 
+from flowwatch.audit.audit import Audit
+from flowwatch.audit.findings import KINDS, AuditReport
 from flowwatch.errors import UsageError
-from flowwatch.flows.files import FileSource
 from flowwatch.policy import load
-from flowwatch.policy.audit import Audit
-from flowwatch.policy.findings import KINDS, AuditReport
-from flowwatch.report import audit_sarif as sarif_module
 from flowwatch.report.audit import AUDIT_FORMATS, write_audit
-from flowwatch.report.audit_words import REMARKS, remarks
-from tests.unit.policy.planted import CORRECT, capture
+from flowwatch.report.audit import sarif as sarif_module
+from flowwatch.report.audit.words import REMARKS, remarks
+from flowwatch.sources.files import FileSource
+from tests.unit.audit.planted import CORRECT, capture
 from tests.unit.report.made_audit import HOSTILE, everything, finding, hostile, nothing
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

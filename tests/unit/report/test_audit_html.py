@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tinyhtml5.parser import HTMLParser as Html5
 
-from flowwatch.policy.findings import AuditReport
-from flowwatch.report import audit_html as page_module
+from flowwatch.audit.findings import AuditReport
+from flowwatch.report.audit import html as page_module
 from flowwatch.report.audit import write_audit
 from tests.unit.report.made_audit import HOSTILE, everything, finding, hostile, nothing
 

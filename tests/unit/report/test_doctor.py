@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from flowwatch.doctor.evidence import State, Step
 from flowwatch.errors import UsageError
-from flowwatch.flows.doctor import State, Step
 from flowwatch.report.doctor import check_output, step_text, steps_json, summary_text
 
 LONG = Step("tls", State.FAIL, "the certificate " + "of a server " * 9, "renew it " * 12)

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from flowwatch.audit.whatif import WhatIf
 from flowwatch.egress.rows import SCHEMA_VERSION
-from flowwatch.flows.files import FileSource
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.policy import load
 from flowwatch.policy.explain import explain, read_end
 from flowwatch.policy.queries import Queries
-from flowwatch.policy.whatif import WhatIf
-from flowwatch.report.audit_json import audit_object
-from flowwatch.report.audit_words import REMARKS
+from flowwatch.report.audit.json import audit_object
+from flowwatch.report.audit.words import REMARKS
 from flowwatch.report.columns import ATTEMPT, ROW, markdown_reference
 from flowwatch.report.explain import explanation_object
 from flowwatch.report.files import ClosedPipe
 from flowwatch.report.records import RECORD
 from flowwatch.report.summary import summary_object
 from flowwatch.report.whatif import whatif_object
-from tests.unit.policy.planted import CORRECT, capture
+from flowwatch.sources.files import FileSource
+from tests.unit.audit.planted import CORRECT, capture
 from tests.unit.report.made import snapshot
 from tests.unit.report.made_audit import everything
 

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from flowwatch.hubble.pb.observer import observer_pb2 as pb
-from flowwatch.hubble.pb.relay import relay_pb2
+from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
+from flowwatch.hubble.wire.pb.relay import relay_pb2
 from flowwatch.report.status import duration, health_line, namespaces_text, nodes_text, status_text
 
 HOSTILE = "a\x1b]0;x\x07\u202eb\nc"

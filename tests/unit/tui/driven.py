@@ -16,7 +16,7 @@ from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Monitor
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState
-from flowwatch.tui.dashboard import Dashboard, Options
+from flowwatch.tui.shell import Dashboard, Options
 from tests.unit.tui.made import COMPLETE
 
 PATIENCE = 8.0

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
+from flowwatch.audit.audit import Audit
+from flowwatch.audit.live import LiveAudit
 from flowwatch.cli.demo import policy_text, traffic
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.policy import load
-from flowwatch.policy.audit import Audit
-from flowwatch.policy.live import LiveAudit
-from flowwatch.tui.dashboard import Dashboard, Options
+from flowwatch.tui.shell import Dashboard, Options
 from tests.unit.flows.made import APP, denied, flow, reply, verdict
 from tests.unit.tui.driven import Driven, Played, played, run
 

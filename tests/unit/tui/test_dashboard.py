@@ -12,7 +12,7 @@ import pytest
 
 from flowwatch.flows.model import Endpoint, Flow
 from flowwatch.flows.source import SourceState
-from flowwatch.tui.widgets.columns import COLUMNS
+from flowwatch.tui.parts.columns import COLUMNS
 from tests.unit.flows.made import denied, flow
 from tests.unit.tui.driven import Driven, Played, played, run
 from tests.unit.tui.made import FOLLOWING

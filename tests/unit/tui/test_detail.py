@@ -10,8 +10,8 @@ from flowwatch.egress.rows import Row
 from flowwatch.flows.reasons import by_name
 from flowwatch.tui.format import line_width
 from flowwatch.tui.hubble_command import command
+from flowwatch.tui.parts.detail import detail_lines
 from flowwatch.tui.theme import FANCY
-from flowwatch.tui.widgets.detail import detail_lines
 from tests.unit.tui.made import DENY, NOON, SECOND, denied, record, row
 
 HUBBLE = ("hubble", "observe")

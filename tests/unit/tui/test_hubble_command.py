@@ -11,9 +11,9 @@ from flowwatch.cli.flags import parse
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
-from flowwatch.flows.files import FileSource
-from flowwatch.hubble.filters import Filters, build
-from flowwatch.hubble.match import compile_filters
+from flowwatch.hubble.filters.flags import Filters, build
+from flowwatch.hubble.filters.match import compile_filters
+from flowwatch.sources.files import FileSource
 from flowwatch.tui.hubble_command import command
 
 CAPTURES = Path(__file__).parents[4] / "shared" / "captures"

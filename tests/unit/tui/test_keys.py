@@ -8,8 +8,8 @@ from flowwatch.tui import keys
 from flowwatch.tui.actions import ACTIONS, COMMAND_ACTIONS
 from flowwatch.tui.commands import COMMANDS, BadCommand, completions, parse
 from flowwatch.tui.format import Line
-from flowwatch.tui.widgets.footer import keys_line
-from flowwatch.tui.widgets.page import help_lines
+from flowwatch.tui.parts.footer import keys_line
+from flowwatch.tui.parts.page import help_lines
 
 
 def plain(line: Line) -> str:

@@ -10,10 +10,10 @@ from flowwatch.flows.source import SourceState
 from flowwatch.report.human import width
 from flowwatch.text import safe
 from flowwatch.tui.layout import layout
+from flowwatch.tui.parts.banner import banner_line
+from flowwatch.tui.parts.title import title_line
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import FANCY, PLAIN, ROLES, THEMES, Look, auto_theme, signs_for
-from flowwatch.tui.widgets.banner import banner_line
-from flowwatch.tui.widgets.title import title_line
 from tests.unit.tui.driven import run, shown
 from tests.unit.tui.made import (
     FOLLOWING,

@@ -7,14 +7,14 @@ from dataclasses import replace
 from flowwatch.egress.rows import NodeAway, Timeline
 from flowwatch.flows.model import Gap
 from flowwatch.flows.source import NodeChange, SourceState
+from flowwatch.tui.parts import columns as cols
+from flowwatch.tui.parts.banner import banner_line, needed
+from flowwatch.tui.parts.headline import headline_lines
+from flowwatch.tui.parts.page import notice_lines
+from flowwatch.tui.parts.timeline import timeline_lines
+from flowwatch.tui.parts.title import title_line
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import FANCY, PLAIN
-from flowwatch.tui.widgets import columns as cols
-from flowwatch.tui.widgets.banner import banner_line, needed
-from flowwatch.tui.widgets.headline import headline_lines
-from flowwatch.tui.widgets.page import notice_lines
-from flowwatch.tui.widgets.timeline import timeline_lines
-from flowwatch.tui.widgets.title import title_line
 from tests.unit.tui.made import FOLLOWING, LOST, NOON, SECOND, row, snapshot
 from tests.unit.tui.test_text import text
 

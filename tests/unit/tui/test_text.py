@@ -7,15 +7,15 @@ from dataclasses import replace
 from flowwatch.egress.rows import Timeline, Totals
 from flowwatch.report.human import width
 from flowwatch.tui.format import Line, cut, ends, fit, line_width, rate, wrap
+from flowwatch.tui.parts import columns as cols
+from flowwatch.tui.parts.detail import detail_lines
+from flowwatch.tui.parts.headline import headline_lines
+from flowwatch.tui.parts.page import notice_lines
+from flowwatch.tui.parts.tail import tail_line
+from flowwatch.tui.parts.timeline import timeline_lines
+from flowwatch.tui.parts.title import title_line
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import FANCY, PLAIN
-from flowwatch.tui.widgets import columns as cols
-from flowwatch.tui.widgets.detail import detail_lines
-from flowwatch.tui.widgets.headline import headline_lines
-from flowwatch.tui.widgets.page import notice_lines
-from flowwatch.tui.widgets.tail import tail_line
-from flowwatch.tui.widgets.timeline import timeline_lines
-from flowwatch.tui.widgets.title import title_line
 from tests.unit.tui.made import (
     COMPLETE,
     FOLLOWING,

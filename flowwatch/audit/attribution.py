@@ -1,0 +1,97 @@
+"""Attribution: of each blocked attempt, which policy blocked it, in words.
+
+    listing = AttemptListing(batches, ways, outcomes, partial(Attributor, Judge(policies)))
+
+The judgement is the audit's own (:mod:`flowwatch.audit.judge`), so the two can't disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from flowwatch.audit.evidence import Observation, Observer
+from flowwatch.audit.judge import Judge, describe
+from flowwatch.flows import meaning
+from flowwatch.flows.attempts import OpenAttempt
+from flowwatch.flows.model import Flow
+from flowwatch.flows.reasons import reason as drop_reason
+from flowwatch.policy.engine import Decision
+
+_BLOCKED = (meaning.DROPPED, meaning.AUDIT)
+_NOTHING: Mapping[str, str] = {}
+NOT_GIVEN = "dropped by a policy that was not given"
+
+
+class Attributor:
+    """Joins the records of one server into attempts, and tells what blocked them."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._observer = Observer()
+        self.attempts = self._observer.attempts
+
+    def observe(self, flow: Flow) -> OpenAttempt | None:
+        """Take in one flow."""
+        return self._observer.observe(flow)
+
+    def over(self, attempt: OpenAttempt) -> Mapping[str, str]:
+        """The attribution of an attempt that is over, by direction; empty if nothing blocked it."""
+        if attempt.outcome not in _BLOCKED:
+            self._observer.forget(attempt)
+            return _NOTHING
+        return attributions(self._judge, self._observer.over(attempt))
+
+
+def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str, str]:
+    """For each direction in which a blocked attempt was seen: what blocked it.
+
+    What was blocked at the other end alone passed here, and is told so.
+    """
+    seen = {one.direction: one for one in observations}
+    blocked = {way: one for way, one in seen.items() if one.outcome in _BLOCKED}
+    told: dict[str, str] = {}
+    for way in seen:
+        if way in blocked:
+            told[way] = attribution(judge, blocked[way])
+        elif blocked:
+            (other,) = blocked.values()
+            there = f"{other.direction} of {other.subject_name}"
+            told[way] = f"{attribution(judge, other)} (at the other end: {there})"
+        else:
+            told[way] = "can't tell: no record shows in which direction it was dropped"
+    return told
+
+
+def attribution(judge: Judge, seen: Observation) -> str:
+    """What blocked an attempt in its direction, by the policies that were given."""
+    decision = judge.decide(seen)
+    if seen.outcome == meaning.DROPPED and not seen.by_policy and not seen.waits_for_auth:
+        return f"dropped for a reason that is no policy's: {drop_reason(seen.reason).name}"
+    if seen.unknown:
+        return f"can't tell: {seen.unknown}"
+    if seen.outcome == meaning.AUDIT:
+        return f"passed in audit mode: {_said(judge, seen, decision)}"
+    kind, why = judge.verdict(seen, decision)
+    if kind == "not covered":
+        named = ", ".join(dict.fromkeys(map(str, seen.named_denied)))
+        return f"{NOT_GIVEN}: {named}" if named else NOT_GIVEN
+    if kind == "inconclusive":
+        return f"can't tell: {why}"
+    if kind == "overblock":
+        text = f"dropped though these policies allow it: {why}"
+    elif kind == "leak":
+        # One request was refused, another passed.
+        text = f"blocked in part: {why}"
+    else:
+        text = _said(judge, seen, decision)
+    other = judge.other_policy(seen, decision)
+    return f"{text}; {other}" if other else text
+
+
+def _said(judge: Judge, seen: Observation, decision: Decision) -> str:
+    """The decision in words, with the closest rule or the request that no L7 rule allows."""
+    refused = next((one for one in seen.requests if not one.passed), None)
+    if decision.l7 and refused is not None:
+        where = ", ".join(map(str, decision.entries))
+        return f"denied by the L7 rules of {where}: none allows {describe(refused.layer7)}"
+    return decision.reason + judge.closest(seen, decision)

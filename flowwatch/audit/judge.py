@@ -1,0 +1,241 @@
+"""The judge: what one attempt says about the policies, and what the policies say about it.
+
+The audit counts its judgements; the export and the dashboard tell them of each drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowwatch.audit.evidence import Observation, Request
+from flowwatch.audit.findings import Kind
+from flowwatch.flows import meaning
+from flowwatch.flows.model import Layer7, PolicyRef
+from flowwatch.flows.reasons import reason as drop_reason
+from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.nearest import closest
+from flowwatch.policy.peers import Name
+from flowwatch.policy.rules import Policy
+
+
+class Judge:
+    """Compares what happened with what a set of policies says.
+
+    Args:
+        policies: the set that is said to be in force.
+        applied_at: nanoseconds since 1970 from which it counts; None: always.
+    """
+
+    def __init__(self, policies: PolicySet, applied_at: int | None = None) -> None:
+        self.policies = policies
+        self._applied_at = applied_at
+        self._known = {(one.kind, one.namespace, one.name) for one in policies.policies}
+
+    def decide(self, seen: Observation) -> Decision:
+        """What the policies say about the question that an attempt asked."""
+        if seen.unknown:
+            return Decision("cant_tell", "unknown", selected=False, doubts=(seen.unknown,))
+        return self.policies.ask(seen.direction, seen.subject, seen.peer, seen.protocol, seen.port)
+
+    def verdict(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
+        """The kind of a judged attempt, and why."""
+        if not decision.selected:
+            if seen.outcome == meaning.DROPPED and seen.by_policy:
+                return "not covered", "dropped by a policy that was not given"
+            return "not covered", decision.reason
+        if seen.outcome == meaning.AUDIT:
+            return "inconclusive", "audit mode is on: it passed, and would be denied"
+        if self._applied_at is not None and seen.first < self._applied_at:
+            return "inconclusive", "before the policy was applied"
+        if decision.decision == "cant_tell":
+            return "inconclusive", decision.reason.removeprefix("can't tell: ")
+        if seen.outcome == meaning.DROPPED and not seen.by_policy:
+            if seen.waits_for_auth:
+                return "inconclusive", "authentication was not done yet: first packets drop"
+            name = drop_reason(seen.reason).name
+            return "inconclusive", f"dropped for a reason that is no policy's: {name}"
+        if decision.decision == "denied":
+            return _denied(seen, decision)
+        return _allowed(seen, decision)
+
+    def other_policy(self, seen: Observation, decision: Decision) -> str:
+        """Hubble's word on who allowed or denied, where it isn't ours; "" where it is."""
+        named = seen.named_denied if seen.outcome == meaning.DROPPED else seen.named_allowed
+        if not named or not decision.selected or decision.decision == "cant_tell":
+            return ""
+        ours = set(deciders(decision))
+        if any(same_policy(ref, policy) for ref in named for policy in ours):
+            return ""
+        word = "denied" if seen.outcome == meaning.DROPPED else "allowed"
+        named = tuple(ref for ref in named if ref.kind in _KINDS)
+        if not named:
+            return ""  # what Cilium derives itself is no document
+        missing = [ref for ref in named if (ref.kind, ref.namespace, ref.name) not in self._known]
+        who = ", ".join(str(ref) for ref in (missing or named))
+        mine = ", ".join(map(str, ours)) or "none of these policies"
+        if missing:
+            return f"Hubble says {who} {word} it, which was not given"
+        return f"Hubble says {who} {word} it; by these policies it is {mine}"
+
+    def closest(self, seen: Observation, decision: Decision) -> str:
+        """For a default deny: the rule that misses by the least, in words; else ""."""
+        return closest(
+            self.policies, decision, seen.direction, seen.subject, seen.peer,
+            seen.protocol, seen.port, seen.peer_ip,
+        )  # fmt: skip
+
+
+def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
+    if seen.outcome == meaning.DROPPED:
+        return "ok", decision.reason
+    if seen.outcome == meaning.FORWARDED:
+        if not seen.opened:
+            return "inconclusive", "opened before the first record, perhaps before the policy"
+        return "leak", decision.reason
+    return "inconclusive", _NO_OUTCOME[seen.outcome]
+
+
+def _allowed(seen: Observation, decision: Decision) -> tuple[Kind, str]:
+    if decision.l7:
+        return _proxied(seen, decision)
+    if seen.outcome == meaning.DROPPED:
+        return "overblock", decision.reason + _name_unknown_then(seen, decision)
+    if seen.outcome == meaning.UNKNOWN and not seen.requests:
+        # The packets went to a proxy that these policies don't ask for.
+        return "inconclusive", _NO_OUTCOME[meaning.UNKNOWN]
+    return "ok", decision.reason
+
+
+def _name_unknown_then(seen: Observation, decision: Decision) -> str:
+    """For what a DNS name allows: whether the agent knew the address by that name when it dropped it.
+
+    The labels of an address that it knows by name say so (``fqdn:``; Cilium 1.20, pkg/fqdn).
+    """
+    by_name = any(
+        isinstance(peer, Name) and peer.matches(seen.peer)
+        for entry in decision.entries for peer in entry.peers or ()
+    )  # fmt: skip
+    if not by_name or not seen.peer.labels or seen.peer.knows_names:
+        return ""
+    return (
+        "; Cilium did not know the address by that name then: the answer had expired while the application "
+        "kept the address, or the lookup did not go through the DNS proxy"
+    )
+
+
+def _proxied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
+    """Allowed as far as the proxy: its rules decide each request, as far as records have them."""
+    if not seen.requests:
+        if seen.outcome == meaning.DROPPED:
+            return "overblock", decision.reason
+        if seen.outcome == meaning.FORWARDED and not (decision.pass_all or _all_pass(decision)):
+            # DNS over a proxy without its L7 record, or HTTP that nobody looked into.
+            return (
+                "inconclusive",
+                "sent to the proxy, without the record of what the proxy decided",
+            )
+        if seen.outcome in (meaning.UNKNOWN, meaning.ERROR):
+            return "inconclusive", _NO_OUTCOME[seen.outcome]
+        return "ok", decision.reason
+    doubt = ""
+    for request in seen.requests:
+        passes = True if decision.pass_all else _passes(decision, request.layer7)
+        if isinstance(passes, str):
+            doubt = passes
+        elif request.passed and not passes:
+            return "leak", f"{describe(request.layer7)} passed, though no L7 rule allows it"
+        elif not request.passed and passes:
+            return (
+                "overblock",
+                f"{describe(request.layer7)} was refused, though an L7 rule allows it",
+            )
+    if doubt:
+        return "inconclusive", doubt
+    return "ok", decision.reason
+
+
+_KINDS = frozenset(
+    {
+        "CiliumNetworkPolicy",
+        "CiliumClusterwideNetworkPolicy",
+        "NetworkPolicy",
+        "ClusterNetworkPolicy",
+    }
+)
+
+_NO_OUTCOME = {
+    meaning.UNKNOWN: "sent to the proxy, without the record of what the proxy decided",
+    meaning.ERROR: "the proxy failed: neither passed nor denied",
+    meaning.AUDIT: "audit mode is on",
+    meaning.FORWARDED: "",
+    meaning.DROPPED: "",
+}
+
+
+def deciders(decision: Decision) -> list[Policy]:
+    if decision.entries:
+        return list(dict.fromkeys(entry.policy for entry in decision.entries))
+    return list(decision.denying)
+
+
+def same_policy(ref: PolicyRef, policy: Policy) -> bool:
+    if ref.kind and ref.kind != policy.kind:
+        return False
+    return ref.name == policy.name and ref.namespace == policy.namespace
+
+
+def _passes(decision: Decision, layer7: Layer7) -> bool | str:
+    """What the L7 rules of a decision say about a request."""
+
+    rules = [rule.l7 for rule in decision.ports if rule.l7 is not None]
+    if any(rule.kind == "tls" for rule in rules):
+        return "server names and listeners are not in the records"
+    if layer7.dns_query:
+        named = [rule for rule in rules if rule.kind == "dns"]
+        return any(rule.passes_name(layer7.dns_query) for rule in named) if named else True
+    if not layer7.http_method:
+        return "the proxy's record has neither a name nor a request"
+    doubt = ""
+    for rule in rules:
+        if rule.kind == "http":
+            passes = rule.passes_request(
+                layer7.http_method, layer7.http_url, layer7.http_headers or None
+            )
+            if passes is True:
+                return True
+            if passes:
+                doubt = str(passes)
+    return doubt or False
+
+
+def passes_requests(decision: Decision, requests: Sequence[Request]) -> bool | str:
+    """Whether all requests of an attempt pass the L7 rules of a decision; a string: why nobody can tell."""
+    if not requests:
+        return _all_pass(decision) or "L7 rules decide, and the records have no request"
+    doubt = ""
+    for request in requests:
+        passes = _passes(decision, request.layer7)
+        if passes is False:
+            return False
+        if isinstance(passes, str):
+            doubt = passes
+    return doubt or True
+
+
+def _all_pass(decision: Decision) -> bool:
+    """Whether the L7 rules refuse nothing: the name ``*``, or an HTTP rule that asks for nothing."""
+    for rule in decision.ports:
+        if rule.l7 is None:
+            return True
+        if any(not name.text.strip("*.") for name in rule.l7.dns if not name.exact):
+            return True
+        if any(not (one.path or one.method or one.host or one.headers) for one in rule.l7.http):
+            return True
+    return False
+
+
+def describe(layer7: Layer7) -> str:
+    """A request in words; as hostile as the record."""
+    if layer7.dns_query:
+        return f"DNS query for {layer7.dns_query}"
+    return f"{layer7.http_method} {layer7.http_url}"

@@ -1,0 +1,211 @@
+"""What a draft would do to the traffic already seen, before anyone applies it.
+
+Each attempt is decided twice: as things are, and as they would be. As things are is what the current
+policies say, when they are given, else what happened. As they would be: the draft together with the
+current policies, where one of the same kind and name takes the other's place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flowwatch.audit.evidence import Observation, Observer, several_clusters
+from flowwatch.audit.judge import passes_requests
+from flowwatch.flows import meaning
+from flowwatch.flows.coverage import Tally
+from flowwatch.flows.model import Batch
+from flowwatch.policy.documents import Documents
+from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.nearest import closest
+from flowwatch.policy.rules import Direction, Entry
+
+Change = Literal["newly denied", "newly allowed", "can't tell", "unchanged"]
+CHANGES: tuple[Change, ...] = ("newly denied", "newly allowed", "can't tell", "unchanged")
+MAX_ROWS = 200_000
+
+_Answer = Literal["allowed", "denied", "unknown"]
+
+
+@dataclass(slots=True)
+class WhatIfRow:
+    """Attempts of one subject to one destination that the draft would treat alike."""
+
+    change: Change
+    direction: Direction
+    subject: str
+    peer: str
+    protocol: str
+    port: int
+    now: str
+    """``allowed``, ``denied`` or ``unknown``: as things are."""
+    then: str
+    """The same, with the draft."""
+    reason: str
+    """Of what it would be then, or why that can't be told."""
+    entries: tuple[Entry, ...] = ()
+    attempts: int = 0
+    first: int = 0
+    last: int = 0
+    """Nanoseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIfReport:
+    """The whole answer: the sum of the rows' attempts is the number of attempts seen."""
+
+    rows: tuple[WhatIfRow, ...]
+    counts: dict[Change, int]
+    attempts: int
+    records: int
+    first: int
+    last: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class WhatIf:
+    """Compares two sets of policies on batches of flows."""
+
+    draft: PolicySet
+    current: PolicySet | None = None
+    directions: frozenset[str] = frozenset({"egress"})
+    tally: Tally = field(default_factory=Tally)
+    _observers: dict[str, Observer] = field(default_factory=dict)
+    _rows: dict[tuple[object, ...], WhatIfRow] = field(default_factory=dict)
+    _after: PolicySet | None = None
+
+    def read(self, batches: Iterable[Batch]) -> WhatIfReport:
+        """All of ``batches``, and the report."""
+        self._after = overlaid(self.current, self.draft)
+        for batch in batches:
+            self.tally.add(batch)
+            observer = self._observers.setdefault(batch.origin, Observer())
+            for seen in observer.add(batch):
+                self._compare(seen)
+        for observer in self._observers.values():
+            for seen in observer.rest():
+                self._compare(seen)
+        return self._report()
+
+    def _compare(self, seen: Observation) -> None:
+        if seen.direction not in self.directions:
+            return
+        after = self._after
+        assert after is not None
+        if seen.unknown:
+            self._count(seen, "can't tell", "unknown", "unknown", seen.unknown, ())
+            return
+        then, why, decision = _answer(after, seen)
+        now = self._now(seen)
+        if not after.selected(seen.subject, seen.direction).selected and self.current is None:
+            self._count(seen, "unchanged", now, now, "the draft doesn't select the pod", ())
+            return
+        change: Change
+        if "unknown" in (now, then):
+            change = "can't tell"
+            if then != "unknown":
+                why = f"{_NO_NOW.get(seen.outcome, 'what happens now is not known')}; then {why}"
+        elif now == then:
+            change = "unchanged"
+        else:
+            change = "newly denied" if then == "denied" else "newly allowed"
+        why += closest(
+            after, decision, seen.direction, seen.subject, seen.peer,
+            seen.protocol, seen.port, seen.peer_ip,
+        )  # fmt: skip
+        self._count(seen, change, now, then, why, decision.entries)
+
+    def _now(self, seen: Observation) -> _Answer:
+        if self.current is not None:
+            return _answer(self.current, seen)[0]
+        if seen.outcome in (meaning.FORWARDED, meaning.AUDIT, meaning.ERROR):
+            return "allowed"
+        if seen.outcome == meaning.DROPPED:
+            # What was lost otherwise, no policy kept from passing.
+            return "denied" if seen.by_policy else "allowed"
+        return "unknown"
+
+    def _count(
+        self,
+        seen: Observation,
+        change: Change,
+        now: str,
+        then: str,
+        why: str,
+        entries: tuple[Entry, ...],
+    ) -> None:
+        key: tuple[object, ...] = (
+            change, seen.direction, seen.subject_name, seen.peer_name, seen.protocol, seen.port,
+            now, then, why,
+        )  # fmt: skip
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= MAX_ROWS:
+                key = (change, seen.direction)
+                row = self._rows.get(key)
+            if row is None:
+                names = (seen.subject_name, seen.peer_name, seen.protocol, seen.port)
+                if len(key) == 2:
+                    names = ("(others)", "(others)", "", 0)
+                row = WhatIfRow(change, seen.direction, *names, now, then, why, entries)
+                row.first = seen.first
+                self._rows[key] = row
+        row.attempts += 1
+        row.first = min(row.first, seen.first)
+        row.last = max(row.last, seen.last)
+
+    def _report(self) -> WhatIfReport:
+        order = {change: at for at, change in enumerate(CHANGES)}
+        rows = sorted(
+            self._rows.values(),
+            key=lambda row: (order[row.change], -row.attempts, row.subject, row.peer, row.port),
+        )
+        counts: Counter[Change] = Counter()
+        for row in rows:
+            counts[row.change] += row.attempts
+        notes = (*several_clusters(self._observers.values()), *self.tally.warnings())
+        if self.current is None:
+            notes = (
+                "without --current, other policies of the cluster are not known: "
+                "what they deny stays denied",
+                *notes,
+            )
+        return WhatIfReport(
+            tuple(rows), dict(counts), counts.total(), self.tally.records_read,
+            self.tally.first_seen, self.tally.last_seen, notes,
+        )  # fmt: skip
+
+
+_NO_NOW = {meaning.UNKNOWN: "what the proxy decides now is not in the records"}
+
+
+def _answer(policies: PolicySet, seen: Observation) -> tuple[_Answer, str, Decision]:
+    """What a set of policies says about an attempt; the requests of L7 rules one by one."""
+    decision = policies.ask(seen.direction, seen.subject, seen.peer, seen.protocol, seen.port)
+    if decision.decision == "cant_tell":
+        return "unknown", decision.reason.removeprefix("can't tell: "), decision
+    if decision.decision == "denied":
+        return "denied", decision.reason, decision
+    if not decision.l7 or decision.pass_all:
+        return "allowed", decision.reason, decision
+    passes = passes_requests(decision, seen.requests)
+    if isinstance(passes, str):
+        return "unknown", passes, decision
+    if passes:
+        return "allowed", decision.reason, decision
+    return "denied", f"{decision.reason}: no L7 rule allows what was asked", decision
+
+
+def overlaid(current: PolicySet | None, draft: PolicySet) -> PolicySet:
+    """The policies after the draft was applied: one of the same kind and name replaces the other."""
+    if current is None:
+        return draft
+    new = {(one.kind, one.namespace, one.name) for one in draft.policies}
+    kept = [one for one in current.rules
+            if (one.policy.kind, one.policy.namespace, one.policy.name) not in new]  # fmt: skip
+    documents = Documents(rules=[*kept, *draft.rules])
+    documents.policies = list(dict.fromkeys(rule.policy for rule in documents.rules))
+    return PolicySet(documents, cluster=draft.cluster)

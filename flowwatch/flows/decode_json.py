@@ -1,0 +1,398 @@
+"""From Hubble's JSON to :class:`Flow`: the hot path of capture files.
+
+msgspec reads whole blocks of lines straight into structs that list only what is counted; parts that
+repeat (endpoints, policies, services) stay JSON text, which is the key under which their meaning
+is looked up, as on the wire. What the structs can't take (numbers as strings are fine, but not
+``null`` or a float) goes the long way round through :mod:`flowwatch.hubble.wire.jsonpb` and comes back
+in Hubble's own form, so that there is only one reading of it. The rules about what is kept from
+which record are those of :mod:`flowwatch.flows.decode_wire`; of records without an event type (masked
+exports, old captures) everything is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from google.protobuf.descriptor import EnumDescriptor
+
+from flowwatch.flows.json_structs import (
+    NONE,
+    JsonFlow,
+    JsonLayer4,
+    JsonLine,
+    Name,
+    Raw,
+    has_flow_fields,
+    structs_of,
+    time_of,
+)
+from flowwatch.flows.model import (
+    Batch,
+    Direction,
+    Endpoint,
+    EventType,
+    Flow,
+    Layer7,
+    LostEvents,
+    NodeStatus,
+    PolicyRef,
+    Verdict,
+)
+from flowwatch.flows.shared_values import make_endpoint, make_policy, service_name
+from flowwatch.hubble.captures.splitting import (
+    AGENT_EVENT,
+    AGGREGATED,
+    DEBUG_EVENT,
+    NO_FLOW,
+    WRONG_VALUE,
+    NotAFlow,
+)
+from flowwatch.hubble.wire.enum_names import newer_name
+from flowwatch.hubble.wire.jsonpb import (
+    UNREADABLE,
+    BadTime,
+    FlowParser,
+    Raws,
+    message_to_json,
+    nanoseconds,
+)
+from flowwatch.hubble.wire.jsonwire import enum_number
+from flowwatch.hubble.wire.pb.flow import flow_pb2
+from flowwatch.hubble.wire.pb.relay import relay_pb2
+
+CACHE_LIMIT = 65_536
+"""Distinct parts remembered per kind; past it the memory starts anew."""
+
+_Value = TypeVar("_Value")
+
+
+class _Memory(dict[bytes, _Value]):
+    """JSON text → what it means, parsed on the first look-up; bounded by CACHE_LIMIT."""
+
+    def __init__(self, parse: Callable[[bytes], _Value]) -> None:
+        super().__init__()
+        self._parse = parse
+
+    def __missing__(self, text: bytes) -> _Value:
+        value = self._parse(text)
+        if len(self) >= CACHE_LIMIT:
+            self.clear()
+        self[text] = value
+        return value
+
+
+class _Numbers(dict[Name, int]):
+    """Enum name or number → number; names newer than ours get one of their own."""
+
+    def __init__(self, enum: EnumDescriptor) -> None:
+        super().__init__({name: value.number for name, value in enum.values_by_name.items()})
+
+    def __missing__(self, value: Name) -> int:
+        try:
+            return value if isinstance(value, int) else enum_number(value)
+        except (ValueError, OverflowError):
+            raise NotAFlow(WRONG_VALUE, "enum") from None
+
+
+class _Wrapped(msgspec.Struct):
+    flow: Raws | None = None
+
+
+_decode_wrapped = msgspec.json.Decoder(_Wrapped).decode_lines
+_decode_raws = msgspec.json.Decoder(Raws).decode_lines
+
+_VERDICTS = _Numbers(flow_pb2.Verdict.DESCRIPTOR)
+_DIRECTIONS = _Numbers(flow_pb2.TrafficDirection.DESCRIPTOR)
+_REASONS = _Numbers(flow_pb2.DropReason.DESCRIPTOR)
+_AUTH_TYPES = _Numbers(flow_pb2.AuthType.DESCRIPTOR)
+_LOST_SOURCE = flow_pb2.LostEventSource.DESCRIPTOR
+_NODE_STATE = relay_pb2.NodeState.DESCRIPTOR
+_FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
+
+_EGRESS, _FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
+# Records that carry policies; those without an event type may be of this kind.
+_DECISIONS = frozenset({int(EventType.POLICY_VERDICT), int(EventType.UNKNOWN)})
+_NO_PORTS = ("", 0, 0)
+_NO_NAMES: tuple[str, ...] = ()
+_NO_POLICIES: tuple[PolicyRef, ...] = ()
+_NO_ENDPOINT = make_endpoint(0, "", "", (), (), "")
+
+
+def _enum_name(enum: EnumDescriptor, number: int) -> str:
+    known = enum.values_by_number.get(number)
+    return known.name if known is not None else newer_name(number) or str(number)
+
+
+class LineDecoder:
+    """Decodes records; keeps what it learnt about repeated parts. One thread."""
+
+    def __init__(self) -> None:
+        self.parser = FlowParser()
+        self._endpoints = _Memory(self._endpoint)
+        self._policies = _Memory(self._policy_list)
+        self._services = _Memory(self._service)
+        self._layer7 = _Memory(self._l7)
+        self._flags = _Memory(self._flag_bits)
+        self._nodes: dict[str, str] = {}
+
+    def lines(self, block: bytes) -> Batch | None:
+        """All of ``block``, whole lines of JSON; None when some line isn't what the structs take."""
+        decoded = self.structs(block)
+        return None if decoded is None else self.batch(decoded)
+
+    def structs(self, block: bytes) -> list[JsonLine] | None:
+        """``block`` as structs for :meth:`batch`, one for each record; None as for :meth:`lines`."""
+        return structs_of(block)
+
+    def any_record(self, record: bytes) -> tuple[bytes, list[JsonLine]]:
+        """One record as JSON that the structs take, and the structs; raises NotAFlow."""
+        lines = structs_of(record)
+        if lines is None:
+            record = message_to_json(self.parser.response(record)).encode()
+            lines = structs_of(record)
+        if lines is None:
+            raise NotAFlow(WRONG_VALUE)
+        return record, lines
+
+    def raws(self, block: bytes) -> list[Raws]:
+        """The flows' fields in ``block`` as JSON text, one dict for each of its records.
+
+        Raises NotAFlow when that can't be (a key that is no UTF-8).
+        """
+        try:
+            wrapped = _decode_wrapped(block)
+            if all(line.flow is not None for line in wrapped):
+                return [line.flow or {} for line in wrapped]
+            whole = _decode_raws(block)
+        except UNREADABLE:
+            raise NotAFlow(WRONG_VALUE) from None
+        return [
+            bare if line.flow is None else line.flow
+            for line, bare in zip(wrapped, whole, strict=True)
+        ]
+
+    def batch(self, lines: list[JsonLine]) -> Batch:
+        """What ``lines`` say, in their order; what is no flow is counted."""
+        batch = Batch()
+        add = batch.flows.append
+        nodes, endpoints = self._nodes, self._endpoints
+        for line in lines:
+            try:
+                m = line.flow
+                if m is None:
+                    if not self._is_bare(line, batch):
+                        continue
+                    m = line
+                if m.aggregate is not NONE and bytes(m.aggregate) not in (b"null", b"{}"):
+                    raise NotAFlow(AGGREGATED)
+                verdict = _VERDICTS[m.verdict]
+                direction = _DIRECTIONS[m.traffic_direction]
+                if (happened := m.event_type) is not None:
+                    event, sub_type = happened.type, happened.sub_type
+                else:
+                    event = sub_type = 0
+                if (ip := m.IP) is not None:
+                    source_ip, destination_ip = ip.source, ip.destination
+                else:
+                    source_ip = destination_ip = ""
+                flags = 0
+                if (l4 := m.l4) is None:
+                    protocol, source_port, destination_port = _NO_PORTS
+                elif (tcp := l4.TCP) is not None:
+                    protocol, source_port, destination_port = (
+                        "TCP",
+                        tcp.source_port,
+                        tcp.destination_port,
+                    )
+                    if (raw := tcp.flags) is not NONE:
+                        flags = self._flags[bytes(raw)]
+                else:
+                    protocol, source_port, destination_port = _ports(l4)
+                reply = m.is_reply
+                if reply is None and m.reply:
+                    # Old servers have only this one, true when known.
+                    reply = True
+                # Names and services are the far end's: of the source in a reply, else the
+                # destination.
+                source_names = names = _NO_NAMES
+                source_service = service = ""
+                if reply:
+                    source_names = m.source_names
+                    if (raw := m.source_service) is not NONE:
+                        source_service = self._services[bytes(raw)]
+                else:
+                    names = m.destination_names
+                    if (raw := m.destination_service) is not NONE:
+                        service = self._services[bytes(raw)]
+                    if direction != _EGRESS:
+                        source_names = m.source_names
+                allowed = denied = _NO_POLICIES
+                match_type = auth_type = 0
+                if event in _DECISIONS:
+                    allowed, denied = self._policies_of(m, direction)
+                    match_type, auth_type = m.policy_match_type, _AUTH_TYPES[m.auth_type]
+                time = m.time or line.time
+                node = m.node_name or line.node_name
+                raw_source, raw_destination = m.source, m.destination
+                add(
+                    Flow(
+                        nanoseconds(time) if time else 0,
+                        verdict,
+                        (_REASONS[m.drop_reason_desc] or m.drop_reason)
+                        if verdict != _FORWARDED
+                        else 0,
+                        direction,
+                        reply,
+                        event,
+                        sub_type,
+                        endpoints[bytes(raw_source)] if raw_source is not NONE else _NO_ENDPOINT,
+                        endpoints[bytes(raw_destination)]
+                        if raw_destination is not NONE
+                        else _NO_ENDPOINT,
+                        source_ip,
+                        destination_ip,
+                        protocol,
+                        source_port,
+                        destination_port,
+                        flags,
+                        source_names,
+                        names,
+                        source_service,
+                        service,
+                        self._layer7[bytes(m.l7)] if m.l7 is not NONE else None,
+                        allowed,
+                        denied,
+                        match_type,
+                        auth_type,
+                        nodes.get(node) or nodes.setdefault(node, node),
+                        m.uuid,
+                    )
+                )
+            except NotAFlow as error:
+                count(batch.skipped, error.reason)
+            except BadTime:
+                count(batch.skipped, WRONG_VALUE)
+        return batch
+
+    def _policies_of(
+        self, m: JsonFlow, direction: int
+    ) -> tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]:
+        """Who allowed and who denied; Hubble fills only the lists of the record's direction."""
+        if direction == _EGRESS:
+            allowed, denied = m.egress_allowed_by, m.egress_denied_by
+        else:
+            allowed, denied = m.ingress_allowed_by, m.ingress_denied_by
+        return (
+            self._policies[bytes(allowed)] if allowed is not NONE else _NO_POLICIES,
+            self._policies[bytes(denied)] if denied is not NONE else _NO_POLICIES,
+        )
+
+    def _is_bare(self, line: JsonLine, batch: Batch) -> bool:
+        """Whether ``line`` is a flow by itself; anything else it may be is dealt with."""
+        if line.lost_events is not NONE:
+            batch.lost.append(self._lost(line))
+        elif line.node_status is not NONE:
+            batch.nodes.append(self._node_status(line))
+        elif line.agent_event is not NONE:
+            raise NotAFlow(AGENT_EVENT)
+        elif line.debug_event is not NONE:
+            raise NotAFlow(DEBUG_EVENT)
+        elif not has_flow_fields(line):
+            raise NotAFlow(NO_FLOW)
+        else:
+            return True
+        return False
+
+    # The parts that repeat are parsed by the wire contract's own tables.
+
+    def _endpoint(self, text: bytes) -> Endpoint:
+        message = self.parser.flow({"source": Raw(text)}).source
+        return make_endpoint(
+            message.identity,
+            message.namespace,
+            message.pod_name,
+            tuple(message.labels),
+            tuple((w.kind, w.name) for w in message.workloads),
+            message.cluster_name,
+        )
+
+    def _policy_list(self, text: bytes) -> tuple[PolicyRef, ...]:
+        policies = self.parser.flow({"egress_allowed_by": Raw(text)}).egress_allowed_by
+        return tuple(make_policy(p.kind, p.namespace, p.name, p.labels) for p in policies)
+
+    def _service(self, text: bytes) -> str:
+        message = self.parser.flow({"source_service": Raw(text)}).source_service
+        return service_name(message.namespace, message.name)
+
+    def _flag_bits(self, text: bytes) -> int:
+        flow = self.parser.flow({"l4": Raw(b'{"TCP":{"flags":' + text + b"}}")})
+        flags = flow.l4.TCP.flags
+        return sum(1 << bit for bit, name in enumerate(_FLAG_NAMES) if getattr(flags, name))
+
+    def _l7(self, text: bytes) -> Layer7 | None:
+        flow = self.parser.flow({"l7": Raw(text)})
+        if not flow.HasField("l7"):
+            return None
+        message = flow.l7
+        dns, http = message.dns, message.http
+        return Layer7(
+            message.type,
+            dns.query.rstrip("."),
+            tuple(dns.ips),
+            dns.ttl,
+            dns.rcode,
+            tuple(dns.cnames),
+            http.method,
+            http.url,
+            http.code,
+            tuple((one.key, one.value) for one in http.headers),
+        )
+
+    def _lost(self, line: JsonLine) -> LostEvents:
+        message = self.parser.response(b'{"lost_events":' + bytes(line.lost_events) + b"}")
+        lost = message.lost_events
+        return LostEvents(
+            source=_enum_name(_LOST_SOURCE, lost.source),
+            count=lost.num_events_lost,
+            node=line.node_name,
+            time=time_of(line),
+            first=lost.first.ToNanoseconds() if lost.HasField("first") else 0,
+            last=lost.last.ToNanoseconds() if lost.HasField("last") else 0,
+        )
+
+    def _node_status(self, line: JsonLine) -> NodeStatus:
+        message = self.parser.response(b'{"node_status":' + bytes(line.node_status) + b"}")
+        status = message.node_status
+        return NodeStatus(
+            _enum_name(_NODE_STATE, status.state_change),
+            tuple(status.node_names),
+            status.message,
+        )
+
+
+def _ports(l4: JsonLayer4) -> tuple[str, int, int]:
+    """Protocol and ports of what isn't TCP; for ICMP the message type is the destination port."""
+    if (part := l4.UDP) is not None:
+        return "UDP", part.source_port, part.destination_port
+    if (part := l4.SCTP) is not None:
+        return "SCTP", part.source_port, part.destination_port
+    for protocol in ("ICMPv4", "ICMPv6", "VRRP", "IGMP"):
+        if (part := getattr(l4, protocol)) is not None:
+            return protocol, 0, part.type
+    return _NO_PORTS
+
+
+def merge(batch: Batch, more: Batch) -> None:
+    """Add what ``more`` holds to ``batch``."""
+    batch.flows += more.flows
+    batch.lost += more.lost
+    batch.nodes += more.nodes
+    for reason, number in more.skipped.items():
+        count(batch.skipped, reason, number)
+
+
+def count(skipped: dict[str, int], reason: str, number: int = 1) -> None:
+    """Count ``number`` records that were passed over because of ``reason``."""
+    skipped[reason] = skipped.get(reason, 0) + number

@@ -1,0 +1,174 @@
+"""Hubble's records as structs: what msgspec reads a block of JSON lines into.
+
+Only what is counted is listed; parts that repeat from record to record stay JSON text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+from google.protobuf.descriptor import Descriptor
+
+from flowwatch.hubble.captures.splitting import WRONG_VALUE, NotAFlow
+from flowwatch.hubble.wire.jsonpb import UNREADABLE, BadTime, nanoseconds
+from flowwatch.hubble.wire.pb.observer import observer_pb2
+
+Raw = msgspec.Raw
+NONE = Raw()
+"""A part that isn't there; compare by identity."""
+_Unsigned = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+_Signed = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Name = str | _Signed
+
+
+class _Ports(msgspec.Struct, gc=False):
+    source_port: _Unsigned = 0
+    destination_port: _Unsigned = 0
+    flags: Raw = NONE
+    type: _Unsigned = 0
+
+
+class JsonLayer4(msgspec.Struct, gc=False):
+    TCP: _Ports | None = None
+    UDP: _Ports | None = None
+    ICMPv4: _Ports | None = None
+    ICMPv6: _Ports | None = None
+    SCTP: _Ports | None = None
+    VRRP: _Ports | None = None
+    IGMP: _Ports | None = None
+
+
+class _Addresses(msgspec.Struct, gc=False):
+    source: str = ""
+    destination: str = ""
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: _Signed = 0
+    sub_type: _Signed = 0
+
+
+class JsonFlow(msgspec.Struct, gc=False):
+    """flow.Flow as JSON, in the order in which Hubble writes it (msgspec finds keys faster so)."""
+
+    time: str = ""
+    uuid: str = ""
+    verdict: Name = 0
+    drop_reason: _Unsigned = 0
+    auth_type: Name = 0
+    IP: _Addresses | None = None
+    l4: JsonLayer4 | None = None
+    source: Raw = NONE
+    destination: Raw = NONE
+    Type: Raw = NONE
+    node_name: str = ""
+    source_names: tuple[str, ...] = ()
+    destination_names: tuple[str, ...] = ()
+    l7: Raw = NONE
+    reply: bool = False
+    event_type: _Event | None = None
+    source_service: Raw = NONE
+    destination_service: Raw = NONE
+    traffic_direction: Name = 0
+    policy_match_type: _Unsigned = 0
+    drop_reason_desc: Name = 0
+    is_reply: bool | None = None
+    Summary: Raw = NONE
+    egress_allowed_by: Raw = NONE
+    ingress_allowed_by: Raw = NONE
+    egress_denied_by: Raw = NONE
+    ingress_denied_by: Raw = NONE
+    aggregate: Raw = NONE
+
+
+class JsonLine(JsonFlow, gc=False):
+    """A record: wrapped (``flow`` and the response's own fields), or a bare flow."""
+
+    flow: JsonFlow | None = None
+    lost_events: Raw = NONE
+    node_status: Raw = NONE
+    agent_event: Raw = NONE
+    debug_event: Raw = NONE
+
+
+# Not strict: numbers may be strings, as proto3's JSON allows.
+_decode = msgspec.json.Decoder(JsonLine, strict=False).decode_lines
+
+
+def _camel_keys(message: Descriptor, into: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    for field in message.fields:
+        key = field.json_name.encode()
+        if field.json_name != field.name and key not in into:
+            into[key] = field.name.encode()
+        if field.message_type is not None and field.message_type.full_name != message.full_name:
+            _camel_keys(field.message_type, into)
+    return into
+
+
+_SNAKE = _camel_keys(observer_pb2.ExportEvent.DESCRIPTOR, {})
+# A quote inside of a string has a backslash before it, so this can only be a key.
+CAMEL = re.compile(rb'"(?!ipVersion)([a-z]++[A-Z][A-Za-z]*+)"(?=\s*+:)')
+
+
+def in_snake_case(text: bytes) -> bytes:
+    return CAMEL.sub(lambda match: b'"' + _SNAKE.get(match[1], match[1]) + b'"', text)
+
+
+def structs_of(block: bytes) -> list[JsonLine] | None:
+    """The records in ``block``, whole values in a row; None when one isn't what the structs take."""
+    try:
+        lines = _decode(block)
+        if not all(map(_is_snake, lines)) and CAMEL.search(block):
+            lines = _decode(in_snake_case(block))
+    except UNREADABLE:
+        return None
+    return lines
+
+
+def is_flow(line: JsonLine) -> bool:
+    """Whether ``line`` is a flow, wrapped or bare."""
+    return line.flow is not None or (
+        line.lost_events is NONE
+        and line.node_status is NONE
+        and line.agent_event is NONE
+        and line.debug_event is NONE
+        and has_flow_fields(line)
+    )
+
+
+def time_of(line: JsonLine) -> int:
+    """Nanoseconds of when ``line`` was recorded, 0 when it doesn't say; NotAFlow when unreadable."""
+    return _time(line.time or (line.flow.time if line.flow is not None else ""))
+
+
+def _time(text: str) -> int:
+    try:
+        return nanoseconds(text) if text else 0
+    except BadTime:
+        raise NotAFlow(WRONG_VALUE, "time") from None
+
+
+def has_flow_fields(line: JsonLine) -> bool:
+    return bool(
+        line.verdict
+        or line.IP is not None
+        or line.l4 is not None
+        or line.event_type is not None
+        or line.traffic_direction
+        or line.drop_reason_desc
+        or line.drop_reason
+        or line.uuid
+        or any(
+            part is not NONE
+            for part in (line.source, line.destination, line.l7, line.Type, line.Summary)
+        )
+        or line.aggregate is not NONE
+    )
+
+
+def _is_snake(line: JsonLine) -> bool:
+    """Whether ``line`` has a key that shows its case; every record of a whole flow has one."""
+    flow = line.flow or line
+    return bool(flow.node_name or flow.event_type or flow.traffic_direction)

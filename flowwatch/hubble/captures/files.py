@@ -1,0 +1,245 @@
+"""Capture files as records: each a complete JSON object as bytes, in the order of the file.
+
+Read are JSON lines (``hubble observe -o json``, the agent's export files), one JSON array over many
+lines, objects printed over many lines, and any mixture of them; plain, gzip (told by its first
+bytes, never by the name), UTF-8 with or without a mark, and UTF-16 as Windows' shell writes it.
+Memory is bounded by :data:`RECORD_LIMIT` whatever the input; what isn't a record is counted.
+
+A record is not looked into here. That is the business of whoever reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar
+
+from flowwatch.errors import InputError, UsageError
+from flowwatch.hubble.captures.splitting import RECORD_LIMIT, RecordSplitter
+from flowwatch.hubble.captures.unpack import unpack
+from flowwatch.text import safe
+
+BLOCK = 96 * 1024
+"""Bytes asked for at once: about 80 flows, which stay in the processor's cache while they are read."""
+
+_IDLE_SECONDS = 0.1
+
+_T = TypeVar("_T")
+
+
+class Chunk(Generic[_T]):
+    """What one block of the input held: ``decoded`` by the caller's fast path, or else ``records``."""
+
+    __slots__ = ("decoded", "records")
+
+    def __init__(self, decoded: _T | None, records: list[bytes]) -> None:
+        self.decoded = decoded
+        self.records = records
+
+
+class CaptureReader:
+    """Reads captures one after the other, once.
+
+    ``paths`` are files, FIFOs, or ``-`` for standard input. The constructor looks whether each can
+    be opened, so that a mistyped name is told before any work; InputError or UsageError otherwise.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        limit: int = RECORD_LIMIT,
+        stdin: BinaryIO | None = None,
+    ) -> None:
+        self.paths = [os.fspath(path) for path in paths]
+        self.skipped: dict[str, int] = {}
+        """What was passed over so far, by reason; see :func:`take_skipped`."""
+        self.problems: list[InputError] = []
+        """Files that could not be read to their end."""
+        self.bytes_read = 0
+        self.bytes_total: int | None = 0
+        """Size of all files as they lie there; None when a pipe is among them."""
+        self._limit = limit
+        self._stdin = stdin
+        self._closed = False
+        if self.paths.count("-") > 1:
+            raise UsageError("standard input can be read only once")
+        for path in self.paths:
+            size = self._look_at(path)
+            if size is None or self.bytes_total is None:
+                self.bytes_total = None
+            else:
+                self.bytes_total += size
+
+    @property
+    def where(self) -> str:
+        """The input as a view names it; not made safe."""
+        names = ["standard input" if p == "-" else Path(p).name for p in self.paths]
+        return names[0] if len(names) == 1 else f"{len(names)} files"
+
+    def close(self) -> None:
+        """End :meth:`chunks` soon: after the present block, or within 0.1 s on a silent pipe."""
+        self._closed = True
+
+    def take_skipped(self) -> dict[str, int]:
+        """What was passed over since the last call, by reason."""
+        taken, self.skipped = self.skipped, {}
+        return taken
+
+    def chunks(self, fast: Callable[[bytes], _T | None]) -> Iterator[Chunk[_T]]:
+        """Yield the input in pieces of about :data:`BLOCK`.
+
+        ``fast`` gets whole lines and answers with what it made of them, or None when they aren't
+        what it can take; only then they are looked at one by one and come as ``records``. An empty
+        chunk comes about ten times a second while a pipe is silent. Raises InputError at the end
+        when a file could not be read to its end; all that was readable has been yielded by then.
+        """
+        for path in self.paths:
+            if self._closed:
+                return
+            splitter = RecordSplitter(self._limit, self.skipped_by)
+            carry: list[bytes] = []
+            try:
+                for block in unpack(self._blocks(path), safe(path)):
+                    if self._closed:
+                        return
+                    yield self._take(block, carry, splitter, fast)
+            except InputError as error:
+                self.problems.append(error)
+            except OSError as error:
+                self.problems.append(
+                    InputError(f"cannot read {safe(path)} to its end", error.strerror or str(error))
+                )
+            rest = b"".join(carry)
+            decoded = fast(rest) if splitter.idle and rest.strip() else None
+            if decoded is not None:
+                yield Chunk(decoded, [])
+            else:
+                yield Chunk(None, splitter.feed(rest) + splitter.finish())
+        if self.problems:
+            more = len(self.problems) - 1
+            first = self.problems[0]
+            raise InputError(f"{first}; and {more} more such files") if more else first
+
+    def skipped_by(self, reason: str) -> None:
+        """Count one thing passed over because of ``reason``."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+
+    def _take(
+        self,
+        block: bytes,
+        carry: list[bytes],
+        splitter: RecordSplitter,
+        fast: Callable[[bytes], _T | None],
+    ) -> Chunk[_T]:
+        if not block:
+            return Chunk(None, [])
+        # `carry` is an unfinished line; it is joined only once, so that long lines cost no more.
+        if not splitter.idle:
+            return Chunk(None, splitter.feed(block))
+        end = block.rfind(b"\n") + 1
+        if not end:
+            carry.append(block)
+            # No line of JSON lines is this long in practice: let the splitter, which is bounded
+            # and reads arrays on one line, go on.
+            if sum(map(len, carry)) < 16 * BLOCK:
+                return Chunk(None, [])
+            lines, rest = b"".join(carry), b""
+            carry.clear()
+            return Chunk(None, splitter.feed(lines))
+        lines, rest = b"".join((*carry, block[:end])), block[end:]
+        carry.clear()
+        decoded = fast(lines)
+        if decoded is not None:
+            if rest:
+                carry.append(rest)
+            return Chunk(decoded, [])
+        records = splitter.feed(lines)
+        if splitter.idle:
+            if rest:
+                carry.append(rest)
+        else:
+            records += splitter.feed(rest)
+        return Chunk(None, records)
+
+    def _blocks(self, path: str) -> Iterator[bytes]:
+        """Raw bytes; b"" when there was nothing to read for a tenth of a second (pipes only)."""
+        if path == "-":
+            yield from self._read(self._standard_input())
+            return
+        with open(path, "rb", buffering=0) as file:
+            yield from self._read(file)
+
+    def _read(self, file: BinaryIO) -> Iterator[bytes]:
+        descriptor = _descriptor(file)
+        regular = descriptor is None or _is_regular(descriptor)
+        while not self._closed:
+            if descriptor is None:
+                block = file.read(BLOCK)
+            elif regular or select.select([descriptor], [], [], _IDLE_SECONDS)[0]:
+                # Gives what is there; file.read would wait for a full block on a pipe.
+                block = os.read(descriptor, BLOCK)
+            else:
+                yield b""
+                continue
+            if not block:
+                return
+            self.bytes_read += len(block)
+            yield block
+
+    def _standard_input(self) -> BinaryIO:
+        if self._stdin is not None:
+            return self._stdin
+        if sys.stdin is None or sys.stdin.closed:
+            raise InputError("standard input is closed", "name a file, or pipe flows in")
+        return sys.stdin.buffer
+
+    def _look_at(self, path: str) -> int | None:
+        """Size in bytes of a file that can be read, None of a pipe; raises when it can't be."""
+        if path == "-":
+            stdin = self._standard_input()
+            descriptor = _descriptor(stdin)
+            if descriptor is not None and os.isatty(descriptor):
+                raise UsageError(
+                    "standard input is a terminal",
+                    "pipe flows in, as in: hubble observe -o json | flowwatch summary --input-file -",
+                )
+            regular = descriptor is not None and _is_regular(descriptor)
+            return os.fstat(descriptor).st_size if regular and descriptor is not None else None
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise InputError(f"cannot read {safe(path)}", reason or str(error)) from None
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{safe(path)} is a directory", "name the capture files in it")
+        if not os.access(path, os.R_OK):
+            raise InputError(f"cannot read {safe(path)}", "permission denied")
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def read_capture(paths: Sequence[str | os.PathLike[str]] | str) -> Iterator[list[bytes]]:
+    """Yield the records of ``paths`` (one path, or several) in lists, as complete JSON objects.
+
+    The simple way in, for who does not care what was skipped; errors as for CaptureReader.
+    """
+    reader = CaptureReader([paths] if isinstance(paths, str) else paths)
+    chunks: Iterator[Chunk[None]] = reader.chunks(lambda _: None)
+    for chunk in chunks:
+        if chunk.records:
+            yield chunk.records
+
+
+def _descriptor(file: BinaryIO) -> int | None:
+    try:
+        return file.fileno()
+    except (OSError, AttributeError):
+        return None
+
+
+def _is_regular(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)

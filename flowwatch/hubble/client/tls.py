@@ -1,0 +1,172 @@
+"""TLS for a connection: hubble's flags turned into what grpcio takes.
+
+Facts: Cilium 1.20.2, hubble/cmd/common/conn/tls.go and hubble/cmd/common/validate; the errors carry
+hubble's words. Unlike Go's, Python's gRPC can't skip verification, so ``--tls-allow-insecure`` fetches
+the server's certificate first and then trusts just that one, under a name that it bears.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+
+import grpc
+
+from flowwatch.errors import UsageError
+from flowwatch.hubble.client import probe
+from flowwatch.hubble.client.address import Address
+from flowwatch.hubble.client.config import Settings
+from flowwatch.text import safe
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What a channel needs; ``credentials`` is None for plain text."""
+
+    credentials: grpc.ChannelCredentials | None
+    options: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+def check(settings: Settings) -> None:
+    """Raise UsageError for combinations that hubble refuses before it connects."""
+    certificate, key = settings.tls_client_cert_file, settings.tls_client_key_file
+    if bool(certificate) != bool(key):
+        missing = "--tls-client-key-file" if certificate else "--tls-client-cert-file"
+        raise UsageError(
+            "invalid flag(s): certificate and private key are both required, "
+            "but only one was provided",
+            f"give {missing} too",
+        )
+    if certificate and not settings.encrypted:
+        raise UsageError(
+            "invalid flag(s): transport layer security required",
+            "a client certificate needs --tls, or tls:// before the server's address",
+        )
+    username, password = settings.basic_auth_username, settings.basic_auth_password
+    if bool(username) != bool(password):
+        raise UsageError(
+            "invalid flag(s): must specify both basic-auth-username and basic-auth-password"
+        )
+    if username and not settings.encrypted:
+        raise UsageError(
+            "basic authentication requires transport level security",
+            "the password would be readable on the way: use --tls, or tls:// before the address",
+        )
+
+
+def secure(settings: Settings, address: Address) -> Security:
+    """Read the files and choose the names. Raises UsageError for files that don't do.
+
+    With ``tls_allow_insecure`` it connects to the server, and raises OSError when that fails.
+    """
+    if not settings.encrypted:
+        return Security(None)
+    material = settings.tls_material
+    key, chain = client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
+    if material is not None and not chain and material.certificate:
+        key, chain = material.key, material.certificate
+    name = settings.tls_server_name
+    if settings.tls_allow_insecure:
+        shown = probe.certificate(address, name, settings.connect_timeout)
+        # Without TLS there, gRPC's own attempt will fail and be explained.
+        roots = shown.pem.encode() if shown else None
+        name = _covered(shown.names) if shown and shown.names else name
+    elif material is not None and not settings.tls_ca_cert_files:
+        roots = material.ca
+    else:
+        roots = authorities(settings.tls_ca_cert_files)
+    options: list[tuple[str, str]] = []
+    if name:
+        options.append(("grpc.ssl_target_name_override", name))
+    elif address.path:
+        # Go takes "localhost" as the name of a unix socket's server.
+        options.append(("grpc.ssl_target_name_override", "localhost"))
+    metadata: tuple[tuple[str, str], ...] = ()
+    if settings.basic_auth_username:
+        import base64
+
+        pair = f"{settings.basic_auth_username}:{settings.basic_auth_password}"
+        metadata = (("authorization", "Basic " + base64.b64encode(pair.encode()).decode()),)
+    credentials = grpc.ssl_channel_credentials(roots, key, chain)
+    return Security(credentials, tuple(options), metadata)
+
+
+def _covered(names: tuple[str, ...]) -> str:
+    """A name that a certificate for ``names`` bears; one under the wildcard if need be."""
+    plain = [name for name in names if "*" not in name]
+    return plain[0] if plain else names[0].replace("*", "instance", 1)
+
+
+def authorities(paths: tuple[str, ...]) -> bytes | None:
+    """The CA files' contents; the system's when none is named; None leaves it to gRPC's own list."""
+    if not paths:
+        # SSL_CERT_FILE counts here as it does for Go.
+        system = ssl.get_default_verify_paths().cafile
+        return _bytes(system) if system and os.path.isfile(system) else None
+    pems = []
+    for path in paths:
+        try:
+            pem = _bytes(path)
+        except OSError as error:
+            raise UsageError(
+                f"cannot load cert '{safe(path)}': {_words(error)}", "see --tls-ca-cert-files"
+            ) from None
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+                cadata=pem.decode("ascii", "replace")
+            )
+        except (ssl.SSLError, ValueError):
+            raise UsageError(
+                f"cannot process cert '{safe(path)}': must be a PEM encoded certificate",
+                "see --tls-ca-cert-files",
+            ) from None
+        pems.append(pem)
+    return b"\n".join(pems)
+
+
+def client_pair(certificate: str, key: str) -> tuple[bytes | None, bytes | None]:
+    """Contents of key and certificate chain, or Nones. The key itself never enters a message."""
+    if not certificate:
+        return None, None
+    contents = []
+    for path, flag in ((key, "--tls-client-key-file"), (certificate, "--tls-client-cert-file")):
+        try:
+            contents.append(_bytes(path))
+        except OSError as error:
+            raise UsageError(f"{_words(error)} ({flag} {safe(path)})") from None
+    try:
+        # A password can't be asked for here; grpc couldn't use one either.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_no_word)
+    except ssl.SSLError as error:
+        why = _PAIR_FAULTS.get(error.reason or "", "they are not a PEM certificate and its key")
+        raise UsageError(
+            f"tls: client certificate {safe(certificate)} and key {safe(key)} can't be used: {why}"
+        ) from None
+    except (ValueError, OSError):
+        raise UsageError(
+            f"tls: client certificate {safe(certificate)} and key {safe(key)} can't be used: "
+            "the key is protected by a password"
+        ) from None
+    return contents[0], contents[1]
+
+
+_PAIR_FAULTS = {
+    "KEY_VALUES_MISMATCH": "private key does not match public key",
+    "KEY_TYPE_MISMATCH": "private key type does not match public key type",
+    "NO_START_LINE": "no PEM data in one of them",
+}
+
+
+def _no_word() -> str:
+    raise ValueError("no password")
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def _words(error: OSError) -> str:
+    return f"open {safe(str(error.filename))}: {(error.strerror or str(error)).lower()}"

@@ -1,1 +1,0 @@
-"""Generated from proto/ by flowwatch.hubble.generate; do not edit."""

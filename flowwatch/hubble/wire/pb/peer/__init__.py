@@ -1,0 +1,1 @@
+"""Generated from proto/ by flowwatch.hubble.wire.generate; do not edit."""

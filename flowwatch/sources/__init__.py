@@ -1,0 +1,1 @@
+"""Whatever yields batches of flows: a server, several merged, files."""

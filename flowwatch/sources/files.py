@@ -1,0 +1,175 @@
+"""Capture files as a source of flows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from flowwatch.errors import InputError
+from flowwatch.flows.decode_json import LineDecoder, count, merge
+from flowwatch.flows.json_structs import JsonLine, is_flow, time_of
+from flowwatch.flows.model import Batch, Flow
+from flowwatch.flows.source import SourceState
+from flowwatch.hubble.captures.files import CaptureReader
+from flowwatch.hubble.captures.replay import Match, Window, newer_things, nothing_read
+from flowwatch.hubble.captures.splitting import NotAFlow
+from flowwatch.hubble.wire.jsonpb import Raws, fields_in_both_cases
+
+_BATCH = 2048
+"""Flows in a batch of those held back for ``last``."""
+
+
+class FileSource:
+    """Flows of ``paths`` (``-`` is standard input) that pass ``match``, within ``window``.
+
+    In the order of the files, one file after the other. Lost events and node status pass any
+    ``match`` and don't count as flows; only the times of the window apply to them. ``batches()``
+    raises InputError at its end when a file can't be read to its end, or holds nothing of Hubble's:
+    what was readable has been yielded by then. The constructor raises it for a file that isn't
+    there.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        match: Match | None = None,
+        window: Window | None = None,
+        reader: CaptureReader | None = None,
+    ) -> None:
+        self._reader = reader or CaptureReader(paths)
+        self._match = match
+        self._window = window or Window()
+        self._decoder = LineDecoder()
+        fields = getattr(match, "fields", None)
+        self._only = None if fields is None else fields_in_both_cases(fields)
+        self._read = False
+        self._skipped: dict[str, int] = {}
+        self._state = SourceState(self._reader.where, "connecting", since=time.time())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was met that is newer than this version, in sentences; complete at the end."""
+        return newer_things(self._decoder.parser)
+
+    def state(self) -> SourceState:
+        """Where it stands; the message of a failed source says what could not be read."""
+        return self._state
+
+    def close(self) -> None:
+        """End ``batches()`` soon."""
+        self._reader.close()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the flows; empty batches while a pipe is silent. See the class."""
+        self._phase("reading")
+        try:
+            yield from self._windowed()
+        except InputError as error:
+            self._phase("failed", str(error))
+            raise
+        self._phase("ended")
+
+    def _phase(self, phase: str, message: str = "") -> None:
+        self._state = SourceState(self._reader.where, phase, message, since=time.time())
+
+    def _windowed(self) -> Iterator[Batch]:
+        first, last = self._window.first, self._window.last
+        held: deque[Flow] = deque(maxlen=last or None)
+        failure: InputError | None = None
+        try:
+            for batch in self._all():
+                if last:
+                    held.extend(batch.flows)
+                    batch.flows = []
+                elif first:
+                    del batch.flows[first:]
+                    first -= len(batch.flows)
+                    if not first:
+                        yield batch
+                        return
+                yield batch
+        except InputError as error:
+            failure = error
+        while held:
+            yield Batch(flows=[held.popleft() for _ in range(min(_BATCH, len(held)))])
+        if failure is not None:
+            raise failure
+
+    def _all(self) -> Iterator[Batch]:
+        """Every matching flow in time."""
+        try:
+            for chunk in self._reader.chunks(self._block):
+                batch = chunk.decoded or Batch()
+                for record in chunk.records:
+                    self._record(record, batch)
+                self._count(batch)
+                yield batch
+        except InputError:
+            yield self._rest()
+            raise
+        yield self._rest()
+        if not self._read and (error := nothing_read(self._reader.where, self._skipped)):
+            raise error
+
+    def _rest(self) -> Batch:
+        batch = Batch()
+        self._count(batch)
+        return batch
+
+    def _count(self, batch: Batch) -> None:
+        """Add to ``batch`` what the reader passed over, and remember whether anything was read."""
+        for reason, number in self._reader.take_skipped().items():
+            count(batch.skipped, reason, number)
+        for reason, number in batch.skipped.items():
+            count(self._skipped, reason, number)
+
+    def _block(self, block: bytes) -> Batch | None:
+        lines = self._decoder.structs(block)
+        try:
+            return None if lines is None else self._batch(lines, block)
+        except NotAFlow:
+            return None
+
+    def _record(self, record: bytes, batch: Batch) -> None:
+        """Add one record that no block could hold, by the long way when it needs that."""
+        try:
+            plain, lines = self._decoder.any_record(record)
+            merge(batch, self._batch(lines, plain))
+        except NotAFlow as error:
+            count(batch.skipped, error.reason)
+
+    def _batch(self, lines: list[JsonLine], block: bytes) -> Batch:
+        skipped: dict[str, int] = {}
+        if self._match is not None or self._window.timed:
+            wanted = self._wanted(lines, block, skipped)
+        else:
+            wanted = lines
+        batch = self._decoder.batch(wanted)
+        for reason, number in skipped.items():
+            count(batch.skipped, reason, number)
+        if len(lines) > sum(batch.skipped.values()):
+            self._read = True
+        return batch
+
+    def _wanted(
+        self, lines: list[JsonLine], block: bytes, skipped: dict[str, int]
+    ) -> list[JsonLine]:
+        """Those of ``lines``, the records of ``block``, that pass; unreadable ones are ``skipped``."""
+        match, window, only = self._match, self._window, self._only
+        to_flow = self._decoder.parser.flow
+        messages: Sequence[Raws | None] = (
+            self._decoder.raws(block) if match is not None else [None] * len(lines)
+        )
+        wanted = []
+        for line, raws in zip(lines, messages, strict=True):
+            try:
+                if window.timed and not window.holds(time_of(line)):
+                    continue
+                if match is None or raws is None or not is_flow(line) or match(to_flow(raws, only)):
+                    wanted.append(line)
+            except NotAFlow as error:
+                count(skipped, error.reason)
+        return wanted

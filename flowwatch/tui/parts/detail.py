@@ -1,0 +1,228 @@
+"""The selected row, told in full: what happened, why, which policy, what to do, how to see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from flowwatch.egress.rows import Recent, Row
+from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.reasons import by_name
+from flowwatch.flows.reasons_table import POLICY
+from flowwatch.report.human import age, count, plural
+from flowwatch.report.summary_table import peer_text, pod_text, worst
+from flowwatch.text import safe
+from flowwatch.tui.format import SECOND, Line, Piece, clock, labelled, rate, stamp, wrap
+from flowwatch.tui.hubble_command import command
+from flowwatch.tui.parts.panel import Panel
+from flowwatch.tui.parts.tail import verdict_piece
+from flowwatch.tui.theme import Signs
+
+RECORDS = 12
+"""Last records of the row that are shown."""
+
+_FLAG = re.compile(r"(--[a-z-]+) (?!--)")
+"""A flag that has a value behind it."""
+
+_ROLES = {"dropped": "drop", "audited": "warn", "errors": "warn", "forwarded": "ok"}
+_SIGNS = {
+    "dropped": "dropped",
+    "audited": "warned",
+    "errors": "warned",
+    "forwarded": "forwarded",
+    "unknown": "unknown",
+}
+
+
+class Detail(Panel):
+    """The panel for one row."""
+
+    ABOUT = (
+        "The detail of a row ends with the hubble command that shows its records; y copies it.",
+        "A default deny has no culprit that Hubble names: with --policies the detail says which",
+        "policies ask for it, and which of their rules comes closest.",
+    )
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._key = 0
+
+    def update_from(
+        self,
+        row: Row | None,
+        records: Sequence[Recent],
+        now: int,
+        hubble: Sequence[str],
+        attribution: Sequence[str] = (),
+    ) -> None:
+        """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins.
+
+        ``attribution``: what blocked it, by the policies that were given.
+        """
+        if row is None:
+            self.fill_with("Detail", "enter closes", [((" no row is selected", "dim"),)])
+            return
+        if row.key != self._key:
+            self._key = row.key
+            self._top = 0
+        columns = self.size.width - 2
+        lines = detail_lines(row, records, now, columns, self.look.signs, hubble, attribution)
+        self.fill_with("Detail", "J K scroll  enter closes", [((" ", "text"), *x) for x in lines])
+
+
+def detail_lines(
+    row: Row,
+    records: Sequence[Recent],
+    now: int,
+    columns: int,
+    signs: Signs,
+    hubble: Sequence[str],
+    attribution: Sequence[str] = (),
+) -> list[Line]:
+    """The text of the panel, ``columns`` wide."""
+    lines = _heading(row, columns, signs)
+    for name, times in sorted(row.drop_reasons.items(), key=lambda item: (-item[1], item[0])):
+        lines += _reason(name, times, columns)
+    if row.audited and not row.dropped:
+        text = "A policy would deny this, but audit mode lets it through."
+        lines += _labelled("Why", text, columns)
+    if row.unknown and row.unknown == row.attempts:
+        text = (
+            "No final record yet: the proxy or the socket layer took it over, and no more is known."
+        )
+        lines += _labelled("Why", text, columns)
+    lines += _policies(row, columns, attribution)
+    lines += _manner(row, records, columns)
+    lines += _command(row, columns, hubble)
+    lines += _counts(row, now, columns)
+    return lines + _records(records, columns, signs)
+
+
+def _labelled(label: str, text: str, columns: int, *, role: str = "text") -> list[Line]:
+    return labelled(label, text, columns, indent=11, role=role)
+
+
+def _heading(row: Row, columns: int, signs: Signs) -> list[Line]:
+    outcome = worst(row)
+    sign = getattr(signs, _SIGNS[outcome])
+    arrow = signs.of if row.direction == "ingress" else signs.to
+    protocol = "" if row.protocol in peer_text(row) else f" {safe(row.protocol)}"
+    text = f"{sign} {pod_text(row)} {arrow} {peer_text(row)}{protocol}"
+    role = _ROLES.get(outcome, "dim")
+    return [((part, role),) for part in wrap(text, columns)]
+
+
+def _counts(row: Row, now: int, columns: int) -> list[Line]:
+    counted = [
+        f"{number:,} {word}"
+        for number, word in (
+            (row.dropped, "dropped"),
+            (row.forwarded, "forwarded"),
+            (row.audited, "audited"),
+            (row.errors, "errors"),
+            (row.unknown, "open"),
+        )
+        if number
+    ]
+    counted.append(f"from {plural(row.records, 'record')}")
+    if row.rate >= 0.05:
+        counted.append(f"{rate(row.rate)}/s")
+    lines = _labelled("Attempts", ", ".join(counted), columns)
+    last = age((now - row.last_seen) / SECOND)
+    seen = f"first {clock(row.first_seen)}, last {clock(row.last_seen)} UTC ({last} ago)"
+    lines += _labelled("Seen", seen, columns)
+    if row.cluster not in ("", "default"):
+        lines += _labelled("Cluster", safe(row.cluster), columns)
+    if row.server:
+        lines += _labelled("Seen at", safe(row.server), columns)
+    if row.workload and row.workload not in row.pod:
+        lines += _labelled("Workload", safe(row.workload), columns)
+    addresses = [safe(address) for address in row.peer_addresses if address != row.peer]
+    if addresses:
+        lines += _labelled("Address", ", ".join(addresses), columns)
+    return lines
+
+
+def _reason(name: str, times: int, columns: int) -> list[Line]:
+    known = by_name(name)
+    head = f"{safe(name)} ({count(times)})"
+    if known is None:
+        return _labelled("Why", head, columns, role="drop")
+    why = _labelled("Why", f"{head}: {known.plain}", columns)
+    label, (first, _) = why[0]
+    if first.startswith(head):
+        why[0] = (label, (head, "drop"), (first.removeprefix(head), "text"))
+    return [*why, *_labelled("Next", known.next, columns)]
+
+
+def _policies(row: Row, columns: int, attribution: Sequence[str]) -> list[Line]:
+    lines: list[Line] = []
+    denied = [name for name in row.drop_reasons if (r := by_name(name)) and r.group == POLICY]
+    if row.denied_by:
+        lines += _labelled("Denied by", _named(row.denied_by), columns, role="strong")
+    if attribution:
+        for text in attribution:
+            lines += _labelled("Policy", safe(text), columns, role="strong")
+    elif row.denied_by:
+        pass
+    elif "POLICY_DENIED" in denied:
+        text = "no rule allows it: default deny, for which Hubble names no policy"
+        lines += _labelled("Policy", text, columns, role="strong")
+    elif "POLICY_DENY" in denied:
+        text = "a deny rule, which these records don't name"
+        lines += _labelled("Policy", text, columns, role="strong")
+    if row.allowed_by:
+        lines += _labelled("Allowed by", _named(row.allowed_by), columns)
+    elif row.forwarded and not row.dropped:
+        # Empty never means that there is no rule: names of some rules aren't recorded.
+        lines += _labelled("Allowed by", "not named in these records", columns, role="dim")
+    return lines
+
+
+def _named(policies: Sequence[PolicyRef]) -> str:
+    return ", ".join([safe(str(policy)) for policy in policies])
+
+
+def _manner(row: Row, records: Sequence[Recent], columns: int) -> list[Line]:
+    """How the drop feels to the application, as far as the last records tell."""
+    if not row.dropped or row.protocol != "TCP":
+        return []
+    dropped = [record for record in records if record.verdict == "DROPPED"]
+    if any(record.kind == "drop" for record in dropped):
+        text = "dropped without an answer: the application tries again and hangs until its timeout"
+    elif dropped and all(record.kind == "policy-verdict" for record in dropped):
+        text = "no drop records: refused at once (ICMP), or drop events are off"
+    else:
+        return []
+    return _labelled("Manner", text, columns)
+
+
+def _command(row: Row, columns: int, hubble: Sequence[str]) -> list[Line]:
+    text = command(row, hubble)
+    if not text:
+        return []
+    lines: list[Line] = [((f"{'See it':<11}", "head"), ("y copies this command", "dim"))]
+    lines += _wrapped(text, columns)
+    by_address = command(row, hubble, by_address=True)
+    if by_address != text:
+        lines.append((("  or, for records without the name:", "dim"),))
+        lines += _wrapped(by_address, columns)
+    return lines
+
+
+def _wrapped(command_line: str, columns: int) -> list[Line]:
+    """The command with each flag on one line with its value."""
+    bound = _FLAG.sub("\\1\xa0", safe(command_line))
+    return [((f"  {part}".replace("\xa0", " "), "accent"),) for part in wrap(bound, columns - 2)]
+
+
+def _records(records: Sequence[Recent], columns: int, signs: Signs) -> list[Line]:
+    if not records:
+        return [(("No records of it among the last ones", "dim"),)]
+    lines: list[Line] = [(("Last records", "head"), (" (UTC)", "dim"))]
+    for item in reversed(records):
+        pieces: list[Piece] = [(f"{stamp(item.time)} ", "dim"), verdict_piece(item, signs)]
+        rest = [item.kind, item.reason, item.flags, item.node]
+        pieces.append((" ".join([safe(text) for text in rest if text]), "text"))
+        lines.append(tuple(pieces))
+    return lines

@@ -1,0 +1,72 @@
+"""The last line: the keys that matter here, what just happened, or what is being typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowwatch.report.human import width
+from flowwatch.tui.editor import Editor
+from flowwatch.tui.format import Line, Piece, cut, fill
+from flowwatch.tui.keys import KEYS, label
+from flowwatch.tui.parts.lines import Lines
+
+_GAP: Piece = ("  ", "text")
+
+
+class Footer(Lines):
+    """Keys; a message takes its place for a while, an input for as long as it lasts."""
+
+    DEFAULT_CSS = "Footer { height: 1; dock: bottom; }"
+
+    def keys(self, first: Sequence[str] = ()) -> None:
+        """The keys, with those for the actions ``first`` before the others."""
+        self.show([keys_line(first, self.size.width)])
+
+    def message(self, text: str, role: str = "strong") -> None:
+        """One safe line."""
+        self.show([cut(((f" {text}", role),), self.size.width)])
+
+    def editor(self, editor: Editor, hint: str) -> None:
+        """What is being typed, and what could be typed next."""
+        self.show([editor_line(editor, hint, self.size.width)])
+
+
+def keys_line(first: Sequence[str], columns: int) -> Line:
+    """As many keys as fit; help and quit are among them unless nothing fits."""
+    shown = [key for key in KEYS if key.short]
+    last = [key for key in shown if key.action in ("help", "quit")]
+    order = [key for action in first for key in KEYS if key.action == action]
+    order += [key for key in shown if key not in order and key not in last]
+
+    def part(key_name: str, words: str) -> Line:
+        return ((key_name, "accent"), (f" {words}", "dim"))
+
+    always = fill([part(label(k.keys[0]), k.short) for k in last], _GAP, columns)
+    room = columns - sum(width(text) for text, _ in always) - 3
+    rest = fill(
+        [part(label(k.keys[0]), k.short or k.action.replace("_", " ")) for k in order],
+        _GAP,
+        max(room, 0),
+    )
+    if room < 8:
+        return cut(((" ", "text"), *always), columns)
+    return cut(((" ", "text"), *rest, _GAP, *always), columns)
+
+
+def editor_line(editor: Editor, hint: str, columns: int) -> Line:
+    """Sign, text with its caret, hint; scrolled so that the caret is always seen."""
+    before, after = editor.text[: editor.caret], editor.text[editor.caret :]
+    room = max(columns - 4, 1)
+    while width(before) > room:
+        before = before[1:]
+    under, after = after[:1] or " ", after[1:]
+    return cut(
+        (
+            (f" {editor.sign}", "accent"),
+            (before, "input"),
+            (under, "caret"),
+            (after, "input"),
+            (f"  {hint}", "dim"),
+        ),
+        columns,
+    )

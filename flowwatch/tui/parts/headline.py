@@ -1,0 +1,131 @@
+"""The figures: how many attempts were dropped, how many got through, and how sure that is."""
+
+from __future__ import annotations
+
+from flowwatch.egress.rows import Snapshot
+from flowwatch.flows.source import SourceState
+from flowwatch.report.human import age, count, percent, span
+from flowwatch.text import safe
+from flowwatch.tui.format import SECOND, Line, Piece, cut, ends, fill, joined, line_width, rate
+from flowwatch.tui.parts.lines import Lines
+from flowwatch.tui.theme import Signs
+
+_GAP: Piece = ("   ", "text")
+
+LATE = 10.0
+"""Seconds without a record, while others came faster, from which the age is marked."""
+
+
+ALIVE = 25.0
+"""Seconds since a sign of life in which a server counts as there: two polls, and their time."""
+
+
+class Headline(Lines):
+    """Two lines; the first alone where room is short."""
+
+    DEFAULT_CSS = "Headline { height: 2; }"
+    ABOUT = (
+        "Numbers are attempts: one try of an application, however many records and retries it left.",
+        "Share is dropped of all attempts with an outcome. Rates are over the last seconds.",
+        "'at least' means that records are missing: lost, of a node out of sight, or from a gap in",
+        "the connection (w says which). Numbers can then only be higher.",
+    )
+
+    def update_from(self, snapshot: Snapshot, state: SourceState, now: int, behind: int) -> None:
+        self.show(headline_lines(snapshot, state, now, behind, self.size.width, self.look.signs))
+
+
+def headline_lines(
+    snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int, signs: Signs
+) -> list[Line]:
+    """Both lines. ``now`` is what ages are counted to (ns)."""
+    return [_counts(snapshot, columns, signs), _state(snapshot, state, now, behind, columns)]
+
+
+def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
+    totals = snapshot.totals
+    dropped = f"{totals.dropped:,}" if columns >= 60 else count(totals.dropped)
+    forwarded = f"{totals.forwarded:,}" if columns >= 60 else count(totals.forwarded)
+    least = "at least " if snapshot.at_least and columns >= 72 else ""
+    hot = "drop" if totals.dropped else "strong"
+    parts: list[Line] = [
+        ((f" {signs.dropped} {least}{dropped} dropped", hot),),
+        ((f"{signs.forwarded} {forwarded} forwarded", "ok"),),
+    ]
+    if totals.attempts - totals.unknown:
+        parts.append(((f"{percent(totals.dropped_share)} dropped", "strong"),))
+    if totals.audited:
+        parts.append(((f"{signs.warned} {totals.audited:,} audited", "warn"),))
+    if totals.errors:
+        parts.append(((f"{signs.warned} {totals.errors:,} errors", "warn"),))
+    if totals.unknown:
+        parts.append(((f"{signs.unknown} {totals.unknown:,} open", "dim"),))
+    if not snapshot.first_seen:
+        return fill(parts, _GAP, columns)
+    window: Line = ((f"in {span((snapshot.last_seen - snapshot.first_seen) / SECOND)} ", "dim"),)
+    both = line_width(parts[0]) + len(_GAP[0]) + line_width(parts[1]) + 1 + line_width(window)
+    if both > columns:
+        # A number that is cut would be another number: the window gives way.
+        return fill(parts, _GAP, columns)
+    return ends(fill(parts, _GAP, columns - line_width(window) - 1), window, columns)
+
+
+def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int) -> Line:
+    parts: list[Line] = []
+    if behind:
+        parts.append(((f"{behind:,} records behind", "warn"),))
+    if state.backlog_limit and state.backlog > state.backlog_limit // 2:
+        full = 100 * state.backlog // state.backlog_limit
+        parts.append(((f"can't keep up: buffer {full}% full", "warn"),))
+    if snapshot.lost_events:
+        fast = f", {rate(snapshot.lost_rate)}/s" if snapshot.lost_rate >= 0.05 else ""
+        parts.append(((f"{count(snapshot.lost_events)} events lost{fast}", "warn"),))
+    if unseen := unseen_nodes(snapshot, state, now):
+        parts.append(((unseen, "warn"),))
+    if snapshot.gaps:
+        seconds = sum(gap.seconds for gap in snapshot.gaps)
+        word = "gap" if len(snapshot.gaps) == 1 else f"{len(snapshot.gaps)} gaps,"
+        parts.append(((f"{word} {span(seconds)}", "warn"),))
+    live = state.phase in ("following", "lost", "connecting")
+    if live or snapshot.record_rate:
+        parts.append(_rates(snapshot))
+    if snapshot.last_seen and live:
+        old = (now - snapshot.last_seen) / SECOND
+        # Quiet is not dead: the server is asked now and then.
+        answers = now / SECOND - state.heard < ALIVE and old > ALIVE
+        alive = ", server answers" if answers and state.phase == "following" else ""
+        role = "warn" if old > LATE and not alive else "dim"
+        parts.append(((f"last record {age(old)} ago{alive}", role),))
+    if not live and snapshot.records_read:
+        parts.append(((f"{snapshot.records_read:,} records", "dim"),))
+    skipped = sum(snapshot.records_skipped.values())
+    if skipped:
+        parts.append(((f"{skipped:,} records not read", "warn"),))
+    more = len(snapshot.warnings)
+    if more:
+        word = "warning" if more == 1 else "warnings"
+        parts.append(((f"{more} {word} (w)", "warn"),))
+    return cut(joined([((" ", "text"),), fill(parts, _GAP, columns - 1)], ("", "text")), columns)
+
+
+def unseen_nodes(snapshot: Snapshot, state: SourceState, now: int) -> str:
+    """``2 of 9 nodes unseen for 40s: a, b``; empty when all are seen."""
+    since = {away.name: away.since for away in snapshot.nodes_away}
+    away = sorted({*state.unavailable, *snapshot.nodes_unavailable})
+    if not away:
+        return ""
+    connected = state.nodes_connected or 0
+    total = max(snapshot.nodes_known, len(away), connected + (state.nodes_unavailable or 0))
+    began = [at for at in since.values() if at]
+    long = f" for {span(max(now - min(began), 0) / SECOND)}" if began else ""
+    word = "node" if total == 1 else "nodes"
+    return f"{len(away)} of {total} {word} unseen{long}: {safe(', '.join(away))}"
+
+
+def _rates(snapshot: Snapshot) -> Line:
+    hot = "drop" if snapshot.dropped_rate >= 0.05 else "dim"
+    return (
+        (f"{rate(snapshot.dropped_rate)} dropped/s", hot),
+        (f"  {rate(snapshot.forwarded_rate)} forwarded/s", "dim"),
+        (f"  {rate(snapshot.record_rate)} records/s", "dim"),
+    )

@@ -1,0 +1,216 @@
+"""The egress table. Its selection follows the row, not the place, and only changes are painted."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.message import Message
+
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Row, Snapshot, Totals
+from flowwatch.tui.format import Line, cut, fit
+from flowwatch.tui.parts import columns as cols
+from flowwatch.tui.parts.lines import Lines
+from flowwatch.tui.theme import CURSOR
+
+
+class Table(Lines):
+    """Rows of a snapshot under a header, with one of them selected.
+
+    Until the selection is moved it stays at the first row, whichever that is; from then on it
+    stays with its row, wherever that goes. If the row is filtered away, the one in its place is
+    selected until it comes back.
+    """
+
+    DEFAULT_CSS = "Table { height: 1fr; }"
+    ABOUT = (
+        "A row is a pod and a destination. Its sign is the worst that happened: dropped, audited",
+        "or error (!), forwarded, or no final word yet (?). AUDIT would be denied if enforced.",
+    )
+
+    class Selected(Message):
+        """Another row is selected."""
+
+    class Opened(Message):
+        """The selected row was clicked again."""
+
+    class Wanted(Message):
+        """The end of the rows is near: more of them should be asked for."""
+
+        def __init__(self, *, last: bool = False) -> None:
+            """``last``: the last of all rows is wanted, not only a few more."""
+            super().__init__()
+            self.last = last
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows: tuple[Row, ...] = ()
+        self._place: dict[int, int] = {}
+        self._matched = 0
+        self._totals = Totals()
+        self._clusters = False
+        self._query = Query()
+        self._now = 0
+        self._empty: list[Line] = []
+        self._index = 0
+        self._top = 0
+        self._key = 0
+        """Of the row that the selection was put on; 0 while it stays at the top."""
+        self._to_last = False
+        """Whether the last of all rows was asked for, and isn't there yet."""
+        self._namespace: str | None = None
+        self._layout: tuple[object, ...] = ()
+        self._needs: dict[str, int] = {}
+
+    @property
+    def selected(self) -> Row | None:
+        """The row under the cursor."""
+        return self._rows[self._index] if self._index < len(self._rows) else None
+
+    @property
+    def page(self) -> int:
+        """Rows that fit below the header."""
+        return max(self.size.height - 1, 1)
+
+    def update_from(self, snapshot: Snapshot, query: Query, now: int, empty: list[Line]) -> None:
+        """Show a snapshot that answers ``query``; ``empty`` is shown when it has no rows."""
+        if query != self._query:
+            if (query.order, query.reverse, query.direction) != (
+                self._query.order,
+                self._query.reverse,
+                self._query.direction,
+            ):
+                self._needs.clear()
+            self._query = query
+        if snapshot.rows is not self._rows:
+            self._rows = snapshot.rows
+            self._place = {row.key: index for index, row in enumerate(snapshot.rows)}
+            found = {row.namespace for row in snapshot.rows if row.namespace}
+            self._namespace = next(iter(found)) if len(found) == 1 else None
+        self._matched = snapshot.matched
+        self._totals = snapshot.totals
+        self._clusters = len(snapshot.clusters) > 1
+        self._now = now
+        self._empty = empty
+        before = self._index
+        if self._to_last and (len(self._rows) == self._matched or len(self._rows) > before + 1):
+            self._to_last = False
+            self._index = max(len(self._rows) - 1, 0)
+            self._key = self._rows[self._index].key if self._rows else 0
+        elif self._key and self._key in self._place:
+            self._index = self._place[self._key]
+        elif not self._key:
+            self._index = 0
+        self._clamp()
+        if self._index != before:
+            self._follow()
+        self.repaint()
+
+    def move(self, step: int) -> None:
+        """Move the selection by so many rows."""
+        self._select(self._index + step)
+
+    def to_top(self) -> None:
+        """Select the first row, and stay there whichever row it is."""
+        self._select(0)
+        self._key = 0
+
+    def to_bottom(self) -> None:
+        """Select the last row of all, once it is there."""
+        self._select(len(self._rows) - 1, last=True)
+
+    def repaint(self) -> None:
+        """Make the lines anew; those that are as before cost nothing more."""
+        width, height = self.size
+        if width <= 0 or height <= 0:
+            return
+        self._top = max(0, min(self._top, len(self._rows) - self.page))
+        rows = self._rows[self._top : self._top + height - 1]
+        if not self._rows:
+            self.show([cut(line, width) for line in self._empty[:height]])
+            return
+        both = self._query.direction == "both"
+        signs = self.look.signs
+        cells = cols.Cells(self._now, self._namespace, (signs.to, signs.of) if both else None)
+        chosen = cols.choose(width, self._totals, self._clusters)
+        widths = cols.share(width, chosen, self._sticky(chosen, rows, cells))
+        peer = "DESTINATION" if self._query.direction == "egress" else "PEER"
+        head = cols.header(chosen, widths, self._query.order, self._namespace, peer)
+        lines = [self._counted(head, width)]
+        for place, row in enumerate(rows, self._top):
+            chosen_row = place == self._index
+            line = cols.row_line(row, chosen, widths, cells, signs, selected=chosen_row)
+            if chosen_row:
+                rest = width - sum(widths) - len(widths) * len(cols.GAP) - cols.MARK - 1
+                line = (*line, (" " * max(rest, 0), f"{CURSOR}text"))
+            lines.append(cut(line, width))
+        self.show(lines)
+
+    def _sticky(
+        self, chosen: list[cols.Column], rows: tuple[Row, ...], cells: cols.Cells
+    ) -> list[int]:
+        """What the columns need; it only grows, or the columns would dance as rows come and go."""
+        found = cols.needs(chosen, rows, cells)
+        for column, need in zip(chosen, found, strict=True):
+            self._needs[column.title] = max(self._needs.get(column.title, 0), need)
+        return [self._needs[column.title] for column in chosen]
+
+    def _counted(self, head: Line, width: int) -> Line:
+        """The header, with the place in the rows at its right end when they don't fit."""
+        if self._matched <= self.page:
+            return cut(head, width)
+        text = f" {self._index + 1:,}/{self._matched:,} "
+        if len(text) > width // 3:
+            return cut(head, width)
+        room = width - len(text)
+        titles = "".join(part for part, _ in head)
+        if titles[room - 1 : room].strip() and titles[room : room + 1].strip():
+            # No title is better than half of one.
+            kept = cut(head, len(titles[:room].rpartition(" ")[0]))
+        else:
+            kept = cut(head, room)
+        used = sum(len(part) for part, _ in kept)
+        return (*kept, (fit("", room - used), "head"), (text, "dim"))
+
+    def _select(self, index: int, *, last: bool = False) -> None:
+        before = self.selected
+        self._to_last = last and len(self._rows) < self._matched
+        self._index = index
+        self._clamp()
+        row = self.selected
+        self._key = row.key if row is not None else 0
+        self._follow()
+        self.repaint()
+        if row is not before:
+            self.post_message(self.Selected())
+        if self._index >= len(self._rows) - self.page and len(self._rows) < self._matched:
+            self.post_message(self.Wanted(last=last))
+
+    def _clamp(self) -> None:
+        self._index = max(0, min(self._index, len(self._rows) - 1))
+
+    def _follow(self) -> None:
+        """Scroll as little as needed to have the selection on the screen."""
+        self._top = max(min(self._top, self._index), self._index - self.page + 1)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._needs.clear()
+        self._follow()
+        self.repaint()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.move(-3)
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        index = self._top + event.y - 1
+        if event.y < 1 or index >= len(self._rows):
+            return
+        if index == self._index and self._key:
+            self.post_message(self.Opened())
+        else:
+            self._select(index)

@@ -1,0 +1,72 @@
+"""The tail: the last records of all rows, as hubble would print them, the newest below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowwatch.egress.rows import Recent
+from flowwatch.text import safe
+from flowwatch.tui.format import Line, Piece, cut, fit, stamp
+from flowwatch.tui.parts.panel import Panel
+from flowwatch.tui.theme import Signs
+
+VERDICT_ROLES = {
+    "DROPPED": "drop",
+    "ERROR": "warn",
+    "AUDIT": "warn",
+    "FORWARDED": "ok",
+}
+
+
+class Tail(Panel):
+    """Follows the newest record unless scrolled up."""
+
+    ABOUT = (
+        "The tail holds records as they come, whatever the rows are filtered by; one attempt",
+        "leaves several. Times are UTC.",
+    )
+
+    def update_from(self, recent: Sequence[Recent], paused: bool) -> None:
+        """``recent``: the newest last, as a snapshot has them."""
+        signs = self.look.signs
+        at_end = self._top + self.page >= len(self._body)
+        newest = recent[-max(self.page * 4, 50) :]
+        body = [tail_line(item, self.size.width, signs) for item in newest]
+        if not body:
+            body = [((" no record yet", "dim"),)]
+        if at_end:
+            self._top = len(body)
+        self.fill_with("Last records", "paused" if paused else "t closes", body)
+
+
+def verdict_piece(item: Recent, signs: Signs) -> Piece:
+    """Sign and verdict, told apart without colour too."""
+    sign = {
+        "DROPPED": signs.dropped,
+        "FORWARDED": signs.forwarded,
+        "AUDIT": signs.warned,
+        "ERROR": signs.warned,
+    }.get(item.verdict, signs.dot)
+    role = VERDICT_ROLES.get(item.verdict, "dim")
+    return (f"{sign} {fit(safe(item.verdict), 10)} ", role)
+
+
+def tail_line(item: Recent, columns: int, signs: Signs) -> Line:
+    """One record; what is at the right gives way first."""
+    name = f"{item.namespace}/{item.pod}" if item.namespace else item.pod
+    arrow = signs.of if item.direction == "ingress" else signs.to
+    port = f":{item.port}" if item.port and not item.protocol.startswith("ICMP") else ""
+    rest = max(columns - 14 - 13 - 4, 20)
+    half = min(rest * 3 // 10, 44)
+    bad = item.verdict == "DROPPED"
+    role = "strong" if bad else "text"
+    words = [item.protocol, item.kind, item.reason, item.flags, item.node]
+    pieces: list[Piece] = [
+        (f" {stamp(item.time)} ", "dim"),
+        verdict_piece(item, signs),
+        (fit(safe(name), half, tail=5), role),
+        (f" {arrow} ", "dim"),
+        (fit(safe(item.peer) + port, half), role),
+        (" " + " ".join([safe(word) for word in words if word]), "dim"),
+    ]
+    return cut(tuple(pieces), columns)

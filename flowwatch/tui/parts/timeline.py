@@ -1,0 +1,125 @@
+"""The timeline: dropped and forwarded attempts by the time they began, a row of bars each."""
+
+from __future__ import annotations
+
+from flowwatch.egress.rows import Snapshot, Timeline
+from flowwatch.flows.model import Gap
+from flowwatch.report.human import count, pad, span
+from flowwatch.tui.format import SECOND, Line, clock, cut
+from flowwatch.tui.parts.lines import Lines
+from flowwatch.tui.theme import Signs
+
+
+class TimelineView(Lines):
+    """Two rows of bars, each to its own scale, and the time below them."""
+
+    DEFAULT_CSS = "TimelineView { height: 3; }"
+    ABOUT = (
+        "The timeline has a row for dropped and one for forwarded attempts, each to its own scale:",
+        "'max' is its highest bar. Time is UTC, as hubble prints it; z shows all of it, or the end.",
+        "Shaded is a gap: the connection was lost, and what was recorded then can't be had any more.",
+    )
+
+    def update_from(self, snapshot: Snapshot, whole: bool, now: int) -> None:
+        """``now`` (ns): time up to which it is drawn; 0: to the last attempt."""
+        line, gaps = snapshot.timeline, snapshot.gaps
+        self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps))
+
+
+def timeline_lines(
+    timeline: Timeline,
+    whole: bool,
+    now: int,
+    columns: int,
+    signs: Signs,
+    gaps: tuple[Gap, ...] = (),
+) -> list[Line]:
+    """Both rows and the axis; ``gaps`` are shaded where nothing was counted in them."""
+    label = 24 if columns >= 72 else 13
+    room = columns - label - 1
+    if not timeline.forwarded or room < 8:
+        empty = pad("", max(room, 0))
+        return [((pad(" dropped", label), "dim"), (empty, "dim"))]
+    per, kept, dropped, start = _columns(timeline, whole, now, room)
+    width = per * timeline.width
+    each = f"per {span(width / SECOND)}"
+    shaded = _shaded(gaps, start, width, len(kept))
+    rows: list[Line] = []
+    for name, sign, role, values in (
+        ("dropped", signs.dropped, "drop", dropped),
+        ("forwarded", signs.forwarded, "ok", kept),
+    ):
+        top = max(values)
+        most = f" max {count(top)}" if columns >= 72 else ""
+        painted = role if top else "dim"
+        bars = _bars(values, top, signs.bars)
+        label_piece = (pad(f" {sign} {name}{most}", label), painted)
+        rows.append((label_piece, *_marked(bars, shaded, painted, signs.gap)))
+    end = start + len(kept) * width
+    # A column may begin before there was anything to count.
+    left, right = clock(max(start, timeline.start)), f"{clock(end)} UTC"
+    rest = room - len(left) - len(right) - 2
+    rule = signs.rule * max(rest, 0)
+    if shaded and rest > 0:
+        lost = sum(gap.seconds for gap in gaps)
+        note = f" {signs.gap} gap of {span(lost)} "
+        rule = note + rule[len(note) :] if len(note) <= rest else rule
+    axis = f"{left} {rule} {right}" if rest >= 0 else right
+    rows.append(cut(((pad(f"   {each}", label), "dim"), (axis, "dim")), columns))
+    return rows
+
+
+def _columns(
+    timeline: Timeline, whole: bool, now: int, room: int
+) -> tuple[int, list[int], list[int], int]:
+    """Buckets per column, the two rows of columns, and the time of the first (ns)."""
+    kept, dropped = list(timeline.forwarded), list(timeline.dropped)
+    # Quiet time since the last attempt is time too.
+    quiet = min(max((now - timeline.start) // timeline.width + 1 - len(kept), 0), room)
+    kept += [0] * quiet
+    dropped += [0] * quiet
+    start = timeline.start
+    if not whole:
+        skip = max(len(kept) - room, 0)
+        return 1, kept[skip:], dropped[skip:], start + skip * timeline.width
+    per = -(-len(kept) // room)
+    # Columns begin at multiples, so that they don't change as time goes on.
+    lead = (start // timeline.width) % per
+    start -= lead * timeline.width
+    return per, _grouped([0] * lead + kept, per), _grouped([0] * lead + dropped, per), start
+
+
+def _grouped(values: list[int], per: int) -> list[int]:
+    return [sum(values[i : i + per]) for i in range(0, len(values), per)]
+
+
+def _bars(values: list[int], top: int, glyphs: str) -> str:
+    """A glyph for each value; nothing is blank, and anything more than nothing isn't."""
+    if not top:
+        return " " * len(values)
+    steps = len(glyphs)
+    return "".join([glyphs[-(-value * steps // top) - 1] if value else " " for value in values])
+
+
+def _shaded(gaps: tuple[Gap, ...], start: int, width: int, columns: int) -> set[int]:
+    """The columns of the timeline that a gap touches."""
+    found: set[int] = set()
+    for gap in gaps:
+        first, last = (gap.start - start) // width, (gap.end - 1 - start) // width
+        found.update(range(max(first, 0), min(last, columns - 1) + 1))
+    return found
+
+
+def _marked(bars: str, shaded: set[int], role: str, sign: str) -> Line:
+    """``bars`` with the gap's sign where they are blank and shaded, in pieces of one role each."""
+    if not shaded:
+        return ((bars, role),)
+    pieces: list[tuple[str, str]] = []
+    for column, bar in enumerate(bars):
+        gap = column in shaded and bar == " "
+        piece = (sign, "warn") if gap else (bar, role)
+        if pieces and pieces[-1][1] == piece[1]:
+            pieces[-1] = (pieces[-1][0] + piece[0], piece[1])
+        else:
+            pieces.append(piece)
+    return tuple(pieces)

@@ -1,0 +1,84 @@
+"""What-if: the rows add up to the summary's attempts, and each change has its rule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, flowwatch
+from tests.unit.audit.planted import CORRECT, capture
+
+CAPTURES = ROOT.parent / "shared" / "captures"
+
+DENY_ALL = """\
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: deny-all}
+spec: {endpointSelector: {}, egress: [{toEntities: [kube-apiserver]}]}
+"""
+
+
+def whatif(*arguments: str | Path) -> dict[str, object]:
+    result = flowwatch("whatif", "-o", "json", *arguments)
+    assert result.returncode == 0, result.stderr
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
+
+
+def real_captures() -> list[Path]:
+    return sorted(CAPTURES.glob("hubble-otel/*.json")) if CAPTURES.is_dir() else []
+
+
+@pytest.mark.parametrize("direction", ["egress", "both"])
+@pytest.mark.parametrize(
+    "path", real_captures() or [None], ids=lambda path: path.name if path else "none"
+)
+def test_the_rows_add_up_to_the_summary(path: Path | None, direction: str, tmp_path: Path) -> None:
+    if path is None:
+        pytest.skip("the shared captures are not beside this checkout")
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(DENY_ALL)
+    common = ("--input-file", path, "--direction", direction)
+    rows = whatif("-f", draft, *common)["rows"]
+    assert isinstance(rows, list)
+    summary = json.loads(flowwatch("summary", "-o", "json", *common).stdout)
+    assert sum(row["attempts"] for row in rows) == summary["totals"]["attempts"]
+    assert {row["change"] for row in rows} <= {"newly denied", "unchanged", "can't tell"}
+
+
+def test_each_change_has_its_rule(tmp_path: Path) -> None:
+    (tmp_path / "flows.jsonl").write_text(capture(CORRECT))
+    (tmp_path / "current.yaml").write_text(CORRECT)
+    (tmp_path / "draft.yaml").write_text(
+        CORRECT.replace("api.openweathermap.org", "telemetry.example")
+    )
+    found = whatif(
+        "-f", tmp_path / "draft.yaml", "--current", tmp_path / "current.yaml",
+        "--input-file", tmp_path / "flows.jsonl",
+    )  # fmt: skip
+    rows = {row["peer"]: row for row in found["rows"]}  # type: ignore[attr-defined]
+    assert found["counts"] == {
+        "newly denied": 3,
+        "newly allowed": 3,
+        "can't tell": 0,
+        "unchanged": 9,
+    }
+    assert rows["api.openweathermap.org"]["change"] == "newly denied"
+    assert "closest rule" in rows["api.openweathermap.org"]["reason"]
+    assert rows["telemetry.example"]["change"] == "newly allowed"
+    assert [one["place"] for one in rows["telemetry.example"]["rules"]] == ["spec.egress.1"]
+    assert rows["telemetry.example"]["rules"][0]["line"] == 12
+
+
+def test_a_draft_that_selects_nothing_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "flows.jsonl").write_text(capture(CORRECT))
+    (tmp_path / "draft.yaml").write_text(CORRECT.replace("weather-app}", "nobody}"))
+    found = whatif("-f", tmp_path / "draft.yaml", "--input-file", tmp_path / "flows.jsonl")
+    assert found["counts"] == {
+        "newly denied": 0,
+        "newly allowed": 0,
+        "can't tell": 0,
+        "unchanged": 15,
+    }
