@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+_LOOPBACK_NAME = re.compile(r"(?:.+\.)?localhost\.?", re.IGNORECASE)
 _SHORT = {
     "\a": r"\a",
     "\b": r"\b",
@@ -137,3 +138,16 @@ def comma_list(text: str) -> list[str]:
         return next(csv.reader([text], strict=True))
     except csv.Error as error:
         raise ValueError(str(error)) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this one: ``localhost``, a name below it, 127.0.0.0/8 or ``::1``.
+
+    golang.org/x/net/http/httpproxy asks no proxy for those, whatever the environment says.
+    """
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return _LOOPBACK_NAME.fullmatch(host) is not None

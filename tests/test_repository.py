@@ -18,7 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
     *("flowwatch", "proto", "tests", "docs", "screenshots", ".ci"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"),
-    *("requirements.lock", "requirements-dev.lock", ".gitignore", ".gitattributes"),
+    *(
+        "requirements.lock",
+        "requirements-dev.lock",
+        ".gitignore",
+        ".gitattributes",
+        ".git-blame-ignore-revs",
+    ),
 }
 MOST_LINES = 500
 

@@ -41,7 +41,8 @@ from flowwatch.flows.model import (
     Verdict,
 )
 from flowwatch.flows.shared_values import make_endpoint, make_policy, service_name
-from flowwatch.hubble.captures.splitting import (
+from flowwatch.hubble.wire.enum_names import newer_name
+from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
     AGGREGATED,
     DEBUG_EVENT,
@@ -49,7 +50,6 @@ from flowwatch.hubble.captures.splitting import (
     WRONG_VALUE,
     NotAFlow,
 )
-from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.jsonpb import (
     UNREADABLE,
     BadTime,

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from google.protobuf.descriptor import Descriptor
 
-from flowwatch.hubble.captures.splitting import WRONG_VALUE, NotAFlow
+from flowwatch.hubble.wire.errors import WRONG_VALUE, NotAFlow
 from flowwatch.hubble.wire.jsonpb import UNREADABLE, BadTime, nanoseconds
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 

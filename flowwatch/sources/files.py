@@ -14,7 +14,7 @@ from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.captures.replay import Match, Window, newer_things, nothing_read
-from flowwatch.hubble.captures.splitting import NotAFlow
+from flowwatch.hubble.wire.errors import NotAFlow
 from flowwatch.hubble.wire.jsonpb import Raws, fields_in_both_cases
 
 _BATCH = 2048

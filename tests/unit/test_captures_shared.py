@@ -14,7 +14,7 @@ from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.model import Batch
 from flowwatch.hubble.captures.replay import FileRecords
-from flowwatch.hubble.captures.splitting import NOT_JSON
+from flowwatch.hubble.wire.errors import NOT_JSON
 from flowwatch.hubble.wire.jsonpb import FlowParser, response_to_json
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.sources.files import FileSource

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from flowwatch.errors import InputError
 from flowwatch.hubble.captures.files import CaptureReader
-from flowwatch.hubble.captures.splitting import NO_FLOW, NOT_JSON
 from flowwatch.hubble.wire.enum_names import newer_names
+from flowwatch.hubble.wire.errors import NO_FLOW, NOT_JSON
 from flowwatch.hubble.wire.jsonpb import FlowParser, NotAFlow, fields_in_both_cases
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2

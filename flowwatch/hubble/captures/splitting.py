@@ -7,17 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from flowwatch.hubble.wire.errors import CUT_OFF, NOT_JSON, TOO_LONG
+
 RECORD_LIMIT = 64 * 1024 * 1024
 """Longest record in bytes. A flow has 0.5 to 2 KB, and gRPC's default limit for one is 4 MiB."""
-
-NOT_JSON = "not JSON"
-TOO_LONG = "longer than 64 MiB"
-CUT_OFF = "cut off in the middle"
-NO_FLOW = "JSON without a flow"
-WRONG_VALUE = "a field's value is of the wrong type"
-AGENT_EVENT = "agent event"
-DEBUG_EVENT = "debug event"
-AGGREGATED = "aggregated export line (stands for many flows)"
 
 # Everything up to the next bracket outside of strings, or line break before a brace or the end; or
 # up to a quote whose string isn't finished (in this line, or in what was read yet). Possessive: no
@@ -42,15 +35,6 @@ _START_LENGTH = 64
 _LINE = 64 * 1024
 
 _valid = msgspec.json.Decoder(msgspec.Raw).decode
-
-
-class NotAFlow(ValueError):
-    """A record that can't be read as a flow, lost events or node status."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        """``reason`` is one of this module's few, to count under; ``detail`` names the field."""
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
 
 
 def is_json(data: bytes) -> bool:

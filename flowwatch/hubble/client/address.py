@@ -11,12 +11,12 @@ grpc-go (google.golang.org/grpc, internal/resolver/dns and internal/resolver/uni
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from flowwatch.errors import UsageError
+from flowwatch.gotext import is_loopback
 from flowwatch.text import safe
 
 DEFAULT_SERVER = "localhost:4245"
@@ -24,7 +24,6 @@ DEFAULT_SERVER = "localhost:4245"
 _NO_PORT = 443
 _TLS = "tls://"
 _NAME_SCHEMES = ("dns:///", "passthrough:///")
-_LOOPBACK_NAME = re.compile(r"(?:.+\.)?localhost\.?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """A proxy must never stand between: a unix socket, ``localhost``, 127.0.0.0/8, ``::1``."""
-        if self.path:
-            return True
-        address = _ip(self.host)
-        if address is None:
-            return _LOOPBACK_NAME.fullmatch(self.host) is not None
-        return address.is_loopback
+        return bool(self.path) or is_loopback(self.host)
 
     @property
     def is_ip(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Protocol
 from flowwatch.errors import UsageError
 from flowwatch.gotext import parse_duration
 from flowwatch.hubble.client.address import DEFAULT_SERVER, Address, parse
+from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
 
 Value = str | bool | int | float | tuple[str, ...]
@@ -49,16 +50,6 @@ class Origin:
 
 
 DEFAULT = Origin("default")
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """Certificates in PEM that come from no file (``--tls-from-secret``); never shown."""
-
-    ca: bytes = field(repr=False)
-    certificate: bytes = field(default=b"", repr=False)
-    """A client's; empty if there is none."""
-    key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,11 @@ def open_way(
     try:
         if settings.port_forward:
             sockets = _listen(settings)
-        material, pod = api.wait(portforward.prepare(cluster, settings))
+        material, pod = api.wait(
+            portforward.prepare(
+                cluster, secrets=settings.tls_from_secret, relay=settings.port_forward
+            )
+        )
         if pod is not None:
             forward = portforward.Carrier(cluster, pod, sockets)
         else:

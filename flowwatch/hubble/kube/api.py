@@ -32,9 +32,9 @@ from kr8s._exceptions import APITimeoutError
 from kr8s._exceptions import ServerError as ApiError
 
 from flowwatch.errors import Refused, ServerError, Unreachable, UsageError
-from flowwatch.hubble.client.address import Address
-from flowwatch.hubble.client.config import Material
+from flowwatch.gotext import is_loopback
 from flowwatch.hubble.kube.kubeconfig import Access
+from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
 
 RELAY = "hubble-relay"
@@ -95,7 +95,7 @@ class _Api(Api):
             timeout=self._seconds,
             proxy=access.proxy or None,
             # Go asks no proxy for the way to this host, whatever the environment says.
-            trust_env=not Address(host, host=host).is_loopback,
+            trust_env=not is_loopback(host),
         )
 
     async def aclose(self) -> None:

@@ -16,9 +16,9 @@ import httpx_ws
 import wsproto.utilities
 
 from flowwatch.errors import ServerError, Unreachable
-from flowwatch.hubble.client.config import Material, Settings
 from flowwatch.hubble.kube import api
 from flowwatch.hubble.kube.api import Cluster, Pod
+from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
 
 _CHUNK = 1 << 16
@@ -32,10 +32,12 @@ _CLOSE_SECONDS = 5.0
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def prepare(cluster: Cluster, settings: Settings) -> tuple[Material | None, Pod | None]:
-    """What must be asked before anything is forwarded: the secrets and relay's pod."""
-    material = await cluster.secrets() if settings.tls_from_secret else None
-    pod = await cluster.relay() if settings.port_forward else None
+async def prepare(
+    cluster: Cluster, *, secrets: bool, relay: bool
+) -> tuple[Material | None, Pod | None]:
+    """What must be asked before anything is forwarded: the secrets and relay's pod, if wanted."""
+    material = await cluster.secrets() if secrets else None
+    pod = await cluster.relay() if relay else None
     return material, pod
 
 

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from flowwatch.hubble.captures.splitting import (
+from flowwatch.hubble.wire.enum_names import newer_name, newer_number
+from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
     AGGREGATED,
     DEBUG_EVENT,
@@ -31,7 +32,6 @@ from flowwatch.hubble.captures.splitting import (
     WRONG_VALUE,
     NotAFlow,
 )
-from flowwatch.hubble.wire.enum_names import newer_name, newer_number
 from flowwatch.hubble.wire.jsonprint import message_to_json, response_to_json
 from flowwatch.hubble.wire.jsonwire import (
     BadTime,

@@ -10,8 +10,8 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from flowwatch.hubble.captures.splitting import WRONG_VALUE, NotAFlow
 from flowwatch.hubble.wire.enum_names import newer_number
+from flowwatch.hubble.wire.errors import WRONG_VALUE, NotAFlow
 
 Encode = Callable[[Any], bytes]
 

@@ -14,7 +14,8 @@ from flowwatch.errors import InputError
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.model import Batch, Flow, LostEvents, NodeStatus, PolicyRef
 from flowwatch.hubble.captures.replay import FileRecords, Window
-from flowwatch.hubble.captures.splitting import (
+from flowwatch.hubble.wire.enum_names import newer_name
+from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
     AGGREGATED,
     CUT_OFF,
@@ -23,7 +24,6 @@ from flowwatch.hubble.captures.splitting import (
     NOT_JSON,
     WRONG_VALUE,
 )
-from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.sources.files import FileSource
 

@@ -18,7 +18,7 @@ import pytest
 
 from flowwatch.errors import InputError, UsageError
 from flowwatch.hubble.captures.files import BLOCK, CaptureReader, read_capture
-from flowwatch.hubble.captures.splitting import CUT_OFF, NOT_JSON, TOO_LONG
+from flowwatch.hubble.wire.errors import CUT_OFF, NOT_JSON, TOO_LONG
 
 Result = tuple[list[bytes], dict[str, int]]
 

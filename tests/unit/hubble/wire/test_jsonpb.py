@@ -11,8 +11,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowwatch.hubble.captures.splitting import NOT_JSON
 from flowwatch.hubble.wire.enum_names import newer_name
+from flowwatch.hubble.wire.errors import NOT_JSON
 from flowwatch.hubble.wire.jsonpb import (
     AGENT_EVENT,
     AGGREGATED,

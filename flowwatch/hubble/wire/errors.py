@@ -1,0 +1,21 @@
+"""Why a record can't be read: one of a few reasons, to count under."""
+
+from __future__ import annotations
+
+NOT_JSON = "not JSON"
+TOO_LONG = "longer than 64 MiB"
+CUT_OFF = "cut off in the middle"
+NO_FLOW = "JSON without a flow"
+WRONG_VALUE = "a field's value is of the wrong type"
+AGENT_EVENT = "agent event"
+DEBUG_EVENT = "debug event"
+AGGREGATED = "aggregated export line (stands for many flows)"
+
+
+class NotAFlow(ValueError):
+    """A record that can't be read as a flow, lost events or node status."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        """``reason`` is one of this module's few, to count under; ``detail`` names the field."""
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
