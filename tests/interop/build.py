@@ -1,8 +1,12 @@
-"""Building the real Hubble parts from Cilium's Go module, once per state of `tests/interop/hubble`.
+"""Building what the tests hold flowwatch against, from Go modules, once per state of the sources.
+
+`build()` makes the real Hubble parts out of Cilium's module (`tests/interop/hubble`), and
+`build_apiserver()` a Kubernetes API server out of its own (`tests/interop/apiserver`), beside the
+CRDs of Cilium and of ClusterNetworkPolicy, which are read from the modules that Hubble is built of.
 
 The binaries are kept outside the checkout, in `$FLOWWATCH_INTEROP_CACHE` or
-`$XDG_CACHE_HOME/flowwatch-interop` or `~/.cache/flowwatch-interop`, in a folder named after a hash of the
-Go sources, `go.mod` and `go.sum`; a folder that nobody used for a week goes when the next is built.
+`$XDG_CACHE_HOME/flowwatch-interop` or `~/.cache/flowwatch-interop`, in a folder named after a hash of
+all that goes into them; a folder that nobody used for a week goes when the next is built.
 The first build takes minutes and a network or a filled Go module cache; after that nothing is
 built, and Go isn't even needed.
 """
@@ -16,19 +20,20 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCES = Path(__file__).parent / "hubble"
+HUBBLE = Path(__file__).parent / "hubble"
+APISERVER = Path(__file__).parent / "apiserver"
 
 GO_MISSING = (
-    "Go is not installed: the real Hubble parts (observer, relay, CLI) can't be built; "
+    "Go is not installed: the real Hubble and API server can't be built; "
     "install Go 1.26 or newer (https://go.dev/dl)"
 )
 
-_PACKAGES = (
+_HUBBLE_PACKAGES = (
     "github.com/cilium/cilium/hubble",
     "github.com/cilium/cilium/hubble-relay",
     "./observer",
@@ -38,6 +43,18 @@ _PACKAGES = (
     "./oracle",
     "./kubeapi",
 )
+# What is known to the API server beside its own; the experimental ClusterNetworkPolicy has all that
+# the standard one has.
+_CRDS = {
+    "github.com/cilium/cilium": (
+        "pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",
+        "pkg/k8s/apis/cilium.io/client/crds/v2/ciliumclusterwidenetworkpolicies.yaml",
+        "pkg/k8s/apis/cilium.io/client/crds/v2/ciliumcidrgroups.yaml",
+    ),
+    "sigs.k8s.io/network-policy-api": (
+        "config/crd/experimental/policy.networking.k8s.io_clusternetworkpolicies.yaml",
+    ),
+}
 _BUILD_SECONDS = 1800
 _UNUSED_SECONDS = 7 * 24 * 3600
 
@@ -97,9 +114,26 @@ class Binaries:
         return self.folder / "kubeapi"
 
 
+@dataclass(frozen=True)
+class ApiServer:
+    """A Kubernetes API server, and what it has to be told of."""
+
+    folder: Path
+
+    @property
+    def program(self) -> Path:
+        """etcd, kube-apiserver and a kubelet in one process; see `apiserver/main.go`."""
+        return self.folder / "apiserver"
+
+    @property
+    def crds(self) -> list[Path]:
+        """The CustomResourceDefinitions, a YAML file each."""
+        return sorted(self.folder.glob("*.yaml"))
+
+
 @functools.cache
 def build() -> Binaries:
-    """Return the binaries, built if this state of the sources has none yet.
+    """Return the parts of Hubble, built if this state of the sources has none yet.
 
     Safe to call from several processes at once (pytest-xdist): one builds, the others wait.
 
@@ -107,16 +141,42 @@ def build() -> Binaries:
         GoMissing: there is nothing built and no Go to build with.
         BuildFailed: Go refused.
     """
+    return Binaries(_built(_key(HUBBLE), lambda into: _go_build(HUBBLE, _HUBBLE_PACKAGES, into)))
+
+
+@functools.cache
+def build_apiserver() -> ApiServer:
+    """Return the API server, built if need be; as `build`."""
+
+    def make(into: Path) -> None:
+        version = _go(APISERVER, "list", "-m", "-f={{.Version}}", "k8s.io/kubernetes").strip()
+        _go_build(APISERVER, (".",), into, f"-X k8s.io/component-base/version.gitVersion={version}")
+        for module, files in _CRDS.items():
+            source = Path(_go(HUBBLE, "list", "-m", "-f={{.Dir}}", module).strip())
+            for file in files:
+                shutil.copy(source / file, into)
+
+    # The versions of the CRDs are Hubble's.
+    versions = " " + (HUBBLE / "go.mod").read_text() + repr(_CRDS)
+    return ApiServer(_built(_key(APISERVER, versions), make))
+
+
+def _built(key: str, make: Callable[[Path], None]) -> Path:
+    """The folder of that name, made if it isn't there."""
     cache = _cache()
-    folder = cache / _key()
+    folder = cache / key
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / "lock"):
             if not folder.is_dir():
                 _remove_unused(cache)
-                _build_into(folder)
+                with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
+                    target = Path(scratch) / "bin"
+                    target.mkdir()
+                    make(target)
+                    target.rename(folder)
     os.utime(folder)
-    return Binaries(folder)
+    return folder
 
 
 def _cache() -> Path:
@@ -126,41 +186,43 @@ def _cache() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "flowwatch-interop"
 
 
-def _key() -> str:
+def _key(source: Path, more: str = "") -> str:
     """A name for this state of the sources on this kind of machine."""
-    digest = hashlib.sha256(f"{platform.system()} {platform.machine()}".encode())
-    sources = [*SOURCES.rglob("*.go"), SOURCES / "go.mod", SOURCES / "go.sum"]
-    for path in sorted(sources):
+    digest = hashlib.sha256(f"{platform.system()} {platform.machine()}{more}".encode())
+    for path in sorted([*source.rglob("*.go"), source / "go.mod", source / "go.sum"]):
         if not path.name.endswith("_test.go"):
-            digest.update(f"\0{path.relative_to(SOURCES)}\0".encode())
+            digest.update(f"\0{path.relative_to(source)}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _build_into(folder: Path) -> None:
+def _go_build(source: Path, packages: Sequence[str], into: Path, ldflags: str = "") -> None:
+    # Without symbols (-s -w) linking is quicker and the files are smaller by a third.
+    ldflags = f"-ldflags=-s -w {ldflags}"
+    _go(source, "build", "-buildvcs=false", ldflags, "-o", f"{into}/", *packages)
+
+
+def _go(folder: Path, *words: str) -> str:
+    """What `go` prints."""
     go = shutil.which("go")
     if go is None:
         raise GoMissing(GO_MISSING)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as scratch:
-        target = Path(scratch) / "bin"
-        target.mkdir()
-        # Without symbols (-s -w) linking is quicker and the files are smaller by a third.
-        command = [go, "build", "-buildvcs=false", "-ldflags=-s -w", "-o", f"{target}/", *_PACKAGES]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=SOURCES,
-                env={**os.environ, "GOWORK": "off"},
-                capture_output=True,
-                text=True,
-                timeout=_BUILD_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as err:
-            raise BuildFailed(f"go build took more than {_BUILD_SECONDS} s") from err
-        if done.returncode != 0:
-            raise BuildFailed(f"go build failed in {SOURCES.name}/: {done.stderr.strip()[-4000:]}")
-        target.rename(folder)
+    try:
+        done = subprocess.run(
+            [go, *words],
+            cwd=folder,
+            env={**os.environ, "GOWORK": "off"},
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise BuildFailed(f"go {words[0]} took more than {_BUILD_SECONDS} s") from err
+    if done.returncode != 0:
+        said = done.stderr.strip()[-4000:]
+        raise BuildFailed(f"go {words[0]} failed in {folder.name}/: {said}")
+    return done.stdout
 
 
 def _remove_unused(cache: Path) -> None:

@@ -1,28 +1,45 @@
-"""Fixtures for tests against the real Hubble.
+"""Fixtures for tests against the real Hubble and the real Kubernetes API server.
 
-Every test in this folder needs the parts built from Cilium's Go module. Where there is no Go
-the tests skip and say so; in CI (`CI` set) that is a failure, and a failed build is one everywhere.
+Every test in this folder needs the parts built from Cilium's Go module, and some those built from
+Kubernetes'. Where there is no Go the tests skip and say so; in CI (`CI` set) that is a failure, and a
+failed build is one everywhere.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
+from tests.interop import control_plane
+from tests.interop.control_plane import ControlPlane
 from tests.interop.real import CAPTURES, Binaries, BuildFailed, GoMissing, build
 
+Built = TypeVar("Built")
 
-@pytest.fixture(scope="session", autouse=True)
-def binaries() -> Binaries:
-    """The real parts, built if need be."""
+
+def _if_it_can_be_built(make: Callable[[], Built]) -> Built:
     try:
-        return build()
+        return make()
     except GoMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(f"{missing} (in CI the real parts must be tested)", pytrace=False)
         pytest.skip(str(missing))
     except BuildFailed as failed:
         pytest.fail(str(failed), pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binaries() -> Binaries:
+    """The real parts, built if need be."""
+    return _if_it_can_be_built(build)
+
+
+@pytest.fixture(scope="session")
+def api() -> ControlPlane:
+    """The real API server, built if need be; all tests of the process share it."""
+    return _if_it_can_be_built(control_plane.shared)
 
 
 @pytest.fixture(scope="session")

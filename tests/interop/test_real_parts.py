@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.build import SOURCES
+from tests.interop.build import HUBBLE
 from tests.interop.real import (
     Certificates,
     Follow,
@@ -296,7 +296,7 @@ def test_the_go_side_passes_its_own_tests() -> None:
         pytest.skip("Go is not installed, the binaries are from the cache")
     done = subprocess.run(
         [go, "test", "./..."],
-        cwd=SOURCES,
+        cwd=HUBBLE,
         env={**os.environ, "GOWORK": "off"},
         capture_output=True,
         text=True,
