@@ -194,7 +194,7 @@ class HubbleServer:
             messages: stream.Messages = h2.H2Stream(
                 settings, address, _GET_FLOWS, serialized, silence
             )
-            silence = None  # it counts bytes; where grpcio reads, only messages can be counted
+            silence = None  # it counts bytes of records; where grpcio reads, only whole ones can be counted
         else:
             messages = self.connection.get_flows(asked_for)
         return stream.Follow(messages) if asked_for.follow else stream.ReadAll(messages, silence)

@@ -21,6 +21,8 @@ from flowwatch.text import safe
 
 SECRET = "hubble-relay-server-certs"
 """The secret in the cluster that holds relay's CA (Cilium 1.20, helm chart)."""
+WORDS = 500
+"""Characters of what a server says about an error: it may send 16 KiB of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def explain_status(
     code: str, details: str, settings: Settings, address: Address, path: str, *, reached: bool
 ) -> Failure:
     """As :func:`explain`, for the code's name and the server's text."""
-    at, words = _at(address), safe(details)
+    at, words = _at(address), safe(details[:WORDS]) + "…" * (len(details) > WORDS)
     status = _web_status(words)
     if status and code == "UNAVAILABLE":
         return Failure(

@@ -18,12 +18,13 @@ import struct
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from hpack import Decoder, HPACKError
+from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from flowwatch.errors import ServerError
 from flowwatch.hubble.client import faults, h2frames
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
+from flowwatch.hubble.client.h2bounds import HEADER_LIMIT, Patience
 from flowwatch.hubble.client.h2frames import (
     ACK,
     CONTINUATION,
@@ -56,13 +57,13 @@ from flowwatch.hubble.client.h2frames import (
 WINDOW = 8 << 20
 """Bytes that the server may send ahead of the reader: flow control stops it there."""
 MESSAGE_LIMIT = 64 << 20
-HEADER_LIMIT = 64 << 10
 RECEIVE = 256 << 10
 """Bytes of one recv at most: some 300 flows."""
 REQUEST_LIMIT = 60_000
 """Bytes of a request that fit into the window that a server starts with."""
 
 _NOWHERE = -1
+_LARGE_HEADERS = "headers larger than 64 KiB"
 
 
 class H2Stream:
@@ -78,8 +79,8 @@ class H2Stream:
     ) -> None:
         """Nothing is sent before ``lists()``; ``request`` is the serialized message.
 
-        ``silence``: seconds without a byte after which the stream is given up; None for one that
-        may be quiet.
+        ``silence``: seconds without a byte of a record after which the stream is given up; None for
+        one that may be quiet.
         """
         self._settings = settings
         self._address = address
@@ -90,7 +91,7 @@ class H2Stream:
         self._cancelled = False
         self._reached = False
         self._headers = Decoder(HEADER_LIMIT)
-        self._block = b""
+        self._block = bytearray()
         self._block_ends = False
         self._block_open = False
         self._data_on = _NOWHERE
@@ -98,6 +99,13 @@ class H2Stream:
         self._answered = False
         self._partial = bytearray()
         self._out: list[bytes] = []
+        self._seen = 0
+        """Messages of ``_out`` that were there at the last frame but a common one."""
+        self._patience = Patience(silence)
+        self._agreed = False
+        """The server has acknowledged our SETTINGS, with the window that they grant."""
+        self._unagreed = 0
+        """Bytes that it sent before it did."""
         self._first_window = FIRST_WINDOW
         self._credit: dict[int, int] = {}
         """What the server lets us send, by stream: kept to notice when it lets us send too much."""
@@ -172,7 +180,7 @@ class H2Stream:
                 self._reached = True
                 sock.settimeout(self._silence)
             size, at = len(data), 0
-            out = self._out
+            out, had = self._out, len(self._partial)
             while size - at >= 14:
                 high, low, kind, flags, stream, packed, length = head_and_message(data, at)
                 long = (high << 16) + low
@@ -211,34 +219,57 @@ class H2Stream:
                 at = end
             rest = data[at:]
             if out:
-                self._out = []
+                self._out, self._seen = [], 0
+                self._patience.came()
                 yield out
-            # Only what was taken is asked for anew: a slow reader makes the server wait.
+            self._patience.read(bool(out) or len(self._partial) != had)
             if taken >= WINDOW // 4:
-                update = struct.pack(">I", taken)
-                sock.sendall(
-                    frame(WINDOW_UPDATE, 0, 0, update) + frame(WINDOW_UPDATE, 0, STREAM, update)
-                )
+                self._grant(taken)
                 taken = 0
+
+    def _grant(self, taken: int) -> None:
+        """Let the server send anew what was ``taken``, and no more: a slow reader makes it wait."""
+        if not self._agreed:
+            # What it may send by HTTP/2 is 64 KiB; we mind when it is a whole window of ours.
+            self._unagreed += taken
+            if self._unagreed >= WINDOW:
+                broken("it sends more than its window, and hasn't acknowledged our SETTINGS")
+        update = struct.pack(">I", taken)
+        self._send(frame(WINDOW_UPDATE, 0, 0, update) + frame(WINDOW_UPDATE, 0, STREAM, update))
+
+    def _send(self, data: bytes) -> None:
+        sock = self._socket
+        assert sock is not None
+        sock.settimeout(self._settings.connect_timeout)
+        try:
+            sock.sendall(data)
+        except TimeoutError:
+            raise Ended("UNAVAILABLE", "it sends, but takes nothing that it is sent") from None
+        sock.settimeout(self._silence)
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         """Any frame but the common one; raises Ended when it ends the stream."""
-        sock = self._socket
-        assert sock is not None
+        if self._seen != len(self._out):
+            self._seen = len(self._out)
+            self._patience.came()
         if self._block_open and kind != CONTINUATION:
             broken("a frame inside of headers")
         h2frames.check(kind, flags, stream, len(payload))
+        content = unpadded(flags, payload) if kind == DATA else b""
+        self._patience.frame(len(content))
         if kind == DATA:
-            self._data(unpadded(flags, payload))
+            self._data(content)
             if flags & END_STREAM:
                 raise Ended("INTERNAL", "the stream ended without a status")
         elif kind in (HEADERS, CONTINUATION):
             self._header_block(kind, flags, payload)
-        elif kind == SETTINGS and not flags & ACK:
+        elif kind == SETTINGS and flags & ACK:
+            self._agreed = True
+        elif kind == SETTINGS:
             self._settle(h2frames.settings(payload))
-            sock.sendall(frame(SETTINGS, ACK, 0))
+            self._send(frame(SETTINGS, ACK, 0))
         elif kind == PING and not flags & ACK:
-            sock.sendall(frame(PING, ACK, 0, payload))
+            self._send(frame(PING, ACK, 0, payload))
         elif kind == WINDOW_UPDATE:
             self._let(stream, int.from_bytes(payload, "big") & NUMBERS)
         elif kind == RST_STREAM:
@@ -294,7 +325,7 @@ class H2Stream:
                 if len(payload) < 5:
                     broken("HEADERS without their priority")
                 payload = payload[5:]
-            self._block = payload
+            self._block = bytearray(payload)
             self._block_ends = bool(flags & END_STREAM)
             self._block_open = True
             self._data_on = _NOWHERE
@@ -303,23 +334,34 @@ class H2Stream:
         else:
             broken("CONTINUATION of nothing")
         if len(self._block) > HEADER_LIMIT:
-            raise Ended("INTERNAL", "headers larger than 64 KiB")
+            raise Ended("INTERNAL", _LARGE_HEADERS)
         if not flags & END_HEADERS:
             return
         self._block_open = False
-        try:
-            pairs = self._headers.decode(self._block)
-        except HPACKError as error:
-            raise Ended("INTERNAL", f"headers that can't be read: {error}") from None
-        self._block = b""
-        self._take_headers({str(name): str(value) for name, value, *_ in pairs})
+        self._take_headers(self._unpacked(bytes(self._block)))
 
-    def _take_headers(self, found: dict[str, str]) -> None:
+    def _unpacked(self, block: bytes) -> list[tuple[str, str]]:
+        try:
+            pairs = self._headers.decode(block, raw=True)
+        except OversizedHeaderListError:
+            raise Ended("INTERNAL", _LARGE_HEADERS) from None
+        except HPACKError:
+            # Its words hold all the bytes.
+            raise Ended("INTERNAL", "headers that can't be read (HPACK)") from None
+        # Bytes that are no UTF-8 are allowed in a value (RFC 9110, 5.5), and concern nobody here.
+        return [
+            (bytes(name).decode("utf-8", "replace"), bytes(value).decode("utf-8", "replace"))
+            for name, value, *_ in pairs
+        ]
+
+    def _take_headers(self, fields: list[tuple[str, str]]) -> None:
         """The answer's headers, or its trailers, which end the stream."""
+        found = dict(fields)
         first = not self._answered
         status = found.get(":status", "200")
         if first and len(status) == 3 and status.startswith("1") and not self._block_ends:
             # An interim answer: the real one follows.
+            self._patience.interim(fields)
             return
         if first and "grpc-status" not in found:
             form = found.get("content-type", "")

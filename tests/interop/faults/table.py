@@ -16,6 +16,8 @@ RECONNECTS = 100
 LEFT_BEHIND = Cost(threads=2, descriptors=4, memory=8.0)
 """What a process may hold more after so many: one connection being made, and records to know again."""
 HEAD = ("fault", "what is shown", "recovered in", "records lost or told")
+# What is written by hand, to the page's end.
+_BY_HAND = re.compile(r"\n## Hostile input\n.*", re.DOTALL)
 # The soak's own lines, which `soak --page` writes, stand between these.
 _SOAK = re.compile(r"(?<=<!-- soak -->\n).*?(?=<!-- /soak -->)", re.DOTALL)
 _BEFORE = """# Faults, and what becomes of the numbers
@@ -49,8 +51,8 @@ def names() -> list[str]:
 
 
 def rows(text: str) -> list[tuple[str, ...]]:
-    """The cells of the table in ``text``, without its head."""
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    """The cells of the table of faults in ``text``, without its head."""
+    lines = [line for line in _BY_HAND.sub("", text).splitlines() if line.startswith("| ")]
     cells = [
         tuple(cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1])
         for line in lines
@@ -59,15 +61,18 @@ def rows(text: str) -> list[tuple[str, ...]]:
 
 
 def write(outcomes: dict[str, Outcome], page: Path = PAGE) -> None:
-    """Write the page anew, with the soak's lines that stand in it."""
+    """Write the page anew, with the soak's lines that stand in it, and what is written by hand."""
     lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     for name, outcome in outcomes.items():
         recovered = "–" if outcome.recovered is None else f"{outcome.recovered:.1f} s"
         cells = (name, outcome.shown, recovered, outcome.records)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     text = _BEFORE + "\n".join(lines) + "\n" + AFTER
-    if page.exists() and (kept := _SOAK.search(page.read_text())):
-        text = _SOAK.sub(lambda _: kept[0], text)
+    before = page.read_text() if page.exists() else ""
+    for soak in _SOAK.findall(before):
+        text = _SOAK.sub(soak.replace("\\", r"\\"), text)
+    if by_hand := _BY_HAND.search(before):
+        text += by_hand[0]
     page.write_text(text)
 
 

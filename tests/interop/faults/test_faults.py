@@ -121,9 +121,12 @@ def test_the_page_is_made_of_what_was_seen(tmp_path: Path) -> None:
     seen = {"a | b": Outcome("it is said", 1.25, "none lost"), "c": Outcome("act", None, "none")}
     table.write(seen, page)
     table.write_soak(["1 fault"], page)
+    by_hand = "\n## Hostile input\n\n| kind | lost |\n|---|---|\n| a name | nothing |\n"
+    page.write_text(page.read_text() + by_hand)
     table.write(seen, page)
     assert table.rows(page.read_text()) == [
         ("a | b", "it is said", "1.2 s", "none lost"),
         ("c", "act", "–", "none"),
     ]
     assert page.read_text().count("* 1 fault\n") == 1
+    assert page.read_text().endswith(by_hand)
