@@ -41,7 +41,7 @@ def read_cluster(parsed: Parsed) -> PolicySet:
 
     settings = config.load(parsed)
     access = kubeconfig.load(settings.kubeconfig, settings.kube_context)
-    # Only here: importing kr8s takes half a second.
+    # Only here: importing httpx and asyncio takes 0.1 s.
     from flowwatch.hubble.kube import cluster_policies
     from flowwatch.policy import load
 

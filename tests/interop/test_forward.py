@@ -21,6 +21,7 @@ from flowwatch.sources.live import LiveSource
 from tests.benchmarks.pty_driver import Terminal, cursor_row
 from tests.interop.kubeapi import SERVER_NAME, KubeApi, write_kubeconfig
 from tests.interop.real import Certificates, Observer, Relay, free_port, hubble, wait_until
+from tests.proxies import Connect, Proxy, Socks5
 
 POD = "hubble-relay-7d4b9-x2x5k"
 
@@ -172,6 +173,39 @@ def test_relay_speaks_tls_and_nobody_said_so(
     kube.put_relay(strict_relay.address)
     with pytest.raises(Refused, match="speaks TLS: add --tls-from-secret"):
         flows(through(kube, tmp_path))
+
+
+PROXIES = (Socks5(), Socks5("jane", "pr0xy-secret"), Connect())
+
+
+@pytest.mark.parametrize("proxy", PROXIES, ids=["socks5", "socks5 with password", "http"])
+def test_through_the_proxy_of_the_kubeconfig(
+    kube: KubeApi, relay: Relay, observer: Observer, tmp_path: Path, proxy: Proxy
+) -> None:
+    """The API server's name (`tls-server-name`) counts behind a proxy too."""
+    kube.put_relay(relay.address)
+    assert kube.tls is not None
+    cluster = {
+        "server": f"https://{kube.address}",
+        "certificate-authority": str(kube.tls.ca),
+        "tls-server-name": SERVER_NAME,
+    }
+    settings = through(kube, tmp_path)
+    with proxy:
+        write_kubeconfig(tmp_path, {**cluster, "proxy-url": proxy.url}, {"token": "secret-token"})
+        assert flows(settings) == observer.records
+    assert set(proxy.asked) == {kube.address}
+
+
+def test_the_proxy_takes_no_such_password(kube: KubeApi, tmp_path: Path) -> None:
+    with Socks5("jane", "right") as proxy:
+        url = proxy.url.replace("right", "wr0ng")
+        settings = through(kube, tmp_path)
+        write_kubeconfig(tmp_path, {"server": f"http://{kube.address}", "proxy-url": url}, {})
+        line = fails(settings)
+    assert "can't be reached" in line
+    assert "wr0ng" not in line
+    assert f"through the proxy socks5://{proxy.address}" in line
 
 
 def test_a_client_certificate_of_the_kubeconfig(
@@ -352,6 +386,18 @@ def test_a_right_is_missing(
     kube.put_relay(relay.address)
     kube.deny(right)
     assert line in fails(through(kube, tmp_path))
+
+
+@pytest.mark.parametrize("right", [right for right, _ in RIGHTS])
+def test_a_refusal_is_asked_for_once(
+    kube: KubeApi, relay: Relay, tmp_path: Path, right: str
+) -> None:
+    kube.put_relay(relay.address)
+    kube.deny(right)
+    fails(through(kube, tmp_path))
+    asked = kube.told()["requests"]
+    assert len(asked) == len(set(asked)), asked
+    assert right.partition(" ")[2] in asked[-1]
 
 
 def test_no_right_to_read_the_secret(kube: KubeApi, relay: Relay, tmp_path: Path) -> None:

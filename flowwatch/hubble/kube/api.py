@@ -1,7 +1,7 @@
-"""The Kubernetes API, as far as reaching relay needs it, over kr8s (docs/kubernetes.md: why it).
+"""The Kubernetes API, as far as reaching relay needs it, over :mod:`flowwatch.hubble.kube.client`.
 
-kr8s works in asyncio, so one thread with a loop serves all of flowwatch's forwards. Importing it
-takes half a second: only a port-forward, or ``--tls-from-secret``, does.
+The client works in asyncio, so one thread with a loop serves all of flowwatch's forwards. Only a
+port-forward, ``--tls-from-secret`` and ``--policies-from-cluster`` import it: that takes 0.1 s.
 """
 
 from __future__ import annotations
@@ -12,27 +12,20 @@ import binascii
 import contextlib
 import functools
 import os
+import re
 import socket
 import ssl
-import sys
-import tempfile
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import anyio
 import httpx
 import httpx_ws
-import wsproto.utilities
-from kr8s._api import Api
-from kr8s._auth import KubeAuth
-from kr8s._exceptions import APITimeoutError
-from kr8s._exceptions import ServerError as ApiError
 
-from flowwatch.errors import Refused, ServerError, Unreachable, UsageError
-from flowwatch.gotext import is_loopback
+from flowwatch.errors import Refused, ServerError, Unreachable
+from flowwatch.hubble.kube.client import BROKEN, Answer, BadAnswer, Client, NotUpgraded
 from flowwatch.hubble.kube.kubeconfig import Access
 from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
@@ -42,118 +35,7 @@ RELAY = "hubble-relay"
 SERVER_CERTS, CLIENT_CERTS = "hubble-relay-server-certs", "hubble-ui-client-certs"
 """Secrets: ``ca.crt`` of the first is relay's CA; the second is the UI's client certificate."""
 
-_QUEUED = 64
-"""Messages (32 KiB each) read ahead of a slow reader: memory stays flat, TCP holds the rest."""
-
-BROKEN = (
-    httpx.HTTPError,
-    httpx_ws.HTTPXWSException,
-    wsproto.utilities.ProtocolError,
-    anyio.BrokenResourceError,
-    anyio.ClosedResourceError,
-    anyio.EndOfStream,
-    OSError,
-)
-"""What the layers below raise when a connection ends, alone or in a group of anyio's."""
-
 Result = TypeVar("Result")
-
-
-class _Auth(KubeAuth):
-    """Credentials that were read by flowwatch.hubble.kube.kubeconfig, and no files of kr8s' own."""
-
-    def __init__(self, access: Access) -> None:
-        super().__init__(url=access.server, kubeconfig="", serviceaccount="")
-        self.access = access
-        self.server = access.server
-        self.tls_server_name = access.server_name or None
-
-    async def reauthenticate(self) -> None:
-        """Nothing to read anew: a new port-forward reads the kubeconfig, and asks its plugin."""
-
-    async def ssl_context(self) -> ssl.SSLContext:
-        return _context(self.access)
-
-
-class _Api(Api):
-    """kr8s' API object with our credentials, timeouts, and Go's rule for proxies."""
-
-    def __init__(self, access: Access, timeout: float) -> None:
-        super().__init__(bypass_factory=True)
-        self.auth = self._credentials = _Auth(access)
-        self._seconds = timeout
-
-    async def _create_session(self) -> None:
-        if self._session is not None:
-            await self._session.aclose()
-        access = self._credentials.access
-        host = urlsplit(access.server).hostname or ""
-        self._session = httpx.AsyncClient(
-            base_url=access.server,
-            headers=[("User-Agent", "flowwatch"), *access.headers],
-            verify=await self._credentials.ssl_context(),
-            timeout=self._seconds,
-            proxy=access.proxy or None,
-            # Go asks no proxy for the way to this host, whatever the environment says.
-            trust_env=not is_loopback(host),
-        )
-
-    async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.aclose()
-            self._session = None
-
-
-def _context(access: Access) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if access.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif access.ca:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            context.load_verify_locations(cadata=access.ca)
-        except ssl.SSLError:
-            raise UsageError(
-                f"kubeconfig {safe(access.file)}: the certificate authority is no PEM certificate"
-            ) from None
-    if access.certificate:
-        try:
-            load_pair(context, access.certificate, access.key)
-        except (ssl.SSLError, ValueError):
-            raise UsageError(
-                f"kubeconfig {safe(access.file)}: the client certificate and key of user "
-                f"{safe(access.user)} do not fit together or are not PEM"
-            ) from None
-    return context
-
-
-def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """Give ``context`` a client certificate. Raises ssl.SSLError, ValueError for a locked key.
-
-    Python's ssl reads keys from files only: on Linux it gets one in memory that has no name,
-    elsewhere one that only its owner may read and that is gone when this returns.
-    """
-
-    def locked() -> str:
-        raise ValueError("the key is protected by a password")
-
-    both = certificate.rstrip() + b"\n" + key
-    if sys.platform == "linux":
-        number = os.memfd_create("certificate")
-        try:
-            os.write(number, both)
-            context.load_cert_chain(f"/proc/self/fd/{number}", password=locked)
-        finally:
-            os.close(number)
-        return
-    number, path = tempfile.mkstemp()
-    try:
-        with open(number, "wb") as stream:
-            stream.write(both)
-        context.load_cert_chain(path, password=locked)
-    finally:
-        os.unlink(path)
 
 
 # The thread ------------------------------------------------------------------------------------
@@ -193,7 +75,6 @@ class Pod:
 
     name: str
     port: int
-    uid: str = ""
 
 
 class Cluster:
@@ -202,10 +83,10 @@ class Cluster:
     def __init__(self, access: Access, namespace: str, timeout: float) -> None:
         """``timeout``: seconds for each call."""
         self.access, self.namespace, self.timeout = access, namespace, timeout
-        self._api = _Api(access, timeout)
+        self._client = Client(access, timeout)
 
     async def close(self) -> None:
-        await self._api.aclose()
+        await self._client.close()
 
     async def relay(self) -> Pod:
         """The pod to forward to: as the hubble CLI, of those that the service selects."""
@@ -218,12 +99,12 @@ class Cluster:
                 "--kube-namespace names another namespace, --kube-context another cluster",
             )
         selector = _at(service, "spec", "selector")
-        ports = _at(service, "spec", "ports")
-        if not isinstance(selector, dict) or not selector or not isinstance(ports, list):
+        ports = _dicts(service, "spec", "ports")
+        if not isinstance(selector, dict) or not selector:
             raise Refused(f"service {RELAY} in namespace {safe(self.namespace)} selects no pods")
         wanted = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
         listed = await self._get("pods", labelSelector=wanted)
-        pods = [pod for pod in (listed or {}).get("items") or [] if isinstance(pod, dict)]
+        pods = _dicts(listed, "items")
         if not pods:
             raise Unreachable(
                 f"service {RELAY} in namespace {safe(self.namespace)} has no pod",
@@ -238,8 +119,7 @@ class Cluster:
                 f"relay's pod {safe(name)} is not running ({safe(state)})",
                 f"see kubectl -n {safe(self.namespace)} describe pod {safe(name)}",
             )
-        port = ports[0] if ports and isinstance(ports[0], dict) else {}
-        return Pod(name, _target(port, best), str(_at(best, "metadata", "uid") or ""))
+        return Pod(name, _target(ports[0] if ports else {}, best))
 
     async def secrets(self) -> Material:
         """Relay's CA, and the UI's client certificate where there is one that may be read."""
@@ -273,45 +153,28 @@ class Cluster:
                 found[key] = base64.b64decode(str(value))
         return found
 
-    async def _get(self, path: str, **params: str) -> dict[str, Any] | None:
+    async def _get(self, place: str, **params: str) -> dict[str, Any] | None:
         """An object or a list; None when it isn't there."""
-        resource, _, name = path.partition("/")
+        resource, _, name = place.partition("/")
         right = f"{'get' if name else 'list'} {resource}" + (f"/{name}" if name else "")
         with self._explained(right):
-            try:
-                async with asyncio.timeout(self.timeout):
-                    async with self._api.call_api(
-                        "GET", namespace=self.namespace, url=path, params=params or None
-                    ) as response:
-                        body = response.json()
-            except ApiError as error:
-                if error.response is not None and error.response.status_code == 404:
-                    return None
-                raise
-        if not isinstance(body, dict):
-            raise Refused(f"{safe(self.access.server)} is no Kubernetes API server")
-        return body
+            answer = await self._client.get(path("v1", self.namespace, place), params)
+            if answer.status == 404:
+                return None
+            if answer.status != 200:
+                raise self._status_error(answer.status, right)
+            return answer.object()
 
     @contextlib.asynccontextmanager
     async def forward(self, pod: Pod) -> AsyncIterator[httpx_ws.AsyncWebSocketSession]:
         """A websocket to the pod's port: one TCP connection, in channel 0."""
-        url = f"pods/{quote(pod.name, safe='')}/portforward"
-        right = "create pods/portforward"
-        with self._explained(right):
-            opening = self._api.open_websocket(
-                url=url,
-                namespace=self.namespace,
-                params={"ports": str(pod.port)},
-                queue_size=_QUEUED,
-                # A half-open way to the API server is noticed within 40 s.
-                keepalive_ping_interval_seconds=20,
-                keepalive_ping_timeout_seconds=20,
-            )
+        url = path("v1", self.namespace, f"pods/{quote(pod.name, safe='')}/portforward")
+        opening = self._client.websocket(url, {"ports": str(pod.port)})
+        with self._explained("create pods/portforward"):
             try:
-                async with asyncio.timeout(self.timeout):
-                    session = await opening.__aenter__()
-            except httpx_ws.WebSocketUpgradeError as error:
-                raise await self._not_upgraded(error.response.status_code, pod, url) from None
+                session = await opening.__aenter__()
+            except NotUpgraded as refusal:
+                raise self._not_upgraded(refusal.answer, pod) from None
         try:
             yield session
         finally:
@@ -321,37 +184,26 @@ class Cluster:
                 # It was ending anyway; why, the one who read from it knows.
                 pass
 
-    async def _not_upgraded(self, status: int, pod: Pod, url: str) -> ServerError:
-        """Why there was no websocket. Its answer has no body, so the same is asked without one."""
-        if status in (401, 403):
-            verb = "create"
-            if status == 403:
-                with contextlib.suppress(Unreachable):
-                    # Before Kubernetes 1.35 "get" is the right that is asked for, since then both.
-                    try:
-                        await self._get(url)
-                    except Refused as refused:
-                        verb = "get" if "right to get" in refused.message else verb
-            return self._status_error(status, f"{verb} pods/portforward")
-        if status == 404:
+    def _not_upgraded(self, answer: Answer, pod: Pod) -> ServerError:
+        """Why there was no websocket."""
+        if answer.status in (401, 403):
+            return self._status_error(answer.status, f"{_verb(answer)} pods/portforward")
+        if answer.status == 404:
             return Unreachable(f"relay's pod {safe(pod.name)} is gone")
         return Unreachable(
-            f"the API server can't forward to relay's pod {safe(pod.name)} (HTTP {status})",
+            f"the API server can't forward to relay's pod {safe(pod.name)} (HTTP {answer.status})",
             f"see kubectl -n {safe(self.namespace)} describe pod {safe(pod.name)}",
         )
 
     # Errors -----------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _explained(self, right: str) -> Any:
-        """Failures of kr8s and httpx as ours; ``right`` is the verb and resource asked for."""
+    def _explained(self, right: str) -> Iterator[None]:
+        """Failures of httpx as ours; ``right`` is the verb and resource asked for."""
         server = safe(self.access.server)
         try:
             yield
-        except ApiError as error:
-            status = error.response.status_code if error.response is not None else 0
-            raise self._status_error(status, right) from None
-        except (APITimeoutError, httpx.TimeoutException, TimeoutError):
+        except (httpx.TimeoutException, TimeoutError):
             raise Unreachable(
                 f"the Kubernetes API server {server} did not answer in time ({self._where()})",
                 "is it reachable from here (VPN)? kubectl version tells",
@@ -362,8 +214,11 @@ class Cluster:
             if errors.split(BROKEN)[1] is not None:
                 raise
             raise _unreachable(errors.exceptions[0], server, self._where()) from None
-        except ValueError:
-            raise Refused(f"{server} is no Kubernetes API server: its answer is no JSON") from None
+        except BadAnswer as why:
+            raise Refused(
+                f"{server} is no Kubernetes API server: its answer to {right} {why} "
+                f"({self._where()})"
+            ) from None
 
     def _status_error(self, status: int, right: str) -> ServerError:
         who = f"user {safe(self.access.user)}" if self.access.user else "flowwatch"
@@ -385,7 +240,9 @@ class Cluster:
         )
 
     def _where(self) -> str:
-        return f"context {safe(self.access.context)}" if self.access.context else "this cluster"
+        access = self.access
+        context = f"context {safe(access.context)}" if access.context else "this cluster"
+        return f"{context}, through the proxy {access.through}" if access.proxy else context
 
 
 def _unreachable(error: BaseException, server: str, where: str) -> ServerError:
@@ -411,17 +268,42 @@ def _unreachable(error: BaseException, server: str, where: str) -> ServerError:
     )
 
 
-def _at(body: Mapping[str, Any], *path: str) -> Any:
-    value: Any = body
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+def path(version: str, namespace: str, rest: str) -> str:
+    """Of a resource; ``version`` with its group, if it has one."""
+    inside = f"namespaces/{quote(namespace, safe='')}/" if namespace else ""
+    return f"/{'apis' if '/' in version else 'api'}/{version}/{inside}{rest}"
+
+
+# apiserver, pkg/endpoints/handlers/responsewriters/errors.go. Before Kubernetes 1.35 "get" is the
+# right that is asked for, since then both.
+_FORBIDDEN = re.compile(rb" cannot (get|create) resource ")
+
+
+def _verb(refusal: Answer) -> str:
+    """Which of the two rights to forward is missing."""
+    found = _FORBIDDEN.search(refusal.body)
+    return found[1].decode() if found else "create"
+
+
+def _at(body: Any, *names: str) -> Any:
+    """What a field of a field … of ``body`` holds, or None."""
+    for name in names:
+        body = body.get(name) if isinstance(body, dict) else None
+    return body
+
+
+def _dicts(body: Any, *names: str) -> list[dict[str, Any]]:
+    """The objects of a list in it."""
+    found = _at(body, *names)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _activity(pod: dict[str, Any]) -> tuple[bool, bool, bool, str]:
     """The order in which kubectl prefers pods: staying, running, ready, and the newest."""
-    conditions = _at(pod, "status", "conditions") or []
-    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    ready = any(
+        one.get("type") == "Ready" and one.get("status") == "True"
+        for one in _dicts(pod, "status", "conditions")
+    )
     return (
         not _at(pod, "metadata", "deletionTimestamp"),
         _at(pod, "status", "phase") == "Running",
@@ -433,13 +315,18 @@ def _activity(pod: dict[str, Any]) -> tuple[bool, bool, bool, str]:
 def _target(port: Mapping[str, Any], pod: dict[str, Any]) -> int:
     """The container's port behind the service's first one, which may be a name."""
     target = port.get("targetPort") or port.get("port") or 4245
-    if isinstance(target, int):
-        return target
-    for container in _at(pod, "spec", "containers") or []:
-        for each in container.get("ports") or []:
-            if each.get("name") == target and isinstance(each.get("containerPort"), int):
-                number: int = each["containerPort"]
-                return number
+    if isinstance(target, str):
+        named = [
+            each.get("containerPort")
+            for container in _dicts(pod, "spec", "containers")
+            for each in _dicts(container, "ports")
+            if each.get("name") == target
+        ]
+        number = named[0] if named else None
+    else:
+        number = target
+    if isinstance(number, int) and 0 < number < 1 << 16:
+        return number
     raise Refused(
         f'pod {safe(str(_at(pod, "metadata", "name")))} has no port "{safe(str(target))}"'
     )

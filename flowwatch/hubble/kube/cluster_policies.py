@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowwatch.errors import Refused, UsageError
-from flowwatch.hubble.kube.api import Cluster, wait
+from flowwatch.errors import Refused
+from flowwatch.hubble.kube.api import Cluster, path, wait
 from flowwatch.hubble.kube.kubeconfig import Access
 from flowwatch.text import safe
 
@@ -155,20 +155,13 @@ class _Lister(Cluster):
         while True:
             params = {"limit": str(_PAGE), **({"continue": token} if token else {})}
             with self._explained(f"list {plural}"):
-                async with self._api.call_api(
-                    "GET",
-                    version=version,
-                    url=plural,
-                    namespace=namespace or None,
-                    params=params,
-                    raise_for_status=False,
-                ) as response:
-                    if response.status_code >= 400:
-                        return response.status_code, []
-                    body = response.json()
-            listed = body.get("items") if isinstance(body, dict) else None
+                answer = await self._client.get(path(version, namespace, plural), params)
+                if answer.status != 200:
+                    return answer.status, []
+                body = answer.object()
+            listed = body.get("items")
             if not isinstance(listed, list):
-                raise UsageError(f"{safe(self.access.server)} is no Kubernetes API server")
+                raise Refused(f"{safe(self.access.server)} is no Kubernetes API server")
             items += [item for item in listed if isinstance(item, dict)]
             meta = body.get("metadata")
             token = str(meta.get("continue") or "") if isinstance(meta, dict) else ""

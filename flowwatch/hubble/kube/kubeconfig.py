@@ -46,11 +46,18 @@ class Access:
     """PEM; "" leaves it to the system's."""
     insecure: bool = False
     server_name: str = ""
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)
+    """A URL, maybe with a password."""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """``Authorization`` and impersonation."""
     certificate: bytes = field(default=b"", repr=False)
     key: bytes = field(default=b"", repr=False)
+
+    @property
+    def through(self) -> str:
+        """The proxy for messages: without who asks it."""
+        scheme, slashes, rest = self.proxy.partition("://")
+        return safe(scheme + slashes + rest.rpartition("@")[2])
 
 
 def paths(kubeconfig: str, environ: Mapping[str, str] = os.environ) -> list[Path]:

@@ -18,6 +18,7 @@ import wsproto.utilities
 from flowwatch.errors import ServerError, Unreachable
 from flowwatch.hubble.kube import api
 from flowwatch.hubble.kube.api import Cluster, Pod
+from flowwatch.hubble.kube.client import BROKEN
 from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
 
@@ -112,7 +113,7 @@ class Carrier:
             self.failure = _first(errors)
             if opened is not None and not opened.done():
                 opened.set_exception(self.failure)
-        except* api.BROKEN as errors:
+        except* BROKEN as errors:
             self.failure = Unreachable(f"the port-forward broke: {safe(str(errors.exceptions[0]))}")
         finally:
             if opened is not None and not opened.done():

@@ -1,0 +1,256 @@
+"""One Kubernetes API server over httpx and httpx-ws: an answer to GET, and a websocket.
+
+    client = Client(access, timeout=12.0)
+    answer = await client.get("/api/v1/namespaces/kube-system/pods")
+    async with client.websocket(path, {"ports": "4245"}) as session: ...
+
+Each question is asked once: whoever is refused would be refused again. docs/kubernetes.md says why
+no Kubernetes library does this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import secrets
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import httpx_ws
+import msgspec
+import socksio.exceptions
+import wsproto.utilities
+
+from flowwatch.errors import UsageError
+from flowwatch.gotext import is_loopback
+from flowwatch.hubble.kube.kubeconfig import Access
+from flowwatch.text import safe
+
+MAX_ANSWER = 64 << 20
+"""Bytes, unpacked. A page of 500 policies takes a few MB, and an object 1.5 MB at most (etcd)."""
+MAX_REASON = 1 << 16
+"""Bytes that are read of a refusal."""
+
+_QUEUED = 64
+"""Messages (32 KiB each) read ahead of a slow reader: memory stays flat, TCP holds the rest."""
+
+BROKEN = (
+    httpx.HTTPError,
+    httpx_ws.HTTPXWSException,
+    wsproto.utilities.ProtocolError,
+    socksio.exceptions.SOCKSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+    OSError,
+)
+"""What the layers below raise when a connection ends, alone or in a group of anyio's."""
+
+
+class BadAnswer(ValueError):
+    """An answer that no Kubernetes API server gives; says why, without a word of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    body: bytes = field(repr=False)
+
+    def object(self) -> dict[str, Any]:
+        """The JSON object in it. Raises BadAnswer when there is none."""
+        try:
+            found = msgspec.json.decode(self.body)
+        except (ValueError, RecursionError):
+            raise BadAnswer("is no JSON") from None
+        if not isinstance(found, dict):
+            raise BadAnswer("is no JSON object")
+        return found
+
+
+class NotUpgraded(Exception):
+    """The answer that came in place of a websocket."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"HTTP {answer.status}")
+        self.answer = answer
+
+
+class Client:
+    """Asks one API server, as ``access`` says who asks. Used in one thread's loop."""
+
+    def __init__(self, access: Access, timeout: float) -> None:
+        """``timeout``: seconds for an answer, and for a websocket to open."""
+        self._access, self._timeout = access, timeout
+        self._session: httpx.AsyncClient | None = None
+
+    async def close(self) -> None:
+        """End all connections; what is asked later opens new ones."""
+        if self._session is not None:
+            await self._session.aclose()
+            self._session = None
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+        """The answer, whatever its status is.
+
+        Raises UsageError for certificates that can't be used, TimeoutError, one of BROKEN, and
+        BadAnswer for one that is too large.
+        """
+        async with (
+            asyncio.timeout(self._timeout),
+            self._http().stream("GET", path, params=params, extensions=_extensions()) as response,
+        ):
+            return await _answer(response, MAX_ANSWER)
+
+    @contextlib.asynccontextmanager
+    async def websocket(
+        self, path: str, params: Mapping[str, str]
+    ) -> AsyncIterator[httpx_ws.AsyncWebSocketSession]:
+        """An open websocket. Raises NotUpgraded, and what :meth:`get` raises."""
+        handshake = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
+        }
+        async with (
+            asyncio.timeout(self._timeout) as limit,
+            self._http().stream(
+                "GET", path, params=params, headers=handshake, extensions=_extensions()
+            ) as response,
+        ):
+            if response.status_code != 101:
+                raise NotUpgraded(await _answer(response, MAX_REASON))
+            async with httpx_ws.AsyncWebSocketSession(
+                response.extensions["network_stream"],
+                queue_size=_QUEUED,
+                # A half-open way to the API server is noticed within 40 s.
+                keepalive_ping_interval_seconds=20,
+                keepalive_ping_timeout_seconds=20,
+            ) as session:
+                limit.reschedule(None)
+                yield session
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._session is None:
+            access = self._access
+            host = urlsplit(access.server).hostname or ""
+            self._session = httpx.AsyncClient(
+                base_url=access.server,
+                headers=[("User-Agent", "flowwatch"), *access.headers],
+                verify=_context(access) if access.server.startswith("https:") else False,
+                timeout=self._timeout,
+                proxy=access.proxy or None,
+                # Go asks no proxy for the way to this host, whatever the environment says.
+                trust_env=not is_loopback(host),
+            )
+        return self._session
+
+
+def _extensions() -> dict[str, Any]:
+    """For httpcore: it leaves a connection open whose SOCKS proxy then refuses, or stays silent."""
+    opened: list[Any] = []
+
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        if event == "socks.connect_tcp.complete":
+            opened.append(info["return_value"])
+        elif event == "socks.setup_socks5_connection.failed":
+            await opened.pop().aclose()
+
+    return {"trace": trace}
+
+
+async def _answer(response: httpx.Response, most: int) -> Answer:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > most:
+            raise BadAnswer(f"is larger than {most >> 20} MiB")
+    return Answer(response.status_code, bytes(body))
+
+
+# TLS -------------------------------------------------------------------------------------------
+
+
+class _Context(ssl.SSLContext):
+    """A context that expects one name, whatever host is connected to (``tls-server-name``).
+
+    httpcore can be told so by request, but forgets it behind an HTTP proxy.
+    """
+
+    name = ""
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        name = self.name or server_hostname
+        return super().wrap_bio(incoming, outgoing, server_side, name, session)
+
+
+def _context(access: Access) -> ssl.SSLContext:
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.name = access.server_name
+    if access.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif access.ca:
+        try:
+            context.load_verify_locations(cadata=access.ca)
+        except ssl.SSLError:
+            raise UsageError(
+                f"kubeconfig {safe(access.file)}: the certificate authority is no PEM certificate"
+            ) from None
+    else:
+        context.load_default_certs()
+    if access.certificate:
+        try:
+            load_pair(context, access.certificate, access.key)
+        except (ssl.SSLError, ValueError):
+            raise UsageError(
+                f"kubeconfig {safe(access.file)}: the client certificate and key of user "
+                f"{safe(access.user)} do not fit together or are not PEM"
+            ) from None
+    return context
+
+
+def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Give ``context`` a client certificate. Raises ssl.SSLError, ValueError for a locked key.
+
+    Python's ssl reads keys from files only: on Linux it gets one in memory that has no name,
+    elsewhere one that only its owner may read and that is gone when this returns.
+    """
+
+    def locked() -> str:
+        raise ValueError("the key is protected by a password")
+
+    both = certificate.rstrip() + b"\n" + key
+    if sys.platform == "linux":
+        number = os.memfd_create("certificate")
+        try:
+            os.write(number, both)
+            context.load_cert_chain(f"/proc/self/fd/{number}", password=locked)
+        finally:
+            os.close(number)
+        return
+    number, path = tempfile.mkstemp()
+    try:
+        with open(number, "wb") as stream:
+            stream.write(both)
+        context.load_cert_chain(path, password=locked)
+    finally:
+        os.unlink(path)
