@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import subprocess
@@ -76,6 +77,24 @@ def test_no_file_has_grown_too_long(tracked: list[Path]) -> None:
     assert len(written) > 50
     lines = {str(path): len((ROOT / path).read_text().splitlines()) for path in written}
     assert {path: n for path, n in lines.items() if n > MOST_LINES} == {}
+
+
+def test_nothing_prints_but_the_one_way_out(tracked: list[Path]) -> None:
+    """``print`` and the standard streams fail where they are closed, full or not UTF-8."""
+    found = []
+    for path in tracked:
+        if path.suffix != ".py" or path.parts[0] != "flowwatch" or path.parts[1] == "output":
+            continue
+        for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+            match node:
+                case (
+                    ast.Name(id="print")
+                    | ast.Attribute(
+                        value=ast.Name(id="sys"), attr="stdout" | "stderr" | "__stdout__"
+                    )
+                ):
+                    found.append(f"{path}:{node.lineno}")
+    assert found == []
 
 
 def test_nothing_names_a_machine_or_a_registry(tracked: list[Path]) -> None:

@@ -11,15 +11,15 @@ from flowwatch.cli.audit_follow import News
 from flowwatch.cli.dashboard import filter_words
 from flowwatch.cli.policies import read_policies, read_text
 from flowwatch.cli.policies_in_force import from_cluster, read_cluster
-from flowwatch.cli.reading import Reading, say
+from flowwatch.cli.reading import Reading
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import style
 from flowwatch.errors import FlowwatchError, UsageError
 from flowwatch.hubble.client.config import seconds
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.hubble.filters.request import parse_time
+from flowwatch.output import open_output, put, say
 from flowwatch.report.audit import AUDIT_FORMATS, write_audit
-from flowwatch.report.files import open_output
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _audit(parsed: Parsed) -> int:
                     news.look()
         reading.nothing()
     report = audit.finish()
-    with open_output(None) as out:
+    with open_output(None, form) as out:
         write_audit(report, form, out, style=style(parsed))
     if parsed.switch("follow") and reading.interrupted:
         # Being stopped is how a follow ends.
@@ -104,7 +104,7 @@ def source_of(parsed: Parsed) -> Iterator[Source | None]:
         return
     wanted = asked(parsed)
     if parsed.switch("print-raw-filters"):
-        print(raw_filters(wanted.filters), end="")
+        put(raw_filters(wanted.filters), "json")
         yield None
         return
     for line in wanted.settings.warnings:

@@ -6,7 +6,7 @@ import time
 
 from flowwatch.audit.audit import Audit
 from flowwatch.audit.findings import FAILURES, Finding
-from flowwatch.cli.reading import say
+from flowwatch.output import say
 from flowwatch.report.audit.words import who
 from flowwatch.text import safe
 

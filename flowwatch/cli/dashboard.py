@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.flag_table import LIST, SERVER, SWITCH
-from flowwatch.cli.reading import at_terminal, say
+from flowwatch.cli.reading import at_terminal
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import direction, max_rows
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import raw_filters
+from flowwatch.output import put, say
 
 if TYPE_CHECKING:
     from flowwatch.audit.live import LiveAudit
@@ -22,7 +23,7 @@ def run(parsed: Parsed) -> int:
     """Start with what the ring holds, then follow until ``q``."""
     wanted = asked(parsed, follow=True)
     if parsed.switch("print-raw-filters"):
-        print(raw_filters(wanted.filters), end="")
+        put(raw_filters(wanted.filters), "json")
         return 0
     if not at_terminal():
         raise UsageError(

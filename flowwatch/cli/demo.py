@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli import dashboard, summary
 from flowwatch.cli.flags import parse
-from flowwatch.cli.reading import at_terminal, say
+from flowwatch.cli.reading import at_terminal
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.errors import UsageError
 from flowwatch.hubble.client.config import seconds
+from flowwatch.output import put, say
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ANY_PORT = "127.0.0.1:0"
 def run(parsed: Parsed) -> int:
     """Serve the story; show it in the dashboard, or without a terminal print its summary."""
     if parsed.switch("print-policy"):
-        print(policy_text(), end="")
+        put(policy_text())
         return 0
     from flowwatch.demo.server import DemoServer
 
@@ -80,7 +81,7 @@ def traffic(when: str, filters: list[tuple[str, str]]) -> Iterator[Source]:
 
 
 def _serve(server: DemoServer, duration: float) -> int:
-    print(f"serving the demo on {server.address}; Ctrl-C ends it", flush=True)
+    put(f"serving the demo on {server.address}; Ctrl-C ends it\n")
     say(f"try: flowwatch --namespace weather --server {server.address}")
     until = time.monotonic() + duration if duration else float("inf")
     try:
@@ -88,7 +89,7 @@ def _serve(server: DemoServer, duration: float) -> int:
         while server.failure is None and time.monotonic() < until:
             time.sleep(0.2)
     except KeyboardInterrupt:
-        print()
+        put("\n")
     return 0
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.sources import one_server
 from flowwatch.hubble.client import config, forward
-from flowwatch.report.doctor import can_show, check_output, step_text, steps_json, summary_text
+from flowwatch.output import columns, put, shows
+from flowwatch.report.doctor import SIGNS, check_output, step_text, steps_json, summary_text
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -21,12 +20,12 @@ def run(parsed: Parsed) -> int:
     form = check_output(parsed.text("output"))
     one_server(parsed)
     settings = forward.decide(config.load(parsed))
-    signs = can_show(sys.stdout.encoding or "ascii")
-    width = min(shutil.get_terminal_size().columns, 110) if sys.stdout.isatty() else 0
+    signs = shows(SIGNS)
+    width = min(columns(), 110)
     steps: list[Step] = []
     for step in examine(settings):
         steps.append(step)
         if form == "text":
-            print(step_text(step, signs=signs, width=width), end="", flush=True)
-    print(steps_json(steps) if form == "json" else summary_text(steps), end="")
+            put(step_text(step, signs=signs, width=width))
+    put(steps_json(steps) if form == "json" else summary_text(steps), form)
     return int(any(step.state is State.FAIL for step in steps))

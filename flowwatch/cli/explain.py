@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from flowwatch.cli.policies import read_policies, shown
-from flowwatch.cli.reading import say, standard_input
+from flowwatch.cli.reading import standard_input
 from flowwatch.errors import UsageError
+from flowwatch.output import columns, open_output, say
 from flowwatch.report.explain import EXPLAIN_FORMATS, write_explanation
-from flowwatch.report.files import open_output
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
 
@@ -48,9 +46,8 @@ def run(parsed: Parsed) -> int:
         answers = explain(read_policies(paths), subject, peer, protocol)
     except QuestionError as error:
         raise UsageError(safe(str(error)), "see flowwatch explain --help") from None
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    with open_output(None) as out:
-        write_explanation(answers, form, out, columns=columns)
+    with open_output(None, form) as out:
+        write_explanation(answers, form, out, columns=columns())
     return 0
 
 
@@ -60,7 +57,7 @@ def _queries(policies: PolicySet, path: str) -> int:
 
     queries = Queries(policies)
     bad = 0
-    with _opened(path) as lines, open_output(None) as out:
+    with _opened(path) as lines, open_output(None, "jsonl") as out:
         for number, line in enumerate(lines, 1):
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901

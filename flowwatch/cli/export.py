@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.reading import Reading, say
+from flowwatch.cli.reading import Reading
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.cli.summary import direction, max_rows
 from flowwatch.egress.aggregate import Aggregate
@@ -18,8 +18,8 @@ from flowwatch.flows.listing import AttemptListing, Plain
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, Flow, Verdict
 from flowwatch.hubble.filters.flags import raw_filters
+from flowwatch.output import Output, open_output, put, say
 from flowwatch.report.export import TABLE_FORMATS, write_attempts, write_records, write_rows
-from flowwatch.report.files import Output, open_output
 from flowwatch.report.sidefile import note_beside
 from flowwatch.text import safe
 
@@ -54,7 +54,7 @@ def run(parsed: Parsed) -> int:
     outcomes = _outcomes(parsed)
     wanted = asked(parsed)
     if parsed.switch("print-raw-filters"):
-        print(raw_filters(wanted.filters), end="")
+        put(raw_filters(wanted.filters), "json")
         return 0
     if wanted.window.follow:
         raise UsageError("an export ends", "leave out --follow")
@@ -63,7 +63,7 @@ def run(parsed: Parsed) -> int:
     judge = _judge(parsed)
     export = _Export(parsed, Reading(open_source(wanted)), form, outcomes, judge)
     path = parsed.text("output") or None
-    with open_output(path) as out:
+    with open_output(path, form) as out:
         count = export.write(out)
         if export.reading.partial and path not in (None, "-"):
             # What was read is worth having, but not under the name of the whole.

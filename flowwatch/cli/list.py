@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.reading import say
 from flowwatch.cli.sources import one_server
 from flowwatch.hubble.client import config, forward
+from flowwatch.output import put, say
 from flowwatch.report.status import check_list_output, namespaces_text, nodes_text
 
 if TYPE_CHECKING:
@@ -27,5 +27,5 @@ def run(parsed: Parsed) -> int:
             text = nodes_text(connection.nodes().nodes, form)
         else:
             text = namespaces_text(connection.namespaces().namespaces, form)
-    print(text, end="")
+    put(text, form)
     return 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowwatch.errors import FlowwatchError
+from flowwatch.output import put, say
+from flowwatch.output.standard import finish
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -30,30 +30,26 @@ def run(arguments: list[str]) -> int:
         module = importlib.import_module(f"flowwatch.cli.{parsed.verb.module}")
         verb: Callable[[Parsed], int] = module.run
         code = verb(parsed)
-        sys.stdout.flush()
+        finish()
         return code
     except FlowwatchError as error:
         if error.exit_code != 141:
-            print(f"flowwatch: {error}", file=sys.stderr)
+            say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("flowwatch: interrupted", file=sys.stderr)
+        say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads our output any more; nothing may be written at the exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
 
 
 def _version() -> int:
     from flowwatch import __version__
 
-    print(f"flowwatch {__version__}")
+    put(f"flowwatch {__version__}\n")
     return 0
 
 
 def _help(parsed: Parsed) -> int:
     from flowwatch.cli.usage import usage
 
-    print(usage(parsed.verb, parsed.rest))
+    put(usage(parsed.verb, parsed.rest) + "\n")
     return 0

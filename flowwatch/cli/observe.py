@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.reading import say
 from flowwatch.cli.sources import Asked, HubbleServer, asked, file_window, matcher
 from flowwatch.errors import FlowwatchError, OutputError, UsageError
 from flowwatch.hubble.captures.replay import FileRecords
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.hubble.filters.request import LAST_BY_DEFAULT
 from flowwatch.hubble.wire.pb.observer import observer_pb2
-from flowwatch.report.files import Output, open_output
+from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
 from flowwatch.text import safe
 
@@ -60,7 +58,7 @@ def run(parsed: Parsed) -> int:
     kind = check_output(form, follow=parsed.switch("follow"))
     wanted = asked(parsed, default=LAST_BY_DEFAULT)
     if parsed.switch("print-raw-filters"):
-        print(raw_filters(wanted.filters), end="")
+        put(raw_filters(wanted.filters), "json")
         return 0
     wanted = _masked(parsed, wanted, kind)
     silent = parsed.switch("silent-errors")
@@ -73,13 +71,13 @@ def run(parsed: Parsed) -> int:
         print_policy_names=parsed.switch("print-policy-names"),
         ip_translation=parsed.switch("ip-translation") and not parsed.switch("numeric"),
         time_format=parsed.text("time-format"),
-        color=use_color(parsed.text("color"), sys.stdout),
+        color=use_color(parsed.text("color"), terminal=is_terminal()),
         debug=parsed.switch("debug"),
         silent=silent,
         legacy_json="legacy-json-output" in os.environ.get("HUBBLE_COMPAT", ""),
     )
-    with open_output(None) as out:
-        return _print(wanted, make_printer(options, out, sys.stderr), out, silent)
+    with open_output(None, kind) as out:
+        return _print(wanted, make_printer(options, out, StandardError()), out, silent)
 
 
 def _masked(parsed: Parsed, wanted: Asked, kind: str) -> Asked:

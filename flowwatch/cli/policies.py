@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowwatch.cli.reading import say, standard_input
+from flowwatch.cli.reading import standard_input
 from flowwatch.errors import UsageError
+from flowwatch.output import say
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
 from flowwatch.policy.nodes import TEMPLATE

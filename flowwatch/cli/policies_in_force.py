@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.policies import read_policies
-from flowwatch.cli.reading import say
 from flowwatch.errors import UsageError
+from flowwatch.output import say
 from flowwatch.text import safe
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import BinaryIO
 
+from flowwatch import output
 from flowwatch.cli.main import INTERRUPTED
 from flowwatch.errors import FlowwatchError, UsageError
 from flowwatch.flows.model import Batch
@@ -65,7 +66,7 @@ class Reading:
 
     def finish(self, warn: Callable[[str], None] | None = None) -> int:
         """Say that the answer is partial, and why; the exit code."""
-        say = warn or (lambda line: print(f"flowwatch: {line}", file=sys.stderr))
+        say = warn or output.say
         if self.failure is not None:
             say(f"{self.failure}; this is what was read until then ({self.read:,} flows): partial")
             return self.failure.exit_code
@@ -97,9 +98,4 @@ def standard_input(what: str) -> BinaryIO:
 
 def at_terminal() -> bool:
     """Whether a person sits at both ends of this program."""
-    return all(one is not None and one.isatty() for one in (sys.stdin, sys.stdout))
-
-
-def say(line: str) -> None:
-    """One line to the user, beside the result."""
-    print(f"flowwatch: {line}", file=sys.stderr)
+    return sys.stdin is not None and sys.stdin.isatty() and output.is_terminal()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.reading import say
 from flowwatch.cli.sources import one_server
 from flowwatch.errors import FlowwatchError, Unreachable
 from flowwatch.hubble.client import config, forward
+from flowwatch.output import put, say
 from flowwatch.report.status import check_status_output, health_line, status_text
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def run(parsed: Parsed) -> int:
     with connect(settings) as connection:
         health = connection.health()
         if form == "compact" or health != "SERVING":
-            print(health_line(settings.address.text, health))
+            put(health_line(settings.address.text, health) + "\n")
         if health != "SERVING":
             raise Unreachable("not healthy")
         try:
             status = connection.server_status()
         except FlowwatchError as error:
             raise type(error)(f"failed to get status: {error}") from None
-    print(status_text(status, form), end="")
+    put(status_text(status, form), form)
     return 0

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.reading import Reading, say
+from flowwatch.cli.reading import Reading
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import raw_filters
-from flowwatch.report.files import open_output
+from flowwatch.output import columns, is_terminal, open_output, put, say, shows
 from flowwatch.report.observe import use_color
 from flowwatch.report.summary import SUMMARY_FORMATS, warning_lines, write_summary
 from flowwatch.report.summary_table import Style
@@ -26,13 +24,15 @@ if TYPE_CHECKING:
     from flowwatch.flows.source import Source
 
 MIN_ROWS = 4
+SIGNS = "→←✓✗⇒…"
+"""What the encoding must have for tables that aren't ASCII."""
 
 
 def run(parsed: Parsed) -> int:
     """Read what is there, print the table, and on standard error what it doesn't hold."""
     wanted = asked(parsed)
     if parsed.switch("print-raw-filters"):
-        print(raw_filters(wanted.filters), end="")
+        put(raw_filters(wanted.filters), "json")
         return 0
     if wanted.window.follow:
         raise UsageError("a summary ends", "use flowwatch (the dashboard) to follow")
@@ -67,7 +67,7 @@ def show(parsed: Parsed, source: Source) -> int:
         aggregate.add(batch)
     reading.nothing()
     taken = snapshot(aggregate, query)
-    with open_output(None) as out:
+    with open_output(None, parsed.text("output")) as out:
         write_summary(taken, form, out, style=style(parsed))
     if form != "json":
         for line in warning_lines(taken):
@@ -77,12 +77,11 @@ def show(parsed: Parsed, source: Source) -> int:
 
 def style(parsed: Parsed) -> Style:
     """How the table may look on this standard output."""
-    terminal = sys.stdout.isatty()
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    terminal = is_terminal()
     return Style(
-        width=shutil.get_terminal_size().columns if terminal else 0,
-        color=use_color(parsed.text("color"), sys.stdout),
+        width=columns(),
+        color=use_color(parsed.text("color"), terminal=terminal),
         bold=terminal and os.environ.get("TERM") != "dumb",
-        ascii=encoding not in ("utf8", "utf16", "utf32"),
+        ascii=not shows(SIGNS),
         now=time.time_ns() if terminal else 0,
     )

@@ -8,7 +8,7 @@ from flowwatch.cli.audit import read_set, source_of
 from flowwatch.cli.reading import Reading
 from flowwatch.cli.summary import direction, style
 from flowwatch.errors import UsageError
-from flowwatch.report.files import open_output
+from flowwatch.output import open_output
 from flowwatch.report.whatif import WHATIF_FORMATS, write_whatif
 
 if TYPE_CHECKING:
@@ -32,6 +32,6 @@ def run(parsed: Parsed) -> int:
         reading = Reading(source)
         report = WhatIf(draft, current, directions).read(reading.batches())
         reading.nothing()
-    with open_output(None) as out:
+    with open_output(None, form) as out:
         write_whatif(report, form, out, style=style(parsed))
     return reading.finish()

@@ -11,6 +11,9 @@ from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
 
 FORMS = ("text", "json")
+SIGNS = "✓✗–→"
+"""What an encoding must have for ``signs`` below."""
+
 _SIGNS = {State.OK: "✓", State.WARN: "!", State.FAIL: "✗", State.SKIPPED: "–"}
 _ASCII = {State.OK: "+", State.WARN: "!", State.FAIL: "x", State.SKIPPED: "-"}
 _NAME = 13
@@ -22,15 +25,6 @@ def check_output(form: str) -> str:
     if form not in FORMS:
         raise UsageError(f"invalid output format: {safe(form)}", "text or json")
     return form
-
-
-def can_show(encoding: str) -> bool:
-    """Whether a terminal of this encoding can show the signs."""
-    try:
-        "✓✗–→".encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def step_text(step: Step, *, signs: bool = True, width: int = 0) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from flowwatch.output import Writer
 from flowwatch.policy.explain import Answer
 from flowwatch.policy.queries import answer_object
-from flowwatch.report.files import Writer
 from flowwatch.report.human import fold
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe

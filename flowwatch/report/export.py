@@ -16,8 +16,8 @@ from flowwatch.egress.rows import Row
 from flowwatch.errors import OutputError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import Flow
+from flowwatch.output import Output
 from flowwatch.report.columns import ATTEMPT, ATTRIBUTED, ROW, Column
-from flowwatch.report.files import Output
 from flowwatch.report.records import RECORD
 from flowwatch.report.tables import TABLE_FORMATS as TABLE_FORMATS
 from flowwatch.report.tables import table_writer

@@ -14,14 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Protocol
 
 from flowwatch.errors import UsageError
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.hubble.wire.jsonpb import message_to_json, response_to_json
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
-from flowwatch.report.files import Writer
+from flowwatch.output import Writer
 from flowwatch.report.goformat import DEFAULT_TIME_FORMAT, TimeFormat, align
 from flowwatch.report.observe_nodes import is_trouble, lost_words, status_line, status_pairs
 from flowwatch.report.observe_words import Words
@@ -77,17 +77,17 @@ def check_output(output: str, *, follow: bool = False) -> str:
     return known
 
 
-def use_color(when: str, stdout: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+def use_color(when: str, *, terminal: bool, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether ``--color when`` means colours; anything but always and never is auto, as in hubble.
 
-    auto: on a terminal that isn't ``dumb``, and NO_COLOR is unset or empty.
+    auto: on a ``terminal`` that isn't ``dumb``, and NO_COLOR is unset or empty.
     """
     when = when.lower()
     if when in ("always", "never"):
         return when == "always"
     if environment.get("NO_COLOR") or environment.get("TERM") == "dumb":
         return False
-    return stdout.isatty()
+    return terminal
 
 
 class Printer(Protocol):

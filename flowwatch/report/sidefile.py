@@ -14,7 +14,7 @@ from typing import Any
 
 from flowwatch.egress.rows import Snapshot
 from flowwatch.errors import OutputError
-from flowwatch.report.files import open_output
+from flowwatch.output import open_output
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary import summary_object
 from flowwatch.text import safe
@@ -57,6 +57,6 @@ def note_beside(path: str, snapshot: Snapshot, *, lines: int, partial: str = "")
                 ) from error
         return ""
     value = side_object(snapshot, file=os.path.basename(path), lines=lines, partial=partial)
-    with open_output(beside) as out:
+    with open_output(beside, "json") as out:
         out.write(to_json(value, indent=2) + "\n")
     return beside

@@ -14,9 +14,9 @@ from typing import Any
 
 from flowwatch.egress.rows import SCHEMA_VERSION, Snapshot
 from flowwatch.errors import UsageError
+from flowwatch.output import Output
 from flowwatch.report.columns import ROW, json_object
 from flowwatch.report.export import write_rows
-from flowwatch.report.files import Output
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary_markdown import markdown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.output.forms import break_up
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import percent
 from flowwatch.report.summary_table import peer_text, pod_text, policy_text, reason_text, worst
@@ -21,11 +22,12 @@ _HEADER = (
 def code(text: str) -> str:
     """``text`` as a code span that stays in its table cell: no markup, mention or link works in it.
 
-    A pipe would end the cell and is escaped; a backslash before it would undo that.
+    Nor a command of a CI runner, whatever prints it. A pipe would end the cell and is escaped; a
+    backslash before it would undo that.
     """
     if not text:
         return ""
-    text = safe(text).replace("\\|", "\\x5c|").replace("|", "\\|")
+    text = break_up(safe(text)).replace("\\|", "\\x5c|").replace("|", "\\|")
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     space = " " if text[0] in "` " or text[-1] in "`\\ " else ""
     return f"{fence}{space}{text}{space}{fence}"

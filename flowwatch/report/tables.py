@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
 from flowwatch.errors import UsageError
+from flowwatch.output import Output, Writer
 from flowwatch.report.columns import Column, csv_cells, json_object
-from flowwatch.report.files import Output, Writer
 from flowwatch.report.jsontext import to_json
 
 Item = TypeVar("Item")

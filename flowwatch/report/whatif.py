@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowwatch.audit.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
+from flowwatch.output import Writer
 from flowwatch.report.audit.words import short_window
-from flowwatch.report.files import Writer
 from flowwatch.report.goformat import TimeFormat, join_host_port
 from flowwatch.report.human import fold, plural, span
 from flowwatch.report.jsontext import to_json

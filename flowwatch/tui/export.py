@@ -40,8 +40,8 @@ def write_csv(taken: Snapshot, path: Path) -> tuple[int, str]:
     Also the path of the file beside it that says what is missing, "" when nothing is.
     """
     # Not before it is wanted: it loads what the first frame doesn't need.
+    from flowwatch.output import open_output
     from flowwatch.report.export import write_rows
-    from flowwatch.report.files import open_output
     from flowwatch.report.sidefile import note_beside
 
     with open_output(str(path)) as out:

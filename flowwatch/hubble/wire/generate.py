@@ -14,6 +14,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from flowwatch.output import say
+
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = "flowwatch.hubble.wire.pb"
 PACKAGES = ("flow", "relay", "observer", "peer", "narrow")
@@ -77,7 +79,7 @@ def main() -> int:
         generate(Path(scratch))
         old = stale(target, Path(scratch))
     for name in old:
-        print(f"stale: flowwatch/hubble/wire/pb/{name} (run `make proto`)", file=sys.stderr)
+        say(f"stale: flowwatch/hubble/wire/pb/{name} (run `make proto`)")
     return 1 if old else 0
 
 

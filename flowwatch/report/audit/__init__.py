@@ -7,8 +7,8 @@ from importlib import import_module
 
 from flowwatch.audit.findings import AuditReport
 from flowwatch.errors import UsageError
+from flowwatch.output import Writer
 from flowwatch.report.audit.text import audit_lines
-from flowwatch.report.files import Writer
 from flowwatch.report.human import fold
 from flowwatch.report.summary_table import Style
 from flowwatch.text import safe

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowwatch.audit.findings import AuditReport
+from flowwatch.output.forms import break_up
 from flowwatch.report.audit.words import Level, Remark, answer, evidence, remarks, warnings
 from flowwatch.report.human import plural
 from flowwatch.text import safe
@@ -43,9 +44,14 @@ def _command(name: str, title: str, lines: list[str], file: str = "", line: int 
         properties += [f"file={_property(file)}", f"line={max(1, line)}"]
     properties.append(f"title={_property(title)}")
     # Only our own line ends are line ends: safe() has made those of the texts visible.
-    message = "%0A".join(safe(text).replace("%", "%25") for text in lines)
+    message = "%0A".join(_words(text) for text in lines)
     return f"::{name} {','.join(properties)}::{message}"
 
 
+def _words(text: str) -> str:
+    # The runner also takes "##[command]" in the middle of a line that is no command of its newer kind.
+    return break_up(safe(text), within=True).replace("%", "%25")
+
+
 def _property(text: str) -> str:
-    return safe(text).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    return _words(text).replace(":", "%3A").replace(",", "%2C")

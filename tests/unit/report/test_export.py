@@ -18,9 +18,9 @@ from flowwatch.errors import InputError, OutputError, UsageError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import Endpoint, Flow, Layer7
 from flowwatch.flows.reasons import L7_DENIED, reason
+from flowwatch.output import Output, open_output
 from flowwatch.report.columns import ATTEMPT, ROW, explanation
 from flowwatch.report.export import write_attempts, write_records, write_rows
-from flowwatch.report.files import Output, open_output
 from flowwatch.report.records import RECORD, kind
 from tests.unit.report.made import ALLOW, DENY, HOSTILE, START, attempt, row
 
@@ -179,7 +179,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
         "import sys; sys.modules['pyarrow'] = None\n"
         "from flowwatch.errors import UsageError\n"
         "from flowwatch.report.export import write_attempts\n"
-        "from flowwatch.report.files import open_output\n"
+        "from flowwatch.output import open_output\n"
         "try:\n"
         "    with open_output(sys.argv[1]) as out: write_attempts([], out, 'parquet')\n"
         "except UsageError as error: print(error)\n"

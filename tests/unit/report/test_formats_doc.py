@@ -11,6 +11,7 @@ import pytest
 from flowwatch.audit.whatif import WhatIf
 from flowwatch.egress.rows import SCHEMA_VERSION
 from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.output import ClosedPipe
 from flowwatch.policy import load
 from flowwatch.policy.explain import explain, read_end
 from flowwatch.policy.queries import Queries
@@ -18,7 +19,6 @@ from flowwatch.report.audit.json import audit_object
 from flowwatch.report.audit.words import REMARKS
 from flowwatch.report.columns import ATTEMPT, ROW, markdown_reference
 from flowwatch.report.explain import explanation_object
-from flowwatch.report.files import ClosedPipe
 from flowwatch.report.records import RECORD
 from flowwatch.report.summary import summary_object
 from flowwatch.report.whatif import whatif_object

@@ -11,7 +11,7 @@ import pytest
 
 from flowwatch.egress.rows import Snapshot
 from flowwatch.errors import UsageError
-from flowwatch.report.files import Output
+from flowwatch.output import Output
 from flowwatch.report.human import width
 from flowwatch.report.summary import SUMMARY_FORMATS, warning_lines, write_summary
 from flowwatch.report.summary_markdown import code

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from flowwatch.errors import OutputError
-from flowwatch.report.files import ClosedPipe, open_output
+from flowwatch.output import ClosedPipe, open_output
 
 PROGRAM = """
 import sys
 from flowwatch.errors import FlowwatchError
-from flowwatch.report.files import ClosedPipe, open_output
+from flowwatch.output import ClosedPipe, open_output
 
 try:
     with open_output(sys.argv[1]) as out:
