@@ -20,7 +20,7 @@ from ipaddress import ip_address, ip_network
 from flowwatch.audit.evidence import Observation
 from flowwatch.audit.findings import Expectation, State
 from flowwatch.flows import meaning
-from flowwatch.policy.nodes import DocumentError, Value, read_nodes
+from flowwatch.goyaml.nodes import DocumentError, Value, read_nodes
 from flowwatch.policy.peers import ENTITIES, Entity
 
 _FIELDS = frozenset({"from", "reach", "notReach"})

@@ -142,7 +142,7 @@ def _expected(path: str) -> list[Expected]:
     if not path:
         return []
     from flowwatch.audit.expect import read_expected
-    from flowwatch.policy.nodes import DocumentError
+    from flowwatch.goyaml.nodes import DocumentError
 
     try:
         return read_expected(read_text(path), path)

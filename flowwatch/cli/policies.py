@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from flowwatch.cli.reading import standard_input
 from flowwatch.errors import UsageError
+from flowwatch.goyaml.nodes import TEMPLATE
 from flowwatch.output import say
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
-from flowwatch.policy.nodes import TEMPLATE
 from flowwatch.text import safe
 
 if TYPE_CHECKING:

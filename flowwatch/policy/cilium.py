@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.groups import CidrGroups
 from flowwatch.policy.labels import (
     CLUSTER,
@@ -21,7 +22,6 @@ from flowwatch.policy.labels import (
     read_selector,
 )
 from flowwatch.policy.names import read_name
-from flowwatch.policy.nodes import Value
 from flowwatch.policy.peers import (
     ENTITIES,
     Entity,

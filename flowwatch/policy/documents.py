@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from flowwatch.goyaml.nodes import TEMPLATE, DocumentError, Value, read_nodes
 from flowwatch.policy.cilium import CLUSTERWIDE, read_cilium
 from flowwatch.policy.groups import CidrGroups
 from flowwatch.policy.kubernetes import read_cluster_network_policy, read_network_policy
-from flowwatch.policy.nodes import TEMPLATE, DocumentError, Value, read_nodes
 from flowwatch.policy.rules import Policy, Rejected, Rule
 
 _GROUPS = {

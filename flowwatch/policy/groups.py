@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.labels import LabelSet, read_selector
-from flowwatch.policy.nodes import Value
 from flowwatch.policy.peers import Block, LabelledBlocks, Peer, Unknown, read_block
 
 

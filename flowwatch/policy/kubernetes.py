@@ -5,6 +5,7 @@ From Cilium 1.20, pkg/k8s/network_policy.go and cluster_network_policy.go.
 
 from __future__ import annotations
 
+from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.l7 import Layer7Rules
 from flowwatch.policy.labels import (
     CLUSTER,
@@ -18,7 +19,6 @@ from flowwatch.policy.labels import (
     read_selector,
 )
 from flowwatch.policy.names import NameRule
-from flowwatch.policy.nodes import Value
 from flowwatch.policy.peers import Name, Peer, Pods, read_block, with_exceptions
 from flowwatch.policy.ports import PortRule, is_service_name
 from flowwatch.policy.rules import ADMIN, BASELINE, Direction, Entry, Policy, Rule, Subject, Verdict

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.names import NameRule, read_name
-from flowwatch.policy.nodes import Value
 
 # Python's expressions have these, Go's (RE2) do not.
 _NOT_IN_GO = re.compile(r"\(\?(?:[=!>(]|<[=!]|P[=>])|(?<!\\)(?:\\\\)*\\[1-9]")

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flowwatch.policy.nodes import Value
+from flowwatch.goyaml.nodes import Value
 
 _NAME = re.compile(r"[-a-zA-Z0-9_.]+\Z")
 _PATTERN = re.compile(r"[-a-zA-Z0-9_.*]+\Z")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.labels import MISSING, NOT_IN, LabelSet, Selector
 from flowwatch.policy.names import NameRule
-from flowwatch.policy.nodes import Value
 from flowwatch.policy.party import Party
 from flowwatch.policy.ports import Match
 

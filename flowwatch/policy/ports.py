@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.l7 import Layer7Rules, read_rules
-from flowwatch.policy.nodes import Value
 
 Match = bool | str
 """Whether something matches; a string says why that can't be told."""

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowwatch.policy.nodes import TEMPLATE, DocumentError, Value, read_nodes
-from flowwatch.policy.tree import Node, Scalar, compose
+from flowwatch.goyaml.nodes import TEMPLATE, DocumentError, Value, read_nodes
+from flowwatch.goyaml.tree import Node, Scalar, compose
 from tests.unit.audit.planted import CORRECT
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowwatch.policy.tree import (
+from flowwatch.goyaml.tree import (
     BOOL,
     FLOAT,
     INT,

@@ -196,7 +196,7 @@ class _Composer:
             raise DocumentError("an alias inside what it stands for", line, column)
         self._repeated += size
         if self._repeated > MAX_REPEATED:
-            reason = f"aliases repeat more than {MAX_REPEATED:,} values: not a policy"
+            reason = f"aliases repeat more than {MAX_REPEATED:,} values"
             raise DocumentError(reason, line, column)
         return self._put(node, size)
 

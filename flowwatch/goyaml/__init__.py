@@ -1,0 +1,1 @@
+"""YAML as Kubernetes reads it (Go's yaml): a tree that knows the line of everything in it."""
