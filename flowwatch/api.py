@@ -46,7 +46,7 @@ def read(files: Sequence[str], flags: Mapping[str, FlagValue]) -> pd.DataFrame:
     source = open_source(wanted)
     try:
         for batch in source.batches():
-            aggregate.add(batch)
+            aggregate.join.add(batch)
     finally:
         source.close()
     taken = snapshot(aggregate, query)

@@ -23,6 +23,7 @@ from flowwatch.cli.sources import asked, open_source  # noqa: E402
 from flowwatch.demo.server import DemoServer  # noqa: E402
 from flowwatch.demo.story import policy_text  # noqa: E402
 from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
+from flowwatch.flows.join import Join  # noqa: E402
 from flowwatch.policy import load  # noqa: E402
 from flowwatch.tui.shell import Dashboard, Options  # noqa: E402
 
@@ -52,8 +53,9 @@ async def take(picture: Picture, address: str) -> None:
     """One picture of a dashboard that has read the demo's ring and followed for two seconds."""
     words = ["--server", address, "--namespace", "weather"]
     source = open_source(asked(parse(words), follow=True, environ={}), with_ring=True)
-    audit = LiveAudit(load([("weather.yaml", policy_text())])) if picture.policies else None
-    monitor = LiveMonitor(source, also=audit.add if audit is not None else None)
+    join = Join()
+    audit = LiveAudit(load([("weather.yaml", policy_text())]), join) if picture.policies else None
+    monitor = LiveMonitor(source, join=join)
 
     def start() -> LiveMonitor:
         monitor.start()

@@ -1,6 +1,6 @@
 """Attribution: of each blocked attempt, which policy blocked it, in words.
 
-    listing = AttemptListing(batches, ways, outcomes, partial(Attributor, Judge(policies)))
+    listing = AttemptListing(batches, ways, outcomes, Attributor(Judge(policies)))
 
 The judgement is the audit's own (:mod:`flowwatch.audit.judge`), so the two can't disagree.
 """
@@ -13,7 +13,8 @@ from flowwatch.audit.evidence import Observation, Observer
 from flowwatch.audit.judge import Judge, describe
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import OpenAttempt
-from flowwatch.flows.model import Flow
+from flowwatch.flows.join import Joined
+from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision
 
@@ -23,23 +24,22 @@ NOT_GIVEN = "dropped by a policy that was not given"
 
 
 class Attributor:
-    """Joins the records of one server into attempts, and tells what blocked them."""
+    """Tells what blocked an attempt (flowwatch.flows.listing.Teller)."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._observer = Observer()
-        self.attempts = self._observer.attempts
 
-    def observe(self, flow: Flow) -> OpenAttempt | None:
-        """Take in one flow."""
-        return self._observer.observe(flow)
+    def take(self, joined: Joined) -> None:
+        """Take in a batch."""
+        self._observer.take(joined)
 
-    def over(self, attempt: OpenAttempt) -> Mapping[str, str]:
+    def over(self, attempt: OpenAttempt, names: PeerNames) -> Mapping[str, str]:
         """The attribution of an attempt that is over, by direction; empty if nothing blocked it."""
         if attempt.outcome not in _BLOCKED:
             self._observer.forget(attempt)
             return _NOTHING
-        return attributions(self._judge, self._observer.over(attempt))
+        return attributions(self._judge, self._observer.over(attempt, names))
 
 
 def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str, str]:

@@ -11,28 +11,24 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flowwatch.flows import meaning
-from flowwatch.flows.attempts import Attempts, OpenAttempt, addresses
+from flowwatch.flows.attempts import OPENED, SEEN, OpenAttempt, addresses, outcome
+from flowwatch.flows.join import Joined
 from flowwatch.flows.model import (
-    Batch,
     Direction,
     Endpoint,
-    EventType,
     Flow,
     Layer7,
     PolicyRef,
     Verdict,
 )
+from flowwatch.flows.peers import Peer, PeerNames
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction as Way
 
-OPENED = 512
-"""Beside the bits of :mod:`flowwatch.flows.meaning`: the attempt's first packet was seen."""
-
 _OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6"})
 _PARTIES = 200_000
 """Distinct parties kept; past it they are made anew."""
-_NAMES = 200_000
 _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
 _AUTH_REQUIRED = 189
@@ -98,96 +94,82 @@ class Observation:
 
 
 class Observer:
-    """Turns batches into observations. One thread; memory is bounded by the attempts kept open."""
+    """Remembers of open attempts what the audit alone needs, and turns them into observations.
+
+    Told of every batch by :meth:`take`; what it remembers of an attempt goes when that is asked
+    about (:meth:`over`) or dismissed (:meth:`forget`), which its owner does as attempts close.
+    """
 
     def __init__(self, *, both_ends: bool = False) -> None:
         """``both_ends``: what passed, in a record without a direction, passed at both of its ends."""
         self._both_ends = both_ends
-        self.attempts = Attempts()
-        self.attempts.keep_closed = True
-        self._extra: dict[int, tuple[OpenAttempt, Extra]] = {}
-        self._names: dict[str, tuple[str, ...]] = {}
-        self._resolving: set[tuple[str, str]] = set()
-        self.aliases: dict[str, tuple[str, ...]] = {}
-        """Names that answers lead to (CNAME), by the name that was asked for."""
+        # By the attempt's number.
+        self._extra: dict[int, Extra] = {}
+        self._other_end: dict[int, int] = {}
         self._parties: dict[tuple[object, ...], Party] = {}
         self.clusters: set[str] = set()
         """Those that the subjects' records name."""
-        self.on_drop: Callable[[OpenAttempt, Extra], None] | None = None
-        """Called with the attempt of each record of a drop, for who wants to tell of drops at once."""
+        self.on_drop: Callable[[str, OpenAttempt, Extra], None] | None = None
+        """Called with the server and the attempt of each record of a drop, for who tells at once."""
 
-    def add(self, batch: Batch) -> Iterator[Observation]:
-        """Take in a batch; yields what is over by now."""
-        observe = self.attempts.observe
-        for flow in batch.flows:
-            if flow.destination_names or flow.source_names or flow.l7 is not None:
-                self._learn(flow)
-            attempt = observe(flow)
-            if attempt is not None:
-                self._note(attempt, flow)
-        for closed in self.attempts.take_closed():
-            yield from self._observations(closed)
+    def take(self, joined: Joined) -> None:
+        """Take in a batch."""
+        for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
+            if attempt is None:
+                continue
+            if flow.verdict == Verdict.FORWARDED:
+                if self._both_ends and not flow.direction and not flow.event_type:
+                    self._note_other_end(attempt, flow)
+                if flow.l7 is None and not flow.allowed_by:
+                    continue  # most records
+                bits = 0
+            else:
+                bits = meaning.evidence(flow)
+                if self.on_drop is not None and bits & _DROPS:
+                    self.on_drop(joined.batch.origin, attempt, self._of(attempt))
+            self._note(attempt, flow, bits)
 
-    def observe(self, flow: Flow) -> OpenAttempt | None:
-        """Take in one flow; its attempt is the caller's to close, by :meth:`over` or :meth:`forget`."""
-        if flow.destination_names or flow.source_names or flow.l7 is not None:
-            self._learn(flow)
-        attempt = self.attempts.observe(flow)
-        if attempt is not None:
-            self._note(attempt, flow)
-        return attempt
+    def over(
+        self, attempt: OpenAttempt, names: PeerNames, extra: Extra | None = None
+    ) -> Iterator[Observation]:
+        """What an attempt shows, one observation a direction; its extra is then forgotten.
 
-    def rest(self, *, keep: bool = False) -> Iterator[Observation]:
-        """What is still open: at the end, or with ``keep`` as it is now, and more may come."""
-        for attempt in self.attempts.open_attempts():
-            kept = self._extra.get(id(attempt)) if keep else None
-            yield from self._observations(attempt, kept[1] if kept else Extra() if keep else None)
-
-    def over(self, attempt: OpenAttempt, extra: Extra | None = None) -> Iterator[Observation]:
-        """What an attempt shows, one observation a direction.
-
-        With what :attr:`on_drop` gave, it needn't be over, and may be asked about again.
+        With what :attr:`on_drop` gave as ``extra``, it may be asked about again.
         """
-        return self._observations(attempt, extra)
+        other = self._other_end.pop(attempt.number, 0) if extra is None else 0
+        if extra is None:
+            extra = self._extra.pop(attempt.number, None) or Extra()
+        return self._observations(attempt, names, extra, other)
+
+    def so_far(self, attempt: OpenAttempt, names: PeerNames) -> Iterator[Observation]:
+        """What an attempt shows by now; more may come."""
+        number = attempt.number
+        extra = self._extra.get(number) or Extra()
+        return self._observations(attempt, names, extra, self._other_end.get(number, 0))
 
     def forget(self, attempt: OpenAttempt) -> None:
         """An attempt is over and of no interest."""
-        self._extra.pop(id(attempt), None)
+        self._extra.pop(attempt.number, None)
+        self._other_end.pop(attempt.number, None)
 
-    def _note(self, attempt: OpenAttempt, flow: Flow) -> None:
-        ingress = (flow.direction or attempt.direction) == Direction.INGRESS
-        if (
-            self._both_ends
-            and not flow.direction
-            and not flow.event_type
-            and not ingress
-            and flow.verdict == Verdict.FORWARDED
-            and attempt.server.namespace
-        ):
-            attempt.ingress = max(attempt.ingress, 0) | meaning.evidence(flow) | OPENED
-        known = attempt.ingress if ingress else attempt.egress
-        bits = meaning.evidence(flow)
-        if flow.verdict == Verdict.FORWARDED and known >= 0 and known | bits == known:
-            return  # one more packet that says nothing new: most are
-        if _opens(flow):
-            bits |= OPENED
-        known = bits if known < 0 else known | bits
-        if ingress:
-            attempt.ingress = known
-        else:
-            attempt.egress = known
-        if self.on_drop is not None and bits & _DROPS:
-            self.on_drop(attempt, self._extra.setdefault(id(attempt), (attempt, Extra()))[1])
-        if (
-            flow.l7 is None
-            and not flow.allowed_by
-            and not flow.denied_by
-            and not bits & meaning.POLICY_DROP
-        ):
+    def _of(self, attempt: OpenAttempt) -> Extra:
+        extra = self._extra.get(attempt.number)
+        if extra is None:
+            extra = self._extra[attempt.number] = Extra()
+        return extra
+
+    def _note_other_end(self, attempt: OpenAttempt, flow: Flow) -> None:
+        if attempt.direction != Direction.INGRESS and attempt.server.namespace:
+            bits = meaning.evidence(flow) | OPENED | SEEN
+            self._other_end[attempt.number] = self._other_end.get(attempt.number, 0) | bits
+
+    def _note(self, attempt: OpenAttempt, flow: Flow, bits: int) -> None:
+        policy_drop = bits & meaning.POLICY_DROP
+        if flow.l7 is None and not flow.allowed_by and not flow.denied_by and not policy_drop:
             return
-        extra = self._extra.setdefault(id(attempt), (attempt, Extra()))[1]
-        way = int(ingress)
-        if bits & meaning.POLICY_DROP:
+        extra = self._of(attempt)
+        way = int((flow.direction or attempt.direction) == Direction.INGRESS)
+        if policy_drop:
             extra.dropped[way] = min(flow.time, extra.dropped.get(way, flow.time))
         if flow.allowed_by:
             extra.allowed[way] = tuple(
@@ -201,61 +183,38 @@ class Observer:
         if layer7 is None or len(extra.requests) >= _REQUESTS:
             return
         if layer7.type == _REQUEST or flow.verdict == Verdict.DROPPED:
-            extra.requests.append(Request(layer7, flow.verdict != Verdict.DROPPED))
-
-    def _learn(self, flow: Flow) -> None:
-        layer7 = flow.l7
-        if layer7 is not None and layer7.dns_query:
-            asker = flow.destination if flow.is_reply else flow.source
-            self._resolving.add((asker.namespace, asker.pod))
-            for address in layer7.dns_ips:
-                self._name(address, (layer7.dns_query,))
-            if layer7.dns_cnames and len(self.aliases) < _NAMES:
-                self.aliases[layer7.dns_query] = layer7.dns_cnames
-        if flow.destination_names:
-            self._name(flow.destination_ip, flow.destination_names)
-            self._resolving.add((flow.source.namespace, flow.source.pod))
-        if flow.source_names:
-            self._name(flow.source_ip, flow.source_names)
-            self._resolving.add((flow.destination.namespace, flow.destination.pod))
-
-    def _name(self, address: str, names: tuple[str, ...]) -> None:
-        known = self._names.get(address, ())
-        if not set(names) <= set(known):
-            if len(self._names) >= _NAMES:
-                self._names.clear()
-            self._names[address] = tuple(dict.fromkeys((*known, *names)))
+            request = Request(layer7, flow.verdict != Verdict.DROPPED)
+            if request not in extra.requests:
+                extra.requests.append(request)
 
     def _observations(
-        self, attempt: OpenAttempt, extra: Extra | None = None
+        self, attempt: OpenAttempt, names: PeerNames, extra: Extra, other_end: int
     ) -> Iterator[Observation]:
-        if extra is None:
-            kept = self._extra.pop(id(attempt), None)
-            extra = kept[1] if kept is not None else Extra()
         client_ip, server_ip = addresses(attempt.key)
         port, protocol = attempt.key[3], attempt.key[4]
-        for way, bits in ((0, attempt.egress), (1, attempt.ingress)):
-            if bits < 0:
+        for way, bits in ((0, attempt.egress), (1, attempt.ingress | other_end)):
+            if not bits:
                 continue
             subject, peer = (
                 (attempt.client, attempt.server) if way == 0 else (attempt.server, attempt.client)
             )
             subject_ip, peer_ip = (client_ip, server_ip) if way == 0 else (server_ip, client_ip)
-            resolves = (subject.namespace, subject.pod) in self._resolving
+            named = attempt.ingress_peer if way else attempt.egress_peer
+            resolves = names.resolves(subject)
             own = _cluster(subject)
             if own:
                 self.clusters.add(own)
-            peer_party = self._party(peer, peer_ip, resolves=resolves, own=own)
+            peer_party = self._party(peer, peer_ip, names, resolves=resolves, own=own)
             drop = bits & _DROPS
             yield Observation(
                 "ingress" if way else "egress",
-                self._party(subject, subject_ip, resolves=resolves, own=own),
+                self._party(subject, subject_ip, names, resolves=resolves, own=own),
                 peer_party,
                 _name_of(subject, subject_ip),
-                _peer_name(peer, peer_ip, peer_party, attempt.service if way == 0 else ""),
+                _peer_name(peer, peer_ip, peer_party, attempt.service if way == 0 else "", named),
                 _PROTOCOLS.get(protocol, protocol),
                 port,
-                meaning.OUTCOME_OF[bits & (OPENED - 1)],
+                outcome(bits),
                 bool(bits & meaning.POLICY_DROP),
                 bool(bits & (OPENED | meaning.ALLOWED) or drop or protocol in _FROM_FIRST_PACKET),
                 attempt.first,
@@ -272,13 +231,15 @@ class Observer:
                 bool(bits & _VERDICTS),
             )
 
-    def _party(self, end: Endpoint, address: str, *, resolves: bool, own: str) -> Party:
+    def _party(
+        self, end: Endpoint, address: str, known: PeerNames, *, resolves: bool, own: str
+    ) -> Party:
         """The party of an end; equal ones are one object, since parties are compared so."""
         outside = end.entity in _OUTSIDE or (not end.labels and not end.identity and bool(address))
         key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster, own)
         names: tuple[str, ...] | None = ()
         if outside or end.entity == "kube-apiserver":
-            names = self._names.get(address) or (() if resolves else None)
+            names = known.names(address) or (() if resolves else None)
             key = (*key, address, names)
         party = self._parties.get(key)
         if party is None:
@@ -296,13 +257,6 @@ _PROTOCOLS = {"ICMPv4": "ICMP"}
 
 # A Deployment's pod: the hash of its template, and five characters of its own.
 _HASHES = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\Z")
-
-
-def _opens(flow: Flow) -> bool:
-    """Whether the record is of an attempt's first packet."""
-    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in _FROM_FIRST_PACKET:
-        return True
-    return flow.tcp_flags & (meaning.SYN | meaning.ACK) == meaning.SYN
 
 
 def _labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
@@ -331,9 +285,9 @@ def _labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def several_clusters(observers: Iterable[Observer]) -> Iterator[str]:
+def several_clusters(clusters: Iterable[str]) -> Iterator[str]:
     """A word of care, when pods of several clusters were judged by one set of policies."""
-    names = sorted({name for one in observers for name in one.clusters})
+    names = sorted(clusters)
     if len(names) > 1:
         told = ", ".join(names[:_TOLD]) + (", …" if len(names) > _TOLD else "")
         yield (
@@ -371,11 +325,12 @@ def _name_of(end: Endpoint, address: str) -> str:
     return f"{end.namespace}/{name}" if end.namespace else name
 
 
-def _peer_name(end: Endpoint, address: str, party: Party, service: str) -> str:
+def _peer_name(end: Endpoint, address: str, party: Party, service: str, named: Peer | None) -> str:
     if end.namespace or end.pod:
         return service or _name_of(end, address)
     if party.names:
-        return party.names[0]
+        # Of several, the one that the row has.
+        return named.name if named and named.name in party.names else party.names[0]
     if end.entity and end.entity not in _OUTSIDE:
         return end.entity
     return address or end.entity or "unknown"

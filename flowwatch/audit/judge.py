@@ -28,8 +28,12 @@ class Judge:
 
     def __init__(self, policies: PolicySet, applied_at: int | None = None) -> None:
         self.policies = policies
-        self._applied_at = applied_at
+        self.applied_at = applied_at
         self._known = {(one.kind, one.namespace, one.name) for one in policies.policies}
+
+    def too_early(self, seen: Observation) -> bool:
+        """Whether it came before the policies were applied."""
+        return self.applied_at is not None and seen.first < self.applied_at
 
     def decide(self, seen: Observation) -> Decision:
         """What the policies say about the question that an attempt asked."""
@@ -45,7 +49,7 @@ class Judge:
             return "not covered", decision.reason
         if seen.outcome == meaning.AUDIT:
             return "inconclusive", "audit mode is on: it passed, and would be denied"
-        if self._applied_at is not None and seen.first < self._applied_at:
+        if self.too_early(seen):
             return "inconclusive", "before the policy was applied"
         if decision.decision == "cant_tell":
             return "inconclusive", decision.reason.removeprefix("can't tell: ")

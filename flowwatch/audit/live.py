@@ -1,7 +1,8 @@
 """An audit that goes on while it is looked at: a thread adds batches, views ask what is known so far.
 
-audit = LiveAudit(policies)
-monitor = LiveMonitor(source, also=audit.add)
+join = Join()
+audit = LiveAudit(policies, join)
+monitor = LiveMonitor(source, join=join)
 audit.report(), audit.attribution("", "egress", "weather", "app-1", ("1.2.3.4",), 443, "TCP")
 """
 
@@ -14,7 +15,7 @@ from flowwatch.audit.audit import Audit
 from flowwatch.audit.evidence import Extra
 from flowwatch.audit.findings import AuditReport
 from flowwatch.flows.attempts import OpenAttempt, addresses
-from flowwatch.flows.model import Batch
+from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.peers import subject
 from flowwatch.policy.engine import PolicySet
 
@@ -28,16 +29,19 @@ _Key = tuple[str, str, str, str, str, int, str]
 class LiveAudit:
     """Safe from any thread: while a report is made, whoever adds batches waits."""
 
-    def __init__(self, policies: PolicySet) -> None:
-        self._audit = Audit(policies, on_drop=self._dropped)
+    def __init__(self, policies: PolicySet, join: Join) -> None:
+        self._join = join
+        # It is told of batches by way of `take`, under the lock.
+        self._audit = Audit(policies, on_drop=self._dropped, join=join, listen=False)
         self._drops: dict[_Key, tuple[OpenAttempt, Extra]] = {}
         self._lock = threading.Lock()
         self._report: AuditReport | None = None
+        join.listen(self)
 
-    def add(self, batch: Batch) -> None:
-        """Take in a batch of flows."""
+    def take(self, joined: Joined) -> None:
+        """Take in a batch (flowwatch.flows.join.Listener)."""
         with self._lock:
-            self._audit.add(batch)
+            self._audit.take(joined)
             self._report = None
 
     def report(self) -> AuditReport:
@@ -62,12 +66,14 @@ class LiveAudit:
         Each text once, in the order of the addresses; empty when no such drop is remembered.
         """
         told: dict[str, None] = {}
-        with self._lock:
+        with self._lock, self._join.lock:
+            scope = self._join.scopes.get(server)
             for peer in peers or ("",):
                 known = self._drops.get((server, direction, namespace, pod, peer, port, protocol))
-                if known is None:
+                if known is None or scope is None:
                     continue
-                observations = self._audit.observer(server).over(*known)
+                attempt, extra = known
+                observations = self._audit.observer.over(attempt, scope.names, extra)
                 text = attributions(self._audit.judge, observations).get(direction)
                 if text:
                     told[text] = None

@@ -15,7 +15,7 @@ from typing import Literal
 from flowwatch.audit.evidence import Observation, Observer, several_clusters
 from flowwatch.audit.judge import passes_requests
 from flowwatch.flows import meaning
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.engine import Decision, PolicySet
@@ -72,23 +72,27 @@ class WhatIf:
     draft: PolicySet
     current: PolicySet | None = None
     directions: frozenset[str] = frozenset({"egress"})
-    tally: Tally = field(default_factory=Tally)
-    _observers: dict[str, Observer] = field(default_factory=dict)
+    join: Join = field(default_factory=Join)
+    _observer: Observer = field(default_factory=Observer)
     _rows: dict[tuple[object, ...], WhatIfRow] = field(default_factory=dict)
     _after: PolicySet | None = None
 
     def read(self, batches: Iterable[Batch]) -> WhatIfReport:
         """All of ``batches``, and the report."""
         self._after = overlaid(self.current, self.draft)
-        for batch in batches:
-            self.tally.add(batch)
-            observer = self._observers.setdefault(batch.origin, Observer())
-            for seen in observer.add(batch):
-                self._compare(seen)
-        for observer in self._observers.values():
-            for seen in observer.rest():
+        self.join.listen(self)
+        self.join.read(batches)
+        for _, scope, attempt in self.join.open_attempts():
+            for seen in self._observer.over(attempt, scope.names):
                 self._compare(seen)
         return self._report()
+
+    def take(self, joined: Joined) -> None:
+        """Compare what is over (flowwatch.flows.join.Listener)."""
+        self._observer.take(joined)
+        for attempt in joined.closed:
+            for seen in self._observer.over(attempt, joined.scope.names):
+                self._compare(seen)
 
     def _compare(self, seen: Observation) -> None:
         if seen.direction not in self.directions:
@@ -163,10 +167,11 @@ class WhatIf:
             self._rows.values(),
             key=lambda row: (order[row.change], -row.attempts, row.subject, row.peer, row.port),
         )
+        tally = self.join.tally
         counts: Counter[Change] = Counter()
         for row in rows:
             counts[row.change] += row.attempts
-        notes = (*several_clusters(self._observers.values()), *self.tally.warnings())
+        notes = (*several_clusters(self._observer.clusters), *tally.warnings())
         if self.current is None:
             notes = (
                 "without --current, other policies of the cluster are not known: "
@@ -174,8 +179,8 @@ class WhatIf:
                 *notes,
             )
         return WhatIfReport(
-            tuple(rows), dict(counts), counts.total(), self.tally.records_read,
-            self.tally.first_seen, self.tally.last_seen, notes,
+            tuple(rows), dict(counts), counts.total(), tally.records_read,
+            tally.first_seen, tally.last_seen, notes,
         )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def _audit(parsed: Parsed) -> int:
         news = News(audit) if follows else None
         with _ended_after(parsed, source):
             for batch in reading.batches():
-                audit.add(batch)
+                audit.join.add(batch)
                 if news is not None:
                     news.look()
         reading.nothing()

@@ -16,6 +16,7 @@ from flowwatch.output import put, say
 if TYPE_CHECKING:
     from flowwatch.audit.live import LiveAudit
     from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.join import Join
     from flowwatch.flows.source import Source
 
 
@@ -47,16 +48,17 @@ def show(
     ``server`` is named in the hubble commands that it shows, if it isn't the default one.
     """
     from flowwatch.egress.monitor import LiveMonitor
+    from flowwatch.flows.join import Join
     from flowwatch.tui.app import run as run_app
 
-    audit = live_audit(parsed)
+    join = Join()
+    audit = live_audit(parsed, join)
     rows, way = max_rows(parsed), direction(parsed)
     monitors: list[LiveMonitor] = []
 
     def start() -> LiveMonitor:
         """Called when the first frame is on the screen."""
-        also = audit.add if audit is not None else None
-        monitor = LiveMonitor(source, rows, live=live, also=also)
+        monitor = LiveMonitor(source, rows, live=live, join=join)
         monitors.append(monitor)
         monitor.start()
         return monitor
@@ -83,7 +85,7 @@ def show(
     return code
 
 
-def live_audit(parsed: Parsed) -> LiveAudit | None:
+def live_audit(parsed: Parsed, join: Join) -> LiveAudit | None:
     """The audit of the policies in force, where they were given; else None. Raises UsageError."""
     if not parsed.was_set("policies") and not parsed.was_set("policies-from-cluster"):
         return None
@@ -92,7 +94,7 @@ def live_audit(parsed: Parsed) -> LiveAudit | None:
     from flowwatch.cli.policies_in_force import given
 
     policies = given(parsed)
-    return LiveAudit(policies) if policies is not None else None
+    return LiveAudit(policies, join) if policies is not None else None
 
 
 def hubble_command(parsed: Parsed, server: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.reading import Reading
@@ -14,7 +13,7 @@ from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot, told
 from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import Tally
-from flowwatch.flows.listing import AttemptListing, Plain
+from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, Flow, Verdict
 from flowwatch.hubble.filters.flags import raw_filters
@@ -24,11 +23,11 @@ from flowwatch.report.sidefile import note_beside
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from flowwatch.audit.judge import Judge
     from flowwatch.cli.flags import Parsed
-    from flowwatch.flows.listing import Joiner
+    from flowwatch.flows.listing import Teller
 
 # Verdicts of the records that --raw writes for an outcome.
 _VERDICTS = {
@@ -154,25 +153,25 @@ class _Export:
             return self._rows(out)
         attributed = self._judge is not None
         listing = AttemptListing(
-            self.reading.batches(), self._directions, self._outcomes, self._joiner()
+            self.reading.batches(), self._directions, self._outcomes, self._teller()
         )
         count = write_attempts(listing, out, self._form, attributed=attributed)
         self._end(told(listing.tally))
         return count
 
-    def _joiner(self) -> Callable[[], Joiner]:
-        """What joins the records of one server into attempts."""
+    def _teller(self) -> Teller | None:
+        """Who tells what blocked an attempt, where policies were given."""
         if self._judge is None:
-            return Plain
+            return None
         from flowwatch.audit.attribution import Attributor
 
-        return partial(Attributor, self._judge)
+        return Attributor(self._judge)
 
     def _rows(self, out: Output) -> int:
         self.what = "rows"
         aggregate = Aggregate(self._max_rows, keep_recent=False)
         for batch in self.reading.batches():
-            aggregate.add(batch)
+            aggregate.join.add(batch)
         taken = snapshot(aggregate, self._query)
         columns = {"error": "errors"}
         rows = [

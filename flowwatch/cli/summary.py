@@ -64,7 +64,7 @@ def show(parsed: Parsed, source: Source) -> int:
     aggregate = Aggregate(max_rows(parsed), keep_recent=False)
     reading = Reading(source)
     for batch in reading.batches():
-        aggregate.add(batch)
+        aggregate.join.add(batch)
     reading.nothing()
     taken = snapshot(aggregate, query)
     with open_output(None, parsed.text("output")) as out:

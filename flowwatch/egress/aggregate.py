@@ -1,9 +1,9 @@
-"""The aggregate: records in, the table out. Whatever flowwatch counts is counted here, once.
+"""The aggregate: attempts in, the table out. Whatever flowwatch counts is counted here, once.
 
     aggregate = Aggregate()
     for batch in source.batches():
-        aggregate.add(batch)
-    aggregate.snapshot(Query())
+        aggregate.join.add(batch)
+    snapshot(aggregate, Query())
 
 An attempt is counted in the row of the pod's egress, and of the other pod's ingress if the record
 of that end was seen, with one outcome; when a later record changes the outcome, it moves from one
@@ -12,15 +12,17 @@ column to the other. Rows are bounded by ``max_rows``.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
-from flowwatch.flows.attempts import NOT_COUNTED, Attempts, OpenAttempt, addresses
+from flowwatch.flows.attempts import OpenAttempt, addresses
 from flowwatch.flows.coverage import Tally
-from flowwatch.flows.model import Batch, Direction, Flow
-from flowwatch.flows.peers import PeerNames, cluster, subject
+from flowwatch.flows.join import Join, Joined
+from flowwatch.flows.model import Direction, Flow
+from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
 
 MAX_ROWS = 100_000
 """Rows kept by default: about 25 MB."""
@@ -31,12 +33,41 @@ RECENT = 4096
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 
 
-class Scope:
-    """What belongs to one server: addresses and names mean nothing beyond it."""
+_NOT_YET = -1
+
+
+class _Counted:
+    """Where each open attempt is counted, by its number."""
 
     def __init__(self) -> None:
-        self.attempts = Attempts()
-        self.names = PeerNames()
+        # Rows; _NOT_YET: no record of that end was seen.
+        self.egress = array("i")
+        self.ingress = array("i")
+        # Outcome and drop reason by which it is counted in those rows.
+        self.outcome = array("b")
+        self.reason = array("i")
+
+    def grow(self, size: int) -> None:
+        """Have a place for every number below ``size``."""
+        if (more := size - len(self.egress)) > 0:
+            nothing = array("i", [_NOT_YET]) * more
+            self.egress += nothing
+            self.ingress += nothing
+            self.outcome += array("b", [_NOT_YET]) * more
+            self.reason += array("i", bytes(4 * more))
+
+    def forget(self, attempt: OpenAttempt) -> None:
+        """Leave the place to another attempt."""
+        number = attempt.number
+        self.egress[number] = self.ingress[number] = self.outcome[number] = _NOT_YET
+        self.reason[number] = 0
+
+    def move(self, rows: dict[int, int]) -> None:
+        """The rows have other numbers now."""
+        for column in (self.egress, self.ingress):
+            for number, row in enumerate(column):
+                if row >= 0:
+                    column[number] = rows[row]
 
 
 class Aggregate:
@@ -45,101 +76,86 @@ class Aggregate:
     Raises ValueError when ``max_rows`` is less than 4.
     """
 
-    def __init__(self, max_rows: int = MAX_ROWS, *, keep_recent: bool = True) -> None:
-        """``keep_recent`` false: without the last records, which only a dashboard shows."""
+    def __init__(
+        self, max_rows: int = MAX_ROWS, *, keep_recent: bool = True, join: Join | None = None
+    ) -> None:
+        """Listens to ``join``, or to one of its own.
+
+        ``keep_recent`` false: without the last records, which only a dashboard shows.
+        """
         if max_rows < 4:
             raise ValueError("max_rows must be at least 4")
         self.max_rows = max_rows
         self.keep_recent = keep_recent
         self.columns = Columns()
-        self.scopes: dict[str, Scope] = {"": Scope()}
-        """By server, where there are several; under "" that of a single one."""
+        self._counted = _Counted()
         self.totals = {_EGRESS: [0] * len(COUNTS), _INGRESS: [0] * len(COUNTS)}
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
         self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
         """Row key (0: none), the record, whether it counts as its peer's reply, and its names."""
-        self.tally = Tally()
         self.folded_rows = 0
         self._idents = 0
+        self.join = join or Join()
+        self.join.listen(self)
 
-    def add(self, batch: Batch) -> None:
-        """Count every record of ``batch``."""
-        self.tally.add(batch)
-        scope = self.scopes.get(batch.origin)
-        if scope is None:
-            scope = self.scopes[batch.origin] = Scope()
-        observe, names = scope.attempts.observe, scope.names
-        learn = names.learn
+    @property
+    def tally(self) -> Tally:
+        """What was read, and what was not."""
+        return self.join.tally
+
+    def take(self, joined: Joined) -> None:
+        """Count every record of a batch (flowwatch.flows.join.Listener)."""
+        origin, names = joined.batch.origin, joined.scope.names
         remember = self.recent.append if self.keep_recent else None
-        columns = self.columns
+        columns, counted = self.columns, self._counted
+        counted.grow(self.join.numbers.size)
+        egress, ingress = counted.egress, counted.ingress
+        outcomes, reasons = counted.outcome, counted.reason
         records, lasts, firsts = columns.records, columns.last, columns.first
-        for flow in batch.flows:
-            if flow.l7 is not None:
-                learn(flow)
-            attempt = observe(flow)
+        for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
             if attempt is None:
                 if remember is not None:
                     remember((0, flow, False, names))
                 continue
-            row = attempt.ingress if flow.direction == _INGRESS else attempt.egress
+            number = attempt.number
+            # Joined without a direction of its own: it belongs where the attempt began.
+            way = flow.direction or attempt.direction
+            row = ingress[number] if way == _INGRESS else egress[number]
             if row < 0:
-                # Hubble gives the names with every record alike: those of the first will do.
-                if flow.destination_names or flow.source_names:
-                    learn(flow)
-                row = self._attach(attempt, flow, names, batch.origin)
+                row = self._attach(attempt, flow, way, origin)
             records[row] += 1
             time = flow.time
             if time > lasts[row]:
                 lasts[row] = time
             elif 0 < time < firsts[row]:
                 firsts[row] = time
-            if attempt.outcome != attempt.counted or attempt.reason != attempt.counted_reason:
+            if attempt.outcome != outcomes[number] or attempt.reason != reasons[number]:
                 self._recount(attempt)
             if flow.allowed_by or flow.denied_by:
                 columns.add_policies(row, flow.allowed_by, flow.denied_by)
             if remember is not None:
                 remember((columns.ident[row], flow, attempt.client is flow.destination, names))
+        for attempt in joined.closed:
+            counted.forget(attempt)
         if len(self.columns) > self.max_rows:
             self._fold()
 
-    @property
-    def replies(self) -> int:
-        """Records of replies that belong to no counted attempt."""
-        return sum(scope.attempts.replies for scope in self.scopes.values())
-
-    @property
-    def unattributed(self) -> int:
-        """Flows without a direction and without an attempt that they could belong to."""
-        return sum(scope.attempts.unattributed for scope in self.scopes.values())
-
-    @property
-    def closed_early(self) -> int:
-        """How often attempts were closed before their time, for want of room."""
-        return sum(scope.attempts.closed_early for scope in self.scopes.values())
-
-    def _attach(self, attempt: OpenAttempt, flow: Flow, names: PeerNames, origin: str) -> int:
-        """Give the attempt its row in the direction of ``flow``, and count it there."""
-        direction = flow.direction or attempt.direction
-        egress = direction != _INGRESS
-        if not flow.direction:
-            # Joined without a direction of its own: it belongs where the attempt is counted.
-            row = attempt.egress if attempt.egress >= 0 else attempt.ingress
-            if row >= 0:
-                return row
+    def _attach(self, attempt: OpenAttempt, flow: Flow, way: int, origin: str) -> int:
+        """Give the attempt its row in the direction ``way``, and count it there."""
         _, _, _, port, protocol = attempt.key
         client_ip, server_ip = addresses(attempt.key)
-        if egress:
-            pod, address, peer_address = attempt.client, client_ip, server_ip
-            peer = names.peer(pod, attempt.server, server_ip, attempt.service)
-        else:
+        if way == _INGRESS:
             pod, address, peer_address = attempt.server, server_ip, client_ip
-            peer = names.peer(pod, attempt.client, client_ip, "")
-        columns = self.columns
+            peer = attempt.ingress_peer
+        else:
+            pod, address, peer_address = attempt.client, client_ip, server_ip
+            peer = attempt.egress_peer
+        columns, counted = self.columns, self._counted
         self._idents += 1
         row = columns.row(
-            direction,
+            way,
             subject(pod, address),
-            peer,
+            peer or UNKNOWN,
             port,
             protocol,
             flow.time,
@@ -148,13 +164,11 @@ class Aggregate:
         )
         if peer_address:
             columns.add_address(row, peer_address)
-        if attempt.counted != NOT_COUNTED:
+        number = attempt.number
+        if counted.outcome[number] != _NOT_YET:
             # Already counted in the other direction: the same outcome counts here too.
             self._count(row, attempt, 1)
-        if egress:
-            attempt.egress = row
-        else:
-            attempt.ingress = row
+        (counted.ingress if way == _INGRESS else counted.egress)[number] = row
         columns.add_rate(row, flow.time)
         if attempt.allowed_by or attempt.denied_by:
             columns.add_policies(row, attempt.allowed_by, attempt.denied_by)
@@ -162,35 +176,32 @@ class Aggregate:
 
     def _recount(self, attempt: OpenAttempt) -> None:
         """Count the attempt by its outcome of now, and no longer by that of before, in its rows."""
-        rows = [row for row in (attempt.egress, attempt.ingress) if row >= 0]
-        if attempt.counted != NOT_COUNTED:
+        counted, number = self._counted, attempt.number
+        rows = [row for row in (counted.egress[number], counted.ingress[number]) if row >= 0]
+        if counted.outcome[number] != _NOT_YET:
             for row in rows:
                 self._count(row, attempt, -1)
-        attempt.counted = attempt.outcome
-        attempt.counted_reason = attempt.reason
+        counted.outcome[number] = attempt.outcome
+        counted.reason[number] = attempt.reason
         for row in rows:
             self._count(row, attempt, 1)
             if attempt.denied_by:
                 self.columns.add_policies(row, (), attempt.denied_by)
 
     def _count(self, row: int, attempt: OpenAttempt, by: int) -> None:
-        columns = self.columns
-        outcome = attempt.counted
+        """Count the attempt into ``row``, or out of it, by what it is counted by."""
+        columns, counted = self.columns, self._counted
+        outcome = counted.outcome[attempt.number]
         columns.counts[outcome][row] += by
         direction = columns.direction[row]
         self.totals[direction][outcome] += by
         dropped = outcome == meaning.DROPPED
         if dropped:
-            columns.add_reason(row, attempt.counted_reason, by)
+            columns.add_reason(row, counted.reason[attempt.number], by)
         self.timelines[direction].add(attempt.begun, dropped, by)
 
     def _fold(self) -> None:
         columns, moved, folded = self.columns.folded(self.max_rows)
         self.columns = columns
         self.folded_rows += folded
-        for scope in self.scopes.values():
-            for attempt in scope.attempts.open_attempts():
-                if attempt.egress >= 0:
-                    attempt.egress = moved[attempt.egress]
-                if attempt.ingress >= 0:
-                    attempt.ingress = moved[attempt.ingress]
+        self._counted.move(moved)

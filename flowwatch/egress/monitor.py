@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 
 from flowwatch.egress import view
@@ -18,7 +17,7 @@ from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Recent, Snapshot
 from flowwatch.errors import FlowwatchError
-from flowwatch.flows.model import Batch
+from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.source import Source, SourceState
 
 TAIL = 200
@@ -26,6 +25,18 @@ TAIL = 200
 
 RATE_WINDOW = 5.0
 """Seconds over which records per second are averaged."""
+
+
+class _Locked(Aggregate):
+    """An aggregate that views may look at between two batches."""
+
+    def __init__(self, max_rows: int, *, join: Join) -> None:
+        self.lock = threading.Lock()
+        super().__init__(max_rows, join=join)
+
+    def take(self, joined: Joined) -> None:
+        with self.lock:
+            super().take(joined)
 
 
 class LiveMonitor:
@@ -37,13 +48,13 @@ class LiveMonitor:
         max_rows: int = MAX_ROWS,
         *,
         live: bool = True,
-        also: Callable[[Batch], None] | None = None,
+        join: Join | None = None,
     ) -> None:
-        """``also``: called in the reading thread with each batch, before any view can see it."""
+        """``join``: what others listen to as well; else one of its own."""
         self._source = source
-        self._also = also
-        self._aggregate = Aggregate(max_rows)
-        self._lock = threading.Lock()
+        self._join = join or Join()
+        self._aggregate = _Locked(max_rows, join=self._join)
+        self._lock = self._aggregate.lock
         self._live = live
         self._revision = 0
         self._begun = time.time()
@@ -66,11 +77,8 @@ class LiveMonitor:
         try:
             for batch in self._source.batches():
                 if batch:
-                    if self._also is not None:
-                        self._also(batch)
-                    with self._lock:
-                        self._aggregate.add(batch)
-                        self._revision += 1
+                    self._join.add(batch)
+                    self._revision += 1
                     # Let go of the interpreter, so that a key press never waits for two batches.
                     time.sleep(0)
                 self._tick()
@@ -100,7 +108,7 @@ class LiveMonitor:
             self._revision += 1
 
     def snapshot(self, query: Query) -> Snapshot:
-        with self._lock:
+        with self._lock, self._join.lock:
             taken = view.snapshot(self._aggregate, query, recent=TAIL, live=self._live)
         ticks = list(self._ticks)
         if len(ticks) < 2:
@@ -117,7 +125,7 @@ class LiveMonitor:
         )
 
     def recent(self, key: int, count: int) -> tuple[Recent, ...]:
-        with self._lock:
+        with self._lock, self._join.lock:
             return tuple(view.records(self._aggregate, count, key))
 
     def state(self) -> SourceState:

@@ -46,7 +46,7 @@ def _mentions(columns: Columns, word: str) -> Callable[[int], bool]:
             columns.pods.things, columns.workloads, strict=True
         )
     ]
-    peers = [word in peer[2:].casefold() for peer in columns.peers.things]
+    peers = [word in name.casefold() for name in columns.peer_names.things]
     protocols = [word in protocol.casefold() for protocol in PROTOCOLS]
     policies = [
         word in " ".join(str(policy) for side in sides for policy in side).casefold()
@@ -57,7 +57,7 @@ def _mentions(columns: Columns, word: str) -> Callable[[int], bool]:
     def hit(row: int) -> bool:
         return (
             pods[columns.pod[row]]
-            or peers[columns.peer[row]]
+            or peers[columns.peer[row] >> 3]
             or protocols[columns.protocol[row]]
             or policies[columns.policies[row]]
             or columns.port[row] == port
@@ -69,13 +69,13 @@ def _mentions(columns: Columns, word: str) -> Callable[[int], bool]:
 
 def _key(columns: Columns, order: str, now: float) -> Callable[[int], tuple[Any, ...]]:
     forwarded, dropped, audited, errors, _ = columns.counts
-    pods, peers = columns.pods.things, columns.peers.things
+    pods, peers = columns.pods.things, columns.peer_names.things
 
     def pod(row: int) -> tuple[str, ...]:
         return pods[columns.pod[row]]
 
     def peer(row: int) -> str:
-        return peers[columns.peer[row]][2:]
+        return peers[columns.peer[row] >> 3]
 
     def faded(row: int) -> float:
         return columns.rate[row] * exp((columns.rated[row] - now) / RATE_SECONDS)

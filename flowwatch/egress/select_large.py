@@ -45,9 +45,9 @@ def _choose(columns: Columns, query: Query, directions: tuple[int, ...]) -> Numb
 def _mentions(columns: Columns, word: str) -> Mask:
     """Rows that hold ``word``. Each distinct text is searched once, however many rows share it."""
 
-    def among(texts: list[str], column: str) -> Mask:
+    def among(texts: list[str], column: str, shift: int = 0) -> Mask:
         hits = np.fromiter((word in text.casefold() for text in texts), bool, len(texts))
-        return hits[_view(columns, column)] if len(texts) else np.zeros(len(columns), bool)
+        return hits[_view(columns, column) >> shift] if len(texts) else np.zeros(len(columns), bool)
 
     pods = [
         f"{namespace}/{name} {workload} {cluster} {server}"
@@ -55,7 +55,7 @@ def _mentions(columns: Columns, word: str) -> Mask:
             columns.pods.things, columns.workloads, strict=True
         )
     ]
-    hit = among(pods, "pod") | among([peer[2:] for peer in columns.peers.things], "peer")
+    hit = among(pods, "pod") | among(columns.peer_names.things, "peer", 3)
     hit |= among(list(PROTOCOLS), "protocol")
     policies = [
         " ".join(str(policy) for side in sides for policy in side)
@@ -91,7 +91,7 @@ def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbe
         return _view(columns, name)[chosen].astype(np.int64)
 
     pod = _ranks(columns.pods.things)[column("pod")]
-    peer = _ranks([p[2:] for p in columns.peers.things])[column("peer")]
+    peer = _ranks(columns.peer_names.things)[column("peer") >> 3]
     port = column("port")
     names = [port, peer, pod]
     keys: list[Numbers]

@@ -12,6 +12,7 @@ from math import exp
 from typing import Generic, TypeVar
 
 from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.peers import KINDS, Peer
 
 _Thing = TypeVar("_Thing", bound=Hashable)
 
@@ -27,7 +28,11 @@ RATE_SECONDS = 30.0
 FOLD_SHARE = 0.25
 """Share of the rows that go into "other" at once, so that folding is rare."""
 
-OTHER = "o:other"
+OTHER = Peer("other", "other")
+
+_KIND = {name: number for number, name in enumerate(KINDS)}
+# Kinds of peers that have several addresses behind one name.
+_NAMED = frozenset((_KIND["dns"], _KIND["service"]))
 
 
 class Interned(Generic[_Thing]):
@@ -69,7 +74,7 @@ class Columns:
         self.places: dict[tuple[str, str], None] = {}
         """Clusters, each with the server it was seen through."""
         self.workloads: list[str] = []
-        self.peers: Interned[str] = Interned()
+        self.peer_names: Interned[str] = Interned()
         self.policy_sets: Interned[PolicySet] = Interned()
         self.policy_sets.number(((), ()))
         self.counts = tuple(array("I") for _ in COUNTS)
@@ -83,6 +88,7 @@ class Columns:
         """Rows by direction."""
         self.pod = array("I")
         self.peer = array("I")
+        """Number of the peer's name, times 8, and its kind: see :meth:`peer_of`."""
         self.port = array("H")
         self.protocol = array("B")
         self.policies = array("I")
@@ -99,7 +105,7 @@ class Columns:
         self,
         direction: int,
         pod: Pod,
-        peer: str,
+        peer: Peer,
         port: int,
         protocol: str,
         time: int,
@@ -119,7 +125,7 @@ class Columns:
         elif workload and not self.workloads[pod_number]:
             # Only the pod's own node knows the workload: take it from whichever record has it.
             self.workloads[pod_number] = workload
-        peer_number = self.peers.number(peer)
+        peer_number = self.peer_names.number(peer[1]) << 3 | _KIND[peer[0]]
         protocol_number = PROTOCOL_NUMBER.get(protocol, 0)
         # 1 bit direction, 3 protocol, 16 port, 28 peer, and the pod above.
         key = (
@@ -150,15 +156,10 @@ class Columns:
             self.reason.append(0)
         return row
 
-    def pod_texts(self) -> list[str]:
-        """What each pod is found by; its cluster only where there are several."""
-        several = len(self.places) > 1
-        return [
-            f"{namespace}/{name} {workload}" + (f" {cluster} {server}" if several else "")
-            for (namespace, name, cluster, server), workload in zip(
-                self.pods.things, self.workloads, strict=True
-            )
-        ]
+    def peer_of(self, row: int) -> Peer:
+        """The peer of ``row``."""
+        number = self.peer[row]
+        return Peer(KINDS[number & 7], self.peer_names.things[number >> 3])
 
     def add_reason(self, row: int, reason: int, count: int) -> None:
         """Count ``count`` attempts (may be negative) dropped for ``reason`` in ``row``."""
@@ -212,7 +213,7 @@ class Columns:
 
         Only names and services have several; a pod's or an address's own would cost 200 MB a million.
         """
-        if self.peers.things[self.peer[row]][0] not in "ds":
+        if self.peer[row] & 7 not in _NAMED:
             return
         known = self.addresses.get(row, ())
         if address not in known[:1]:
@@ -234,7 +235,7 @@ class Columns:
             number = self.pod[row]
             namespace, name, *place = self.pods.things[number]
             pod = (namespace, name, self.workloads[number])
-            peer = self.peers.things[self.peer[row]]
+            peer = self.peer_of(row)
             port, protocol, ident = self.port[row], self.protocol[row], self.ident[row]
             if row in go and peer != OTHER:
                 pod, peer, port, protocol = ("", "other", ""), OTHER, 0, 0
@@ -272,5 +273,5 @@ class Columns:
         self.rate[row] = old.rate[from_row]
         self.rated[row] = old.rated[from_row]
         self.add_policies(row, *old.policy_sets.things[old.policies[from_row]])
-        if from_row in old.addresses and self.peers.things[self.peer[row]] != OTHER:
+        if from_row in old.addresses and self.peer_of(row) != OTHER:
             self.addresses[row] = old.addresses[from_row]

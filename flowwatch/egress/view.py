@@ -14,7 +14,7 @@ from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
-from flowwatch.flows.peers import KINDS, PeerNames, subject
+from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
 
 _DIRECTIONS = {
@@ -50,8 +50,8 @@ def snapshot(
         totals=_totals(aggregate, directions),
         timeline=_timeline(aggregate, directions),
         recent=tuple(records(aggregate, recent)),
-        replies=aggregate.replies,
-        unattributed=aggregate.unattributed,
+        replies=aggregate.join.replies,
+        unattributed=aggregate.join.unattributed,
         clusters=tuple(sorted({label for label in labels.values() if label})),
         folded_rows=aggregate.folded_rows,
         warnings=warnings(aggregate),
@@ -97,14 +97,14 @@ def warnings(aggregate: Aggregate) -> tuple[str, ...]:
             f"{aggregate.folded_rows:,} least recently seen rows were folded into 'other' "
             f"(limit {aggregate.max_rows:,}; --max-rows raises it)"
         )
-    if aggregate.closed_early:
+    if aggregate.join.closed_early:
         found.append(
             "too many attempts at once to wait 75 s for each one's retries: "
             "some retries may be counted as attempts of their own"
         )
-    if aggregate.unattributed and not len(aggregate.columns):
+    if aggregate.join.unattributed and not len(aggregate.columns):
         found.append(
-            f"{aggregate.unattributed:,} records name no direction and no pod: "
+            f"{aggregate.join.unattributed:,} records name no direction and no pod: "
             "nothing could be counted from them"
         )
     return tuple(found)
@@ -127,7 +127,7 @@ def _clusters(columns: Columns) -> dict[tuple[str, str], str]:
 def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str]) -> Row:
     number = columns.pod[i]
     namespace, pod, cluster, server = columns.pods.things[number]
-    peer = columns.peers.things[columns.peer[i]]
+    kind, peer = columns.peer_of(i)
     allowed, denied = columns.policy_sets.things[columns.policies[i]]
     fade = exp(min(columns.rated[i] - now, 0.0) / RATE_SECONDS)
     return Row(
@@ -135,8 +135,8 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         namespace=namespace,
         pod=pod,
         workload=columns.workloads[number],
-        peer=peer[2:],
-        peer_kind=KINDS[peer[0]],
+        peer=peer,
+        peer_kind=kind,
         port=columns.port[i],
         protocol=PROTOCOLS[columns.protocol[i]],
         forwarded=columns.counts[0][i],
@@ -151,7 +151,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         first_seen=columns.first[i],
         last_seen=columns.last[i],
         rate=columns.rate[i] * fade,
-        peer_addresses=(peer[2:],) if peer[0] == "a" else columns.addresses.get(i, ()),
+        peer_addresses=(peer,) if kind == "address" else columns.addresses.get(i, ()),
         cluster=labels[cluster, server],
         server=server,
         key=columns.ident[i],
@@ -261,7 +261,7 @@ def _recent(row: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
         time=flow.time,
         namespace=namespace,
         pod=pod,
-        peer=peer[2:],
+        peer=peer.name,
         port=flow.source_port if reply else flow.destination_port,
         protocol=flow.protocol,
         direction="ingress" if ingress else "egress",

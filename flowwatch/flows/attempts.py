@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from flowwatch.flows import meaning
 from flowwatch.flows.meaning import OUTCOME_OF, SYN, UNKNOWN
-from flowwatch.flows.model import Endpoint, EventType, Flow, PolicyRef, Verdict
+from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, PolicyRef, Verdict
+from flowwatch.flows.peers import Peer, PeerNames
 
 GAP = 75_000_000_000
 """Longest silence within an attempt, nanoseconds of flow time."""
@@ -38,32 +39,59 @@ Key = tuple[str, str, int, int, str]
 """Addresses of client and server, ports of client and server, protocol."""
 
 _FORWARDED, _TRACE = int(Verdict.FORWARDED), int(EventType.TRACE)
+_INGRESS = int(Direction.INGRESS)
 _WORKING = meaning.PASSED | meaning.WORKS
+_OUTCOME_BITS = len(OUTCOME_OF) - 1
 
-NOT_COUNTED = -1
-"""In ``OpenAttempt.egress``, ``ingress`` and ``counted``: not in the aggregate yet."""
+OPENED = 512
+"""Beside the bits of evidence, at one end: the attempt's first packet was seen there."""
+
+SEEN = 1024
+"""The same: a record of that end was seen."""
+
+_FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
+
+
+class Numbers:
+    """Small numbers for open attempts, used again once theirs is over: whoever keeps something by
+    attempt does so in arrays."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self.size = 0
+        """Numbers given out are below it."""
+
+    def take(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self.size += 1
+        return self.size - 1
+
+    def give_back(self, attempts: list[OpenAttempt]) -> None:
+        self._free += [attempt.number for attempt in attempts]
 
 
 class OpenAttempt:
-    """What is known of an attempt so far. Only :class:`Attempts` and the aggregate write to it."""
+    """What is known of an attempt so far. Only :class:`Attempts` writes to it."""
 
     __slots__ = (
         "allowed_by",
         "begun",
         "bits",
         "client",
-        "counted",
-        "counted_reason",
         "denied_by",
         "detail",
         "direction",
         "egress",
+        "egress_peer",
         "first",
         "ingress",
+        "ingress_peer",
         "key",
         "last",
         "names",
         "node",
+        "number",
         "outcome",
         "reason",
         "records",
@@ -71,7 +99,8 @@ class OpenAttempt:
         "service",
     )
 
-    def __init__(self, key: Key, flow: Flow, direction: int) -> None:
+    def __init__(self, number: int, key: Key, flow: Flow, direction: int) -> None:
+        self.number = number
         self.key = key
         self.client: Endpoint = flow.source
         self.server: Endpoint = flow.destination
@@ -90,10 +119,12 @@ class OpenAttempt:
         self.detail = ""
         self.allowed_by: tuple[PolicyRef, ...] = ()
         self.denied_by: tuple[PolicyRef, ...] = ()
-        self.egress = NOT_COUNTED
-        self.ingress = NOT_COUNTED
-        self.counted = NOT_COUNTED
-        self.counted_reason = 0
+        # Evidence by end (0: no record of it): bits as of `bits`, with OPENED and SEEN.
+        self.egress = 0
+        self.ingress = 0
+        # Who the other end is to the client, and to the server, once a record of that end was seen.
+        self.egress_peer: Peer | None = None
+        self.ingress_peer: Peer | None = None
 
 
 class Attempts:
@@ -102,8 +133,12 @@ class Attempts:
     Two generations are kept, each of 75 s or more: what isn't touched falls out with the older.
     """
 
-    def __init__(self, limit: int = OPEN_LIMIT) -> None:
+    def __init__(self, limit: int = OPEN_LIMIT, numbers: Numbers | None = None) -> None:
+        """``numbers``: shared by all whose attempts the same listeners are told of."""
         self._limit = limit
+        self._numbers = numbers or Numbers()
+        self.names = PeerNames()
+        """What the records told of names: the one memory of them."""
         self._young: dict[Key, OpenAttempt] = {}
         self._old: dict[Key, OpenAttempt] = {}
         self._turn = 0
@@ -112,12 +147,12 @@ class Attempts:
         self.unattributed = 0
         """Records that belong to no attempt and open none (no direction, or no outcome in them)."""
         self.closed_early = 0
-        self.keep_closed = False
-        """Whether :meth:`take_closed` is going to be called; set by whoever exports attempts."""
         self._closed: list[OpenAttempt] = []
 
     def observe(self, flow: Flow) -> OpenAttempt | None:
         """The attempt that ``flow`` belongs to, with the flow's evidence added; else None."""
+        if flow.l7 is not None:
+            self.names.learn(flow)
         reply = flow.is_reply
         if reply is None:
             reply = meaning.is_reply(flow)
@@ -147,25 +182,29 @@ class Attempts:
             del self._old[key]
             self._young[key] = attempt
         if attempt is not None and not -GAP <= time - attempt.last <= GAP:
-            if self.keep_closed:
-                self._closed.append(attempt)
+            self._closed.append(attempt)
             del self._young[key]
             attempt = None
+        names = flow.destination_names or flow.source_names
         if attempt is None:
+            if names:
+                self.names.learn(flow)
             bits = meaning.evidence(flow)
             attempt = self._open(flow, key, reply, bits)
             if attempt is None:
                 return None
-            self._weigh(attempt, flow, bits)
-        elif (
-            attempt.bits & _WORKING != _WORKING
-            or flow.verdict != _FORWARDED
-            or flow.event_type != _TRACE
-        ):
+            self._weigh(attempt, flow, bits, 0, ingress=attempt.direction == _INGRESS)
+            attempt.records = 1
+            return attempt
+        if names and names != attempt.names:
+            # Hubble gives the names with every record alike: most tell nothing new.
+            self.names.learn(flow)
+            attempt.names = names
+        ingress = (flow.direction or attempt.direction) == _INGRESS
+        known = attempt.ingress if ingress else attempt.egress
+        if known & _WORKING != _WORKING or flow.verdict != _FORWARDED or flow.event_type != _TRACE:
             # Else one more packet of a connection that works: most records are that.
-            bits = meaning.evidence(flow)
-            if bits:
-                self._weigh(attempt, flow, bits)
+            self._weigh(attempt, flow, meaning.evidence(flow), known, ingress=ingress)
         attempt.records += 1
         if time > attempt.last:
             attempt.last = time
@@ -189,14 +228,31 @@ class Attempts:
         count = len(self._young)
         if count >= OPEN_AT_LEAST and (flow.time - self._turn > GAP or count >= self._limit):
             self._turn_over(flow.time)
-        attempt = OpenAttempt(key, flow, direction)
-        attempt.names = flow.destination_names
+        attempt = OpenAttempt(self._numbers.take(), key, flow, direction)
+        attempt.names = flow.destination_names or flow.source_names
         attempt.service = flow.destination_service
         self._young[key] = attempt
         return attempt
 
-    def _weigh(self, attempt: OpenAttempt, flow: Flow, bits: int) -> None:
-        """Add evidence, and with it what only the deciding records know: reason and policies."""
+    def _weigh(
+        self, attempt: OpenAttempt, flow: Flow, bits: int, known: int, *, ingress: bool
+    ) -> None:
+        """Add evidence, and with it what only the deciding records know: reason and policies.
+
+        ``bits`` are the flow's, ``known`` those of the end where it was seen.
+        """
+        if not known:
+            self._meet(attempt, ingress=ingress)
+        seen = known | bits | SEEN
+        if not seen & OPENED and _opens(flow):
+            seen |= OPENED
+        if seen != known:
+            if ingress:
+                attempt.ingress = seen
+            else:
+                attempt.egress = seen
+        if not bits:
+            return
         if bits | attempt.bits != attempt.bits:
             attempt.bits |= bits
             attempt.outcome = OUTCOME_OF[attempt.bits]
@@ -212,23 +268,36 @@ class Attempts:
         if flow.denied_by and flow.denied_by != attempt.denied_by:
             attempt.denied_by = _union(attempt.denied_by, flow.denied_by)
 
+    def _meet(self, attempt: OpenAttempt, *, ingress: bool) -> None:
+        """Name the other end, at the first record of an end: later lessons don't rename it."""
+        client_ip, server_ip = addresses(attempt.key)
+        client, server = attempt.client, attempt.server
+        if ingress:
+            attempt.ingress_peer = self.names.peer(server, client, client_ip, "")
+        else:
+            attempt.egress_peer = self.names.peer(client, server, server_ip, attempt.service)
+
     def _turn_over(self, now: int) -> None:
         if now - self._turn <= GAP:
             self.closed_early += 1
-        if self.keep_closed:
-            self._closed.extend(self._old.values())
+        self._closed.extend(self._old.values())
         self._old = self._young
         self._young = {}
         self._turn = now
 
     def take_closed(self) -> list[OpenAttempt]:
-        """Attempts that no record can join any more, since the last call (with keep_closed)."""
+        """Attempts that no record can join any more, since the last call."""
         closed, self._closed = self._closed, []
         return closed
 
     def open_attempts(self) -> list[OpenAttempt]:
         """All attempts still open, those that were opened or touched first in front."""
         return [*self._old.values(), *self._young.values()]
+
+
+def outcome(bits: int) -> int:
+    """What became of an attempt at one of its ends, by the evidence of that end."""
+    return OUTCOME_OF[bits & _OUTCOME_BITS]
 
 
 def addresses(key: Key) -> tuple[str, str]:
@@ -248,6 +317,13 @@ def _portless_key(flow: Flow, reply: bool) -> Key:
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
     return tuple(dict.fromkeys(one + other))
+
+
+def _opens(flow: Flow) -> bool:
+    """Whether the record is of an attempt's first packet."""
+    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in _FROM_FIRST_PACKET:
+        return True
+    return flow.tcp_flags & (SYN | meaning.ACK) == SYN
 
 
 def _detail(flow: Flow) -> str:

@@ -8,6 +8,8 @@ that carried names).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from flowwatch.flows.model import Endpoint, Flow
 
 NAMES_LIMIT = 100_000
@@ -16,16 +18,20 @@ NAMES_LIMIT = 100_000
 # What Cilium calls every address outside: says less than the address itself does.
 _OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6", "unknown", ""})
 
-# Kinds of peers, and the letter under which the aggregate keeps them.
-KINDS = {
-    "d": "dns",
-    "s": "service",
-    "p": "pod",
-    "e": "entity",
-    "a": "address",
-    "o": "other",
-    "u": "unknown",
-}
+KINDS = ("dns", "service", "pod", "entity", "address", "other", "unknown")
+"""What a peer can be; the aggregate keeps a kind by its number here."""
+
+
+class Peer(NamedTuple):
+    """The other end as a person names it."""
+
+    kind: str
+    """One of :data:`KINDS`."""
+    name: str
+    """``api.example.com``, ``default/web``, ``kube-apiserver``, ``192.0.2.1`` …; not made safe."""
+
+
+UNKNOWN = Peer("unknown", "unknown")
 
 
 class PeerNames:
@@ -34,41 +40,58 @@ class PeerNames:
     def __init__(self, limit: int = NAMES_LIMIT) -> None:
         self._limit = limit
         self._names: dict[tuple[str, str, str], str] = {}
+        self._known_as: dict[str, tuple[str, ...]] = {}
+        self._resolving: set[tuple[str, str]] = set()
+        self.aliases: dict[str, tuple[str, ...]] = {}
+        """Names that answers lead to (CNAME), by the name that was asked for."""
 
     def learn(self, flow: Flow) -> None:
         """Take in what ``flow`` tells of names: a DNS answer's, or those of its two ends."""
         l7 = flow.l7
-        if l7 is not None and l7.dns_ips and l7.dns_query:
+        if l7 is not None and l7.dns_query:
             # The answer goes to the pod that asked: the record's destination.
             asker = flow.destination if flow.is_reply is not False else flow.source
+            self._resolves(asker if flow.is_reply is not None else flow.source)
             for address in l7.dns_ips:
                 self._keep(asker, address, l7.dns_query)
+                self._also(address, (l7.dns_query,))
+            if l7.dns_cnames and len(self.aliases) < self._limit:
+                self.aliases[l7.dns_query] = l7.dns_cnames
         if flow.destination_names:
             self._keep_one_of(flow.source, flow.destination_ip, flow.destination_names)
         if flow.source_names:
             self._keep_one_of(flow.destination, flow.source_ip, flow.source_names)
 
+    def names(self, address: str) -> tuple[str, ...]:
+        """Every name that any pod was given for ``address``, in the order of learning."""
+        return self._known_as.get(address, ())
+
+    def resolves(self, pod: Endpoint) -> bool:
+        """Whether anything shows that names of ``pod`` are seen at all."""
+        return (pod.namespace, pod.pod) in self._resolving
+
     def name(self, pod: Endpoint, address: str) -> str:
         """The name last known to ``pod`` for ``address``, or ""."""
         return self._names.get((pod.namespace, pod.pod, address), "")
 
-    def peer(self, pod: Endpoint, peer: Endpoint, address: str, service: str) -> str:
-        """Who ``peer`` is to ``pod``: a kind's letter (see KINDS), a colon and the name."""
+    def peer(self, pod: Endpoint, peer: Endpoint, address: str, service: str) -> Peer:
+        """Who ``peer`` is to ``pod``: ``address`` is the peer's, ``service`` that of the record."""
         if name := self.name(pod, address):
-            return f"d:{name}"
+            return Peer("dns", name)
         if service:
-            return f"s:{service}"
+            return Peer("service", service)
         if peer.pod:
             # Of another cluster of the mesh: named as Hubble names its nodes, cluster first.
             far = peer.cluster and pod.cluster and peer.cluster != pod.cluster
-            return f"p:{peer.cluster + '/' if far else ''}{peer.namespace}/{peer.pod}"
+            cluster = f"{peer.cluster}/" if far else ""
+            return Peer("pod", f"{cluster}{peer.namespace}/{peer.pod}")
         if peer.entity not in _OUTSIDE:
-            return f"e:{peer.entity}"
+            return Peer("entity", peer.entity)
         if address:
-            return f"a:{address}"
+            return Peer("address", address)
         if peer.namespace:
-            return f"p:{peer.namespace}/{peer.workload or '?'}"
-        return f"e:{peer.entity}" if peer.entity else "u:unknown"
+            return Peer("pod", f"{peer.namespace}/{peer.workload or '?'}")
+        return Peer("entity", peer.entity) if peer.entity else UNKNOWN
 
     def _keep(self, pod: Endpoint, address: str, name: str) -> None:
         if pod.pod and address:
@@ -80,7 +103,20 @@ class PeerNames:
             self._names.pop(key, None)
             self._names[key] = name
 
+    def _resolves(self, pod: Endpoint) -> None:
+        if len(self._resolving) < self._limit:
+            self._resolving.add((pod.namespace, pod.pod))
+
+    def _also(self, address: str, names: tuple[str, ...]) -> None:
+        known = self._known_as.get(address, ())
+        if not set(names) <= set(known):
+            if len(self._known_as) >= self._limit:
+                self._known_as.clear()
+            self._known_as[address] = tuple(dict.fromkeys((*known, *names)))
+
     def _keep_one_of(self, pod: Endpoint, address: str, names: tuple[str, ...]) -> None:
+        self._resolves(pod)
+        self._also(address, names)
         # Several names share an address (a CDN): stay with the one that this pod last asked for.
         if self.name(pod, address) not in names:
             self._keep(pod, address, names[0])

@@ -1,7 +1,7 @@
 """A source: anything that yields batches of flows, live or stored.
 
     for batch in source.batches():
-        aggregate.add(batch)
+        join.add(batch)
 
 There are four: :class:`flowwatch.sources.live.LiveSource` (a Hubble server), several of them as one
 (:class:`flowwatch.sources.merged.MergedSource`), :class:`flowwatch.sources.files.FileSource` (captures),

@@ -90,7 +90,7 @@ def rows(count: int) -> dict[str, float]:
     before = resident()
     aggregate = Aggregate(max_rows=count + 1)
     for batch in distinct_rows(count):
-        aggregate.add(batch)
+        aggregate.join.add(batch)
     gc.collect()
     taken = snapshot(aggregate, Query(limit=50))
     return {
@@ -115,7 +115,7 @@ def stream(seconds: int, rate: int = 2000) -> dict[str, float]:
             port = 1024 + number % 60_000
             time = START + second * 1_000_000_000
             batch.flows.append(record(pods[pod], pod, peer, port, time, number % 7 == 0))
-        aggregate.add(batch)
+        aggregate.join.add(batch)
         if second % 10 == 0:
             sizes.append(resident() / 1e6)
     half = len(sizes) // 2

@@ -7,7 +7,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +55,8 @@ def listed(flows: list[Flow], policy: str = RULES, ways: frozenset[str] = BOTH) 
     batch.flows = [
         replace_ends(one) if one.source == APP or one.destination == API else one for one in flows
     ]
-    joiner = partial(Attributor, Judge(load([("p.yaml", policy)])))
-    return list(AttemptListing([batch], ways, frozenset(meaning.OUTCOMES), joiner))
+    teller = Attributor(Judge(load([("p.yaml", policy)])))
+    return list(AttemptListing([batch], ways, frozenset(meaning.OUTCOMES), teller))
 
 
 def replace_ends(one: Flow) -> Flow:
@@ -236,8 +235,8 @@ def test_attributions_agree_with_the_audits_findings(demo: list[Batch]) -> None:
             namespace = one.subject.partition("/")[0]
             found[one.direction, namespace, one.protocol, one.port, said(one)] += one.attempts
     exported: Counter[tuple[str, str, str, int, str]] = Counter()
-    joiner = partial(Attributor, Judge(policies))
-    for attempt in AttemptListing(demo, BOTH, frozenset({"dropped"}), joiner):
+    teller = Attributor(Judge(policies))
+    for attempt in AttemptListing(demo, BOTH, frozenset({"dropped"}), teller):
         words = attempt.attribution
         if "(at the other end" in words:
             continue

@@ -336,7 +336,7 @@ def test_what_flowwatch_counts_is_the_truth(seed: int) -> None:
     telling = Story(seed, duration=150.0)
     responses = [moment.response(SECOND + moment.offset) for moment in telling.moments()]
     aggregate = Aggregate()
-    aggregate.add(WireDecoder().decode([r.SerializeToString() for r in responses]))
+    aggregate.join.add(WireDecoder().decode([r.SerializeToString() for r in responses]))
     counted = {}
     for row in view.snapshot(aggregate, Query()).rows:
         counts = {

@@ -40,7 +40,7 @@ from tests.unit.flows.made import (
 
 def counted(*flows: Flow, max_rows: int = 100) -> Aggregate:
     aggregate = Aggregate(max_rows)
-    aggregate.add(Batch(flows=list(flows)))
+    aggregate.join.add(Batch(flows=list(flows)))
     return aggregate
 
 
@@ -60,7 +60,7 @@ def test_a_blocked_attempt_is_counted_once_however_many_records_and_retries() ->
 def test_an_outcome_that_changes_moves_and_is_not_counted_twice() -> None:
     aggregate = counted(verdict(), flow())
     assert snapshot(aggregate, Query()).totals.forwarded == 1
-    aggregate.add(Batch(flows=denied(1)))
+    aggregate.join.add(Batch(flows=denied(1)))
     after = snapshot(aggregate, Query())
     assert (after.totals.forwarded, after.totals.dropped) == (0, 1)
     assert sum(after.timeline.forwarded) == 0
@@ -161,7 +161,7 @@ def test_replies_make_no_row_but_count_as_records_of_their_attempt() -> None:
 
 def test_what_was_not_seen_is_said() -> None:
     aggregate = counted(flow())
-    aggregate.add(
+    aggregate.join.add(
         Batch(
             lost=[LostEvents("HUBBLE_RING_BUFFER", 7, "node-1", 5)] * 2,
             nodes=[NodeStatus("NODE_UNAVAILABLE", ("node-2",), "refused")],
@@ -178,7 +178,7 @@ def test_what_was_not_seen_is_said() -> None:
         "1 of 2 nodes unseen: node-2 (refused): counts are 'at least'",
         "3 records were skipped: not JSON",
     )
-    aggregate.add(Batch(nodes=[NodeStatus("NODE_CONNECTED", ("node-2",))]))
+    aggregate.join.add(Batch(nodes=[NodeStatus("NODE_CONNECTED", ("node-2",))]))
     assert snapshot(aggregate, Query()).nodes_unavailable == ()
 
 
@@ -209,7 +209,7 @@ def test_past_the_limit_the_least_recently_seen_rows_are_folded_and_nothing_is_l
     flows = traffic(500)
     whole, small = snapshot(counted(*flows), Query()), Aggregate(max_rows=8)
     for i in range(0, len(flows), 10):
-        small.add(Batch(flows=flows[i : i + 10]))
+        small.join.add(Batch(flows=flows[i : i + 10]))
     taken = snapshot(small, Query())
     assert len(taken.rows) <= 8 + 10
     assert sums(taken) == sums(whole)
@@ -218,15 +218,15 @@ def test_past_the_limit_the_least_recently_seen_rows_are_folded_and_nothing_is_l
     assert any("folded into 'other'" in warning for warning in taken.warnings)
     [other] = [row for row in taken.rows if row.peer_kind == "other"]
     assert sum(other.drop_reasons.values()) == other.dropped
-    assert len(small.columns.peers) <= 20
+    assert len(small.columns.peer_names) <= 20
 
 
 def test_an_attempt_in_a_folded_row_still_changes_its_outcome_once() -> None:
     aggregate = Aggregate(max_rows=4)
-    aggregate.add(Batch(flows=[flow()]))
+    aggregate.join.add(Batch(flows=[flow()]))
     later = [flow(i + 1, destination_ip=f"9.9.9.{i}", source_port=i + 1) for i in range(6)]
-    aggregate.add(Batch(flows=later))
-    aggregate.add(Batch(flows=denied(20)))
+    aggregate.join.add(Batch(flows=later))
+    aggregate.join.add(Batch(flows=denied(20)))
     totals = snapshot(aggregate, Query()).totals
     assert (totals.forwarded, totals.dropped) == (6, 1)
 
@@ -300,7 +300,7 @@ def test_a_rate_is_of_late() -> None:
     [row] = rows(*(flow(i / 10, source_port=i + 1) for i in range(1200)))
     assert row.rate == pytest.approx(10, rel=0.05)
     aggregate = counted(*(flow(i / 10, source_port=i + 1) for i in range(1200)))
-    aggregate.add(Batch(flows=[flow(1000, source_port=5, destination_ip="9.9.9.9")]))
+    aggregate.join.add(Batch(flows=[flow(1000, source_port=5, destination_ip="9.9.9.9")]))
     [idle] = [row for row in snapshot(aggregate, Query()).rows if row.peer == "1.2.3.4"]
     assert idle.rate < 0.001
 
@@ -332,7 +332,7 @@ def test_losses_are_told_by_node_and_as_a_rate() -> None:
     lost = [
         LostEvents("OBSERVER_EVENTS_QUEUE", count, node, 5) for node, count in (("a", 5), ("b", 95))
     ]
-    aggregate.add(Batch(lost=lost))
+    aggregate.join.add(Batch(lost=lost))
     taken = snapshot(aggregate, Query())
     assert taken.warnings[0].startswith("100 events were lost, 10.0/s on b (95), a (5) (OBSERVER_")
     assert {(one.node, one.rate) for one in taken.lost} == {("a", 0.5), ("b", 9.5)}
@@ -364,8 +364,10 @@ def test_pods_of_several_clusters_have_rows_of_their_own() -> None:
 def test_the_same_connection_at_two_servers_is_two_attempts() -> None:
     aggregate = Aggregate(100)
     for server in ("a:1", "b:1"):
-        aggregate.add(Batch(flows=denied(), origin=server))
-        aggregate.add(Batch(lost=[LostEvents("HUBBLE_RING_BUFFER", 1, "node-1", 5)], origin=server))
+        aggregate.join.add(Batch(flows=denied(), origin=server))
+        aggregate.join.add(
+            Batch(lost=[LostEvents("HUBBLE_RING_BUFFER", 1, "node-1", 5)], origin=server)
+        )
     taken = snapshot(aggregate, Query(), recent=10)
     assert taken.totals.dropped == 2
     assert [(row.cluster, row.server, row.dropped) for row in taken.rows] == [
@@ -380,7 +382,9 @@ def test_the_same_connection_at_two_servers_is_two_attempts() -> None:
 def test_a_gap_makes_the_numbers_at_least_and_is_told_with_its_seconds() -> None:
     aggregate = counted(flow())
     start = 1_700_000_000 * SECOND
-    aggregate.add(Batch(gaps=[Gap(start, start + 42 * SECOND, "the ring had wrapped", ("n1",))]))
+    aggregate.join.add(
+        Batch(gaps=[Gap(start, start + 42 * SECOND, "the ring had wrapped", ("n1",))])
+    )
     taken = snapshot(aggregate, Query())
     assert taken.at_least
     assert taken.warnings == (
@@ -388,7 +392,7 @@ def test_a_gap_makes_the_numbers_at_least_and_is_told_with_its_seconds() -> None
         "(the ring had wrapped): counts are 'at least'",
     )
     for number in range(600):
-        aggregate.add(Batch(gaps=[Gap(start, start + SECOND, str(number))]))
+        aggregate.join.add(Batch(gaps=[Gap(start, start + SECOND, str(number))]))
     taken = snapshot(aggregate, Query())
     assert len(taken.gaps) == 500
     assert len(taken.warnings) == 6
@@ -397,20 +401,20 @@ def test_a_gap_makes_the_numbers_at_least_and_is_told_with_its_seconds() -> None
 
 def test_records_left_out_are_told_until_they_prove_repeats() -> None:
     aggregate = counted(flow())
-    aggregate.add(Batch(set_aside={"node-1": 7}))
+    aggregate.join.add(Batch(set_aside={"node-1": 7}))
     (told,) = snapshot(aggregate, Query()).warnings
     assert told.startswith("7 records of node-1 were left out")
-    aggregate.add(Batch(set_aside={}))
+    aggregate.join.add(Batch(set_aside={}))
     assert snapshot(aggregate, Query()).warnings == ()
 
 
 def test_flows_made_before_a_node_went_away_do_not_bring_it_back() -> None:
     aggregate = counted(flow(0, node="n1"))
     away = NodeStatus("NODE_UNAVAILABLE", ("n1",), "refused", since=flow(10).time)
-    aggregate.add(Batch(nodes=[away]))
-    aggregate.add(Batch(flows=[flow(9, node="n1")]))
+    aggregate.join.add(Batch(nodes=[away]))
+    aggregate.join.add(Batch(flows=[flow(9, node="n1")]))
     assert snapshot(aggregate, Query()).nodes_unavailable == ("n1",)
-    aggregate.add(Batch(flows=[flow(11, node="n1")]))
+    aggregate.join.add(Batch(flows=[flow(11, node="n1")]))
     assert snapshot(aggregate, Query()).nodes_unavailable == ()
-    aggregate.add(Batch(nodes=[NodeStatus("NODE_GONE", ("n1",))]))
+    aggregate.join.add(Batch(nodes=[NodeStatus("NODE_GONE", ("n1",))]))
     assert snapshot(aggregate, Query()).nodes_known == 0

@@ -102,7 +102,6 @@ def test_a_longer_silence_makes_a_new_attempt(gap: int, count: int) -> None:
     first, second = flow(), flow()
     second.time = first.time + gap
     tracker = Attempts()
-    tracker.keep_closed = True
     tracker.observe(first)
     tracker.observe(second)
     assert len(tracker.open_attempts()) + len(tracker.take_closed()) == count

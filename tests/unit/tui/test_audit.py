@@ -12,6 +12,7 @@ from flowwatch.audit.audit import Audit
 from flowwatch.audit.live import LiveAudit
 from flowwatch.cli.demo import policy_text, traffic
 from flowwatch.egress.monitor import LiveMonitor
+from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.policy import load
 from flowwatch.tui.shell import Dashboard, Options
@@ -44,8 +45,9 @@ def passed(at: float = 0.0, ip: str = "5.5.5.5", name: str = "open.example") -> 
 @asynccontextmanager
 async def audited(source: Played, size: tuple[int, int] = (140, 40)) -> AsyncIterator[Driven]:
     """The dashboard as ``flowwatch --policies`` puts it together."""
-    audit = LiveAudit(load([("rules.yaml", RULES)]))
-    monitor = LiveMonitor(source, live=False, also=audit.add)
+    join = Join()
+    audit = LiveAudit(load([("rules.yaml", RULES)]), join)
+    monitor = LiveMonitor(source, live=False, join=join)
     app = Dashboard(lambda: monitor, Options(theme="mono"), audit)
     monitor.start()
     try:
@@ -177,8 +179,8 @@ def test_a_report_in_between_changes_nothing_in_the_end() -> None:
     asked, silent = Audit(policies), Audit(policies)
     cut: list[Batch] = [batch for whole in batches for batch in _pieces(whole)]
     for number, batch in enumerate(cut):
-        asked.add(batch)
-        silent.add(batch)
+        asked.join.add(batch)
+        silent.join.add(batch)
         if number % 10 == 0:
             between = asked.report_now()
             assert between == asked.report_now()

@@ -36,7 +36,7 @@ def test_it_finds_the_records_of_every_row_of_every_capture() -> None:
             continue
         aggregate = Aggregate()
         for batch in FileSource([path]).batches():
-            aggregate.add(batch)
+            aggregate.join.add(batch)
         for found in snapshot(aggregate, Query(direction="both")).rows:
             text = command(found)
             match = compile_filters(filters(text))

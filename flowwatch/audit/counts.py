@@ -1,0 +1,199 @@
+"""What judged attempts add up to: equal judgements are one row, and each rule knows who needed it."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from flowwatch.audit.evidence import Observation
+from flowwatch.audit.expect import Expected
+from flowwatch.audit.findings import Kind
+from flowwatch.audit.judge import Judge, same_policy
+from flowwatch.flows import meaning
+from flowwatch.policy.engine import Decision
+from flowwatch.policy.party import Party
+from flowwatch.policy.rules import Direction, Entry, Policy
+
+MAX_ROWS = 200_000
+"""Distinct rows kept; attempts beyond are counted together, as inconclusive."""
+TIMED: tuple[Kind, ...] = ("leak", "difference")
+_TIMES = 100_000
+"""Times of these kept for each row, to tell which came before the policy."""
+
+
+@dataclass(slots=True)
+class JudgedRow:
+    """Attempts judged alike."""
+
+    observation: Observation
+    decision: Decision
+    kind: Kind
+    reason: str
+    attempts: int = 0
+    first: int = 0
+    last: int = 0
+    times: array[int] = field(default_factory=lambda: array("q"))
+    """Of attempts of a kind in TIMED: when they began."""
+
+
+RowKey = tuple[Kind, Direction, str, str, str, int, str]
+
+
+class Questions:
+    """Which rules a question meets, each asked by itself; remembered, since questions repeat."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._policies = judge.policies
+        self._known: dict[tuple[Party, Party, Direction, str, int], tuple[Met, ...]] = {}
+
+    def meets(self, seen: Observation) -> tuple[Met, ...]:
+        """The entries that match the attempt, with which of their peers and ports."""
+        subject, peer, way = seen.subject, seen.peer, seen.direction
+        question = (subject, peer, way, seen.protocol, seen.port)
+        found = self._known.get(question)
+        if found is None:
+            if len(self._known) >= MAX_ROWS:
+                self._known.clear()
+            found = self._known[question] = self._matching(*question)
+        return found
+
+    def _matching(
+        self, subject: Party, peer: Party, way: Direction, protocol: str, port: int
+    ) -> tuple[Met, ...]:
+        listener = peer if way == "egress" else subject
+        found = []
+        for entry in self._policies.selected(subject, way).index.candidates(peer):
+            if not entry.matches_peer(peer):
+                continue
+            ports = [
+                at for at, rule in enumerate(entry.ports or ())
+                if rule.matches(protocol, port, listener.ports)
+            ]  # fmt: skip
+            if entry.ports is not None and not ports:
+                continue
+            peers = [at for at, one in enumerate(entry.peers or ()) if one.matches(peer)]
+            found.append((entry, tuple(peers), tuple(ports)))
+        return tuple(found)
+
+
+Met = tuple[Entry, tuple[int, ...], tuple[int, ...]]
+"""A rule, and which of its peers and of its ports (by their place) an attempt met."""
+
+
+class Counts:
+    """Takes in observations; two of them are added up where a report is made."""
+
+    def __init__(
+        self, judge: Judge, questions: Questions, expected: Sequence[Expected] = ()
+    ) -> None:
+        self._judge = judge
+        self._policies = judge.policies
+        self._questions = questions
+        self.expected = expected
+        self.rows: dict[RowKey, JudgedRow] = {}
+        self.enforced: dict[tuple[int, Direction], int] = {}
+        """Since when verdicts show the policies in force, by what applies to a pod and direction."""
+        self.needed: Counter[Entry] = Counter()
+        self.met_peers: dict[Entry, set[int]] = {}
+        self.met_ports: dict[Entry, set[int]] = {}
+        self.subjects: dict[Policy, dict[str, None]] = {}
+        self.blocked: Counter[tuple[Policy, str]] = Counter()
+        self.verdicts = False
+        """Whether any policy verdict of a selected pod was seen."""
+        self._subjects_seen: set[tuple[Party, str]] = set()
+
+    def empty(self) -> Counts:
+        """Another, for attempts that aren't over; expectations go on from what these have seen."""
+        return Counts(self._judge, self._questions, deepcopy(self.expected))
+
+    def add(self, seen: Observation) -> None:
+        """Judge an attempt in one direction, and count it."""
+        subject, way = seen.subject, seen.direction
+        if self.expected and not self._judge.too_early(seen):
+            applying = id(self._policies.selected(subject, way))
+            for one in self.expected:
+                one.see(seen, applying)
+        decision = self._judge.decide(seen)
+        if seen.unknown:
+            self._count(seen, decision, "inconclusive", seen.unknown)
+            return
+        self._use(seen)
+        self.verdicts |= decision.selected and seen.verdict
+        selected = self._policies.selected(subject, way)
+        if decision.selected and _shows_enforcement(seen, decision):
+            key = (id(selected), way)
+            since = seen.dropped_at or seen.first
+            if since < self.enforced.get(key, 1 << 63):
+                self.enforced[key] = since
+        kind, why = self._judge.verdict(seen, decision)
+        named = self._judge.other_policy(seen, decision)
+        if named and kind in ("leak", "overblock"):
+            why = f"{why}; {named}"
+        self._count(seen, decision, kind, why)
+        if named and kind == "ok":
+            # The verdict is as it should be, but not for the reason that it should be.
+            self._count(seen, decision, "difference", named)
+
+    def _count(self, seen: Observation, decision: Decision, kind: Kind, why: str) -> None:
+        key = (
+            kind,
+            seen.direction,
+            seen.subject_name,
+            seen.peer_name,
+            seen.protocol,
+            seen.port,
+            why,
+        )
+        row = self.rows.get(key)
+        if row is None:
+            if len(self.rows) >= MAX_ROWS:
+                key = (
+                    "inconclusive",
+                    seen.direction,
+                    "(others)",
+                    "(others)",
+                    "",
+                    0,
+                    "too many different rows",
+                )
+                row = self.rows.get(key)
+            if row is None:
+                row = self.rows[key] = JudgedRow(seen, decision, key[0], key[6])
+                row.first, row.last = seen.first, seen.last
+        row.attempts += 1
+        row.first = min(row.first, seen.first)
+        row.last = max(row.last, seen.last)
+        if kind in TIMED and len(row.times) < _TIMES:
+            row.times.append(seen.first)
+
+    def _use(self, seen: Observation) -> None:
+        """Which rules this attempt needs: each is asked by itself, whatever the others decide."""
+        subject, way = seen.subject, seen.direction
+        for entry, peers, ports in self._questions.meets(seen):
+            self.needed[entry] += 1
+            if entry not in self.met_peers:
+                self.met_peers[entry], self.met_ports[entry] = set(), set()
+            self.met_peers[entry].update(peers)
+            self.met_ports[entry].update(ports)
+        if (subject, seen.subject_name) not in self._subjects_seen and len(
+            self._subjects_seen
+        ) < MAX_ROWS:
+            self._subjects_seen.add((subject, seen.subject_name))
+            for rule in self._policies.rules:
+                if rule.subject.selects(subject):
+                    self.subjects.setdefault(rule.policy, {})[seen.subject_name] = None
+        if seen.outcome == meaning.DROPPED and seen.by_policy:
+            for policy in self._policies.selected(subject, way).denying:
+                self.blocked[policy, way] += 1
+
+
+def _shows_enforcement(seen: Observation, decision: Decision) -> bool:
+    """Whether a verdict shows that these policies are in force for the subject."""
+    if seen.outcome == meaning.DROPPED:
+        return seen.by_policy and decision.decision == "denied"
+    return any(
+        same_policy(ref, entry.policy) for ref in seen.named_allowed for entry in decision.entries
+    )

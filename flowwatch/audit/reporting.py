@@ -1,0 +1,204 @@
+"""The report of an audit: from counts to findings, what each rule did, and how far it can be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from flowwatch.audit.counts import TIMED, Counts, JudgedRow
+from flowwatch.audit.evidence import Observer, several_clusters
+from flowwatch.audit.findings import (
+    KINDS,
+    AuditReport,
+    BlindSpots,
+    Finding,
+    Kind,
+    PolicyUse,
+    RuleUse,
+)
+from flowwatch.audit.hints import Judged, hints
+from flowwatch.audit.judge import Judge, deciders
+from flowwatch.flows import meaning
+from flowwatch.flows.join import Join
+from flowwatch.policy.rules import Direction, Entry, Policy
+
+_OUTCOMES = meaning.OUTCOMES
+
+
+class Reporter:
+    """Makes one report of the attempts that are over and of those that are still open."""
+
+    def __init__(
+        self, judge: Judge, over: Counts, now: Counts, join: Join, observer: Observer, source: str
+    ) -> None:
+        self.judge = judge
+        self.policies = judge.policies
+        self.tally = join.tally
+        self._join = join
+        self._observer = observer
+        self._source = source
+        self._applied_at = judge.applied_at
+        self._both = (over, now)
+        self._rows = list(_added(over, now))
+        self._expected = now.expected
+        self._enforced = dict(over.enforced)
+        for key, since in now.enforced.items():
+            self._enforced[key] = min(since, self._enforced.get(key, since))
+
+    def report(self) -> AuditReport:
+        """The whole answer."""
+        findings: list[Finding] = []
+        counts: Counter[Kind] = Counter()
+        for row in self._rows:
+            for kind, attempts, why in self._split(row):
+                counts[kind] += attempts
+                findings.append(self._finding(row, kind, attempts, why))
+        order = {kind: at for at, kind in enumerate(KINDS)}
+        findings.sort(
+            key=lambda one: (order[one.kind], -one.attempts, one.subject, one.peer, one.port)
+        )
+        judged = sum(counts[kind] for kind in ("leak", "overblock", "ok"))
+        total = judged + counts["inconclusive"] + counts["not covered"]
+        blind = BlindSpots(
+            self.tally.first_seen, self.tally.last_seen, self.tally.records_read, len(self.tally.nodes),
+            total, judged, self._join.replies,
+            tuple(self._care(total - counts["not covered"])), self._source,
+            self.tally.much_missing,
+        )  # fmt: skip
+        since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
+        if self._applied_at is not None:
+            since = {}  # what came before was left out at once
+        leaked = {
+            (policy, one.direction)
+            for one in findings
+            if one.kind == "leak"
+            for policy in one.policies
+        }
+        return AuditReport(
+            tuple(findings), self._uses(leaked), blind, dict(counts), self._notes(),
+            tuple(one.result(since) for one in self._expected),
+            hints(
+                self.policies,
+                [Judged(row.observation, row.decision, row.attempts) for row in self._rows],
+                {k: v for one in self._join.scopes.values() for k, v in one.names.aliases.items()},
+            ),
+        )  # fmt: skip
+
+    def _care(self, covered: int) -> Iterator[str]:
+        """What to bear in mind, before all numbers."""
+        yield from several_clusters(self._observer.clusters)
+        if covered and not any(one.verdicts for one in self._both):
+            yield (
+                "no policy verdict of the pods that these policies select: nothing is enforced on them, "
+                "or verdict records are off or left out (flowwatch doctor tells)"
+            )
+        yield from self.tally.warnings()
+
+    def _split(self, row: JudgedRow) -> list[tuple[Kind, int, str]]:
+        """What came before the first sign that the policy is in force proves nothing."""
+        if row.kind not in TIMED or self._applied_at is not None:
+            return [(row.kind, row.attempts, row.reason)]
+        selected = self.policies.selected(row.observation.subject, row.observation.direction)
+        since = self._enforced.get((id(selected), row.observation.direction))
+        if since is None:
+            return [(row.kind, row.attempts, row.reason)]
+        before = sum(time < since for time in row.times)
+        parts: list[tuple[Kind, int, str]] = []
+        if row.attempts > before:
+            parts.append((row.kind, row.attempts - before, row.reason))
+        if before and row.kind == "leak":
+            parts.append(("inconclusive", before, "before verdicts show the policy in force"))
+        return parts
+
+    def _finding(self, row: JudgedRow, kind: Kind, attempts: int, why: str) -> Finding:
+        seen, decision = row.observation, row.decision
+        closest = self.judge.closest(seen, decision) if kind in ("leak", "ok") else ""
+        policies = tuple(deciders(decision))
+        return Finding(
+            kind, seen.direction, seen.subject_name, seen.peer_name, seen.protocol, seen.port, attempts,
+            row.first, row.last, decision.decision, _OUTCOMES[seen.outcome], why + closest,
+            decision.entries, policies, _ADVICE.get(kind, ""),
+        )  # fmt: skip
+
+    def _uses(self, leaked: set[tuple[Policy, Direction]]) -> tuple[PolicyUse, ...]:
+        """What each policy did; what leaked was tried, so that nothing is unproven there."""
+        uses = []
+        for policy in self.policies.policies:
+            rules = [rule for rule in self.policies.rules if rule.policy is policy]
+            entries = [entry for rule in rules for entry in rule.entries]
+            denied: set[str] = {
+                way for rule in rules for way, on in rule.default_deny.items() if on
+            }
+            denied |= {entry.direction for entry in entries if entry.verdict == "deny"}
+            unproven = tuple(
+                way for way in sorted(denied)
+                if not any(one.blocked[policy, way] for one in self._both) and
+                (policy, way) not in leaked
+            )  # fmt: skip
+            uses.append(
+                PolicyUse(
+                    policy,
+                    tuple(
+                        {name: None for one in self._both for name in one.subjects.get(policy, ())}
+                    ),
+                    tuple(map(self._rule_use, entries)),
+                    unproven,
+                )
+            )
+        return tuple(uses)
+
+    def _rule_use(self, entry: Entry) -> RuleUse:
+        peers = {at for one in self._both for at in one.met_peers.get(entry, ())}
+        ports = {at for one in self._both for at in one.met_ports.get(entry, ())}
+        unused = []
+        if len(entry.peers or ()) > 1:
+            unused += [str(one) for at, one in enumerate(entry.peers or ()) if at not in peers]
+        if len(entry.ports or ()) > 1:
+            unused += [str(one) for at, one in enumerate(entry.ports or ()) if at not in ports]
+        attempts = sum(one.needed[entry] for one in self._both)
+        return RuleUse(entry, attempts, tuple(unused) if attempts else ())
+
+    def _notes(self) -> tuple[str, ...]:
+        documents = self.policies.documents
+        notes = [
+            f"{old.reference} in {old.file}, line {old.line}, is replaced by "
+            f"the one in {new.file}, line {new.line}"
+            for old, new in documents.replaced
+        ]
+        notes += documents.missing
+        if documents.skipped:
+            kinds = ", ".join(
+                f"{kind} ({count})" for kind, count in documents.skipped.most_common(5)
+            )
+            notes.append(
+                f"{documents.skipped.total()} objects are no policies and were skipped: {kinds}"
+            )
+        return tuple(notes)
+
+
+_ADVICE: dict[Kind, str] = {
+    "leak": "check that the policy is applied and enforced, and that no wider one allows it",
+    "overblock": "look for another policy that denies it, an older revision, or changed labels",
+    "difference": "give all policies of the cluster: kubectl get cnp,ccnp,netpol -A -o yaml",
+}
+
+
+def _added(over: Counts, now: Counts) -> Iterator[JudgedRow]:
+    """Rows of both; neither is changed."""
+    for key, row in over.rows.items():
+        more = now.rows.get(key)
+        yield (
+            row
+            if more is None
+            else replace(
+                row,
+                attempts=row.attempts + more.attempts,
+                first=min(row.first, more.first),
+                last=max(row.last, more.last),
+                times=row.times + more.times,
+            )
+        )
+    for key, row in now.rows.items():
+        if key not in over.rows:
+            yield row

@@ -1,0 +1,106 @@
+"""The join: records in, attempts out, once for whoever listens.
+
+    join = Join()
+    aggregate, audit = Aggregate(join), Audit(join, policies)
+    for batch in source.batches():
+        join.add(batch)
+
+Records mean nothing beyond the server they come from: each has its own attempts and names. What was
+read, and what wasn't, is counted here too, so that all who listen say the same about it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from flowwatch.flows.attempts import Attempts, Numbers, OpenAttempt
+from flowwatch.flows.coverage import Tally
+from flowwatch.flows.model import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One batch, and what it told of attempts."""
+
+    batch: Batch
+    attempts: list[OpenAttempt | None]
+    """For each of ``batch.flows`` its attempt; None when it belongs to none. An attempt whose
+    ``records`` began with this batch is new."""
+    closed: list[OpenAttempt]
+    """Attempts that no record can join any more. Their numbers are used again by later batches."""
+    scope: Attempts
+    """Those of the batch's server, with its names."""
+
+
+class Listener(Protocol):
+    """Keeps numbers of its own, by ``OpenAttempt.number``."""
+
+    def take(self, joined: Joined) -> None:
+        """Called with each batch, in the order of the batches, in the thread that reads."""
+        ...
+
+
+class Join:
+    """Joins the batches of a source into attempts, and tells those who listen.
+
+    One thread adds. Others may look at attempts, names and the tally while they hold ``lock``; it is
+    free while listeners take a batch, so that none waits for another's.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tally = Tally()
+        """What was read, and what was not."""
+        self.scopes: dict[str, Attempts] = {}
+        """By server, where there are several; under "" that of a single one."""
+        self.numbers = Numbers()
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Tell ``listener`` of every batch from now on."""
+        self._listeners.append(listener)
+
+    def add(self, batch: Batch) -> None:
+        """Take in a batch, and tell of it."""
+        with self.lock:
+            joined = self._joined(batch)
+        for listener in self._listeners:
+            listener.take(joined)
+        self.numbers.give_back(joined.closed)
+
+    def _joined(self, batch: Batch) -> Joined:
+        self.tally.add(batch)
+        scope = self.scopes.get(batch.origin)
+        if scope is None:
+            scope = self.scopes[batch.origin] = Attempts(numbers=self.numbers)
+        attempts = list(map(scope.observe, batch.flows))
+        return Joined(batch, attempts, scope.take_closed(), scope)
+
+    def open_attempts(self) -> Iterator[tuple[str, Attempts, OpenAttempt]]:
+        """All that are open, with their server and its scope; of each server the oldest first."""
+        for origin, scope in self.scopes.items():
+            for attempt in scope.open_attempts():
+                yield origin, scope, attempt
+
+    def read(self, batches: Iterable[Batch]) -> None:
+        """All of ``batches``. Raises what they raise; what came before was told."""
+        for batch in batches:
+            self.add(batch)
+
+    @property
+    def replies(self) -> int:
+        """Records of replies that belong to no attempt."""
+        return sum(scope.replies for scope in self.scopes.values())
+
+    @property
+    def unattributed(self) -> int:
+        """Records without a direction and without an attempt that they could belong to."""
+        return sum(scope.unattributed for scope in self.scopes.values())
+
+    @property
+    def closed_early(self) -> int:
+        """How often attempts were closed before their time, for want of room."""
+        return sum(scope.closed_early for scope in self.scopes.values())
