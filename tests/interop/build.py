@@ -41,7 +41,6 @@ _HUBBLE_PACKAGES = (
     "./leash",
     "./certs",
     "./oracle",
-    "./kubeapi",
 )
 # What is known to the API server beside its own; the experimental ClusterNetworkPolicy has all that
 # the standard one has.
@@ -107,11 +106,6 @@ class Binaries:
     def oracle(self) -> Path:
         """Answers policy questions with Cilium's own engine."""
         return self.folder / "oracle"
-
-    @property
-    def kubeapi(self) -> Path:
-        """As much of a Kubernetes API server as a port-forward needs."""
-        return self.folder / "kubeapi"
 
 
 @dataclass(frozen=True)

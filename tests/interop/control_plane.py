@@ -33,6 +33,19 @@ SERVER_NAME = "kubernetes.default.svc"
 NODE = "worker1"
 """The node whose kubelet forwards ports; pods run there."""
 
+KINDS = {
+    "CiliumNetworkPolicy": ("cilium.io/v2", "ciliumnetworkpolicies", True),
+    "CiliumClusterwideNetworkPolicy": ("cilium.io/v2", "ciliumclusterwidenetworkpolicies", False),
+    "CiliumCIDRGroup": ("cilium.io/v2", "ciliumcidrgroups", False),
+    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies", True),
+    "ClusterNetworkPolicy": (
+        "policy.networking.k8s.io/v1alpha2",
+        "clusternetworkpolicies",
+        False,
+    ),
+}
+"""Kinds of policies: the API version that has it, its plural, whether it is in a namespace."""
+
 _START_SECONDS = 120.0
 _CALL_SECONDS = 30.0
 _CONFLICT = 409
@@ -103,7 +116,7 @@ class ControlPlane:
         body: Mapping[str, Any] | str | None = None,
         **params: str,
     ) -> Object:
-        """Ask the API server, and return its answer; `body` is an object, or its YAML.
+        """Ask the API server, and return its answer; `body` is an object (or what to merge), or its YAML.
 
         Raises:
             Refusal: it said no.
@@ -111,10 +124,8 @@ class ControlPlane:
         if isinstance(body, str):
             content, kind = body.encode("utf-8", "surrogatepass"), "application/yaml"
         else:
-            content, kind = (
-                json.dumps(body).encode() if body is not None else b"",
-                "application/json",
-            )
+            content = json.dumps(body).encode() if body is not None else b""
+            kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         answer = self._client.request(
             method,
             path,
@@ -195,6 +206,13 @@ class ControlPlane:
             "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet}},
         }
         self.call("POST", "/api/v1/nodes", {"metadata": {"name": NODE}, "status": status})
+
+
+def collection(kind: str, namespace: str = "default", version: str = "") -> str:
+    """The path at which a policy of this kind is made; `version`: of another API version."""
+    usual, plural, namespaced = KINDS[kind]
+    place = f"namespaces/{namespace}/" if namespaced else ""
+    return f"/apis/{version or usual}/{place}{plural}"
 
 
 @functools.cache

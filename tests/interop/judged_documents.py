@@ -20,24 +20,12 @@ from typing import Any
 import yaml
 
 from flowwatch.policy.documents import read_documents
-from tests.interop.control_plane import ControlPlane, Refusal, shared
+from tests.interop.control_plane import KINDS, ControlPlane, Refusal, collection, shared
 from tests.interop.oracle import POLICIES
 from tests.interop.policy_mutations import mutants
 
 OWN = Path(__file__).with_name("whole_documents.yaml")
 
-_KINDS = {
-    "CiliumNetworkPolicy": ("cilium.io/v2", "ciliumnetworkpolicies", True),
-    "CiliumClusterwideNetworkPolicy": ("cilium.io/v2", "ciliumclusterwidenetworkpolicies", False),
-    "CiliumCIDRGroup": ("cilium.io/v2", "ciliumcidrgroups", False),
-    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies", True),
-    "ClusterNetworkPolicy": (
-        "policy.networking.k8s.io/v1alpha2",
-        "clusternetworkpolicies",
-        False,
-    ),
-}
-"""Kind: the API version that has it, its plural, whether it is in a namespace."""
 _VERSION = re.compile(r"[a-z0-9.]+/[a-z0-9]+")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -82,7 +70,7 @@ class Judge:
         """Why the API server refuses a document, and why we do; "" where not, None if it is no policy."""
         document = _parsed(text)
         kind = document.get("kind") if isinstance(document, dict) else None
-        if not isinstance(kind, str) or kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             return "", None
         read = read_documents([("one.yaml", text)])
         if not read.rejected and not read.policies and not read.groups:
@@ -92,17 +80,12 @@ class Judge:
 
     def _collection(self, document: dict[str, Any], kind: str) -> str:
         """Where a client would put it."""
-        version, plural, namespaced = _KINDS[kind]
         written = document.get("apiVersion")
-        if isinstance(written, str) and _VERSION.fullmatch(written):
-            version = written
-        if not namespaced:
-            return f"/apis/{version}/{plural}"
+        version = written if isinstance(written, str) and _VERSION.fullmatch(written) else ""
         metadata = document.get("metadata")
         name = metadata.get("namespace") if isinstance(metadata, dict) else None
-        if not isinstance(name, str) or not self._there(name):
-            name = "default"
-        return f"/apis/{version}/namespaces/{name}/{plural}"
+        namespace = name if isinstance(name, str) and self._there(name) else "default"
+        return collection(kind, namespace, version)
 
     def _there(self, namespace: str) -> bool:
         if namespace not in self._namespaces:
@@ -166,7 +149,7 @@ def real(folder: Path = POLICIES) -> list[Any]:
     for file in sorted(folder.rglob("*")):
         for piece in split(file.read_text(encoding="utf-8")) if file.is_file() else ():
             document = _parsed(piece)
-            if "{{" not in piece and isinstance(document, dict) and document.get("kind") in _KINDS:
+            if "{{" not in piece and isinstance(document, dict) and document.get("kind") in KINDS:
                 found.append(document)
     return found
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from tests.command import clean_environment, flowwatch
-from tests.interop.kubeapi import SERVER_NAME, KubeApi
+from tests.interop.control_plane import ControlPlane
+from tests.interop.kubeapi import KubeApi
 from tests.interop.real import Certificates, Observer, Program, Relay, build, free_port
 
 RELAY_NAME = "instance.hubble-relay.cilium.io"
@@ -449,15 +450,13 @@ def test_the_config_file_and_where_each_value_came_from(tmp_path: Path) -> None:
     assert "hunter2" not in json.dumps(found.steps)
 
 
-def test_through_the_kubernetes_api_with_mutual_tls(tmp_path: Path) -> None:
-    for name in ("relay", "api"):
-        (tmp_path / name).mkdir()
+def test_through_the_kubernetes_api_with_mutual_tls(api: ControlPlane, tmp_path: Path) -> None:
+    (tmp_path / "relay").mkdir()
     made = Certificates.make(tmp_path / "relay", "*.hubble-relay.cilium.io")
-    api = Certificates.make(tmp_path / "api", SERVER_NAME)
     with (
         Observer(generate=300) as observer,
         Relay([observer], tls=made, ask_client=True) as relay,
-        KubeApi(tls=api, token="secret-token") as kube,
+        KubeApi(api) as kube,
     ):
         relay.wait_until_serving()
         kube.put_relay(relay.address)
@@ -471,21 +470,20 @@ def test_through_the_kubernetes_api_with_mutual_tls(tmp_path: Path) -> None:
         assert "to pod hubble-relay-" in found.of("port-forward")[1]
         assert "certificates taken from" in found.of("port-forward")[1]
         assert f"verified for {RELAY_NAME}" in found.of("tls")[1]
-        assert "secret-token" not in json.dumps(found.steps)
+        assert kube.token not in json.dumps(found.steps)
         # Without the secrets relay's TLS stands in the way, and the step says so.
         assert "speaks TLS → add --tls-from-secret" in only_failed(doctor(*words), "tls")
-    only_failed(doctor(*words), "port-forward")
+    assert "does not accept" in only_failed(doctor(*words), "port-forward"), "the user is gone"
 
 
-def test_by_itself_through_the_kubernetes_api(tmp_path: Path) -> None:
+def test_by_itself_through_the_kubernetes_api(api: ControlPlane, tmp_path: Path) -> None:
     with socket.socket() as taken:
         if taken.connect_ex(("127.0.0.1", 4245)) == 0:
             pytest.skip("something listens on port 4245 of this machine")
-    api = Certificates.make(tmp_path, SERVER_NAME)
     with (
         Observer(generate=100) as observer,
         Relay([observer]) as relay,
-        KubeApi(tls=api, token="t") as kube,
+        KubeApi(api) as kube,
     ):
         relay.wait_until_serving()
         kube.put_relay(relay.address)
@@ -502,9 +500,8 @@ def test_a_kubeconfig_that_is_broken(tmp_path: Path) -> None:
     assert str(file) in said
 
 
-def test_a_port_forward_without_rights(tmp_path: Path) -> None:
-    api = Certificates.make(tmp_path, SERVER_NAME)
-    with KubeApi(tls=api, token="t") as kube:
+def test_a_port_forward_without_rights(api: ControlPlane, tmp_path: Path) -> None:
+    with KubeApi(api) as kube:
         kube.put_relay(f"127.0.0.1:{free_port()}")
         kube.deny("create pods/portforward", "get pods/portforward")
         said = only_failed(

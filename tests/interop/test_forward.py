@@ -1,5 +1,6 @@
 """Through the Kubernetes API to relay: the real streaming code, a real relay, with and without TLS."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flowwatch.errors import FlowwatchError, Refused, Unreachable, UsageError
 from flowwatch.hubble.client import forward
@@ -19,7 +21,8 @@ from flowwatch.hubble.client.connection import connect
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.sources.live import LiveSource
 from tests.benchmarks.pty_driver import Terminal, cursor_row
-from tests.interop.kubeapi import SERVER_NAME, KubeApi, write_kubeconfig
+from tests.interop.control_plane import SERVER_NAME, ControlPlane
+from tests.interop.kubeapi import KubeApi, write_kubeconfig
 from tests.interop.real import Certificates, Observer, Relay, free_port, hubble, wait_until
 from tests.proxies import Connect, Proxy, Socks5
 
@@ -31,11 +34,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Relay's, as Cilium makes them: no address and no localhost in it."""
     folder = tmp_path_factory.mktemp("relay-certs")
     return Certificates.make(folder, "*.hubble-relay.cilium.io")
-
-
-@pytest.fixture(scope="module")
-def api_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates.make(tmp_path_factory.mktemp("api-certs"), SERVER_NAME)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +58,8 @@ def strict_relay(observer: Observer, certificates: Certificates) -> Iterator[Rel
 
 
 @pytest.fixture
-def kube(api_certificates: Certificates) -> Iterator[KubeApi]:
-    with KubeApi(tls=api_certificates, token="secret-token") as kube:
+def kube(api: ControlPlane) -> Iterator[KubeApi]:
+    with KubeApi(api) as kube:
         yield kube
 
 
@@ -184,15 +182,10 @@ def test_through_the_proxy_of_the_kubeconfig(
 ) -> None:
     """The API server's name (`tls-server-name`) counts behind a proxy too."""
     kube.put_relay(relay.address)
-    assert kube.tls is not None
-    cluster = {
-        "server": f"https://{kube.address}",
-        "certificate-authority": str(kube.tls.ca),
-        "tls-server-name": SERVER_NAME,
-    }
     settings = through(kube, tmp_path)
     with proxy:
-        write_kubeconfig(tmp_path, {**cluster, "proxy-url": proxy.url}, {"token": "secret-token"})
+        cluster = {**kube.cluster, "proxy-url": proxy.url}
+        write_kubeconfig(tmp_path, cluster, {"token": kube.token})
         assert flows(settings) == observer.records
     assert set(proxy.asked) == {kube.address}
 
@@ -209,17 +202,25 @@ def test_the_proxy_takes_no_such_password(kube: KubeApi, tmp_path: Path) -> None
 
 
 def test_a_client_certificate_of_the_kubeconfig(
-    api_certificates: Certificates, relay: Relay, tmp_path: Path
+    kube: KubeApi, relay: Relay, tmp_path: Path
 ) -> None:
-    user = {
-        "client-certificate": str(api_certificates.client),
-        "client-key": str(api_certificates.client_key),
-    }
-    with KubeApi(tls=api_certificates, token="nobody-has-it") as kube:
-        kube.put_relay(relay.address)
-        settings = replace(through(kube, tmp_path), kubeconfig=str(kube.kubeconfig(tmp_path, user)))
-        with connect(settings) as connection:
-            assert connection.health() == "SERVING"
+    kube.put_relay(relay.address)
+    settings = through(kube, tmp_path)
+    kube.kubeconfig(tmp_path, kube.certificate)
+    with connect(settings) as connection:
+        assert connection.health() == "SERVING"
+
+
+def test_a_token_that_a_program_gives(kube: KubeApi, relay: Relay, tmp_path: Path) -> None:
+    version = "client.authentication.k8s.io/v1"
+    status = {"token": kube.token}
+    credential = {"apiVersion": version, "kind": "ExecCredential", "status": status}
+    plugin = {"apiVersion": version, "command": "echo", "args": [json.dumps(credential)]}
+    kube.put_relay(relay.address)
+    settings = through(kube, tmp_path)
+    kube.kubeconfig(tmp_path, {"exec": {**plugin, "interactiveMode": "Never"}})
+    with connect(settings) as connection:
+        assert connection.health() == "SERVING"
 
 
 def test_the_pod_that_kubectl_would_take(kube: KubeApi, relay: Relay, tmp_path: Path) -> None:
@@ -340,7 +341,7 @@ def test_what_is_said_otherwise_wins(kube: KubeApi, relay: Relay, tmp_path: Path
 def test_hubble_itself_forwards_to_the_same_relay(
     kube: KubeApi, relay: Relay, tmp_path: Path
 ) -> None:
-    """The API server of the tests is good enough for the real CLI, over SPDY."""
+    """The kubelet of the tests is good enough for the real CLI, over SPDY."""
     kube.put_relay(relay.address)
     config = kube.kubeconfig(tmp_path)
     done = hubble("status", "-P", "--port-forward-port", "0", "--kubeconfig", config, check=True)
@@ -367,8 +368,13 @@ def fails(settings: Settings) -> str:
     assert time.monotonic() - started < 60
     line = str(caught.value)
     assert "\n" not in line
-    assert "secret-token" not in line
+    assert kubeconfig_token(settings) not in line
     return line
+
+
+def kubeconfig_token(settings: Settings) -> str:
+    users = yaml.safe_load(Path(settings.kubeconfig).read_text())["users"]
+    return str(users[0]["user"].get("token", "no token"))
 
 
 RIGHTS = (
@@ -415,7 +421,7 @@ def test_no_such_secret(kube: KubeApi, relay: Relay, tmp_path: Path) -> None:
 
 def test_expired_credentials(kube: KubeApi, tmp_path: Path) -> None:
     settings = through(kube, tmp_path)
-    kube.ask_for("another")
+    kube.end_session()
     line = fails(settings)
     assert "does not accept the credentials of user jane (context test)" in line
 
@@ -438,7 +444,8 @@ def test_nothing_listens_in_the_pod(kube: KubeApi, tmp_path: Path) -> None:
 
 def test_the_api_server_is_away(kube: KubeApi, tmp_path: Path) -> None:
     settings = through(kube, tmp_path)
-    kube.kill()
+    server = f"https://127.0.0.1:{free_port()}"
+    write_kubeconfig(tmp_path, {**kube.cluster, "server": server}, {"token": kube.token})
     assert "can't be reached: Connection refused (context test)" in fails(settings)
 
 
@@ -459,7 +466,7 @@ def test_the_api_servers_certificate_is_of_another_ca(
         "tls-server-name": SERVER_NAME,
     }
     settings = through(kube, tmp_path)
-    write_kubeconfig(tmp_path, cluster, {"token": "secret-token"})
+    write_kubeconfig(tmp_path, cluster, {"token": kube.token})
     line = fails(settings)
     assert "is not to be trusted" in line
 
@@ -479,7 +486,6 @@ def test_the_local_port_is_taken(kube: KubeApi, relay: Relay, tmp_path: Path) ->
 def test_no_key_is_left_or_shown(
     kube: KubeApi,
     strict_relay: Relay,
-    api_certificates: Certificates,
     certificates: Certificates,
     tmp_path: Path,
 ) -> None:
@@ -488,11 +494,7 @@ def test_no_key_is_left_or_shown(
     kube.put_secret("hubble-relay-server-certs", {"ca.crt": certificates.ca})
     pair = {"tls.crt": certificates.client, "tls.key": certificates.client_key}
     kube.put_secret("hubble-ui-client-certs", pair)
-    user = {
-        "client-certificate": str(api_certificates.client),
-        "client-key": str(api_certificates.client_key),
-    }
-    config = kube.kubeconfig(tmp_path, user)
+    config = kube.kubeconfig(tmp_path, kube.certificate)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     words: list[str | Path] = [

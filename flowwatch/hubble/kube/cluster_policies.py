@@ -177,6 +177,8 @@ def _text(resource: Resource, item: dict[str, Any]) -> tuple[str, str]:
     metadata = dict(metadata) if isinstance(metadata, dict) else {}
     metadata.pop("managedFields", None)
     whole = {**item, "kind": resource.kind, "metadata": metadata}
+    # No part of the policy; API servers 1.24 to 1.27 put one into NetworkPolicy that files may not have.
+    whole.pop("status", None)
     place = [resource.plural, metadata.get("namespace"), metadata.get("name")]
     name = "/".join(str(part) for part in place if part)
     dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

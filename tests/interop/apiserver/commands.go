@@ -21,12 +21,11 @@ func (k *kubelet) obey(order command) (any, error) {
 			r.targets[order.Pod] = order.To
 		}
 		return map[string]any{}, nil
-	case "cut": // end the forwards to a pod, or to all
+	case "cut": // end the forwards to a pod
 		return map[string]int{"cut": r.cut(order.Pod)}, nil
-	case "told": // the forwards opened in all and open now
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return map[string]int{"opened": r.opened, "open": len(r.open)}, nil
+	case "told": // the forwards to pods that begin so: opened in all, and open now
+		opened, open := r.count(order.Pod)
+		return map[string]int{"opened": opened, "open": open}, nil
 	default:
 		return nil, fmt.Errorf("not a command: %q", order.Do)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
@@ -17,11 +18,11 @@ type runtime struct {
 	mu      sync.Mutex
 	targets map[string]string // pod → address of what listens in it
 	open    map[net.Conn]string
-	opened  int
+	opened  map[string]int
 }
 
 func newRuntime() *runtime {
-	return &runtime{targets: map[string]string{}, open: map[net.Conn]string{}}
+	return &runtime{targets: map[string]string{}, open: map[net.Conn]string{}, opened: map[string]int{}}
 }
 
 // PortForward is one connection to a port of a pod (containerd does the same in its namespace).
@@ -38,7 +39,7 @@ func (r *runtime) PortForward(_ context.Context, pod string, port int32, stream 
 	}
 	r.mu.Lock()
 	r.open[conn] = pod
-	r.opened++
+	r.opened[pod]++
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
@@ -62,13 +63,30 @@ func (r *runtime) PortForward(_ context.Context, pod string, port int32, stream 
 	return err
 }
 
-// cut ends all connections to a pod ("" for all pods) and says how many there were.
+// count says how many connections there were and are to the pods whose names begin so.
+func (r *runtime) count(prefix string) (opened, open int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for pod, count := range r.opened {
+		if strings.HasPrefix(pod, prefix) {
+			opened += count
+		}
+	}
+	for _, pod := range r.open {
+		if strings.HasPrefix(pod, prefix) {
+			open++
+		}
+	}
+	return opened, open
+}
+
+// cut ends all connections to a pod and says how many there were.
 func (r *runtime) cut(pod string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	count := 0
 	for conn, of := range r.open {
-		if pod == "" || of == pod {
+		if of == pod {
 			conn.Close()
 			count++
 		}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 import time
@@ -21,6 +22,7 @@ from tests.interop.real import Observer, Relay
 OLD_POD, NEW_POD = "hubble-relay-7d4b9-x2x5k", "hubble-relay-5f6c8-b8q7z"
 RECOVERED_WITHIN = 45.0
 """Seconds after the end of a fault; a test that takes so long has failed."""
+_STAGES = itertools.count(1)
 CPU_LIMIT = 0.05
 """Share of a core while a fault lasts."""
 
@@ -124,10 +126,13 @@ def stage(server: str = "relay", **follower: float) -> Iterator[Stage]:
             way += ["--tls-client-cert-file", str(one.tls.client)]
             way += ["--tls-client-key-file", str(one.tls.client_key)]
         if server == "kubernetes":
-            kube = later.enter_context(KubeApi())
+            # Of its own: several may play at once.
+            namespace = f"stage-{next(_STAGES)}"
+            kube = later.enter_context(KubeApi(namespace=namespace))
             kube.put_relay(between.address, OLD_POD)
             config = kube.kubeconfig(Path(later.enter_context(tempfile.TemporaryDirectory())))
             way = ["-P", "--port-forward-port=0", "--kubeconfig", str(config)]
+            way += ["--kube-namespace", namespace]
         program = later.enter_context(Follower(*way, "--request-timeout", "2s", **follower))
         set_up = Stage(nodes, relay, between, program, Traffic(*nodes), later, kube)
         set_up.go_on(1.0)
@@ -261,7 +266,7 @@ def _pod_replaced(set_up: Stage) -> End:
 def _forward_cut(set_up: Stage) -> End:
     """As by a proxy's idle timeout on the way to the API server."""
     assert set_up.kube is not None
-    set_up.kube.cut()
+    set_up.kube.cut(OLD_POD)
     return lambda: None
 
 

@@ -37,7 +37,7 @@ def _plugin(script: str, mode: str = "IfAvailable") -> Setting:
         user: Mapping[str, object] = {
             "exec": {"apiVersion": _EXEC, "command": str(path), "interactiveMode": mode}
         }
-        with KubeApi(token="nobody-has-it") as kube:
+        with KubeApi() as kube:
             yield _through(kube.kubeconfig(folder, user))
 
     return setting
@@ -86,5 +86,5 @@ KUBERNETES = (
         _api(lambda kube: kube.delete("services", "hubble-relay")),
         "no service",
     ),
-    AtOnce("credentials expired", _api(lambda kube: kube.ask_for("another")), "credentials"),
+    AtOnce("credentials expired", _api(lambda kube: kube.end_session()), "credentials"),
 )

@@ -17,6 +17,8 @@ from tests.interop.faults.kubernetes import KUBERNETES
 from tests.interop.faults.soak import Report, soak
 from tests.interop.faults.table import LEFT_BEHIND, RECONNECTS
 
+pytestmark = pytest.mark.usefixtures("api")  # built before a test's time runs
+
 SIDE_BY_SIDE = 4
 """Cases at a time: each has servers and a program of its own, and mostly waits."""
 
