@@ -197,10 +197,18 @@ class KubeApi:
         return cut
 
     def told(self) -> dict[str, Any]:
-        """`requests` since the last time ("get services hubble-relay"), forwards `opened` and `open`."""
+        """Since the last time: `requests` ("get services hubble-relay") and `users`, whom the server
+        took the client for; forwards `opened` and `open`.
+        """
         forwards = self._forwards()
         opened = forwards["opened"] - self._opened
-        return {"requests": self._requests(), "opened": opened, "open": forwards["open"]}
+        events = self._events()
+        return {
+            "requests": [_shown(event) for event in events],
+            "users": {event["user"]["username"] for event in events},
+            "opened": opened,
+            "open": forwards["open"],
+        }
 
     @property
     def address(self) -> str:
@@ -257,14 +265,14 @@ class KubeApi:
     def _forwards(self) -> dict[str, Any]:
         return self.api.order("told", pod=f"{self.namespace}/")
 
-    def _requests(self) -> list[str]:
+    def _events(self) -> list[dict[str, Any]]:
         with self.api.audit_log.open("rb") as log:
             log.seek(self._read)
             lines = log.read()
         whole = lines[: lines.rfind(b"\n") + 1]
         self._read += len(whole)
         events = map(json.loads, whole.splitlines())
-        return [_shown(e) for e in events if e["user"].get("username") in (self.user, "jane")]
+        return [one for one in events if one["user"].get("username") in (self.user, "jane")]
 
 
 def _shown(event: dict[str, Any]) -> str:
