@@ -13,6 +13,10 @@ Anything else that is raised is a defect of flowwatch and keeps its traceback.
 
 from __future__ import annotations
 
+import os
+
+_PACKAGE = os.path.dirname(__file__)
+
 
 class FlowwatchError(Exception):
     """One line for the user; ``str(error)`` is that line, safe to print."""
@@ -53,3 +57,18 @@ class Unreachable(ServerError):
 
 class Refused(ServerError):
     """The server answered, and trying the same again would give the same answer."""
+
+
+def defect(error: Exception) -> str:
+    """What to count a record under that was too much for us: a safe line, one for each place."""
+    # Nothing that reads a command line needs it.
+    import traceback
+
+    here = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith(_PACKAGE):
+            here = f" at {os.path.relpath(frame.filename, _PACKAGE)}:{frame.lineno}"
+    return (
+        f"a defect of flowwatch ({type(error).__name__}{here}): please report it, with the record "
+        "that --keep-bad DIR keeps"
+    )

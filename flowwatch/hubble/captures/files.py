@@ -26,6 +26,9 @@ from flowwatch.text import safe
 BLOCK = 96 * 1024
 """Bytes asked for at once: about 80 flows, which stay in the processor's cache while they are read."""
 
+UNREAD_LIMIT = 1000
+"""Pieces of what was passed over that are held until they are taken."""
+
 _IDLE_SECONDS = 0.1
 
 _T = TypeVar("_T")
@@ -34,11 +37,15 @@ _T = TypeVar("_T")
 class Chunk(Generic[_T]):
     """What one block of the input held: ``decoded`` by the caller's fast path, or else ``records``."""
 
-    __slots__ = ("decoded", "records")
+    __slots__ = ("decoded", "ended", "problem", "records")
 
-    def __init__(self, decoded: _T | None, records: list[bytes]) -> None:
+    def __init__(self, decoded: _T | None, records: list[bytes], ended: str | None = None) -> None:
         self.decoded = decoded
         self.records = records
+        self.ended = ended
+        """Name of the file that this is the last of; None amid one."""
+        self.problem: InputError | None = None
+        """For the caller to set with the last of a file, if nothing in it could be read."""
 
 
 class CaptureReader:
@@ -54,7 +61,9 @@ class CaptureReader:
         *,
         limit: int = RECORD_LIMIT,
         stdin: BinaryIO | None = None,
+        keep: bool = False,
     ) -> None:
+        """``keep``: whether what is passed over is to be had from :meth:`take_unread`."""
         self.paths = [os.fspath(path) for path in paths]
         self.skipped: dict[str, int] = {}
         """What was passed over so far, by reason; see :func:`take_skipped`."""
@@ -64,6 +73,8 @@ class CaptureReader:
         self.bytes_total: int | None = 0
         """Size of all files as they lie there; None when a pipe is among them."""
         self._limit = limit
+        self._keep = self._kept if keep else None
+        self._unread: list[tuple[str, bytes]] = []
         self._stdin = stdin
         self._closed = False
         if self.paths.count("-") > 1:
@@ -78,7 +89,7 @@ class CaptureReader:
     @property
     def where(self) -> str:
         """The input as a view names it; not made safe."""
-        names = ["standard input" if p == "-" else Path(p).name for p in self.paths]
+        names = [_name(path) for path in self.paths]
         return names[0] if len(names) == 1 else f"{len(names)} files"
 
     def close(self) -> None:
@@ -90,36 +101,52 @@ class CaptureReader:
         taken, self.skipped = self.skipped, {}
         return taken
 
+    def take_unread(self) -> list[tuple[str, bytes]]:
+        """What of that was no record, since the last call: why, and its beginning (64 KiB)."""
+        taken, self._unread = self._unread, []
+        return taken
+
+    def _kept(self, reason: str, data: bytes) -> None:
+        if len(self._unread) < UNREAD_LIMIT:
+            self._unread.append((reason, data))
+
     def chunks(self, fast: Callable[[bytes], _T | None]) -> Iterator[Chunk[_T]]:
         """Yield the input in pieces of about :data:`BLOCK`.
 
         ``fast`` gets whole lines and answers with what it made of them, or None when they aren't
         what it can take; only then they are looked at one by one and come as ``records``. An empty
         chunk comes about ten times a second while a pipe is silent. Raises InputError at the end
-        when a file could not be read to its end; all that was readable has been yielded by then.
+        when a file could not be read to its end, or the caller found a problem with it; all that was
+        readable has been yielded by then.
         """
         for path in self.paths:
             if self._closed:
                 return
-            splitter = RecordSplitter(self._limit, self.skipped_by)
+            splitter = RecordSplitter(self._limit, self.skipped_by, self._keep)
             carry: list[bytes] = []
+            whole = True
             try:
                 for block in unpack(self._blocks(path), safe(path)):
                     if self._closed:
                         return
                     yield self._take(block, carry, splitter, fast)
             except InputError as error:
+                whole = False
                 self.problems.append(error)
             except OSError as error:
+                whole = False
                 self.problems.append(
                     InputError(f"cannot read {safe(path)} to its end", error.strerror or str(error))
                 )
             rest = b"".join(carry)
             decoded = fast(rest) if splitter.idle and rest.strip() else None
             if decoded is not None:
-                yield Chunk(decoded, [])
+                end = Chunk(decoded, [], _name(path))
             else:
-                yield Chunk(None, splitter.feed(rest) + splitter.finish())
+                end = Chunk(None, splitter.feed(rest) + splitter.finish(), _name(path))
+            yield end
+            if end.problem is not None and whole:
+                self.problems.append(end.problem)
         if self.problems:
             more = len(self.problems) - 1
             first = self.problems[0]
@@ -232,6 +259,11 @@ def read_capture(paths: Sequence[str | os.PathLike[str]] | str) -> Iterator[list
     for chunk in chunks:
         if chunk.records:
             yield chunk.records
+
+
+def _name(path: str) -> str:
+    """A file as a view names it; not made safe."""
+    return "standard input" if path == "-" else Path(path).name
 
 
 def _descriptor(file: BinaryIO) -> int | None:

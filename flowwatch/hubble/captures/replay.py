@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from flowwatch.errors import InputError
+from flowwatch.errors import InputError, defect
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.wire.enum_names import newer_names
-from flowwatch.hubble.wire.errors import NO_FLOW, NOT_JSON
+from flowwatch.hubble.wire.errors import AGENT_EVENT, DEBUG_EVENT
 from flowwatch.hubble.wire.jsonpb import FlowParser, NotAFlow, fields_in_both_cases
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
@@ -54,12 +54,20 @@ class Window:
         )
 
 
+# Hubble's, and understood: a file of nothing else isn't lost.
+_EVENTS = (AGENT_EVENT, DEBUG_EVENT)
+_NAMED = 5
+
+
 def nothing_read(where: str, skipped: dict[str, int]) -> InputError | None:
-    """The error to raise when a file gave no record at all, only what was passed over; else None."""
-    foreign = {reason: skipped[reason] for reason in (NOT_JSON, NO_FLOW) if skipped.get(reason)}
-    if not foreign:
+    """The error of a file that gave no record at all, only what was passed over; else None.
+
+    It would look as if there had been no traffic.
+    """
+    if all(reason in _EVENTS for reason in skipped):
         return None
-    said = ", ".join(f"{number} × {reason}" for reason, number in foreign.items())
+    most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    said = ", ".join(f"{number:,} × {safe(reason)}" for reason, number in most[:_NAMED])
     return InputError(
         f"{safe(where)} holds no Hubble flows ({said})",
         "hubble observe -o json, or the agent's export file, is what can be read",
@@ -91,8 +99,15 @@ class FileRecords:
         match: Match | None = None,
         window: Window | None = None,
         reader: CaptureReader | None = None,
+        unread: Callable[[int, str, bytes], None] | None = None,
     ) -> None:
-        self._reader = reader or CaptureReader(paths)
+        """``unread`` is given what can't be read: its number (0: no record), why, and its bytes."""
+        self._reader = reader or CaptureReader(paths, keep=unread is not None)
+        self._unread = unread
+        self.number = 0
+        """Of the record read last, from 1."""
+        self._file_read = False
+        self._file_skipped: dict[str, int] = {}
         self._match = match
         self._window = window or Window()
         self._parser = FlowParser()
@@ -138,13 +153,16 @@ class FileRecords:
                 if match is not None and only is not None:
                     glance = self._parser.peek(record, only)
                     if glance is not None and not match(glance):
-                        self.read += 1
+                        self._understood()
                         continue
                 response = self._parser.response(record)
             except NotAFlow as error:
-                self._skip(error.reason)
+                self._bad(error.reason, record)
                 continue
-            self.read += 1
+            except Exception as error:  # noqa: BLE001 - counted and told, and the text can be kept
+                self._bad(defect(error), record)
+                continue
+            self._understood()
             if window.timed and not window.holds(_time(response)):
                 continue
             if response.HasField("flow"):
@@ -160,15 +178,36 @@ class FileRecords:
     def _records(self) -> Iterator[bytes]:
         try:
             for chunk in self._reader.chunks(_plain_lines):
-                yield from chunk.records if chunk.decoded is None else chunk.decoded
+                for record in chunk.records if chunk.decoded is None else chunk.decoded:
+                    self.number += 1
+                    yield record
+                self._passed_over()
+                if chunk.ended is not None:
+                    if not self._file_read:
+                        chunk.problem = nothing_read(chunk.ended, self._file_skipped)
+                    self._file_read, self._file_skipped = False, {}
         finally:
-            for reason, number in self._reader.take_skipped().items():
-                self._skip(reason, number)
-        if not self.read and (error := nothing_read(self._reader.where, self.skipped)):
-            raise error
+            self._passed_over()
+
+    def _passed_over(self) -> None:
+        for reason, number in self._reader.take_skipped().items():
+            self._skip(reason, number)
+        for reason, data in self._reader.take_unread():
+            if self._unread is not None:
+                self._unread(0, reason, data)
+
+    def _understood(self) -> None:
+        self.read += 1
+        self._file_read = True
+
+    def _bad(self, why: str, record: bytes) -> None:
+        self._skip(why)
+        if self._unread is not None:
+            self._unread(self.number, why, record)
 
     def _skip(self, reason: str, number: int = 1) -> None:
-        self.skipped[reason] = self.skipped.get(reason, 0) + number
+        for skipped in (self.skipped, self._file_skipped):
+            skipped[reason] = skipped.get(reason, 0) + number
 
 
 def _plain_lines(block: bytes) -> list[bytes] | None:

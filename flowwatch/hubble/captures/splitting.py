@@ -7,29 +7,50 @@ from collections.abc import Callable
 
 import msgspec
 
-from flowwatch.hubble.wire.errors import CUT_OFF, NOT_JSON, TOO_LONG
+from flowwatch.hubble.wire.errors import CUT_OFF, NO_FLOW, NOT_JSON, TOO_LONG, ZEROS
 
 RECORD_LIMIT = 64 * 1024 * 1024
 """Longest record in bytes. A flow has 0.5 to 2 KB, and gRPC's default limit for one is 4 MiB."""
 
-# Everything up to the next bracket outside of strings, or line break before a brace or the end; or
-# up to a quote whose string isn't finished (in this line, or in what was read yet). Possessive: no
-# backtracking, linear.
-_TO_NEXT = re.compile(
-    rb'(?:[^"{}\[\]\n]++|\n(?=[^{])|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+")*+([{}\[\]\n"]?)'
-)
-_IN_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
-_SPACE = re.compile(rb"[\s,\0]*+")
-_SCALAR = re.compile(
-    rb'(?:null|true|false|-?\d[\d.eE+-]*+|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+")(?=\s*+[,\]])'
-)
+DEEPEST = 200
+"""Brackets inside of brackets. A flow has 8, protobuf's own readers of JSON stop at 100."""
+
+_PLAIN = rb'[^"{}\[\]\n]++'
+_STRING = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
+
+
+def _within(more: bytes) -> bytes:
+    """A pattern for an object or array in one line that holds plain text, strings and ``more``."""
+    inside = rb"(?:" + b"|".join(part for part in (_PLAIN, _STRING, more) if part) + rb")*+"
+    return rb"\[" + inside + rb"\]|\{" + inside + rb"\}"
+
+
+# Three levels of brackets are passed over in one go; each more costs every failed try one scan.
+_PAIR = _within(_within(_within(b"")))
 
 # A line that can only be the start of a record: where an unfinished one before it was cut off.
-_RECORD_START = re.compile(
+_START = (
     rb'\{\s*+"(?:flow|lost_?[eE]vents|node_?[sS]tatus|agent_?[eE]vent|debug_?[eE]vent|time|uuid'
     rb'|verdict|node_?[nN]ame)"\s*+:'
 )
+_RECORD_START = re.compile(_START)
 _START_LENGTH = 64
+
+# Everything up to the next bracket outside of strings (pairs of them excepted), or line break before
+# what is the start of a record, or may be when more is read; or up to a quote whose string isn't
+# finished (in this line, or in what was read yet). Possessive: no backtracking, linear.
+_TO_NEXT = re.compile(
+    rb"(?:%b|\n(?=[^{]|\{[\s\S]{%d})(?!%b)|%b|%b)*+([{}\[\]\n\"]?)"
+    % (_PLAIN, _START_LENGTH, _START, _STRING, _PAIR)
+)
+_INNER_ARRAY = re.compile(rb"(?=\[)(?:" + _PAIR + rb")")
+_EMPTY_ARRAYS = re.compile(rb"(?:\[[\s,]*+\][\s,]*+)++")
+_IN_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
+_SPACE = re.compile(rb"[\s,]*+")
+_ZEROS = re.compile(rb"\0++")
+_SCALAR = re.compile(
+    rb'(?:null|true|false|-?\d[\d.eE+-]*+|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+")(?=\s*+[,\]])'
+)
 
 # Lines up to this length are tried as a whole before their brackets are counted.
 _LINE = 64 * 1024
@@ -50,13 +71,20 @@ class RecordSplitter:
     """Takes bytes as they come and gives the complete JSON objects in them.
 
     Objects at the top, and those that are elements of an array at the top, are records. Everything
-    else is passed over and counted once per line or element through ``count(reason)``. A record
-    that isn't finished when a line begins that is one by itself was cut off there.
+    else is passed over and counted once per line or element through ``count(reason)``, and given to
+    ``keep``, if any, with its beginning. A record that isn't finished when a line begins that is one
+    by itself was cut off there.
     """
 
-    def __init__(self, limit: int, count: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        count: Callable[[str], None],
+        keep: Callable[[str, bytes], None] | None = None,
+    ) -> None:
         self._limit = limit
-        self._count = count
+        self._told = count
+        self._keep = keep
         self._buffer = bytearray()
         self._at = 0
         # Depth of brackets at _at, and whether the outermost is an array.
@@ -73,6 +101,11 @@ class RecordSplitter:
         self._too_long = False
         # This line is known to be broken: its remains are not counted again.
         self._line_is_bad = False
+        self._in_zeros = False
+        # Whether there was anything but what may stand between records; and empty arrays, commas.
+        self._found = False
+        self._empty = 0
+        self._commas = False
         self._last = False
 
     @property
@@ -94,10 +127,25 @@ class RecordSplitter:
         self._last = True
         records = self.feed(b"")
         if self._start >= 0 or self._too_long:
-            self._count(TOO_LONG if self._too_long else CUT_OFF)
+            self._count(TOO_LONG if self._too_long else CUT_OFF, self._start)
         elif self._depth:
-            self._count(CUT_OFF)
+            self._count(CUT_OFF, self._at)
+        elif not self._found and (self._commas or self._empty > 1):
+            # One empty array is an answer without records; this is nothing that anybody writes.
+            self._count(NO_FLOW if self._empty else NOT_JSON, self._at)
         return records
+
+    def _count(self, reason: str, start: int, end: int = -1) -> None:
+        """Count what stands from ``start`` to ``end``, or to the end of its line."""
+        self._found = True
+        self._told(reason)
+        if self._keep is None:
+            return
+        buffer, start = self._buffer, max(start, 0)
+        if end < 0:
+            found = buffer.find(b"\n", start, start + _LINE)
+            end = found if found >= 0 else start + _LINE
+        self._keep(reason, bytes(buffer[start:end]))
 
     def _step(self, records: list[bytes]) -> bool:
         """Go one bracket, line or string further; False when more input is needed."""
@@ -112,29 +160,53 @@ class RecordSplitter:
         buffer = self._buffer
         if self._line_is_bad:
             return self._skip_line()
-        at = self._at = _SPACE.match(buffer, self._at).end()  # type: ignore[union-attr]
+        before = self._at
+        at = self._at = _SPACE.match(buffer, before).end()  # type: ignore[union-attr]
         if at == len(buffer):
+            self._commas |= not self._found and b"," in buffer[before:at]
             return False
         byte = buffer[at]
+        if not byte:
+            return self._zeros()
+        self._in_zeros = False
         if byte == 0x5D and self._in_array:  # ]
+            self._empty += self._array_is_new
             self._in_array, self._depth = False, 0
             self._at += 1
         elif byte == 0x5B and not self._depth:  # [
+            if run := _EMPTY_ARRAYS.match(buffer, at):
+                self._empty += buffer.count(b"]", at, run.end())
+                self._at = run.end()
+                return True
             self._in_array, self._depth = True, 1
             self._array_is_new = True
             self._at += 1
+        elif byte == 0x5B and (array := _INNER_ARRAY.match(buffer, at)):
+            self._array_is_new = False
+            self._count(NOT_JSON, at, array.end())
+            self._at = array.end()
         elif byte == 0x7B or byte == 0x5B:  # {, or an array in an array
             self._array_is_new = False
+            self._found = True
             return self._begin(records)
         elif self._depth and (scalar := _SCALAR.match(buffer, at)):
-            self._count(NOT_JSON)
+            self._array_is_new = False
+            self._count(NOT_JSON, at, scalar.end())
             self._at = scalar.end()
         else:
-            self._count(NOT_JSON)
+            self._count(NOT_JSON, at)
             self._line_is_bad = True
             # What began like an array was a line of a log.
             if self._array_is_new:
                 self._in_array, self._depth = False, 0
+        return True
+
+    def _zeros(self) -> bool:
+        """Bytes that are 0, as a crash leaves them where records should be: a run counts once."""
+        end = _ZEROS.match(self._buffer, self._at).end()  # type: ignore[union-attr]
+        if not self._in_zeros:
+            self._count(ZEROS, self._at, self._at)
+        self._in_zeros, self._at = True, end
         return True
 
     def _begin(self, records: list[bytes]) -> bool:
@@ -144,48 +216,60 @@ class RecordSplitter:
         if at >= self._tried:
             end = buffer.find(b"\n", at, at + _LINE)
             self._tried = min(at + _LINE, len(buffer)) if end < 0 else end + 1
-            line = bytes(buffer[at:end]).rstrip(b" \t\r,\0") if end >= 0 else b""
+            line = bytes(buffer[at:end]).rstrip(b" \t\r,") if end >= 0 else b""
             if line.endswith(b"}") and is_json(line):
                 records.append(line)
                 self._at = end
                 return True
-        self._start = at
+        self._start, self._at = at, at + 1
         self._base = self._depth
+        self._depth += 1
         return True
 
     def _inside(self, records: list[bytes]) -> bool:
-        """Amid a record: on to its next bracket or line break."""
-        match = _TO_NEXT.match(self._buffer, self._at)
-        assert match is not None
-        found, end = match[1], match.end()
-        if found == b"\n":
-            cut_off = self._resync(end)
-            if cut_off is None:
+        """Amid a record: on to its next line break or its end, and from bracket to bracket till then."""
+        to_next, buffer = _TO_NEXT.match, self._buffer
+        while True:
+            match = to_next(buffer, self._at)
+            assert match is not None
+            found, end = match[1], match.end()
+            if found == b"\n":
+                cut_off = self._resync(end)
+                if cut_off is None:
+                    return False
+                if cut_off:
+                    return True
+            self._at = end
+            if not found:
                 return False
-            if cut_off:
+            if found == b'"':
+                self._in_string = True
                 return True
-        self._at = end
-        if not found:
-            return False
-        if found == b'"':
-            self._in_string = True
-        elif found in b"{[":
-            self._depth += 1
-        elif found in b"}]":
-            self._depth -= 1
-            if self._depth == self._base:
-                self._complete(records)
-        return True
+            if found in b"{[":
+                self._depth += 1
+                if self._depth - self._base > DEEPEST:
+                    self._too_deep()
+                    return True
+            elif found in b"}]":
+                self._depth -= 1
+                if self._depth == self._base:
+                    self._complete(records)
+                    return True
+
+    def _too_deep(self) -> None:
+        self._count(NOT_JSON, self._start)
+        self._start, self._too_long = -1, False
+        self._depth, self._line_is_bad = self._base, True
 
     def _complete(self, records: list[bytes]) -> None:
         if self._too_long:
-            self._count(TOO_LONG)
+            self._count(TOO_LONG, self._at, self._at)
         else:
             record = bytes(self._buffer[self._start : self._at])
             if record[0] == 0x7B and is_json(record):
                 records.append(record)
             else:
-                self._count(NOT_JSON)
+                self._count(NOT_JSON, self._start, self._at)
                 self._line_is_bad = record[0] == 0x7B
         self._start, self._too_long = -1, False
 
@@ -206,9 +290,9 @@ class RecordSplitter:
             if not self._last:
                 return None if len(buffer) - line <= self._limit else False
             end = len(buffer)
-        if not is_json(bytes(buffer[line:end]).rstrip(b" \t\r,\0")):
+        if not is_json(bytes(buffer[line:end]).rstrip(b" \t\r,")):
             return False
-        self._count(TOO_LONG if self._too_long else CUT_OFF)
+        self._count(TOO_LONG if self._too_long else CUT_OFF, self._start, line)
         self._start, self._too_long = -1, False
         self._depth, self._at = self._base, line
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 NOT_JSON = "not JSON"
 TOO_LONG = "longer than 64 MiB"
 CUT_OFF = "cut off in the middle"
+ZEROS = "zero bytes where records should be"
 NO_FLOW = "JSON without a flow"
 WRONG_VALUE = "a field's value is of the wrong type"
 AGENT_EVENT = "agent event"

@@ -18,7 +18,7 @@ import pytest
 
 from flowwatch.errors import InputError, UsageError
 from flowwatch.hubble.captures.files import BLOCK, CaptureReader, read_capture
-from flowwatch.hubble.wire.errors import CUT_OFF, NOT_JSON, TOO_LONG
+from flowwatch.hubble.wire.errors import CUT_OFF, NO_FLOW, NOT_JSON, TOO_LONG, ZEROS
 
 Result = tuple[list[bytes], dict[str, int]]
 
@@ -73,7 +73,6 @@ SHAPES = {
     "several arrays": b"[" + line(0) + b"]\n[]\n[" + line(1) + b",\n" + line(2) + b"]",
     "array, then lines": b"[" + line(0) + b"]\n" + line(1) + b"\n" + line(2) + b"\n",
     "lines, then array": line(0) + b"\n[\n" + line(1) + b",\n" + line(2) + b"]",
-    "zero bytes after a crash": line(0) + b"\n\0\0\0\0" + line(1) + b"\n" + line(2) + b"\n\0\0\0",
     "gzip": gzip.compress(b"\n".join(line(n) for n in range(3))),
     "gzip in members, padded": gzip.compress(line(0) + b"\n")
     + gzip.compress(line(1) + b"\n" + line(2))
@@ -135,7 +134,28 @@ BROKEN: dict[str, tuple[bytes, list[int], dict[str, int]]] = {
     "zero bytes and binary": (
         b"\x00\x01\x02\xff\xfe{\n" + line(0) + b"\n\x80\n",
         [0],
-        {NOT_JSON: 2},
+        {ZEROS: 1, NOT_JSON: 2},
+    ),
+    "zero bytes after a crash": (
+        line(0) + b"\n\0\0\0\0" + line(1) + b"\n" + line(2) + b"\0\0\n\0\0\0",
+        [0, 1, 2],
+        {ZEROS: 2},
+    ),
+    "nothing but zero bytes": (bytes(300_000), [], {ZEROS: 1}),
+    "one empty array": (b" [\n]\n", [], {}),
+    "many empty arrays": (b"[ ][] []" * 1000, [], {NO_FLOW: 1}),
+    "nothing but commas": (b",\n" * 1000, [], {NOT_JSON: 1}),
+    "brackets that only open": (b"[" * 300_000 + b"\n" + line(1), [1], {NOT_JSON: 1, CUT_OFF: 1}),
+    "braces that only open": (b"{" * 300_000 + b"\n" + line(1), [1], {NOT_JSON: 1}),
+    "objects nested too deep": (
+        b'{"a":' * 3000 + b"1" + b"}" * 3000 + b"\n" + line(1),
+        [1],
+        {NOT_JSON: 1},
+    ),
+    "brackets of every kind in a record": (
+        b'{"a":[[[[[{"b":[{}]},[]]],[[]]]],{"c":"}]"}]}\n' + line(1),
+        [1],
+        {},
     ),
 }
 
