@@ -12,6 +12,7 @@ from flowwatch.cli.summary import direction, max_rows
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.output import put, say
+from flowwatch.sources.keeping import kept_words
 
 if TYPE_CHECKING:
     from flowwatch.audit.live import LiveAudit
@@ -77,7 +78,7 @@ def show(
     finally:
         for monitor in monitors:
             monitor.stop()
-    for line in notes:
+    for line in (*notes, *kept_words(source)):
         say(line)
     for monitor in monitors:
         if monitor.failure is not None:

@@ -113,6 +113,7 @@ WHICH = Group(
         Flag("until", TEXT, "up to this time, or this long ago", "TIME"),
         Flag("follow", SWITCH, "go on as new flows come", short="f"),
         Flag("input-file", LIST, "read captures instead of a server; - is standard input", "FILE"),
+        Flag("keep-bad", TEXT, "keep each record that can't be read there, as a file", "DIR"),
     ),
 )
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
 from flowwatch.cli.sources import Asked, HubbleServer, asked, file_window, matcher
-from flowwatch.errors import FlowwatchError, OutputError, UsageError
+from flowwatch.errors import FlowwatchError, OutputError, UsageError, defect
+from flowwatch.flows.coverage import note_place, skipped_words
+from flowwatch.flows.model import Unread
 from flowwatch.hubble.captures.replay import FileRecords
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.hubble.filters.request import LAST_BY_DEFAULT
+from flowwatch.hubble.wire.damage import damage
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
@@ -49,7 +55,7 @@ DEFAULT_MASK = (
     "ingress_denied_by",
 )
 
-Chunks = Iterator[list[observer_pb2.GetFlowsResponse]]
+Chunks = Iterator[list[tuple[int, observer_pb2.GetFlowsResponse]]]
 
 
 def run(parsed: Parsed) -> int:
@@ -86,7 +92,7 @@ def _masked(parsed: Parsed, wanted: Asked, kind: str) -> Asked:
             f"{safe(parsed.text('output'))} output format is not compatible with custom field mask"
         )
     if parsed.switch("use-default-field-masks") and kind not in ("jsonpb", "csv"):
-        return Asked(wanted.settings, wanted.filters, wanted.window, wanted.files, DEFAULT_MASK)
+        return replace(wanted, mask=DEFAULT_MASK)
     return wanted
 
 
@@ -94,12 +100,18 @@ def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
     printed = 0
     failure: FlowwatchError | None = None
     interrupted = False
-    files = _File(wanted) if wanted.files else None
+    reading = _File(wanted) if wanted.files else _Live(wanted)
     try:
-        for chunk in files.chunks() if files else _live(wanted):
-            for response in chunk:
-                printer.write(response)
-            printed += len(chunk)
+        for chunk in reading.chunks():
+            for number, response in chunk:
+                try:
+                    printer.write(response)
+                except FlowwatchError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - of one record, which is told and kept
+                    reading.unread(number, defect(error), response.SerializeToString())
+                else:
+                    printed += 1
             if chunk and wanted.window.follow:
                 out.flush()
     except OutputError:
@@ -111,10 +123,7 @@ def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
         interrupted = True
     printer.close()
     out.flush()
-    lines = files.warnings() if files else []
-    if printer.unknown:
-        lines.append(f"{printer.unknown:,} responses of an unknown kind were not printed")
-    for line in () if silent else lines:
+    for line in () if silent else (*reading.words(), *printer.words()):
         say(line)
     if failure is not None:
         if printed:
@@ -126,34 +135,79 @@ def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
     return 0
 
 
-def _live(wanted: Asked) -> Chunks:
-    server = HubbleServer(wanted)
-    messages = server.open(None)
-    parse = observer_pb2.GetFlowsResponse.FromString
-    try:
-        for chunk in messages.chunks():
-            yield [parse(data) for data in chunk]
-    finally:
-        messages.close()
-        server.close()
-
-
-class _File:
-    """Capture files, record by record."""
+class _Reading:
+    """Records as Hubble's own messages, each with its number; those that can't be read are counted."""
 
     def __init__(self, wanted: Asked) -> None:
+        self._keeper = wanted.keeper()
+        self._skipped: dict[str, int] = {}
+        self._places: dict[str, list[str]] = {}
+
+    def chunks(self) -> Chunks:
+        raise NotImplementedError
+
+    def unread(self, number: int, why: str, data: bytes) -> None:
+        """Count a record that could not be read, or not be printed."""
+        self._skipped[why] = self._skipped.get(why, 0) + 1
+        self.tell(number, why, data)
+
+    def tell(self, number: int, why: str, data: bytes) -> None:
+        """Remember where it was, and keep it if that was asked for."""
+        note_place(self._places, number, why)
+        if self._keeper is not None:
+            self._keeper.keep([Unread(number, why, data)])
+
+    def words(self) -> list[str]:
+        """What was passed over, and what of it was kept."""
+        kept = self._keeper.words() if self._keeper is not None else []
+        return [*skipped_words(self._skipped, self._places), *kept]
+
+
+class _Live(_Reading):
+    """A server's."""
+
+    def __init__(self, wanted: Asked) -> None:
+        super().__init__(wanted)
+        self._wanted = wanted
+
+    def chunks(self) -> Chunks:
+        server = HubbleServer(self._wanted)
+        messages = server.open(None)
+        parse = observer_pb2.GetFlowsResponse.FromString
+        number = 0
+        try:
+            for chunk in messages.chunks():
+                parsed = []
+                for data in chunk:
+                    number += 1
+                    try:
+                        parsed.append((number, parse(data)))
+                    except DecodeError:
+                        self.unread(number, damage(data), data)
+                yield parsed
+        finally:
+            messages.close()
+            server.close()
+
+
+class _File(_Reading):
+    """Those of capture files."""
+
+    def __init__(self, wanted: Asked) -> None:
+        super().__init__(wanted)
         self._records = FileRecords(
-            wanted.files, match=matcher(wanted.filters), window=file_window(wanted)
+            wanted.files,
+            match=matcher(wanted.filters),
+            window=file_window(wanted),
+            unread=self.tell,
         )
 
     def chunks(self) -> Chunks:
         for response in self._records:
-            yield [response]
+            yield [(self._records.number, response)]
 
-    def warnings(self) -> list[str]:
-        """What was passed over, and what is newer than this version."""
-        skipped = [
-            f"{count:,} records were skipped: {safe(why)}"
-            for why, count in self._records.skipped.items()
-        ]
-        return skipped + self._records.warnings
+    def words(self) -> list[str]:
+        """With what is newer than this version."""
+        for why, count in self._records.skipped.items():
+            self._skipped[why] = self._skipped.get(why, 0) + count
+        return super().words() + self._records.warnings

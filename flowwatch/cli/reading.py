@@ -15,6 +15,7 @@ from flowwatch.cli.main import INTERRUPTED
 from flowwatch.errors import FlowwatchError, UsageError
 from flowwatch.flows.model import Batch
 from flowwatch.flows.source import Source
+from flowwatch.sources.keeping import kept_words
 
 
 class Reading:
@@ -53,6 +54,8 @@ class Reading:
             self.interrupted = True
         finally:
             self._source.close()
+            for line in kept_words(self._source):
+                output.say(line)
 
     @property
     def partial(self) -> bool:

@@ -20,6 +20,7 @@ from flowwatch.hubble.filters.match import FilterError, compile_filters
 from flowwatch.hubble.filters.request import Window
 from flowwatch.sources import questions
 from flowwatch.sources.files import FileSource
+from flowwatch.sources.keeping import Keeper, Keeping
 from flowwatch.sources.live import LiveSource
 from flowwatch.sources.merged import MergedSource
 from flowwatch.text import safe
@@ -48,6 +49,12 @@ class Asked:
     mask: tuple[str, ...] = ()
     servers: tuple[Settings, ...] = ()
     """Of each server, where ``--server`` names several; else empty."""
+    keep_bad: str = ""
+    """A folder for the records that can't be read; empty: they are only counted."""
+
+    def keeper(self) -> Keeper | None:
+        """What keeps them. Makes the folder; raises UsageError."""
+        return Keeper(self.keep_bad) if self.keep_bad else None
 
 
 def asked(
@@ -86,7 +93,8 @@ def asked(
                 "leave out --port-forward, or --server",
             )
         servers = tuple(replace(settings, server=server) for server in parsed.servers)
-    return Asked(settings, filters, window, files, tuple(parsed.list("field-mask")), servers)
+    mask, keep_bad = tuple(parsed.list("field-mask")), parsed.text("keep-bad")
+    return Asked(settings, filters, window, files, mask, servers, keep_bad)
 
 
 _MERGING = ("", "summary", "export")
@@ -107,15 +115,24 @@ def open_source(wanted: Asked, *, with_ring: bool = False, keep_trying: bool = F
     ``with_ring``: a follow starts with what the ring holds. ``keep_trying``: a server that isn't
     there yet is waited for. Raises UsageError, and InputError for a file that isn't there.
     """
+    if keeper := wanted.keeper():
+        source = _open(wanted, with_ring=with_ring, keep_trying=keep_trying, keep=True)
+        return Keeping(source, keeper)
+    return _open(wanted, with_ring=with_ring, keep_trying=keep_trying)
+
+
+def _open(wanted: Asked, *, with_ring: bool, keep_trying: bool, keep: bool = False) -> Source:
     if wanted.files:
-        return FileSource(wanted.files, match=matcher(wanted.filters), window=file_window(wanted))
+        return FileSource(
+            wanted.files, match=matcher(wanted.filters), window=file_window(wanted), keep=keep
+        )
     if wanted.servers:
         each = [replace(wanted, settings=settings, servers=()) for settings in wanted.servers]
         names = [one.settings.address.text for one in each]
         if len(set(names)) < len(names):
             raise UsageError("--server names the same server twice", "name each once")
         return MergedSource(
-            [open_source(one, with_ring=with_ring, keep_trying=keep_trying) for one in each]
+            [_open(one, with_ring=with_ring, keep_trying=keep_trying) for one in each]
         )
     settings = wanted.settings
     return LiveSource(

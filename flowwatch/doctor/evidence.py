@@ -139,10 +139,12 @@ class Listening:
             if chunk:
                 now = time.time_ns()
                 batch = decoder.decode(chunk)
-                heard.flows += batch.flows
+                # Everything here is about when: a record with a time that can't be proves nothing.
+                timed = [flow for flow in batch.flows if flow.time]
+                heard.flows += timed
                 heard.lost += batch.lost
-                heard.skipped += sum(batch.skipped.values())
-                heard.arrivals += [now] * len(batch.flows)
+                heard.skipped += sum(batch.skipped.values()) + len(batch.flows) - len(timed)
+                heard.arrivals += [now] * len(timed)
             if time.monotonic() >= until:
                 stream.close()
         heard.complete = stream.end is End.SERVER

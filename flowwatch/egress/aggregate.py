@@ -162,6 +162,9 @@ class Aggregate:
             self._idents,
             (cluster(pod, flow.node), origin),
         )
+        if not columns.first[row]:
+            # Made by a record without a time.
+            columns.first[row] = flow.time
         if peer_address:
             columns.add_address(row, peer_address)
         number = attempt.number

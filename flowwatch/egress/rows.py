@@ -158,6 +158,8 @@ class Snapshot:
     records_read: int = 0
     records_skipped: dict[str, int] = field(default_factory=dict)
     """Records that could not be read, by reason."""
+    values_unknown: dict[str, int] = field(default_factory=dict)
+    """Records with a value that can't be, or that we can't tell, by what it is: taken as unknown."""
     replies: int = 0
     """Records of replies that belong to no counted attempt."""
     unattributed: int = 0

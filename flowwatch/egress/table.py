@@ -11,8 +11,9 @@ from collections.abc import Hashable
 from math import exp
 from typing import Generic, TypeVar
 
-from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.model import Direction, PolicyRef
 from flowwatch.flows.peers import KINDS, Peer
+from flowwatch.flows.ranges import PORT_BITS, TIME_BITS
 
 _Thing = TypeVar("_Thing", bound=Hashable)
 
@@ -33,6 +34,8 @@ OTHER = Peer("other", "other")
 _KIND = {name: number for number, name in enumerate(KINDS)}
 # Kinds of peers that have several addresses behind one name.
 _NAMED = frozenset((_KIND["dns"], _KIND["service"]))
+
+_WAYS = (int(Direction.INGRESS), int(Direction.EGRESS))
 
 
 class Interned(Generic[_Thing]):
@@ -78,7 +81,8 @@ class Columns:
         self.policy_sets: Interned[PolicySet] = Interned()
         self.policy_sets.number(((), ()))
         self.counts = tuple(array("I") for _ in COUNTS)
-        self.records = array("I")
+        # A busy row gets 10,000 records a second: 32 bits would last five days.
+        self.records = array("Q")
         self.first = array("q")
         self.last = array("q")
         self.rate = array("d")
@@ -114,8 +118,11 @@ class Columns:
     ) -> int:
         """The row of this identity, made when it is new (then ``ident`` is its stable key).
 
-        ``place`` is the pod's cluster, and the server it was seen through.
+        ``place`` is the pod's cluster, and the server it was seen through. Raises ValueError, before
+        anything is changed, for what no decoder lets through: a row is whole, or it isn't there.
         """
+        if port >> PORT_BITS or time >> TIME_BITS or direction not in _WAYS:
+            raise ValueError(f"no row has direction {direction}, port {port} and time {time}")
         namespace, name, workload = pod
         pods = self.pods
         pod_number = pods.number((namespace, name, *place))

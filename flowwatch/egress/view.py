@@ -13,7 +13,8 @@ from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.losses import cause
-from flowwatch.flows.model import Direction, EventType, Flow, Verdict
+from flowwatch.flows.meaning import verdict_name
+from flowwatch.flows.model import Direction, EventType, Flow
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
 
@@ -65,6 +66,7 @@ def told(tally: Tally) -> Snapshot:
         last_seen=tally.last_seen,
         records_read=tally.records_read,
         records_skipped=dict(tally.skipped),
+        values_unknown=dict(tally.odd),
         lost=_lost(tally),
         nodes=tuple(sorted(node for node in tally.nodes if node)),
         nodes_unavailable=tuple(sorted(tally.unavailable)),
@@ -214,14 +216,13 @@ _TRACE_POINTS = (
     "from-crypto",
     "to-crypto",
 )
-_VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
 _FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
 
 
 def _kind(flow: Flow) -> str:
     event = flow.event_type
     if event == EventType.TRACE:
-        known = flow.sub_type < len(_TRACE_POINTS)
+        known = 0 <= flow.sub_type < len(_TRACE_POINTS)
         return _TRACE_POINTS[flow.sub_type] if known else f"trace {flow.sub_type}"
     if event == EventType.L7 and flow.l7 is not None:
         what = "dns" if flow.l7.dns_query else "http" if flow.l7.http_method else "l7"
@@ -266,7 +267,7 @@ def _recent(row: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
         protocol=flow.protocol,
         direction="ingress" if ingress else "egress",
         kind=_kind(flow),
-        verdict=_VERDICTS.get(flow.verdict) or str(flow.verdict),
+        verdict=verdict_name(flow.verdict),
         reason=what,
         flags=", ".join(name for bit, name in enumerate(_FLAG_NAMES) if flags & 1 << bit),
         node=flow.node,

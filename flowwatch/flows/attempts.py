@@ -181,7 +181,8 @@ class Attempts:
             # Touched again: move it to the young generation, so that it outlives this one.
             del self._old[key]
             self._young[key] = attempt
-        if attempt is not None and not -GAP <= time - attempt.last <= GAP:
+        # A time that isn't known says nothing about a gap.
+        if attempt is not None and not -GAP <= time - attempt.last <= GAP and time and attempt.last:
             self._closed.append(attempt)
             del self._young[key]
             attempt = None
@@ -207,8 +208,9 @@ class Attempts:
             self._weigh(attempt, flow, meaning.evidence(flow), known, ingress=ingress)
         attempt.records += 1
         if time > attempt.last:
+            attempt.first = attempt.first or time
             attempt.last = time
-        elif time < attempt.first:
+        elif 0 < time < attempt.first:
             attempt.first = time
         return attempt
 

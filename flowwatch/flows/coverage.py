@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import Batch, Gap, LostEvents, NodeStatus
+from flowwatch.flows.ranges import count_odd
 from flowwatch.text import safe
 
 NAMED = 5
@@ -30,6 +32,10 @@ class Tally:
     records_read: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     """Records that could not be read, by reason."""
+    unread_at: dict[str, list[str]] = field(default_factory=dict)
+    """The first of these by reason: their place in their source."""
+    odd: dict[str, int] = field(default_factory=dict)
+    """Records with a value that was taken as unknown, by what it is."""
     lost: dict[tuple[str, str], LostEvents] = field(default_factory=dict)
     """Lost events by node and Hubble's name of where they were lost, the counts added up."""
     nodes: dict[str, int] = field(default_factory=dict)
@@ -71,6 +77,10 @@ class Tally:
                     self._back(node)
         for reason, count in batch.skipped.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + count
+        for one in batch.unread:
+            note_place(self.unread_at, one.number, one.why, origin)
+        for what, count in batch.odd.items():
+            count_odd(self.odd, [what], count)
         for lost in batch.lost:
             self._add_lost(lost, origin)
         for status in batch.nodes:
@@ -160,8 +170,8 @@ class Tally:
                 f"{count:,} records of {names} were left out: they are older than what is "
                 "remembered, so they came before, or the node's clock was set back"
             )
-        for why, count in self.skipped.items():
-            found.append(f"{count:,} records were skipped: {safe(why)}")
+        found += skipped_words(self.skipped, self.unread_at)
+        found += odd_words(self.odd)
         return found
 
     def _lost_words(self) -> str:
@@ -199,6 +209,31 @@ class Tally:
             older = sum(gap.seconds for gap in self.gaps[:-NAMED])
             shown.append(f"{more} more gaps before, {older:.0f} s together at least")
         return shown
+
+
+def note_place(places: dict[str, list[str]], number: int, why: str, origin: str = "") -> None:
+    """Remember where a record was that could not be read, if it is among the first."""
+    known = places.setdefault(why, [])
+    if number and len(known) < NAMED:
+        known.append(f"{number:,} of {origin}" if origin else f"{number:,}")
+
+
+def skipped_words(skipped: Mapping[str, int], places: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each reason for which records could not be read; ``places`` names the first."""
+    for why, count in skipped.items():
+        first = places.get(why, ())
+        which = "record" if len(first) == 1 else "records"
+        more = ", …" if count > len(first) else ""
+        where = f" ({which} {safe(', '.join(first))}{more})" if first else ""
+        was = "record was" if count == 1 else "records were"
+        yield f"{count:,} {was} skipped: {safe(why)}{where}"
+
+
+def odd_words(odd: Mapping[str, int]) -> Iterator[str]:
+    """A line for each kind of value that was taken as unknown."""
+    for what, count in odd.items():
+        have = "record has" if count == 1 else "records have"
+        yield f"{count:,} {have} {safe(what)}: taken as unknown"
 
 
 def gap_words(gap: Gap) -> str:

@@ -15,19 +15,30 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
-from google.protobuf.descriptor import EnumDescriptor
 
+from flowwatch.errors import defect
+from flowwatch.flows.guard import Where, nowhere, unread
+from flowwatch.flows.json_enums import (
+    AUTH_TYPES,
+    DIRECTIONS,
+    LOST_SOURCE,
+    NODE_STATE,
+    REASONS,
+    VERDICTS,
+    enum_name,
+)
 from flowwatch.flows.json_structs import (
     NONE,
+    WITH_TYPES,
     JsonFlow,
     JsonLayer4,
     JsonLine,
-    Name,
     Raw,
     has_flow_fields,
     structs_of,
     time_of,
 )
+from flowwatch.flows.mend import mend_line
 from flowwatch.flows.model import (
     Batch,
     Direction,
@@ -40,8 +51,19 @@ from flowwatch.flows.model import (
     PolicyRef,
     Verdict,
 )
+from flowwatch.flows.ranges import (
+    LAST_REASON,
+    LAST_TYPE,
+    PORT_BITS,
+    TIME_BITS,
+    WAYS,
+    OutOfRange,
+    check_reason,
+    count_odd,
+    known_times,
+    moment,
+)
 from flowwatch.flows.shared_values import make_endpoint, make_policy, service_name
-from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
     AGGREGATED,
@@ -58,9 +80,6 @@ from flowwatch.hubble.wire.jsonpb import (
     message_to_json,
     nanoseconds,
 )
-from flowwatch.hubble.wire.jsonwire import enum_number
-from flowwatch.hubble.wire.pb.flow import flow_pb2
-from flowwatch.hubble.wire.pb.relay import relay_pb2
 
 CACHE_LIMIT = 65_536
 """Distinct parts remembered per kind; past it the memory starts anew."""
@@ -83,19 +102,6 @@ class _Memory(dict[bytes, _Value]):
         return value
 
 
-class _Numbers(dict[Name, int]):
-    """Enum name or number → number; names newer than ours get one of their own."""
-
-    def __init__(self, enum: EnumDescriptor) -> None:
-        super().__init__({name: value.number for name, value in enum.values_by_name.items()})
-
-    def __missing__(self, value: Name) -> int:
-        try:
-            return value if isinstance(value, int) else enum_number(value)
-        except (ValueError, OverflowError):
-            raise NotAFlow(WRONG_VALUE, "enum") from None
-
-
 class _Wrapped(msgspec.Struct):
     flow: Raws | None = None
 
@@ -103,12 +109,6 @@ class _Wrapped(msgspec.Struct):
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode_lines
 _decode_raws = msgspec.json.Decoder(Raws).decode_lines
 
-_VERDICTS = _Numbers(flow_pb2.Verdict.DESCRIPTOR)
-_DIRECTIONS = _Numbers(flow_pb2.TrafficDirection.DESCRIPTOR)
-_REASONS = _Numbers(flow_pb2.DropReason.DESCRIPTOR)
-_AUTH_TYPES = _Numbers(flow_pb2.AuthType.DESCRIPTOR)
-_LOST_SOURCE = flow_pb2.LostEventSource.DESCRIPTOR
-_NODE_STATE = relay_pb2.NodeState.DESCRIPTOR
 _FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
 
 _EGRESS, _FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
@@ -118,11 +118,6 @@ _NO_PORTS = ("", 0, 0)
 _NO_NAMES: tuple[str, ...] = ()
 _NO_POLICIES: tuple[PolicyRef, ...] = ()
 _NO_ENDPOINT = make_endpoint(0, "", "", (), (), "")
-
-
-def _enum_name(enum: EnumDescriptor, number: int) -> str:
-    known = enum.values_by_number.get(number)
-    return known.name if known is not None else newer_name(number) or str(number)
 
 
 class LineDecoder:
@@ -173,10 +168,17 @@ class LineDecoder:
             for line, bare in zip(wrapped, whole, strict=True)
         ]
 
-    def batch(self, lines: list[JsonLine]) -> Batch:
-        """What ``lines`` say, in their order; what is no flow is counted."""
+    def batch(self, lines: list[JsonLine], where: Where[JsonLine] = nowhere) -> Batch:
+        """What ``lines`` say, in their order; what is no flow is counted.
+
+        ``where`` tells of a line that can't be read its number, and what it was read from.
+        """
         batch = Batch()
-        add = batch.flows.append
+        self._decode(lines, where, batch)
+        return batch
+
+    def _decode(self, lines: list[JsonLine], where: Where[JsonLine], batch: Batch) -> None:
+        add, ways = batch.flows.append, WAYS
         nodes, endpoints = self._nodes, self._endpoints
         for line in lines:
             try:
@@ -187,8 +189,15 @@ class LineDecoder:
                     m = line
                 if m.aggregate is not NONE and bytes(m.aggregate) not in (b"null", b"{}"):
                     raise NotAFlow(AGGREGATED)
-                verdict = _VERDICTS[m.verdict]
-                direction = _DIRECTIONS[m.traffic_direction]
+                direction = DIRECTIONS[m.traffic_direction]
+                if direction not in ways:
+                    raise OutOfRange
+                verdict = VERDICTS[m.verdict]
+                reason = 0
+                if verdict != _FORWARDED:
+                    reason = REASONS[m.drop_reason_desc] or m.drop_reason
+                    if reason < 0 or reason > LAST_REASON:
+                        check_reason(reason)
                 if (happened := m.event_type) is not None:
                     event, sub_type = happened.type, happened.sub_type
                 else:
@@ -210,6 +219,8 @@ class LineDecoder:
                         flags = self._flags[bytes(raw)]
                 else:
                     protocol, source_port, destination_port = _ports(l4)
+                if (source_port | destination_port) >> PORT_BITS:
+                    raise OutOfRange
                 reply = m.is_reply
                 if reply is None and m.reply:
                     # Old servers have only this one, true when known.
@@ -232,17 +243,17 @@ class LineDecoder:
                 match_type = auth_type = 0
                 if event in _DECISIONS:
                     allowed, denied = self._policies_of(m, direction)
-                    match_type, auth_type = m.policy_match_type, _AUTH_TYPES[m.auth_type]
-                time = m.time or line.time
+                    match_type, auth_type = m.policy_match_type, AUTH_TYPES[m.auth_type]
+                time = nanoseconds(stamp) if (stamp := m.time or line.time) else 0
+                if time >> TIME_BITS:
+                    raise OutOfRange
                 node = m.node_name or line.node_name
                 raw_source, raw_destination = m.source, m.destination
                 add(
                     Flow(
-                        nanoseconds(time) if time else 0,
+                        time,
                         verdict,
-                        (_REASONS[m.drop_reason_desc] or m.drop_reason)
-                        if verdict != _FORWARDED
-                        else 0,
+                        reason,
                         direction,
                         reply,
                         event,
@@ -271,10 +282,27 @@ class LineDecoder:
                     )
                 )
             except NotAFlow as error:
-                count(batch.skipped, error.reason)
+                unread(batch, error.reason, where, line)
             except BadTime:
-                count(batch.skipped, WRONG_VALUE)
-        return batch
+                unread(batch, WRONG_VALUE, where, line)
+            except OutOfRange:
+                self._mended(line, where, batch)
+            except Exception as error:  # noqa: BLE001 - counted and told, and the text can be kept
+                unread(batch, defect(error), where, line)
+
+    def _mended(self, line: JsonLine, where: Where[JsonLine], batch: Batch) -> None:
+        """Read ``line`` without the values that can't be, and tell of those."""
+        odd: list[str] = []
+        direction = mend_line(line, odd)
+        if not odd:
+            # Nothing to mend: it would come here again, for ever.
+            unread(batch, WRONG_VALUE, where, line)
+            return
+        read = len(batch.flows)
+        self._decode([line], where, batch)
+        if len(batch.flows) > read:
+            count_odd(batch.odd, odd)
+            batch.flows[-1].newer_direction = direction
 
     def _policies_of(
         self, m: JsonFlow, direction: int
@@ -292,7 +320,7 @@ class LineDecoder:
     def _is_bare(self, line: JsonLine, batch: Batch) -> bool:
         """Whether ``line`` is a flow by itself; anything else it may be is dealt with."""
         if line.lost_events is not NONE:
-            batch.lost.append(self._lost(line))
+            batch.lost.append(self._lost(line, batch))
         elif line.node_status is not NONE:
             batch.nodes.append(self._node_status(line))
         elif line.agent_event is not NONE:
@@ -350,23 +378,29 @@ class LineDecoder:
             tuple((one.key, one.value) for one in http.headers),
         )
 
-    def _lost(self, line: JsonLine) -> LostEvents:
+    def _lost(self, line: JsonLine, batch: Batch) -> LostEvents:
         message = self.parser.response(b'{"lost_events":' + bytes(line.lost_events) + b"}")
         lost = message.lost_events
+        time, first, last = known_times(
+            batch.odd,
+            time_of(line),
+            moment(lost.first.seconds, lost.first.nanos),
+            moment(lost.last.seconds, lost.last.nanos),
+        )
         return LostEvents(
-            source=_enum_name(_LOST_SOURCE, lost.source),
+            source=enum_name(LOST_SOURCE, lost.source),
             count=lost.num_events_lost,
             node=line.node_name,
-            time=time_of(line),
-            first=lost.first.ToNanoseconds() if lost.HasField("first") else 0,
-            last=lost.last.ToNanoseconds() if lost.HasField("last") else 0,
+            time=time,
+            first=first,
+            last=last,
         )
 
     def _node_status(self, line: JsonLine) -> NodeStatus:
         message = self.parser.response(b'{"node_status":' + bytes(line.node_status) + b"}")
         status = message.node_status
         return NodeStatus(
-            _enum_name(_NODE_STATE, status.state_change),
+            enum_name(NODE_STATE, status.state_change),
             tuple(status.node_names),
             status.message,
         )
@@ -378,8 +412,10 @@ def _ports(l4: JsonLayer4) -> tuple[str, int, int]:
         return "UDP", part.source_port, part.destination_port
     if (part := l4.SCTP) is not None:
         return "SCTP", part.source_port, part.destination_port
-    for protocol in ("ICMPv4", "ICMPv6", "VRRP", "IGMP"):
+    for protocol in WITH_TYPES:
         if (part := getattr(l4, protocol)) is not None:
+            if part.type > LAST_TYPE:
+                raise OutOfRange
             return protocol, 0, part.type
     return _NO_PORTS
 
@@ -389,8 +425,11 @@ def merge(batch: Batch, more: Batch) -> None:
     batch.flows += more.flows
     batch.lost += more.lost
     batch.nodes += more.nodes
+    batch.unread += more.unread
     for reason, number in more.skipped.items():
         count(batch.skipped, reason, number)
+    for what, number in more.odd.items():
+        count(batch.odd, what, number)
 
 
 def count(skipped: dict[str, int], reason: str, number: int = 1) -> None:

@@ -30,6 +30,11 @@ class _Ports(msgspec.Struct, gc=False):
     type: _Unsigned = 0
 
 
+WITH_PORTS = ("TCP", "UDP", "SCTP")
+WITH_TYPES = ("ICMPv4", "ICMPv6", "VRRP", "IGMP")
+"""Arms of Layer4 that have a message type instead of ports."""
+
+
 class JsonLayer4(msgspec.Struct, gc=False):
     TCP: _Ports | None = None
     UDP: _Ports | None = None
@@ -95,6 +100,7 @@ class JsonLine(JsonFlow, gc=False):
 
 # Not strict: numbers may be strings, as proto3's JSON allows.
 _decode = msgspec.json.Decoder(JsonLine, strict=False).decode_lines
+_decode_texts = msgspec.json.Decoder(Raw).decode_lines
 
 
 def _camel_keys(message: Descriptor, into: dict[bytes, bytes]) -> dict[bytes, bytes]:
@@ -125,6 +131,11 @@ def structs_of(block: bytes) -> list[JsonLine] | None:
     except UNREADABLE:
         return None
     return lines
+
+
+def texts_of(block: bytes) -> list[bytes]:
+    """The text of each record of a ``block`` that :func:`structs_of` could take."""
+    return [bytes(text) for text in _decode_texts(block)]
 
 
 def is_flow(line: JsonLine) -> bool:

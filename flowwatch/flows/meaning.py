@@ -46,6 +46,7 @@ from __future__ import annotations
 
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, NOT_A_LOSS, POLICY_REASONS
+from flowwatch.hubble.wire.enum_names import newer_name
 
 POLICY_DROP = 1
 OTHER_DROP = 2
@@ -121,6 +122,14 @@ def drop_reason(flow: Flow) -> int:
     if flow.event_type == EventType.L7 or flow.l7 is not None:
         return L7_DENIED
     return flow.drop_reason
+
+
+_VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
+
+
+def verdict_name(number: int) -> str:
+    """Hubble's name of a verdict; of a newer one the name it came with, else its number."""
+    return _VERDICTS.get(number) or newer_name(number) or str(number)
 
 
 def is_reply(flow: Flow) -> bool:

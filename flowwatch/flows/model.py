@@ -101,6 +101,7 @@ class Flow(msgspec.Struct, gc=False):
     drop_reason: int
     """Hubble's number (drop_reason_desc, else the deprecated drop_reason); 0 when not a drop."""
     direction: int
+    """Always one of :class:`Direction`."""
     is_reply: bool | None
     event_type: int
     sub_type: int
@@ -127,6 +128,8 @@ class Flow(msgspec.Struct, gc=False):
     auth_type: int
     node: str
     uuid: str
+    newer_direction: str = ""
+    """What Hubble wrote for the direction where it is none that we know; ``direction`` is 0 then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,18 @@ class Gap:
         return (self.end - self.start) / 1e9
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A record that could not be read."""
+
+    number: int
+    """Its place among the records of its source since that began, from 1; 0 when it has none."""
+    why: str
+    """One of few safe lines."""
+    data: bytes
+    """The record as it came: a serialized GetFlowsResponse, or JSON."""
+
+
 @dataclass(slots=True)
 class Batch:
     """What a source hands over at once: flows in the order they came, and what came between them."""
@@ -184,6 +199,11 @@ class Batch:
     nodes: list[NodeStatus] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     """Records that could not be read, counted by reason, as ``{"not JSON": 1}``."""
+    unread: list[Unread] = field(default_factory=list)
+    """Those of them that should have been readable, with their bytes."""
+    odd: dict[str, int] = field(default_factory=dict)
+    """Records with a value that can't be, or that we can't tell, counted by what it is; it was taken
+    as unknown (:mod:`flowwatch.flows.ranges`)."""
     gaps: list[Gap] = field(default_factory=list)
     set_aside: dict[str, int] | None = None
     """Records by node that were left out, as nobody can tell whether they came before: all that
@@ -199,6 +219,7 @@ class Batch:
             or self.lost
             or self.nodes
             or self.skipped
+            or self.odd
             or self.gaps
             or self.failed
             or self.set_aside is not None

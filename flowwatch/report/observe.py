@@ -12,13 +12,16 @@ and bidi characters pass). ``csv`` is ours: see docs/formats.md.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from flowwatch.errors import UsageError
+from flowwatch.flows.coverage import odd_words, skipped_words
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.hubble.wire.jsonpb import message_to_json, response_to_json
+from flowwatch.hubble.wire.jsonprint import NO_TIME
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Writer
@@ -29,6 +32,9 @@ from flowwatch.report.records import RECORD
 from flowwatch.report.tables import CsvWriter
 from flowwatch.text import safe
 
+_NO_TIME = f":{NO_TIME}"
+# Not in a text: there the quote has a backslash.
+_NULL = re.compile(rf'(?<!\\)"{_NO_TIME}')
 _DICT_SEPARATOR = "------------\n"
 
 FORMATS: dict[str, str] = {
@@ -93,10 +99,11 @@ def use_color(when: str, *, terminal: bool, environment: Mapping[str, str] = os.
 class Printer(Protocol):
     """Prints responses in the order given. ``out`` and ``err`` may raise what files raise."""
 
-    unknown: int
-    """Responses of a kind that this version doesn't know: not printed, counted here."""
-
     def write(self, response: observer_pb2.GetFlowsResponse) -> None: ...
+
+    def words(self) -> list[str]:
+        """What wasn't printed, or not as it came, a safe line each."""
+        ...
 
     def close(self) -> None:
         """Print what was held back (a table is aligned at its end). Doesn't close the files."""
@@ -148,6 +155,11 @@ class _Printer:
 
     def close(self) -> None:
         """Nothing is held back."""
+
+    def words(self) -> list[str]:
+        if not self.unknown:
+            return []
+        return [f"{self.unknown:,} responses of an unknown kind were not printed"]
 
     def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
         raise NotImplementedError
@@ -279,14 +291,26 @@ class JsonPrinter(_Printer):
     ) -> None:
         super().__init__(options, out, err)
         self._legacy = legacy
+        self._timeless = 0
 
     def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
-        text = message_to_json(response.flow) if self._legacy else response_to_json(response)
-        self._out.write(text + "\n")
+        self._print(message_to_json(response.flow) if self._legacy else response_to_json(response))
 
     def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
-        text = message_to_json(response.lost_events) if self._legacy else response_to_json(response)
+        lost = response.lost_events
+        self._print(message_to_json(lost) if self._legacy else response_to_json(response))
+
+    def _print(self, text: str) -> None:
+        self._timeless += _NO_TIME in text and _NULL.search(text) is not None
         self._out.write(text + "\n")
+
+    def words(self) -> list[str]:
+        """With what JSON can't say."""
+        if not self._timeless:
+            return super().words()
+        have = "record has" if self._timeless == 1 else "records have"
+        told = f"{self._timeless:,} {have} a time that JSON can't say: null stands for it"
+        return [*super().words(), told]
 
     def _node_status(self, response: observer_pb2.GetFlowsResponse) -> None:
         if not self._legacy:
@@ -302,11 +326,21 @@ class CsvPrinter(_Printer):
     def __init__(self, options: ObserveOptions, out: Writer, err: Writer) -> None:
         super().__init__(options, out, err)
         self._decoder = WireDecoder()
+        self._skipped: dict[str, int] = {}
+        self._odd: dict[str, int] = {}
         self._table = CsvWriter(RECORD, out)
 
     def _flow(self, response: observer_pb2.GetFlowsResponse) -> None:
-        for flow in self._decoder.decode([response.SerializeToString()]).flows:
+        batch = self._decoder.decode([response.SerializeToString()])
+        for counts, more in ((self._skipped, batch.skipped), (self._odd, batch.odd)):
+            for what, number in more.items():
+                counts[what] = counts.get(what, 0) + number
+        for flow in batch.flows:
             self._table.write(flow)
+
+    def words(self) -> list[str]:
+        """With what could not be told in columns of numbers."""
+        return [*super().words(), *skipped_words(self._skipped, {}), *odd_words(self._odd)]
 
     def _lost(self, response: observer_pb2.GetFlowsResponse) -> None:
         if not self._options.silent:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from flowwatch.flows.meaning import verdict_name
 from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, reason
-from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.report.columns import Column, policies, versioned
 from flowwatch.report.observe_words import MATCH_TYPES, SOCKET_POINTS, TRACE_POINTS
 
-_VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
 _DIRECTIONS = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
 _L7_TYPES = {1: "request", 2: "response", 3: "sample"}
@@ -68,15 +67,15 @@ RECORD: tuple[Column[Flow], ...] = versioned(
     Column(
         "direction",
         "text",
-        "`egress`, `ingress` or `unknown`: the connection's",
-        lambda f: _DIRECTIONS.get(f.direction, "unknown"),
+        "`egress`, `ingress` or `unknown`: the connection's; a newer one as Hubble writes it",
+        lambda f: _DIRECTIONS.get(f.direction) or f.newer_direction or "unknown",
     ),
     Column("is_reply", "bool", "whether it goes from server to client", lambda f: f.is_reply),
     Column(
         "verdict",
         "text",
         "Hubble's verdict: `FORWARDED`, `DROPPED`, `AUDIT`, `REDIRECTED` …",
-        lambda f: _VERDICTS.get(f.verdict) or newer_name(f.verdict) or str(f.verdict),
+        lambda f: verdict_name(f.verdict),
     ),
     Column(
         "kind",

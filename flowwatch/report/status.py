@@ -117,7 +117,7 @@ def nodes_text(nodes: Sequence[pb.Node], form: str) -> str:
             flows = f"{node.num_flows}/{node.max_flows} ({node.num_flows / node.max_flows:7.2%})"
         row: tuple[str, ...] = (
             safe(node.name),
-            _STATES[node.state] if node.state < len(_STATES) else _STATES[0],
+            _STATES[node.state] if 0 <= node.state < len(_STATES) else _STATES[0],
             duration(uptime * 10**9) if uptime > 0 else NONE,
             f"{node.seen_flows / uptime:.2f}" if uptime > 0 else NONE,
             flows,

@@ -97,6 +97,7 @@ def summary_object(snapshot: Snapshot) -> dict[str, Any]:
         "records_read": snapshot.records_read,
         "records_skipped": sum(snapshot.records_skipped.values()),
         "skipped_by_reason": snapshot.records_skipped,
+        "values_unknown": snapshot.values_unknown,
         "replies": snapshot.replies,
         "unattributed": snapshot.unattributed,
         "folded_rows": snapshot.folded_rows,

@@ -7,10 +7,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from flowwatch.errors import InputError
+from flowwatch.errors import InputError, defect
 from flowwatch.flows.decode_json import LineDecoder, count, merge
-from flowwatch.flows.json_structs import JsonLine, is_flow, time_of
-from flowwatch.flows.model import Batch, Flow
+from flowwatch.flows.guard import unread
+from flowwatch.flows.json_structs import JsonLine, is_flow, texts_of, time_of
+from flowwatch.flows.model import Batch, Flow, Unread
 from flowwatch.flows.source import SourceState
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.captures.replay import Match, Window, newer_things, nothing_read
@@ -38,14 +39,19 @@ class FileSource:
         match: Match | None = None,
         window: Window | None = None,
         reader: CaptureReader | None = None,
+        keep: bool = False,
     ) -> None:
-        self._reader = reader or CaptureReader(paths)
+        """``keep``: batches carry also what is no record, with its bytes."""
+        self._reader = reader or CaptureReader(paths, keep=keep)
         self._match = match
         self._window = window or Window()
         self._decoder = LineDecoder()
         fields = getattr(match, "fields", None)
         self._only = None if fields is None else fields_in_both_cases(fields)
         self._read = False
+        """Whether anything of the present file was; what was skipped of it."""
+        self._before = 0
+        """Records decoded before the present block."""
         self._skipped: dict[str, int] = {}
         self._state = SourceState(self._reader.where, "connecting", since=time.time())
 
@@ -102,17 +108,17 @@ class FileSource:
         """Every matching flow in time."""
         try:
             for chunk in self._reader.chunks(self._block):
-                batch = chunk.decoded or Batch()
-                for record in chunk.records:
-                    self._record(record, batch)
+                batch = chunk.decoded or self._records(chunk.records)
                 self._count(batch)
+                if chunk.ended is not None:
+                    if not self._read:
+                        chunk.problem = nothing_read(chunk.ended, self._skipped)
+                    self._read, self._skipped = False, {}
                 yield batch
         except InputError:
             yield self._rest()
             raise
         yield self._rest()
-        if not self._read and (error := nothing_read(self._reader.where, self._skipped)):
-            raise error
 
     def _rest(self) -> Batch:
         batch = Batch()
@@ -120,9 +126,11 @@ class FileSource:
         return batch
 
     def _count(self, batch: Batch) -> None:
-        """Add to ``batch`` what the reader passed over, and remember whether anything was read."""
+        """Add to ``batch`` what the reader passed over; all that is skipped counts for its file."""
         for reason, number in self._reader.take_skipped().items():
             count(batch.skipped, reason, number)
+        for reason, data in self._reader.take_unread():
+            batch.unread.append(Unread(0, reason, data))
         for reason, number in batch.skipped.items():
             count(self._skipped, reason, number)
 
@@ -133,31 +141,50 @@ class FileSource:
         except NotAFlow:
             return None
 
+    def _records(self, records: list[bytes]) -> Batch:
+        """Records that the reader had to find one by one; together again they may be a block."""
+        together = self._block(b"\n".join(records)) if len(records) > 1 else None
+        if together is not None:
+            return together
+        batch = Batch()
+        for record in records:
+            self._record(record, batch)
+        return batch
+
     def _record(self, record: bytes, batch: Batch) -> None:
         """Add one record that no block could hold, by the long way when it needs that."""
         try:
             plain, lines = self._decoder.any_record(record)
-            merge(batch, self._batch(lines, plain))
+            merge(batch, self._batch(lines, plain, record))
+            return
         except NotAFlow as error:
-            count(batch.skipped, error.reason)
+            why = error.reason
+        except Exception as error:  # noqa: BLE001 - counted and told, and the text can be kept
+            why = defect(error)
+        self._before += 1
+        unread(batch, why, self._here, record)
 
-    def _batch(self, lines: list[JsonLine], block: bytes) -> Batch:
-        skipped: dict[str, int] = {}
+    def _here(self, record: bytes) -> tuple[int, bytes]:
+        return self._before, record
+
+    def _batch(self, lines: list[JsonLine], block: bytes, record: bytes = b"") -> Batch:
+        """The records of ``block`` that pass; ``record`` is what a single one was, as it came."""
+        where = _Places(lines, block, record, self._before)
+        batch = Batch()
         if self._match is not None or self._window.timed:
-            wanted = self._wanted(lines, block, skipped)
+            wanted = self._wanted(lines, block, where, batch)
         else:
             wanted = lines
-        batch = self._decoder.batch(wanted)
-        for reason, number in skipped.items():
-            count(batch.skipped, reason, number)
+        merge(batch, self._decoder.batch(wanted, where))
+        self._before += len(lines)
         if len(lines) > sum(batch.skipped.values()):
             self._read = True
         return batch
 
     def _wanted(
-        self, lines: list[JsonLine], block: bytes, skipped: dict[str, int]
+        self, lines: list[JsonLine], block: bytes, where: _Places, batch: Batch
     ) -> list[JsonLine]:
-        """Those of ``lines``, the records of ``block``, that pass; unreadable ones are ``skipped``."""
+        """Those of ``lines``, the records of ``block``, that pass; ``batch`` gets the unreadable."""
         match, window, only = self._match, self._window, self._only
         to_flow = self._decoder.parser.flow
         messages: Sequence[Raws | None] = (
@@ -171,5 +198,23 @@ class FileSource:
                 if match is None or raws is None or not is_flow(line) or match(to_flow(raws, only)):
                     wanted.append(line)
             except NotAFlow as error:
-                count(skipped, error.reason)
+                unread(batch, error.reason, where, line)
+            except Exception as error:  # noqa: BLE001 - as above
+                unread(batch, defect(error), where, line)
         return wanted
+
+
+class _Places:
+    """Where the records of a block stand, and their text: found out when somebody asks."""
+
+    def __init__(self, lines: list[JsonLine], block: bytes, record: bytes, before: int) -> None:
+        self._lines, self._block, self._record, self._before = lines, block, record, before
+        self._texts: list[bytes] = []
+        self._places: dict[int, int] = {}
+
+    def __call__(self, line: JsonLine) -> tuple[int, bytes]:
+        if not self._places:
+            self._places = {id(one): place for place, one in enumerate(self._lines)}
+            self._texts = [self._record] if self._record else texts_of(self._block)
+        place = self._places[id(line)]
+        return self._before + place + 1, self._texts[place]

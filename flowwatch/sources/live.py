@@ -32,6 +32,13 @@ nodes come out of order."""
 SKEW = 900_000_000_000
 """Nanoseconds by which a node's clock may be behind without its records being missed after a loss."""
 
+AHEAD = 86_400_000_000_000
+"""Nanoseconds by which a node's clock may be ahead for its records to count as its newest."""
+
+FAR_AHEAD = 30 * AHEAD
+"""Nanoseconds from now on after which no record can be: one of 2200 would end every rate and all of
+the timeline. Long enough for a demo played a thousand times as fast."""
+
 FIRST_RETRY, LONGEST_RETRY = 0.5, 10.0
 """Seconds between tries; doubled each time, with up to a quarter more or less at random."""
 
@@ -193,6 +200,8 @@ class LiveSource:
         with self._lock:
             self._messages = messages
         decoder = WireDecoder()
+        # What is asked beside the stream is not of it, and not counted with it.
+        aside = WireDecoder()
         reading = False
         self._doubts = 0
         for chunk in messages.chunks():
@@ -206,15 +215,15 @@ class LiveSource:
                 reading = True
             if chunk:
                 self._came = time.time_ns()
-            batch = decoder.decode(chunk)
+            batch = decoder.decode(chunk, time.time_ns() + FAR_AHEAD)
             if self._follow:
-                batch.flows = self._seen.unseen(batch.flows)
+                batch.flows = self._seen.unseen(batch.flows, self._came + AHEAD)
                 self._note_clocks(batch)
                 batch.nodes = [self._watch.told(s, self._came) for s in batch.nodes]
                 if batch.nodes:
                     self._show_nodes()
                 for answer in self._polls.answers() if self._polls else ():
-                    self._take(answer, batch, decoder, messages.backlog)
+                    self._take(answer, batch, aside, messages.backlog)
                 self._tell_aside(batch)
             else:
                 batch.lost = [lost for lost in batch.lost if not _phantom(lost)]

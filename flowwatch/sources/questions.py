@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from flowwatch.errors import Refused, Unreachable
+from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.hubble.wire.pb.relay import relay_pb2
 from flowwatch.sources.nodes import UNAVAILABLE, NodeNow, ServerNow
@@ -54,17 +55,13 @@ def oldest(connection: Connection) -> dict[str, int]:
     The first record of all: relay asks that of each node. Raises ServerError.
     """
     request = observer_pb2.GetFlowsRequest(number=1, first=True)
-    # The response's own time and node_name are taken from the flow, after the mask (Cilium 1.20).
     request.field_mask.paths.extend(("time", "node_name"))
     alone = not connection.server_status().HasField("num_connected_nodes")
     found: dict[str, int] = {}
-    for message in _answer(connection, request):
-        response = observer_pb2.GetFlowsResponse.FromString(message)
-        if response.WhichOneof("response_types") != "flow":
-            continue
-        name = "" if alone else response.node_name
-        time = response.time.ToNanoseconds()
-        found[name] = min(time, found.get(name, time))
+    for flow in WireDecoder().decode(_answer(connection, request)).flows:
+        if flow.time:
+            name = "" if alone else flow.node
+            found[name] = min(flow.time, found.get(name, flow.time))
     return found
 
 

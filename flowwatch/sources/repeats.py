@@ -12,6 +12,7 @@ and counted, until a known record of that node shows that the node is only telli
 from __future__ import annotations
 
 from flowwatch.flows.model import Flow
+from flowwatch.flows.ranges import LATEST
 
 KEPT = 131_072
 """Records remembered at least, over all nodes: two rings of the largest size; 20 MB at most."""
@@ -34,8 +35,12 @@ class Seen:
         """Records left out by node that aren't known to be repeats."""
         self.repeats = 0
 
-    def unseen(self, flows: list[Flow]) -> list[Flow]:
-        """``flows`` without those that came before."""
+    def unseen(self, flows: list[Flow], latest: int = LATEST) -> list[Flow]:
+        """``flows`` without those that came before.
+
+        A time after ``latest`` (ns) is no node's newest: one record from a clock gone wild would
+        make all that follow look old.
+        """
         fresh = []
         young, old, newest, young_newest = self._young, self._old, self.newest, self._young_newest
         horizon = self._horizon
@@ -52,13 +57,13 @@ class Seen:
                     # It tells its ring again, from its start: what could not be judged was that.
                     self.set_aside.pop(node, None)
                 continue
-            if horizon and time <= horizon.get(node, 0):
+            if horizon and 0 < time <= horizon.get(node, 0):
                 self.set_aside[node] = self.set_aside.get(node, 0) + 1
                 continue
             young.add(key)
-            if time > newest.get(node, 0):
+            if newest.get(node, 0) < time <= latest:
                 newest[node] = time
-            if time > young_newest.get(node, 0):
+            if young_newest.get(node, 0) < time <= latest:
                 young_newest[node] = time
             fresh.append(flow)
         if len(young) >= self._kept:
@@ -69,7 +74,9 @@ class Seen:
         """Whether ``flow`` came before, or is too old to say."""
         key = identity(flow)
         return (
-            key in self._young or key in self._old or flow.time <= self._horizon.get(flow.node, 0)
+            key in self._young
+            or key in self._old
+            or 0 < flow.time <= self._horizon.get(flow.node, 0)
         )
 
     def _turn(self) -> None:

@@ -35,6 +35,11 @@ def newer_name(number: int) -> str:
     return _names.get(number, "")
 
 
+def is_newer(number: int) -> bool:
+    """Whether ``number`` is one of those that stand for newer names."""
+    return FIRST - LIMIT <= number <= FIRST
+
+
 def newer_names() -> list[str]:
     """All such names met in this process, in that order."""
     return list(_numbers)

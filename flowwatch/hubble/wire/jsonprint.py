@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
+from math import isfinite, isnan
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -51,17 +52,25 @@ def _string(text: str) -> str:
     return _SPECIAL.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
 
 
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
+"""Timestamp's own bounds, in seconds: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z."""
+NO_TIME = "null"
+"""What stands for a time out of them: JSON has none, and hubble ends at it."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _days: dict[int, str] = {}
 
 
 def _timestamp(value: Any) -> str:
     seconds, nanos = value.seconds, value.nanos
+    if not (EARLIEST <= seconds <= LATEST and 0 <= nanos < 1_000_000_000):
+        return NO_TIME
     minute, second = divmod(seconds, 60)
     start = _days.get(minute)
     if start is None:
         if len(_days) >= MEMORY:
             _days.clear()
-        start = datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
+        start = (_EPOCH + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:")
         _days[minute] = start = start.rjust(17, "0")
     if not nanos:
         return f'"{start}{second:02d}Z"'
@@ -94,6 +103,9 @@ def _quoted_integer(value: Any) -> str:
 
 
 def _double(value: Any) -> str:
+    if not isfinite(value):
+        # As proto3's JSON has them.
+        return '"NaN"' if isnan(value) else '"Infinity"' if value > 0 else '"-Infinity"'
     return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(float(value))
 
 
