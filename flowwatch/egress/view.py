@@ -8,9 +8,10 @@ from math import exp
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import LostTotal, NodeAway, Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.egress.rows import LostTotal, NodeAway, Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.egress.timeline import together
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.losses import cause
 from flowwatch.flows.meaning import verdict_name
@@ -49,7 +50,7 @@ def snapshot(
         rows=tuple([_row(columns, row, now, labels) for row in chosen]),
         matched=matched,
         totals=_totals(aggregate, directions),
-        timeline=_timeline(aggregate, directions),
+        timeline=together([aggregate.timelines[one] for one in directions]),
         recent=tuple(records(aggregate, recent)),
         replies=aggregate.join.replies,
         unattributed=aggregate.join.unattributed,
@@ -166,23 +167,6 @@ def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:
     )
     rows = sum(aggregate.columns.rows_of[direction] for direction in directions)
     return Totals(kept, dropped, audited, errors, unknown, rows)
-
-
-def _timeline(aggregate: Aggregate, directions: tuple[int, ...]) -> Timeline:
-    lines = [line for d in directions if (line := aggregate.timelines[d].snapshot()).forwarded]
-    if len(lines) < 2:
-        return lines[0] if lines else Timeline()
-    # Widths are doublings of a second, so the finer one fits into the coarser.
-    width = max(line.width for line in lines)
-    first = min(line.start for line in lines) // width
-    last = max(line.start + line.width * (len(line.forwarded) - 1) for line in lines) // width
-    kept, dropped = [0] * (last - first + 1), [0] * (last - first + 1)
-    for line in lines:
-        for i, (f, d) in enumerate(zip(line.forwarded, line.dropped, strict=True)):
-            bucket = (line.start + i * line.width) // width - first
-            kept[bucket] += f
-            dropped[bucket] += d
-    return Timeline(first * width, width, tuple(kept), tuple(dropped))
 
 
 def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:
