@@ -1,0 +1,22 @@
+"""The targets by name, in the order in which a campaign takes turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.fuzz.inputs import Target
+from tests.fuzz.targets.captures import Captures
+from tests.fuzz.targets.configs import Configs
+from tests.fuzz.targets.frames import Frames
+from tests.fuzz.targets.kubeconfigs import Kubeconfigs
+from tests.fuzz.targets.policies import Policies
+from tests.fuzz.targets.wire import Wire
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "wire": Wire,
+    "captures": Captures,
+    "policies": Policies,
+    "kubeconfigs": Kubeconfigs,
+    "frames": Frames,
+    "configs": Configs,
+}
