@@ -241,7 +241,7 @@ def _is_world(peer: object) -> bool:
     if isinstance(peer, Entity):
         return peer.name in _WIDE
     if isinstance(peer, Name):
-        return not peer.rule.exact and not peer.rule.text.strip("*.")
+        return peer.rule.every
     return isinstance(peer, Block) and peer.length == 0 and not peer.excepted
 
 

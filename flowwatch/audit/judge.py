@@ -231,7 +231,7 @@ def _all_pass(decision: Decision) -> bool:
     for rule in decision.ports:
         if rule.l7 is None:
             return True
-        if any(not name.text.strip("*.") for name in rule.l7.dns if not name.exact):
+        if any(name.every for name in rule.l7.dns):
             return True
         if any(not (one.path or one.method or one.host or one.headers) for one in rule.l7.http):
             return True

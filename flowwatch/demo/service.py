@@ -20,6 +20,7 @@ from flowwatch.demo.cluster import CLUSTER, Node
 from flowwatch.demo.ring import Entry, Reader, Ring
 from flowwatch.hubble.filters.flags import Filters
 from flowwatch.hubble.filters.match import FilterError, compile_filters
+from flowwatch.hubble.wire.errors import NotAFlow
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as api
 from flowwatch.hubble.wire.pb.relay import relay_pb2
 
@@ -178,6 +179,8 @@ class Observer:
             readers = [Reader(ring, request, match) for ring in self._rings]
             for entry in self._entries(readers, request.follow, context):
                 yield _masked(entry.response, parts) if parts else entry.response
+        except NotAFlow as error:  # a filter that takes too long
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         finally:
             self._streams.release()
 

@@ -5,17 +5,15 @@ From Cilium 1.20: pkg/policy/api (http.go, l4.go, fqdn.go), pkg/envoy/policy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urlsplit
 
+from flowwatch import re2
 from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.names import NameRule, read_name
+from flowwatch.policy.requests import requested
 
-# Python's expressions have these, Go's (RE2) do not.
-_NOT_IN_GO = re.compile(r"\(\?(?:[=!>(]|<[=!]|P[=>])|(?<!\\)(?:\\\\)*\\[1-9]")
 _REDACTED = "HUBBLE_REDACTED"
 _RULES = frozenset({"http", "dns"})
 _HTTP = frozenset({"path", "method", "host", "headers", "headerMatches"})
@@ -34,6 +32,22 @@ class HttpRule:
     headers: tuple[str, ...] = ()
     """``Name: value``, or a bare name that must be there; also what ``headerMatches`` asks for."""
     line: int = 0
+
+    def fits(self, method: str, url: str) -> bool | str:
+        """Whether method, host and path are as asked for; a string says why that can't be told.
+
+        All of each must match, as Envoy asks RE2 (pkg/envoy/policy: SafeRegex); the URL is the record's.
+        """
+        if self.method and (answer := _matches(self.method, (method,))) is not True:
+            return answer
+        if not (self.path or self.host):
+            return True
+        asked = requested(url)
+        path = not self.path or asked.no_path or _matches(self.path, asked.paths)
+        if path is False or not self.host:
+            return path
+        host = asked.no_host or _matches(self.host, asked.hosts)
+        return host if host is False or path is True else path
 
     def __str__(self) -> str:
         parts = [self.method, f"host {self.host}" if self.host else "", self.path,
@@ -66,16 +80,16 @@ class Layer7Rules:
             url: as Hubble's record has it, with the host.
             headers: of the request; None when the record has none.
         """
-        parts = urlsplit(url)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         doubt = ""
         for rule in self.http:
-            tests = ((rule.path, path), (rule.method, method), (rule.host, parts.netloc))
-            if not all(not regex or _full_match(regex, text) for regex, text in tests):
+            fits = rule.fits(method, url)
+            if not fits:
                 continue
-            if not rule.headers:
+            if isinstance(fits, str):
+                doubt = fits
+            elif not rule.headers:
                 return True
-            if headers is None:
+            elif headers is None:
                 doubt = "the record has no HTTP headers"
             elif _has_headers(rule.headers, headers):
                 return True
@@ -96,13 +110,40 @@ def _has_headers(wanted: tuple[str, ...], headers: Sequence[tuple[str, str]]) ->
     return True
 
 
-@lru_cache(maxsize=4096)
-def _expression(text: str) -> re.Pattern[str]:
-    return re.compile(text)
+_LONGEST_KNOWN = 512
+"""Letters of a text whose answer is remembered."""
 
 
-def _full_match(text: str, value: str) -> bool:
-    return _expression(text).fullmatch(value) is not None
+@lru_cache(maxsize=1 << 16)
+def _expression(text: str) -> re2.Expression | str:
+    """An expression; a string says why it can't be tried. Raises re2.RegexError as Go refuses it."""
+    try:
+        return re2.Expression(text)
+    except re2.TooCostly as error:
+        return f"an expression is too costly to read: {error}"
+
+
+@lru_cache(maxsize=1 << 15)
+def _answer(text: str, value: str) -> bool | str:
+    expression = _expression(text)
+    if isinstance(expression, str):
+        return expression
+    try:
+        return expression.fullmatch(value)
+    except re2.TooCostly as error:
+        return str(error)
+
+
+def _matches(text: str, values: tuple[str, ...]) -> bool | str:
+    """Whether an expression matches all of what may have been sent; a string: why nobody can tell."""
+    find = _answer if len(values[0]) <= _LONGEST_KNOWN else _answer.__wrapped__
+    if len(values) == 1:
+        return find(text, values[0])
+    answers = [find(text, value) for value in values]
+    if len(set(answers)) == 1:
+        return answers[0]
+    doubt = next((one for one in answers if isinstance(one, str)), "")
+    return doubt or "the agent may have escaped the URL, and only one way of reading it matches"
 
 
 def read_rules(
@@ -162,12 +203,11 @@ def _read_http(value: Value) -> HttpRule:
     fields = value.known(_HTTP)
     texts = {key: fields[key].text() if key in fields else "" for key in ("path", "method", "host")}
     for key, text in texts.items():
+        # Cilium compiles path and method by Go's regexp and leaves the host to Envoy, which has the same.
         try:
             _expression(text)
-        except re.error as error:
-            raise fields[key].fault(f"error parsing regexp: {error}") from None
-        if unknown := _NOT_IN_GO.search(text):
-            raise fields[key].fault(f"error parsing regexp: Go has no {unknown[0]}")
+        except re2.RegexError as error:
+            raise fields[key].fault(str(error)) from None
     headers = [one.text() for one in fields["headers"].items()] if "headers" in fields else []
     for one in fields["headerMatches"].items() if "headerMatches" in fields else ():
         match = one.known(_HEADER_MATCH)

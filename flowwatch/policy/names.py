@@ -1,21 +1,28 @@
 """DNS names in policies: ``matchName``, ``matchPattern``, ``domainNames``.
 
-From Cilium 1.20, pkg/fqdn/matchpattern and pkg/policy/api/fqdn.go: names are compared in lower case with
-their final dot; ``*`` stands for letters of one label, ``**.`` at the very start for one or more labels.
+From Cilium 1.20, pkg/fqdn/matchpattern, pkg/fqdn/dns and pkg/policy/api/fqdn.go: names are compared in lower
+case with their final dot; ``*`` stands for letters of one label, ``**.`` at the very start for one or more
+labels.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from flowwatch.goyaml.nodes import Value
+from flowwatch.re2 import Stars
 
 _NAME = re.compile(r"[-a-zA-Z0-9_.]+\Z")
 _PATTERN = re.compile(r"[-a-zA-Z0-9_.*]+\Z")
+_EVERY = re.compile(r"\*+\.?\Z")
+_DEEP = re.compile(r"\*{2,}\.")
 _MAX_LENGTH = 255
-_LABEL = "[-a-zA-Z0-9_]"
+_LETTERS = "-a-z0-9_."
+_NAMES = 1 << 16
+"""Answers remembered."""
 _FIELDS = frozenset({"matchName", "matchPattern"})
 
 
@@ -26,28 +33,43 @@ class NameRule:
     text: str
     exact: bool
 
+    @property
+    def every(self) -> bool:
+        """Whether it means all names."""
+        return not self.exact and _EVERY.match(self.text) is not None
+
     def matches(self, name: str) -> bool:
         """Whether a DNS name (with or without its final dot, any case) is meant."""
-        return _compiled(self).match(name.lower().rstrip(".")) is not None
+        # No name is longer, but text from the network may be; such isn't worth remembering.
+        answer = _matches if len(name) <= _MAX_LENGTH else _matches.__wrapped__
+        return answer(self.text, self.exact, name)
 
     def __str__(self) -> str:
         return self.text
 
 
-@lru_cache(maxsize=65536)
-def _compiled(rule: NameRule) -> re.Pattern[str]:
-    text = rule.text.lower().strip().rstrip(".")
-    if rule.exact:
-        return re.compile(re.escape(text) + r"\Z")
-    if not text.strip("*"):
-        return re.compile(rf"({_LABEL}+(\.{_LABEL}+)*)?\Z")
-    start = ""
-    if deep := re.match(r"\*{2,}\.", text):
-        start, text = rf"{_LABEL}+(\.{_LABEL}+)*\.", text[deep.end() :]
-    text = re.sub(r"\*+", "*", text)
-    return re.compile(
-        start + "".join(_LABEL + "*" if c == "*" else re.escape(c) for c in text) + r"\Z"
-    )
+@lru_cache(maxsize=_NAMES)
+def _matches(text: str, exact: bool, name: str) -> bool:
+    return _test(text, exact)(_full(name))
+
+
+def _full(name: str) -> str:
+    # Names are ASCII: what lies beyond has no lower case that Cilium would meet.
+    name = name.lower() if name.isascii() else name
+    return name if name.endswith(".") else f"{name}."
+
+
+@lru_cache(maxsize=_NAMES)
+def _test(text: str, exact: bool) -> Callable[[str], bool]:
+    wanted = _full(text)
+    if exact:
+        return lambda name: name == wanted
+    if _EVERY.match(text):
+        below = Stars("", apart=".", allowed=_LETTERS, below=True).matches
+        return lambda name: name == "." or below(name)
+    if deep := _DEEP.match(wanted):
+        return Stars(wanted[deep.end() :], apart=".", allowed=_LETTERS, below=True).matches
+    return Stars(wanted, apart=".", allowed=_LETTERS).matches
 
 
 def read_name(value: Value) -> NameRule | None:

@@ -41,6 +41,7 @@ _HUBBLE_PACKAGES = (
     "./leash",
     "./certs",
     "./oracle",
+    "./regexps",
 )
 # What is known to the API server beside its own; the experimental ClusterNetworkPolicy has all that
 # the standard one has.
@@ -106,6 +107,11 @@ class Binaries:
     def oracle(self) -> Path:
         """Answers policy questions with Cilium's own engine."""
         return self.folder / "oracle"
+
+    @property
+    def regexps(self) -> Path:
+        """Says what Go's regexp, and what Cilium makes of it, find in texts."""
+        return self.folder / "regexps"
 
 
 @dataclass(frozen=True)

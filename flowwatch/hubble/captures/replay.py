@@ -156,6 +156,9 @@ class FileRecords:
                         self._understood()
                         continue
                 response = self._parser.response(record)
+                outside = window.timed and not window.holds(_time(response))
+                is_flow = response.HasField("flow")
+                other = match is not None and is_flow and not outside and not match(response.flow)
             except NotAFlow as error:
                 self._bad(error.reason, record)
                 continue
@@ -163,11 +166,9 @@ class FileRecords:
                 self._bad(defect(error), record)
                 continue
             self._understood()
-            if window.timed and not window.holds(_time(response)):
+            if outside or other:
                 continue
-            if response.HasField("flow"):
-                if match is not None and not match(response.flow):
-                    continue
+            if is_flow:
                 yield response
                 left -= 1
                 if not left:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from flowwatch import re2
 from flowwatch.gotext import quote
-from flowwatch.hubble.filters.match.base import FilterError, Match
-from flowwatch.hubble.filters.match.regex import GoRegexError, compile_go
+from flowwatch.hubble.filters.match.base import FilterError, Match, remembering
 from flowwatch.hubble.filters.match.uri import request_path
+from flowwatch.hubble.wire.errors import TOO_COSTLY, NotAFlow
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow, FlowFilter
 
@@ -62,24 +63,43 @@ def method(values: Iterable[str], one: FlowFilter) -> Match:
     return test
 
 
-Search = Callable[[str], object]
+Search = Callable[[str], bool]
 
 
-def _regexes(values: Iterable[str], what: str) -> list[Search]:
+def _searches(values: Iterable[str], problem: Callable[[str, str], str]) -> list[Search]:
+    """Regular expressions; ``problem`` says of one that can't be had, and why, what a server says."""
     found: list[Search] = []
     for text in values:
         try:
-            found.append(compile_go(text).search)
-        except GoRegexError as error:
-            raise FilterError(f"invalid {what} filter: {text}: {error}") from None
+            expression = re2.compile(text)
+            expression.search("")  # tells whether it is too large
+        except (re2.RegexError, re2.TooCostly) as error:
+            raise FilterError(problem(text, str(error))) from None
+        found.append(_counted(expression))
     return found
+
+
+def _counted(expression: re2.Expression) -> Search:
+    """A record on which it can't be tried is none that could be read, and is counted so."""
+
+    def search(text: str) -> bool:
+        try:
+            return expression.search(text)
+        except re2.TooCostly as error:
+            raise NotAFlow(TOO_COSTLY, str(error)) from None
+
+    return remembering(search)
+
+
+def _http(what: str) -> Callable[[str, str], str]:
+    return lambda text, error: f"invalid {what} filter: {text}: {error}"
 
 
 def url(values: Iterable[str], one: FlowFilter) -> Match:
     """A regular expression (RE2), anywhere in the URL."""
     _need_l7(one, "url")
     # Upstream's error speaks of the path here too.
-    searches = _regexes(values, "http url")
+    searches = _searches(values, _http("http url"))
 
     def test(flow: Flow) -> bool:
         text = flow.l7.http.url
@@ -91,7 +111,7 @@ def url(values: Iterable[str], one: FlowFilter) -> Match:
 def path(values: Iterable[str], one: FlowFilter) -> Match:
     """A regular expression (RE2), anywhere in the decoded path; a URL that is none never matches."""
     _need_l7(one, "path")
-    searches = _regexes(values, "http path")
+    searches = _searches(values, _http("http path"))
 
     def test(flow: Flow) -> bool:
         text = flow.l7.http.url
@@ -110,13 +130,8 @@ def header(values: Iterable[flow_pb2.HTTPHeader], one: FlowFilter) -> Match:
 
 def dns_query(values: Iterable[str], _: FlowFilter) -> Match:
     """A regular expression (RE2), anywhere in the name that was asked for."""
-    searches: list[Search] = []
-    for text in values:
-        try:
-            searches.append(compile_go(text).search)
-        except GoRegexError as error:
-            problem = f"failed to compile regexp: {error}"
-            raise FilterError(f"invalid DNS query filter: {problem}") from None
+    refused = "invalid DNS query filter: failed to compile regexp: "
+    searches = _searches(values, lambda _, error: refused + error)
 
     def test(flow: Flow) -> bool:
         if flow.l7.WhichOneof("record") != "dns":

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from flowwatch.gotext import quote_rune
-from flowwatch.hubble.filters.match.base import Build, FilterError, Match
+from flowwatch.hubble.filters.match.base import Build, FilterError, Match, remembering
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow, FlowFilter
+from flowwatch.re2 import Stars
 
 EMPTY_NAME = "invalid filter, name must not be empty"
 
@@ -61,57 +62,57 @@ def cluster(get: Callable[[Flow], str]) -> Build:
     return build
 
 
-_PLAIN = re.compile("[-_0-9a-z]")
+_PLAIN = re.compile("[-_0-9a-z.*]")
+_LETTERS = "-_0-9a-z."
+_ANY_NAME = re.compile(r"[-0-9_a-z]++(?:\.[-0-9_a-z]++)*+")
 
 
-def _pattern(pattern: str) -> str:
-    """A DNS or node name with ``*`` as a regular expression."""
+def _pattern(pattern: str) -> Callable[[str], bool]:
+    """A DNS or node name with ``*``, which stands for all that a name has but ``_`` (patterns.go)."""
     name = pattern.strip().removesuffix(".").lower()
     if not name:
         raise FilterError("empty pattern")
     if name.endswith("."):
         raise FilterError("multiple trailing dots in pattern")
     for char in name:
-        if char not in ".*" and not _PLAIN.match(char):
+        if not _PLAIN.match(char):
             raise FilterError(f"{quote_rune(char)}: invalid rune in pattern")
-    # Several stars mean what one means, and would cost time on names that don't match.
-    return re.sub(r"\*+", "[-.0-9a-z]*", name.replace(".", r"\."))
+    return Stars(name, apart="_", allowed=_LETTERS).matches
 
 
 def names(get: Callable[[Flow], Iterable[str]]) -> Build:
     """One of the record's names fits one of the patterns."""
 
     def build(values: Iterable[str], _: FlowFilter) -> Match:
-        found = re.compile("|".join(_pattern(text) for text in values)).fullmatch
+        fits = [_pattern(text) for text in values]
+        found = remembering(lambda name: any(fit(name) for fit in fits))
         return lambda flow: any(map(found, get(flow)))
 
     return build
 
 
-_ANY_NAME = r"[-0-9_a-z]+(?:\.[-0-9_a-z]+)*"
-
-
 def node_name(values: Iterable[str], _: FlowFilter) -> Match:
     """``[cluster/]node``; a record that names no cluster is of ``default``."""
-    parts = []
+    pairs = []
     for text in values:
         if not text:
             raise FilterError("empty pattern")
         elements = text.split("/")
         if len(elements) > 2:
             raise FilterError("too many slashes in pattern")
-        parts.append("/".join(_pattern(e) if e else _ANY_NAME for e in (["", *elements])[-2:]))
-    found = re.compile("|".join(parts)).fullmatch
-    known: dict[str, bool] = {"": False}
+        cluster, node = ["", *elements][-2:]
+        pairs.append((_element(cluster), _element(node)))
 
-    def test(flow: Flow) -> bool:
-        name = flow.node_name
-        answer = known.get(name)
-        if answer is None:
-            if len(known) >= 10_000:
-                known.clear()
-            full = name if "/" in name else f"default/{name}"
-            answer = known[name] = bool(name) and found(full) is not None
-        return answer
+    def find(name: str) -> bool:
+        parts = name.split("/")
+        if len(parts) > 2 or not name:
+            return False
+        cluster, node = ["default", *parts][-2:]
+        return any(of(cluster) and is_(node) for of, is_ in pairs)
 
-    return test
+    found = remembering(find)
+    return lambda flow: found(flow.node_name)
+
+
+def _element(pattern: str) -> Callable[[str], bool]:
+    return _pattern(pattern) if pattern else lambda name: _ANY_NAME.fullmatch(name) is not None

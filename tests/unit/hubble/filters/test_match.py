@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-import warnings
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from google.protobuf import json_format
 from flowwatch.hubble.filters.flags import Filters
 from flowwatch.hubble.filters.match import _TESTS, FilterError, compile_filters
 from flowwatch.hubble.filters.match.addresses import parse_address, parse_prefix
-from flowwatch.hubble.filters.match.regex import GoRegexError, compile_go
 from flowwatch.hubble.filters.match.uri import request_path
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow, FlowFilter
 
@@ -311,68 +309,6 @@ def test_http() -> None:
 )
 def test_paths_of_request_uris(uri: str, path: str | None) -> None:
     assert request_path(uri) == path
-
-
-@pytest.mark.parametrize(
-    ("pattern", "text", "found"),
-    [
-        ("a$", "a\n", False),
-        ("(?m)a$", "a\nb", True),
-        (r"^\w+$", "é", False),
-        (r"^\s$", "\v", False),
-        ("a{,2}", "a{,2}", True),
-        ("^a{,2}$", "aa", False),
-        ("x(?i)AB|cd", "CD", True),
-        ("(?i)ab(?-i)C", "ABc", False),
-        ("(?i:a)b", "AB", False),
-        ("[[:alpha:]-z]", "-", True),
-        ("[a&&b]", "&", True),
-        (r"[^\W\d]", "5", False),
-        (r"[^\W\d]", "a", True),
-        (r"(?i)^\W$", "k", False),
-        (r"^\B$", "", True),
-        ("^*a", "ba", True),
-        (r"\Qa.b\E+", "axb", False),
-        (r"\x{1F600}", "\U0001f600", True),
-        (r"\101", "A", True),
-        ("(?s)a.b", "a\nb", True),
-        ("a.b", "a\nb", False),
-        ("(?U)a+?", "a", True),
-        ("(?<n>a)(?P<n>b)", "ab", True),
-        ("()|x", "", True),
-    ],
-)
-def test_regular_expressions_are_re2s(pattern: str, text: str, found: bool) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert bool(compile_go(pattern).search(text)) is found
-
-
-@pytest.mark.parametrize(
-    ("pattern", "problem"),
-    [
-        ("(a", "missing closing ): `(a`"),
-        ("a)", "unexpected ): `a)`"),
-        ("a**", "invalid nested repetition operator: `**`"),
-        ("a*+", "invalid nested repetition operator: `*+`"),
-        ("|*", "missing argument to repetition operator: `*`"),
-        ("a{1001}", "invalid repeat count: `{1001}`"),
-        ("(a{50}){50}", "invalid repeat count: `{50}`"),
-        ("[b-a]", "invalid character class range: `b-a`"),
-        ("[[:x:]]", "invalid character class range: `[:x:]`"),
-        ("[a", "missing closing ]: `[a`"),
-        (r"(a)\1", r"invalid escape sequence: `\1`"),
-        ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
-        ("(?P<1-2>a)", "invalid named capture: `(?P<1-2>`"),
-        ("\\", "trailing backslash at end of expression: ``"),
-        (r"\pL", r"Unicode classes can be evaluated by a Hubble server only: `\pL`"),
-        ("(" * 5000 + ")" * 5000, "expression nests too deeply"),
-    ],
-)
-def test_what_re2_refuses(pattern: str, problem: str) -> None:
-    with pytest.raises(GoRegexError) as error:
-        compile_go(pattern)
-    assert str(error.value).startswith(f"error parsing regexp: {problem}")
 
 
 PARSE_X = 'strconv.ParseUint: parsing "x": invalid syntax'
