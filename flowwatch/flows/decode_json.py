@@ -281,19 +281,19 @@ class LineDecoder:
                         m.uuid,
                     )
                 )
-            except NotAFlow as error:
-                unread(batch, error.reason, where, line)
-            except BadTime:
-                unread(batch, WRONG_VALUE, where, line)
             except OutOfRange:
                 self._mended(line, where, batch)
             except Exception as error:  # noqa: BLE001 - counted and told, and the text can be kept
-                unread(batch, defect(error), where, line)
+                unread(batch, _why(error), where, line)
 
     def _mended(self, line: JsonLine, where: Where[JsonLine], batch: Batch) -> None:
         """Read ``line`` without the values that can't be, and tell of those."""
         odd: list[str] = []
-        direction = mend_line(line, odd)
+        try:
+            direction = mend_line(line, odd)
+        except Exception as error:  # noqa: BLE001 - as above: it may have two things amiss
+            unread(batch, _why(error), where, line)
+            return
         if not odd:
             # Nothing to mend: it would come here again, for ever.
             unread(batch, WRONG_VALUE, where, line)
@@ -404,6 +404,13 @@ class LineDecoder:
             tuple(status.node_names),
             status.message,
         )
+
+
+def _why(error: Exception) -> str:
+    """Why a record was not read, by what was raised."""
+    if isinstance(error, NotAFlow):
+        return error.reason
+    return WRONG_VALUE if isinstance(error, BadTime) else defect(error)
 
 
 def _ports(l4: JsonLayer4) -> tuple[str, int, int]:

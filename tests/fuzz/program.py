@@ -32,6 +32,8 @@ _PYTHON = re.compile(r"Traceback|Exception ignored|\w+Warning: |^  File ")
 """What nobody but a programmer should see."""
 LASTING = {"kubernetes"}
 """Threads that serve the process to its end: flowwatch.hubble.kube.api has one."""
+DEFECT = re.compile(r"a defect of flowwatch[^:]*[:\d]*|[^\n]*defect of flowwatch[^\n]*")
+"""How flowwatch tells that it didn't foresee something: of a record (flowwatch.errors.defect), or at all."""
 LINES = 60
 """Lines on standard error at most."""
 
@@ -189,6 +191,8 @@ def check(ran: Ran, *, named: bool) -> None:
     """
     if ran.code not in CODES:
         raise Fault(f"exit code {ran.code}: {ran.err[-2000:]}")
+    if own := DEFECT.search(ran.err + ran.out.decode("utf-8", "replace")):
+        raise Fault(own[0])
     lines = ran.err.splitlines()
     if len(lines) > LINES:
         raise Fault(f"{len(lines)} lines on standard error")

@@ -12,7 +12,7 @@ from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.join import Join
 from flowwatch.policy import PolicySet
 from tests.fuzz.corpus import GOOD
-from tests.fuzz.program import Fault
+from tests.fuzz.program import DEFECT, Fault
 
 
 def look(messages: list[bytes], policies: PolicySet) -> list[tuple[object, ...]]:
@@ -26,6 +26,8 @@ def look(messages: list[bytes], policies: PolicySet) -> list[tuple[object, ...]]
         whole = len(batch.flows) + len(batch.lost) + len(batch.nodes) + sum(batch.skipped.values())
         if whole != 1:
             raise Fault(f"a message became {whole}")
+        if own := [reason for reason in batch.skipped if DEFECT.search(reason)]:
+            raise Fault(own[0])
         join.add(batch)
     found: list[tuple[object, ...]] = []
     for direction, order in product(DIRECTIONS, ORDERS):

@@ -172,6 +172,13 @@ def test_the_same_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert why.startswith("a defect of flowwatch (KeyError at flows/decode_json.py:")
 
 
+def test_a_record_with_two_things_amiss_costs_itself_too() -> None:
+    """Its direction is none we know, so it is looked at again, and then its time is none."""
+    batch = from_file(record(), record(traffic_direction="E", time="2026-01-31T10:0"), record())
+    assert len(batch.flows) == 2
+    assert sum(batch.skipped.values()) == 1
+
+
 def test_damage_is_found_in_any_field_of_the_contract() -> None:
     # Every field that is text, at every depth: the message with a bad one there names that field.
     def spoil(kind: Any, path: str, depth: int) -> None:
