@@ -12,6 +12,7 @@ up by their bytes.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
@@ -102,6 +103,10 @@ def _quoted_integer(value: Any) -> str:
     return f'"{value}"'
 
 
+def _base64(value: bytes) -> str:
+    return f'"{b64encode(value).decode()}"'
+
+
 def _double(value: Any) -> str:
     if not isfinite(value):
         # As proto3's JSON has them.
@@ -122,6 +127,8 @@ def _one(field: FieldDescriptor) -> Print:
         return _boolean
     if kind == FieldDescriptor.TYPE_DOUBLE:
         return _double
+    if kind == FieldDescriptor.TYPE_BYTES:
+        return _base64
     return _quoted_integer if kind in _64_BIT else str
 
 
