@@ -21,6 +21,7 @@ from flowwatch.text import safe
 LIMIT = 1000
 """Records kept in one run: enough to see a pattern, and no hostile server fills the disk with them."""
 
+_RECORDS = "records that could not be read are"
 _NO_NAME = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -73,13 +74,12 @@ class Keeper:
         folder = safe(str(self._folder))
         said = []
         if self._kept:
-            records = "1 record that could not be read is" if self._kept == 1 else (
-                f"{self._kept:,} records that could not be read are"
-            )  # fmt: skip
-            said.append(f"{records} kept in {folder}")
+            records = "record that could not be read is" if self._kept == 1 else _RECORDS
+            said.append(f"{self._kept:,} {records} kept in {folder}")
         if self._left_out:
             why = self._failure or f"{LIMIT:,} are enough"
-            said.append(f"{self._left_out:,} more were not kept in {folder}: {safe(why)}")
+            were = "was" if self._left_out == 1 else "were"
+            said.append(f"{self._left_out:,} more {were} not kept in {folder}: {safe(why)}")
         return said
 
 
