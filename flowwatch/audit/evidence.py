@@ -26,6 +26,7 @@ from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CL
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction as Way
 
+_WITH_PORTS = frozenset({"TCP", "UDP", "SCTP"})
 _OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6"})
 _PARTIES = 200_000
 """Distinct parties kept; past it they are made anew."""
@@ -221,7 +222,7 @@ class Observer:
                 attempt.last,
                 attempt.reason,
                 attempt.records,
-                _unknown(subject, protocol) or _unknown_peer(peer, peer_ip),
+                _unknown(subject, protocol, port) or _unknown_peer(peer, peer_ip),
                 tuple(extra.requests),
                 extra.allowed.get(way, ()),
                 extra.denied.get(way, ()),
@@ -304,9 +305,11 @@ def _cluster(end: Endpoint) -> str:
     return next((one[len(wanted) :] for one in end.labels if one.startswith(wanted)), "")
 
 
-def _unknown(subject: Endpoint, protocol: str) -> str:
+def _unknown(subject: Endpoint, protocol: str, port: int) -> str:
     if not protocol:
         return "the record has no protocol"
+    if not port and protocol in _WITH_PORTS:
+        return "the record has no port"
     if subject.labels or subject.entity:
         return ""
     return "the record has no labels of the pod: its identity was not known, or a field mask left them out"

@@ -14,12 +14,14 @@ from flowwatch.errors import FlowwatchError, OutputError, UsageError, defect
 from flowwatch.flows.coverage import note_place, skipped_words
 from flowwatch.flows.model import Unread
 from flowwatch.hubble.captures.replay import FileRecords
+from flowwatch.hubble.client import forward
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.hubble.filters.request import LAST_BY_DEFAULT
 from flowwatch.hubble.wire.damage import damage
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
+from flowwatch.sources.live import unreadable
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -174,7 +176,7 @@ class _Live(_Reading):
         server = HubbleServer(self._wanted)
         messages = server.open(None)
         parse = observer_pb2.GetFlowsResponse.FromString
-        number = 0
+        number = read = 0
         try:
             for chunk in messages.chunks():
                 parsed = []
@@ -184,10 +186,13 @@ class _Live(_Reading):
                         parsed.append((number, parse(data)))
                     except DecodeError:
                         self.unread(number, damage(data), data)
+                read += len(parsed)
                 yield parsed
         finally:
             messages.close()
             server.close()
+        if not read and self._skipped:
+            raise unreadable(forward.where(self._wanted.settings), self._skipped)
 
 
 class _File(_Reading):

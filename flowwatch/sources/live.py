@@ -13,12 +13,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.flows.decode_wire import WireDecoder
+from flowwatch.flows.guard import records_in
 from flowwatch.flows.model import Batch, LostEvents, NodeStatus
 from flowwatch.flows.source import SourceState
 from flowwatch.sources.nodes import CONNECTED, NodeWatch, ServerNow
@@ -95,6 +96,18 @@ def _phantom(lost: LostEvents) -> bool:
     The observer begins one slot too early there; nothing is missing (Cilium 1.20.2, run).
     """
     return lost.source == "HUBBLE_RING_BUFFER" and lost.count == 1
+
+
+def unreadable(where: str, skipped: Mapping[str, int]) -> Refused:
+    """The error of a server that sent records, and none that can be read.
+
+    It would look as if there had been no traffic.
+    """
+    said = ", ".join(f"{count:,} × {why}" for why, count in list(skipped.items())[:5])
+    return Refused(
+        f"{where} sent no record that can be read ({said})",
+        "--keep-bad DIR keeps them; the server may be newer than this flowwatch, or not Hubble",
+    )
 
 
 class LiveSource:
@@ -203,6 +216,9 @@ class LiveSource:
         # What is asked beside the stream is not of it, and not counted with it.
         aside = WireDecoder()
         reading = False
+        unread: dict[str, int] = {}
+        """By reason, as long as nothing could be read."""
+        nothing = True
         self._doubts = 0
         for chunk in messages.chunks():
             if not reading:
@@ -226,12 +242,17 @@ class LiveSource:
                     self._take(answer, batch, aside, messages.backlog)
                 self._tell_aside(batch)
             else:
+                nothing = nothing and len(batch.unread) == records_in(batch)
+                for one in batch.unread if nothing else ():
+                    unread[one.why] = unread.get(one.why, 0) + 1
                 batch.lost = [lost for lost in batch.lost if not _phantom(lost)]
                 self._keep_away(batch)
             yield batch
         if self._away:
             # Flows that relay had in its queue may have come after the word that their node is lost.
             yield Batch(nodes=list(self._away))
+        if nothing and unread:
+            raise unreadable(self._state.where, unread)
 
     def _resume(self) -> int | None:
         """From when on records are asked for again: ``since`` is compared with each node's clock."""
@@ -243,8 +264,8 @@ class LiveSource:
 
     def _note_clocks(self, batch: Batch) -> None:
         """How far behind ours each node's clock is at most: its freshest record tells best."""
-        for node in {flow.node for flow in batch.flows}:
-            behind = self._came - self._seen.newest.get(node, 0)
+        for node in {flow.node for flow in batch.flows} & self._seen.newest.keys():
+            behind = self._came - self._seen.newest[node]
             self._behind[node] = min(behind, self._behind.get(node, behind))
             if self._came / 1e9 - self._state.since > REPLAY:
                 self._clocks[node] = min(behind, self._clocks.get(node, behind))

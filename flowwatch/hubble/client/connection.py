@@ -16,13 +16,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc.experimental import ChannelOptions
 
-from flowwatch.errors import ServerError
+from flowwatch.errors import Refused, ServerError
 from flowwatch.hubble.client import faults, forward, tls
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
+from flowwatch.hubble.wire.damage import damage
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 
 RECEIVE_LIMIT = 64 << 20
@@ -147,10 +148,16 @@ class Connection:
         path = f"/observer.Observer/{method}"
         serializer = type(request).SerializeToString
         timeout = self.settings.request_timeout
-        result: Reply = self._finish(
-            self._begin(path, request, timeout, serializer, reply.FromString), path
-        )
-        return result
+        answer: bytes = self._finish(self._begin(path, request, timeout, serializer), path)
+        try:
+            return reply.FromString(answer)
+        except DecodeError:
+            kind: Any = reply.DESCRIPTOR
+            what = damage(answer, kind)
+            raise Refused(
+                f"{self.address.text} answers {method} with what can't be read ({what})",
+                "is it a Hubble observer or relay?",
+            ) from None
 
     def _ask_health(self, timeout: float) -> Any:
         request = b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode()
@@ -162,10 +169,9 @@ class Connection:
         request: object,
         timeout: float,
         serializer: Callable[..., bytes] | None = None,
-        deserializer: Callable[[bytes], object] | None = None,
     ) -> Any:
         """Send a request; the future that comes back can be cancelled from any thread."""
-        call = self._channel.unary_unary(path, serializer, deserializer)
+        call = self._channel.unary_unary(path, serializer, None)
         try:
             future: Any = call.future(request, timeout=timeout, metadata=self._metadata)
         except ValueError:

@@ -253,6 +253,49 @@ def test_a_folder_that_goes_away_costs_no_record(ran: Ran, tmp_path: Path) -> No
     assert f"1 more was not kept in {folder}: No such file or directory" in err
 
 
+@pytest.mark.parametrize("verb", ["summary", "export", "observe"])
+def test_a_server_of_which_nothing_can_be_read_is_no_quiet_one(
+    verb: str, ran: Ran, tmp_path: Path
+) -> None:
+    with server(BAD[:1] * 3) as address:
+        code, out, err = ran(verb, "--server", address, "--keep-bad", tmp_path / "kept")
+    assert (code, "attempt" in out) == (1, False)
+    assert err[-1].startswith(f"{address} sent no record that can be read (3 × {WHY[0]}): ")
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+
+
+@pytest.mark.parametrize("verb", ["status", "list nodes"])
+def test_an_answer_that_can_t_be_read_is_named(verb: str, ran: Ran) -> None:
+    def damaged(*_: Any) -> bytes:
+        return b"\x0a\x7f"
+
+    with serving(Server(status=damaged, nodes=damaged)) as settings:
+        code, _, err = ran(*verb.split(), "--server", settings.address.text)
+    assert code == 1
+    assert "with what can't be read (" in err[-1]
+
+
+# --- what the audit makes of it -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("port", [65536 + 80, 0])
+def test_a_port_that_is_not_known_is_no_leak(port: int, ran: Ran, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("[{}]", "[{toCIDR: [9.9.9.9/32]}]"))
+    end = {"labels": ["k8s:app=app", "k8s:io.kubernetes.pod.namespace=weather"], "pod_name": "app"}
+    passed = {"verdict": "FORWARDED", "drop_reason_desc": None, "egress_denied_by": None}
+    odd = record(source=end | {"namespace": "weather"}, l4=tcp(40000, port), **passed)
+    capture = tmp_path / "flows.jsonl"
+    capture.write_bytes(odd)
+    words = ["audit", "-f", tmp_path / "policy.yaml", "-o", "json", "--input-file", capture]
+    code, out, _ = ran(*words)
+    (finding,) = json.loads(out)["findings"]
+    assert (code, finding["kind"], finding["reason"]) == (
+        0,
+        "inconclusive",
+        "the record has no port",
+    )
+
+
 # --- a record that can be read, and not be printed ----------------------------------------------
 
 
