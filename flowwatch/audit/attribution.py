@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from flowwatch.audit.evidence import Observation, Observer
 from flowwatch.audit.judge import Judge, describe
 from flowwatch.flows import meaning
-from flowwatch.flows.attempts import OpenAttempt
 from flowwatch.flows.join import Joined
+from flowwatch.flows.open_attempt import OpenAttempt
 from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision
@@ -47,7 +47,10 @@ def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str,
 
     What was blocked at the other end alone passed here, and is told so.
     """
-    seen = {one.direction: one for one in observations}
+    seen: dict[str, Observation] = {}
+    for one in observations:
+        if one.end not in seen or one.answer_port:
+            seen[one.end] = one
     blocked = {way: one for way, one in seen.items() if one.outcome in _BLOCKED}
     told: dict[str, str] = {}
     for way in seen:
@@ -65,6 +68,12 @@ def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str,
 def attribution(judge: Judge, seen: Observation) -> str:
     """What blocked an attempt in its direction, by the policies that were given."""
     decision = judge.decide(seen)
+    if seen.answer_port:
+        return f"its answer: {_attribution(judge, seen, decision)} ({seen.direction} of {seen.subject_name})"
+    return _attribution(judge, seen, decision)
+
+
+def _attribution(judge: Judge, seen: Observation, decision: Decision) -> str:
     if seen.outcome == meaning.DROPPED and not seen.by_policy and not seen.waits_for_auth:
         return f"dropped for a reason that is no policy's: {drop_reason(seen.reason).name}"
     if seen.unknown:

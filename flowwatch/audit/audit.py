@@ -10,10 +10,10 @@ from flowwatch.audit.expect import Expected
 from flowwatch.audit.findings import AuditReport
 from flowwatch.audit.judge import Judge
 from flowwatch.audit.reporting import Reporter
-from flowwatch.flows.attempts import OpenAttempt
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
+from flowwatch.flows.open_attempt import OpenAttempt
 from flowwatch.policy.engine import PolicySet
 
 _AT_ONCE = 200

@@ -35,6 +35,8 @@ class JudgedRow:
     attempts: int = 0
     first: int = 0
     last: int = 0
+    late: int = 0
+    waited: float = 0.0
     times: array[int] = field(default_factory=lambda: array("q"))
     """Of attempts of a kind in TIMED: when they began."""
 
@@ -52,7 +54,7 @@ class Questions:
     def meets(self, seen: Observation) -> tuple[Met, ...]:
         """The entries that match the attempt, with which of their peers and ports."""
         subject, peer, way = seen.subject, seen.peer, seen.direction
-        question = (subject, peer, way, seen.protocol, seen.port)
+        question = (subject, peer, way, seen.protocol, seen.asked_port)
         found = self._known.get(question)
         if found is None:
             if len(self._known) >= MAX_ROWS:
@@ -166,6 +168,8 @@ class Counts:
         row.attempts += 1
         row.first = min(row.first, seen.first)
         row.last = max(row.last, seen.last)
+        row.late += seen.waited > 0
+        row.waited = max(row.waited, seen.waited)
         if kind in TIMED and len(row.times) < _TIMES:
             row.times.append(seen.first)
 

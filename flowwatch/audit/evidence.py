@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flowwatch.flows import meaning
-from flowwatch.flows.attempts import OPENED, SEEN, OpenAttempt, addresses, outcome
 from flowwatch.flows.join import Joined
 from flowwatch.flows.model import (
     Direction,
@@ -21,6 +20,7 @@ from flowwatch.flows.model import (
     PolicyRef,
     Verdict,
 )
+from flowwatch.flows.open_attempt import ANSWER, OPENED, SEEN, OpenAttempt, addresses, outcome
 from flowwatch.flows.peers import Peer, PeerNames
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.party import Party
@@ -34,6 +34,7 @@ _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
 _AUTH_REQUIRED = 189
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
+_EVIDENCE = len(meaning.OUTCOME_OF) - 1
 _VERDICTS = meaning.POLICY_DROP | meaning.AUDITED | meaning.TO_PROXY | meaning.ALLOWED
 _REQUEST = 1
 _FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
@@ -92,6 +93,24 @@ class Observation:
     """The other end's address, a pod's too."""
     verdict: bool = False
     """Whether a record shows a policy's verdict, and not only that packets passed."""
+    answer_port: int = 0
+    """For an answer that was dropped, and is judged by the policies of the end that dropped it: the
+    port it was on its way to. ``port`` is still that of the server; else 0."""
+
+    waited: float = 0.0
+    """Seconds until it was let through, where it was denied at first; else 0."""
+
+    @property
+    def asked_port(self) -> int:
+        """The port that the policies are asked about."""
+        return self.answer_port or self.port
+
+    @property
+    def end(self) -> Way:
+        """The direction of the row that the attempt is counted in."""
+        if not self.answer_port:
+            return self.direction
+        return "egress" if self.direction == "ingress" else "ingress"
 
 
 class Observer:
@@ -193,8 +212,8 @@ class Observer:
     ) -> Iterator[Observation]:
         client_ip, server_ip = addresses(attempt.key)
         port, protocol = attempt.key[3], attempt.key[4]
-        for way, bits in ((0, attempt.egress), (1, attempt.ingress | other_end)):
-            if not bits:
+        for way, known in ((0, attempt.egress), (1, attempt.ingress | other_end)):
+            if not known:
                 continue
             subject, peer = (
                 (attempt.client, attempt.server) if way == 0 else (attempt.server, attempt.client)
@@ -206,8 +225,10 @@ class Observer:
             if own:
                 self.clusters.add(own)
             peer_party = self._party(peer, peer_ip, names, resolves=resolves, own=own)
+            answer = known & _DROPS if known & ANSWER else 0
+            bits = known & ~answer
             drop = bits & _DROPS
-            yield Observation(
+            seen = Observation(
                 "ingress" if way else "egress",
                 self._party(subject, subject_ip, names, resolves=resolves, own=own),
                 peer_party,
@@ -230,7 +251,27 @@ class Observer:
                 extra.dropped.get(way, 0),
                 peer_ip,
                 bool(bits & _VERDICTS),
+                waited=attempt.waited,
             )
+            if bits & _EVIDENCE or not answer:
+                yield seen
+            if answer:
+                # The answer met the policies of the other direction.
+                there = 1 - way
+                yield replace(
+                    seen,
+                    direction="egress" if way else "ingress",
+                    outcome=outcome(answer),
+                    by_policy=bool(answer & meaning.POLICY_DROP),
+                    opened=True,
+                    requests=(),
+                    named_allowed=extra.allowed.get(there, ()),
+                    named_denied=extra.denied.get(there, ()),
+                    dropped_at=extra.dropped.get(there, 0),
+                    verdict=True,
+                    peer_name=f"answers of {seen.peer_name}",
+                    answer_port=attempt.key[2],
+                )
 
     def _party(
         self, end: Endpoint, address: str, known: PeerNames, *, resolves: bool, own: str

@@ -88,9 +88,13 @@ class PolicyUse:
     """Directions whose default deny (and deny rules) nothing tried: no leak was seen, nor a block."""
 
 
+INCIDENTS = frozenset({"denied-at-first", "name-not-yet-known", "name-expired", "nothing-enforced"})
+"""Names of hints that are no mistakes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A probable mistake in a policy: enforced as written, but hardly as meant."""
+    """A probable mistake in a policy: enforced as written, but hardly as meant; or an incident."""
 
     name: str
     """``missing-dns-rule``, ``port-mismatch`` …: flowwatch.audit.hints has them all."""
@@ -99,6 +103,11 @@ class Hint:
     text: str
     attempts: int = 0
     """Attempts that met it; 0 when the documents alone show it."""
+
+    @property
+    def incident(self) -> bool:
+        """Whether it is the cluster's doing, and no mistake of the policy's."""
+        return self.name in INCIDENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,8 @@ class AuditReport:
     expectations: tuple[Expectation, ...] = ()
     hints: tuple[Hint, ...] = ()
     """Probable mistakes; they say nothing against the enforcement and don't fail an audit."""
+    incidents: tuple[Hint, ...] = ()
+    """What the cluster did in passing, and no policy is to be mended for; they don't fail an audit."""
 
     @property
     def failed(self) -> bool:

@@ -31,6 +31,10 @@ class Judged:
     seen: Observation
     decision: Decision
     attempts: int
+    late: int = 0
+    """Of these, denied at first and then let through."""
+    waited: float = 0.0
+    """The longest wait of them, seconds."""
 
 
 def hints(
@@ -71,7 +75,9 @@ def _all(
         if row.decision.decision == "denied":
             yield from _denied(policies, row)
             yield from _alias(policies, row, aliases)
-        elif row.decision.decision == "allowed" and row.seen.direction == "egress":
+        elif row.decision.decision == "allowed":
+            yield from _late(row)
+        if row.decision.decision == "allowed" and row.seen.direction == "egress":
             yield from _shared_address(row)
             yield from _lookups_elsewhere(policies, row)
 
@@ -175,6 +181,20 @@ def _alias(
                     f"CNAME, and only the name asked for counts: allow {name}",
                     row.attempts,
                 )  # fmt: skip
+
+
+def _late(row: Judged) -> Iterator[Hint]:
+    """Denied at first, though a rule allows it: an identity or a policy that wasn't known yet."""
+    if not row.late or not row.decision.entries:
+        return
+    entry = row.decision.entries[0]
+    yield Hint(
+        "denied-at-first", entry.policy, entry.line,
+        f"{entry.place} allows {_to(row.seen)}, and its first SYN was denied all the same; a retry was let "
+        f"through after {row.waited:.1f} s at most: the agent did not know the identity yet, or had not "
+        "applied the policy",
+        row.late,
+    )  # fmt: skip
 
 
 def _shared_address(row: Judged) -> Iterator[Hint]:

@@ -39,7 +39,9 @@ class Judge:
         """What the policies say about the question that an attempt asked."""
         if seen.unknown:
             return Decision("cant_tell", "unknown", selected=False, doubts=(seen.unknown,))
-        return self.policies.ask(seen.direction, seen.subject, seen.peer, seen.protocol, seen.port)
+        return self.policies.ask(
+            seen.direction, seen.subject, seen.peer, seen.protocol, seen.asked_port
+        )
 
     def verdict(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
         """The kind of a judged attempt, and why."""
@@ -85,12 +87,14 @@ class Judge:
         """For a default deny: the rule that misses by the least, in words; else ""."""
         return closest(
             self.policies, decision, seen.direction, seen.subject, seen.peer,
-            seen.protocol, seen.port, seen.peer_ip,
+            seen.protocol, seen.asked_port, seen.peer_ip,
         )  # fmt: skip
 
 
 def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
     if seen.outcome == meaning.DROPPED:
+        if seen.answer_port:
+            return "ok", f"the request passed, its answer was dropped here: {decision.reason}"
         return "ok", decision.reason
     if seen.outcome == meaning.FORWARDED:
         if not seen.opened:

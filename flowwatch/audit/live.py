@@ -14,8 +14,8 @@ from flowwatch.audit.attribution import attributions
 from flowwatch.audit.audit import Audit
 from flowwatch.audit.evidence import Extra
 from flowwatch.audit.findings import AuditReport
-from flowwatch.flows.attempts import OpenAttempt, addresses
 from flowwatch.flows.join import Join, Joined
+from flowwatch.flows.open_attempt import OpenAttempt, addresses
 from flowwatch.flows.peers import subject
 from flowwatch.policy.engine import PolicySet
 

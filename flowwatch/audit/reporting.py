@@ -75,14 +75,19 @@ class Reporter:
             if one.kind == "leak"
             for policy in one.policies
         }
+        told = hints(
+            self.policies,
+            [
+                Judged(row.observation, row.decision, row.attempts, row.late, row.waited)
+                for row in self._rows
+            ],
+            {k: v for one in self._join.scopes.values() for k, v in one.names.aliases.items()},
+        )
         return AuditReport(
             tuple(findings), self._uses(leaked), blind, dict(counts), self._notes(),
             tuple(one.result(since) for one in self._expected),
-            hints(
-                self.policies,
-                [Judged(row.observation, row.decision, row.attempts) for row in self._rows],
-                {k: v for one in self._join.scopes.values() for k, v in one.names.aliases.items()},
-            ),
+            tuple(one for one in told if not one.incident),
+            tuple(one for one in told if one.incident),
         )  # fmt: skip
 
     def _care(self, covered: int) -> Iterator[str]:
@@ -196,6 +201,8 @@ def _added(over: Counts, now: Counts) -> Iterator[JudgedRow]:
                 attempts=row.attempts + more.attempts,
                 first=min(row.first, more.first),
                 last=max(row.last, more.last),
+                late=row.late + more.late,
+                waited=max(row.waited, more.waited),
                 times=row.times + more.times,
             )
         )

@@ -118,7 +118,7 @@ class WhatIf:
             change = "newly denied" if then == "denied" else "newly allowed"
         why += closest(
             after, decision, seen.direction, seen.subject, seen.peer,
-            seen.protocol, seen.port, seen.peer_ip,
+            seen.protocol, seen.asked_port, seen.peer_ip,
         )  # fmt: skip
         self._count(seen, change, now, then, why, decision.entries)
 
@@ -151,7 +151,7 @@ class WhatIf:
                 key = (change, seen.direction)
                 row = self._rows.get(key)
             if row is None:
-                names = (seen.subject_name, seen.peer_name, seen.protocol, seen.port)
+                names = (seen.subject_name, seen.peer_name, seen.protocol, seen.asked_port)
                 if len(key) == 2:
                     names = ("(others)", "(others)", "", 0)
                 row = WhatIfRow(change, seen.direction, *names, now, then, why, entries)
@@ -189,7 +189,7 @@ _NO_NOW = {meaning.UNKNOWN: "what the proxy decides now is not in the records"}
 
 def _answer(policies: PolicySet, seen: Observation) -> tuple[_Answer, str, Decision]:
     """What a set of policies says about an attempt; the requests of L7 rules one by one."""
-    decision = policies.ask(seen.direction, seen.subject, seen.peer, seen.protocol, seen.port)
+    decision = policies.ask(seen.direction, seen.subject, seen.peer, seen.protocol, seen.asked_port)
     if decision.decision == "cant_tell":
         return "unknown", decision.reason.removeprefix("can't tell: "), decision
     if decision.decision == "denied":

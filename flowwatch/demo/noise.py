@@ -253,6 +253,10 @@ def _connect(
     story.truth.count(pod, names[0] if names else host.address, port, "TCP", "forwarded")
 
 
+_ECHO = 8
+"""The type of ICMPv4 that asks for an answer."""
+
+
 def _count(story: Stage, conn: Connection, outcome: str) -> None:
     """Put an attempt of a pod into the truth, the peer named as a person would."""
     client, server = conn.client, conn.server
@@ -263,4 +267,5 @@ def _count(story: Stage, conn: Connection, outcome: str) -> None:
         peer = server.name
     else:
         peer = server.address
-    story.truth.count(client, peer, conn.server_port, conn.protocol, outcome)
+    port = _ECHO if conn.protocol == "ICMPv4" else conn.server_port
+    story.truth.count(client, peer, port, conn.protocol, outcome)

@@ -16,7 +16,7 @@ class Destination(NamedTuple):
     peer: str
     """As a person names it: DNS name, else ``namespace/service``, ``namespace/pod``, entity, address."""
     port: int
-    """0 for ICMP."""
+    """For ICMP the type."""
     protocol: str
     """``TCP``, ``UDP``, ``ICMPv4``."""
 

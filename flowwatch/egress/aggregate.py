@@ -18,10 +18,10 @@ from collections import deque
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
-from flowwatch.flows.attempts import OpenAttempt, addresses
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.join import Join, Joined
-from flowwatch.flows.model import Direction, Flow
+from flowwatch.flows.model import Direction, Flow, Verdict
+from flowwatch.flows.open_attempt import OpenAttempt, addresses, end
 from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
 
 MAX_ROWS = 100_000
@@ -33,7 +33,9 @@ RECENT = 4096
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 
 
+_DROPPED = int(Verdict.DROPPED)
 _NOT_YET = -1
+_NO_VERSION = (1 << 16) - 1
 
 
 class _Counted:
@@ -43,9 +45,12 @@ class _Counted:
         # Rows; _NOT_YET: no record of that end was seen.
         self.egress = array("i")
         self.ingress = array("i")
-        # Outcome and drop reason by which it is counted in those rows.
+        # What it is counted by in those rows; its version tells whether that still holds.
+        self.version = array("H")
         self.outcome = array("b")
         self.reason = array("i")
+        self.answer = array("b")
+        self.late = array("b")
 
     def grow(self, size: int) -> None:
         """Have a place for every number below ``size``."""
@@ -53,14 +58,18 @@ class _Counted:
             nothing = array("i", [_NOT_YET]) * more
             self.egress += nothing
             self.ingress += nothing
+            self.version += array("H", [_NO_VERSION]) * more
             self.outcome += array("b", [_NOT_YET]) * more
             self.reason += array("i", bytes(4 * more))
+            self.answer += array("b", bytes(more))
+            self.late += array("b", bytes(more))
 
     def forget(self, attempt: OpenAttempt) -> None:
         """Leave the place to another attempt."""
         number = attempt.number
         self.egress[number] = self.ingress[number] = self.outcome[number] = _NOT_YET
-        self.reason[number] = 0
+        self.version[number] = _NO_VERSION
+        self.reason[number] = self.answer[number] = self.late[number] = 0
 
     def move(self, rows: dict[int, int]) -> None:
         """The rows have other numbers now."""
@@ -110,7 +119,7 @@ class Aggregate:
         columns, counted = self.columns, self._counted
         counted.grow(self.join.numbers.size)
         egress, ingress = counted.egress, counted.ingress
-        outcomes, reasons = counted.outcome, counted.reason
+        versions = counted.version
         records, lasts, firsts = columns.records, columns.last, columns.first
         for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
             if attempt is None:
@@ -120,6 +129,8 @@ class Aggregate:
             number = attempt.number
             # Joined without a direction of its own: it belongs where the attempt began.
             way = flow.direction or attempt.direction
+            if flow.verdict == _DROPPED and flow.is_reply:
+                way = end(flow, attempt)
             row = ingress[number] if way == _INGRESS else egress[number]
             if row < 0:
                 row = self._attach(attempt, flow, way, origin)
@@ -129,7 +140,7 @@ class Aggregate:
                 lasts[row] = time
             elif 0 < time < firsts[row]:
                 firsts[row] = time
-            if attempt.outcome != outcomes[number] or attempt.reason != reasons[number]:
+            if attempt.version != versions[number]:
                 self._recount(attempt)
             if flow.allowed_by or flow.denied_by:
                 columns.add_policies(row, flow.allowed_by, flow.denied_by)
@@ -171,6 +182,9 @@ class Aggregate:
         if counted.outcome[number] != _NOT_YET:
             # Already counted in the other direction: the same outcome counts here too.
             self._count(row, attempt, 1)
+            columns.add_answer(row, counted.answer[number], 1)
+            if counted.late[number]:
+                columns.add_late(row, attempt.waited)
         (counted.ingress if way == _INGRESS else counted.egress)[number] = row
         columns.add_rate(row, flow.time)
         if attempt.allowed_by or attempt.denied_by:
@@ -181,6 +195,16 @@ class Aggregate:
         """Count the attempt by its outcome of now, and no longer by that of before, in its rows."""
         counted, number = self._counted, attempt.number
         rows = [row for row in (counted.egress[number], counted.ingress[number]) if row >= 0]
+        counted.version[number] = attempt.version
+        for row in rows:
+            self.columns.add_answer(row, counted.answer[number], -1)
+            self.columns.add_answer(row, attempt.answer, 1)
+            if attempt.passed and not counted.late[number]:
+                self.columns.add_late(row, attempt.waited)
+        counted.answer[number] = attempt.answer
+        counted.late[number] = bool(attempt.passed)
+        if (attempt.outcome, attempt.reason) == (counted.outcome[number], counted.reason[number]):
+            return
         if counted.outcome[number] != _NOT_YET:
             for row in rows:
                 self._count(row, attempt, -1)

@@ -11,7 +11,7 @@ import msgspec
 
 from flowwatch.flows.model import Gap, PolicyRef
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of ``summary -o json`` and of the CSV of drops; raised when a field changes its meaning or goes."""
 
 
@@ -52,6 +52,18 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """The pod's cluster as Hubble names it; with the server behind it where two call theirs alike."""
     server: str = ""
     """The server it was seen through, where there are several."""
+    answered: int = 0
+    """Attempts that something came back for: what was let through may still fail."""
+    refused: int = 0
+    """By a reset, before anything else came back."""
+    unreachable: int = 0
+    """By an ICMP error."""
+    answers_dropped: int = 0
+    """The answer was dropped on its way."""
+    late: int = 0
+    """Attempts that were denied at first, and let through on a retry; counted as what they became."""
+    waited: float = 0.0
+    """Seconds: the longest of their waits."""
     key: int = 0
     """Stable for the life of the aggregate: the selection follows it."""
 

@@ -12,6 +12,7 @@ from math import exp
 from typing import Generic, TypeVar
 
 from flowwatch.flows.model import Direction, PolicyRef
+from flowwatch.flows.open_attempt import ANSWERED, ANSWERS
 from flowwatch.flows.peers import KINDS, Peer
 from flowwatch.flows.ranges import PORT_BITS, TIME_BITS
 
@@ -68,6 +69,24 @@ PolicySet = tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]
 """Policies that allowed, and that denied."""
 
 
+class Rare:
+    """What few rows have: answers that were none, and attempts that were let through late."""
+
+    __slots__ = ("answers", "late", "waited")
+
+    def __init__(self) -> None:
+        self.answers = [0] * len(ANSWERS)
+        """By the number of the answer."""
+        self.late = 0
+        self.waited = 0.0
+        """The longest wait, seconds."""
+
+    def add(self, other: Rare) -> None:
+        self.answers = [a + b for a, b in zip(self.answers, other.answers, strict=True)]
+        self.late += other.late
+        self.waited = max(self.waited, other.waited)
+
+
 class Columns:
     """Rows in parallel arrays; ``rows`` of them are in use. Grows, and is rebuilt when folding."""
 
@@ -81,6 +100,9 @@ class Columns:
         self.policy_sets: Interned[PolicySet] = Interned()
         self.policy_sets.number(((), ()))
         self.counts = tuple(array("I") for _ in COUNTS)
+        self.answered = array("I")
+        self.rare: dict[int, Rare] = {}
+        """Of rows that have any: what else came of attempts."""
         # A busy row gets 10,000 records a second: 32 bits would last five days.
         self.records = array("Q")
         self.first = array("q")
@@ -147,6 +169,7 @@ class Columns:
             row = self.index[key] = len(self.last)
             for column in self.counts:
                 column.append(0)
+            self.answered.append(0)
             self.records.append(0)
             self.first.append(time)
             self.last.append(time)
@@ -167,6 +190,25 @@ class Columns:
         """The peer of ``row``."""
         number = self.peer[row]
         return Peer(KINDS[number & 7], self.peer_names.things[number >> 3])
+
+    def add_answer(self, row: int, answer: int, by: int) -> None:
+        """Count an attempt's answer (flowwatch.flows.open_attempt.ANSWERS) in ``row``, or take it out."""
+        if answer == ANSWERED:
+            self.answered[row] += by
+        elif answer:
+            self._rare(row).answers[answer] += by
+
+    def add_late(self, row: int, waited: float) -> None:
+        """Count an attempt that was let through after ``waited`` seconds."""
+        rare = self._rare(row)
+        rare.late += 1
+        rare.waited = max(rare.waited, waited)
+
+    def _rare(self, row: int) -> Rare:
+        rare = self.rare.get(row)
+        if rare is None:
+            rare = self.rare[row] = Rare()
+        return rare
 
     def add_reason(self, row: int, reason: int, count: int) -> None:
         """Count ``count`` attempts (may be negative) dropped for ``reason`` in ``row``."""
@@ -265,8 +307,8 @@ class Columns:
 
     def _merge(self, row: int, old: Columns, from_row: int) -> None:
         reasons = old.reasons(from_row)
-        for column, other in zip(self.counts, old.counts, strict=True):
-            column[row] += other[from_row]
+        for column, was in zip(self.counts, old.counts, strict=True):
+            column[row] += was[from_row]
         # The reason's counts follow one by one, as if the attempts came now.
         total = self.counts[1][row]
         self.counts[1][row] = total - sum(reasons.values())
@@ -274,6 +316,9 @@ class Columns:
             self.counts[1][row] += count
             self.add_reason(row, reason, count)
         self.counts[1][row] = total
+        self.answered[row] += old.answered[from_row]
+        if (other := old.rare.get(from_row)) is not None:
+            self._rare(row).add(other)
         self.records[row] += old.records[from_row]
         self.first[row] = min(self.first[row], old.first[from_row])
         self.last[row] = max(self.last[row], old.last[from_row])

@@ -10,12 +10,13 @@ from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import LostTotal, NodeAway, Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import select
-from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.losses import cause
 from flowwatch.flows.meaning import verdict_name
 from flowwatch.flows.model import Direction, EventType, Flow
+from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
 
@@ -24,6 +25,7 @@ _DIRECTIONS = {
     "ingress": (int(Direction.INGRESS),),
     "both": (int(Direction.EGRESS), int(Direction.INGRESS)),
 }
+_NOTHING_RARE = Rare()
 _NAME = {int(Direction.EGRESS): "egress", int(Direction.INGRESS): "ingress"}
 
 
@@ -132,6 +134,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
     namespace, pod, cluster, server = columns.pods.things[number]
     kind, peer = columns.peer_of(i)
     allowed, denied = columns.policy_sets.things[columns.policies[i]]
+    rare = columns.rare.get(i, _NOTHING_RARE)
     fade = exp(min(columns.rated[i] - now, 0.0) / RATE_SECONDS)
     return Row(
         direction=_NAME[columns.direction[i]],
@@ -157,6 +160,12 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         peer_addresses=(peer,) if kind == "address" else columns.addresses.get(i, ()),
         cluster=labels[cluster, server],
         server=server,
+        answered=columns.answered[i],
+        refused=rare.answers[REFUSED],
+        unreachable=rare.answers[UNREACHABLE],
+        answers_dropped=rare.answers[ANSWER_DROPPED],
+        late=rare.late,
+        waited=rare.waited,
         key=columns.ident[i],
     )
 

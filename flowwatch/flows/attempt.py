@@ -25,7 +25,8 @@ class Attempt(msgspec.Struct, gc=False):
     port: int
     protocol: str
     drop_reason: str
-    """Hubble's name, ``L7_DENIED`` for the proxy's denials (they carry none), "" if not dropped."""
+    """Hubble's name, ``L7_DENIED`` for the proxy's denials (they carry none), "" if not dropped.
+    Of an attempt that was late, what held it up."""
     drop_reason_number: int
     first_seen: int
     last_seen: int
@@ -42,3 +43,9 @@ class Attempt(msgspec.Struct, gc=False):
     """What the proxy saw when it denied: ``GET http://…`` or ``DNS google.com``."""
     attribution: str = ""
     """What blocked it by the policies that were given, in words; "" without any."""
+    answer: str = ""
+    """Of :data:`flowwatch.flows.open_attempt.ANSWERS`, or ``none`` where an answer would have been seen."""
+    waited: float = 0.0
+    """Seconds until it was let through, where it was denied at first; else 0."""
+    retries: int = 0
+    """SYNs that were sent again, as far as records show them."""

@@ -1,31 +1,54 @@
 """Attempts: the records, retries and nodes of one try, told as one.
 
 Records belong to one attempt when client address, server address, protocol, server port and the
-client's source port are equal and no gap between them is longer than 75 s (Linux gives up a
-connection after SYNs at 0, 1, 3, 7, 15, 31 and 63 s, so its longest gap is below that). So these
-are one attempt:
+client's source port are equal (for ICMP: addresses and the request's type), until
+:mod:`flowwatch.flows.tries` says that the next one begins. So these are one attempt:
 
 - the policy-verdict and the drop record of a denied packet, and those of each retry of its SYN;
+- a SYN that was denied, and its retry that was let through: the attempt was late, not dropped;
 - the records of a forwarded connection at every observation point and on both nodes: an ingress
   denial on the far node makes the near node's forwarded attempt a dropped one;
-- an L4 record and what the proxy then decided.
+- an L4 record and what the proxy then decided;
+- a dropped answer. Drop and policy-verdict records have the direction of the endpoint that dropped,
+  not the connection's (Cilium 1.20.2, pkg/hubble/parser/threefour/parser.go): an answer dropped at
+  INGRESS was dropped at the client.
 
-Replies are not attempts: they only prove that one works. The drop of a reply (drops carry no
-``is_reply``) is known by the open attempt that it answers, and doesn't become one of its own.
-Where ports don't exist (ICMP) all records between the two ends with no gap of 75 s are one.
-
-What the bits of evidence mean, and which outcome wins, stands in :mod:`flowwatch.flows.meaning`.
+Answers tell what came of an attempt that was let through, and so do ICMP errors about it; neither is
+an attempt. What the bits of evidence mean, and which outcome wins, stands in
+:mod:`flowwatch.flows.meaning`.
 """
 
 from __future__ import annotations
 
-from flowwatch.flows import meaning
-from flowwatch.flows.meaning import OUTCOME_OF, SYN, UNKNOWN
-from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, PolicyRef, Verdict
-from flowwatch.flows.peers import Peer, PeerNames
-
-GAP = 75_000_000_000
-"""Longest silence within an attempt, nanoseconds of flow time."""
+from flowwatch.flows import meaning, tries
+from flowwatch.flows.meaning import OUTCOME_OF, SYN
+from flowwatch.flows.model import (
+    Direction,
+    EventType,
+    Flow,
+    LostEvents,
+    PolicyRef,
+    Verdict,
+)
+from flowwatch.flows.open_attempt import (
+    ANSWER,
+    ANSWER_DROPPED,
+    ANSWERED,
+    AT_THE_ENDPOINT,
+    OPENED,
+    OUTCOME_BITS,
+    REFUSED,
+    SEEN,
+    UNREACHABLE,
+    Key,
+    Numbers,
+    OpenAttempt,
+    addresses,
+    change,
+    end,
+)
+from flowwatch.flows.peers import PeerNames
+from flowwatch.flows.tries import GAP
 
 OPEN_LIMIT = 120_000
 """Attempts kept open per generation: about 90 MB for two. Past it the older generation is closed
@@ -35,96 +58,19 @@ OPEN_AT_LEAST = 25_000
 """Attempts kept open whatever their age: relay may send one node's whole ring before another's, and
 files needn't be sorted, so a record may come minutes of flow time after its attempt's others."""
 
-Key = tuple[str, str, int, int, str]
-"""Addresses of client and server, ports of client and server, protocol."""
-
-_FORWARDED, _TRACE = int(Verdict.FORWARDED), int(EventType.TRACE)
-_INGRESS = int(Direction.INGRESS)
+_FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
+_TRACE = int(EventType.TRACE)
+_EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
+_SYN_ACK, _RST, _ENDS = SYN | meaning.ACK, 4, 5
+_DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
+_LOST_BEFORE = 1_000_000_000
+# Notices of lost events come once a second and tell of the time since the last.
 _WORKING = meaning.PASSED | meaning.WORKS
-_OUTCOME_BITS = len(OUTCOME_OF) - 1
 
-OPENED = 512
-"""Beside the bits of evidence, at one end: the attempt's first packet was seen there."""
-
-SEEN = 1024
-"""The same: a record of that end was seen."""
+PAIRS = 65_536
+"""Pairs of addresses whose latest attempt is remembered, for ICMP errors: they tell no ports."""
 
 _FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
-
-
-class Numbers:
-    """Small numbers for open attempts, used again once theirs is over: whoever keeps something by
-    attempt does so in arrays."""
-
-    def __init__(self) -> None:
-        self._free: list[int] = []
-        self.size = 0
-        """Numbers given out are below it."""
-
-    def take(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self.size += 1
-        return self.size - 1
-
-    def give_back(self, attempts: list[OpenAttempt]) -> None:
-        self._free += [attempt.number for attempt in attempts]
-
-
-class OpenAttempt:
-    """What is known of an attempt so far. Only :class:`Attempts` writes to it."""
-
-    __slots__ = (
-        "allowed_by",
-        "begun",
-        "bits",
-        "client",
-        "denied_by",
-        "detail",
-        "direction",
-        "egress",
-        "egress_peer",
-        "first",
-        "ingress",
-        "ingress_peer",
-        "key",
-        "last",
-        "names",
-        "node",
-        "number",
-        "outcome",
-        "reason",
-        "records",
-        "server",
-        "service",
-    )
-
-    def __init__(self, number: int, key: Key, flow: Flow, direction: int) -> None:
-        self.number = number
-        self.key = key
-        self.client: Endpoint = flow.source
-        self.server: Endpoint = flow.destination
-        self.direction = direction
-        self.bits = 0
-        self.outcome = UNKNOWN
-        self.reason = 0
-        # The first record's own time; `first` moves back when an earlier one comes late.
-        self.begun = flow.time
-        self.first = flow.time
-        self.last = flow.time
-        self.records = 0
-        self.node = flow.node
-        self.names: tuple[str, ...] = ()
-        self.service = ""
-        self.detail = ""
-        self.allowed_by: tuple[PolicyRef, ...] = ()
-        self.denied_by: tuple[PolicyRef, ...] = ()
-        # Evidence by end (0: no record of it): bits as of `bits`, with OPENED and SEEN.
-        self.egress = 0
-        self.ingress = 0
-        # Who the other end is to the client, and to the server, once a record of that end was seen.
-        self.egress_peer: Peer | None = None
-        self.ingress_peer: Peer | None = None
 
 
 class Attempts:
@@ -148,14 +94,31 @@ class Attempts:
         """Records that belong to no attempt and open none (no direction, or no outcome in them)."""
         self.closed_early = 0
         self._closed: list[OpenAttempt] = []
+        self._latest: dict[tuple[str, str], OpenAttempt] = {}
+        self._lost: dict[str, tuple[int, int]] = {}
+        self.answers = 0
+        """Attempts that were answered."""
+        self.icmp_errors_dropped = 0
+        """Records of dropped ICMP errors: whoever they were for never learned why."""
+
+    def lost(self, event: LostEvents) -> None:
+        """Events of a node were lost: there the next SYN may not be the one after the last."""
+        first = (event.first or event.time) - _LOST_BEFORE
+        last = event.last or event.time
+        known = self._lost.get(event.node)
+        if known is not None and first <= known[1] + GAP:
+            first, last = min(first, known[0]), max(last, known[1])
+        self._lost[event.node] = first, last
 
     def observe(self, flow: Flow) -> OpenAttempt | None:
         """The attempt that ``flow`` belongs to, with the flow's evidence added; else None."""
         if flow.l7 is not None:
             self.names.learn(flow)
-        reply = flow.is_reply
-        if reply is None:
-            reply = meaning.is_reply(flow)
+        said = flow.is_reply
+        reply = meaning.is_reply(flow) if said is None else said
+        if said is None and reply and flow.verdict == _DROPPED:
+            # Drops don't say it: whoever looks at the record next shall know.
+            flow.is_reply = True
         if not flow.source_port:
             # No ports: ICMP's type differs between request and reply, names stand in for addresses.
             key = _portless_key(flow, reply)
@@ -181,31 +144,32 @@ class Attempts:
             # Touched again: move it to the young generation, so that it outlives this one.
             del self._old[key]
             self._young[key] = attempt
-        # A time that isn't known says nothing about a gap.
-        if attempt is not None and not -GAP <= time - attempt.last <= GAP and time and attempt.last:
-            self._closed.append(attempt)
-            del self._young[key]
-            attempt = None
-        names = flow.destination_names or flow.source_names
         if attempt is None:
-            if names:
-                self.names.learn(flow)
+            return self._first(flow, key, reply)
+        # A time that isn't known says nothing about a gap.
+        silence = time - attempt.last if time and attempt.last else 0
+        syn = flow.tcp_flags & _SYN_ACK == SYN
+        if (
+            (syn and time and self._is_new_try(attempt, flow))
+            or silence < -GAP
+            or (silence > GAP and not syn and key[4] != "TCP")
+        ):
+            return self._next(attempt, flow, key, reply)
+        ingress = end(flow, attempt) == _INGRESS
+        known = attempt.ingress if ingress else attempt.egress
+        if known & _WORKING != _WORKING or flow.verdict != _FORWARDED or flow.event_type != _TRACE:
+            # Else one more packet of a connection that works: most records are that.
             bits = meaning.evidence(flow)
-            attempt = self._open(flow, key, reply, bits)
-            if attempt is None:
-                return None
-            self._weigh(attempt, flow, bits, 0, ingress=attempt.direction == _INGRESS)
-            attempt.records = 1
-            return attempt
+            if key[4] != "TCP" and flow.l7 is None and tries.turned(known, bits) and silence >= 0:
+                return self._next(attempt, flow, key, reply)
+            self._add(attempt, flow, bits, reply=reply, ingress=ingress)
+        names = flow.destination_names or flow.source_names
         if names and names != attempt.names:
             # Hubble gives the names with every record alike: most tell nothing new.
             self.names.learn(flow)
             attempt.names = names
-        ingress = (flow.direction or attempt.direction) == _INGRESS
-        known = attempt.ingress if ingress else attempt.egress
-        if known & _WORKING != _WORKING or flow.verdict != _FORWARDED or flow.event_type != _TRACE:
-            # Else one more packet of a connection that works: most records are that.
-            self._weigh(attempt, flow, meaning.evidence(flow), known, ingress=ingress)
+        if flow.tcp_flags & _ENDS:
+            attempt.ended = time
         attempt.records += 1
         if time > attempt.last:
             attempt.first = attempt.first or time
@@ -214,55 +178,179 @@ class Attempts:
             attempt.first = time
         return attempt
 
-    def _open(self, flow: Flow, key: Key, reply: bool, bits: int) -> OpenAttempt | None:
-        if reply:
-            self.replies += 1
-            return None
-        if flow.verdict == Verdict.DROPPED and flow.is_reply is None and not flow.tcp_flags & SYN:
+    # Which attempt -----------------------------------------------------------------------------
+
+    def _first(self, flow: Flow, key: Key, reply: bool) -> OpenAttempt | None:
+        """The attempt of a record whose addresses and ports no open one has."""
+        if flow.destination_names or flow.source_names:
+            self.names.learn(flow)
+        if flow.verdict == _DROPPED and flow.is_reply is None and not reply:
             answered = (key[1], key[0], key[3], key[2], key[4])
-            if key[2] and (answered in self._young or answered in self._old):
+            known = answered in self._young or answered in self._old
+            if key[2] and not flow.tcp_flags & SYN and (known or tries.answers(flow)):
+                # Drops don't say which way a packet goes: an answer, by the attempt that it answers.
+                flow.is_reply = True
+                return self.observe(flow)
+        if tries.is_icmp_error(flow):
+            self._icmp_error(flow)
+            return None
+        bits = meaning.evidence(flow)
+        attempt = self._open(flow, key, bits, reply=reply)
+        if attempt is not None:
+            ingress = end(flow, attempt) == _INGRESS
+            self._add(attempt, flow, bits, reply=reply, ingress=ingress)
+            attempt.records = 1
+        return attempt
+
+    def _next(self, attempt: OpenAttempt, flow: Flow, key: Key, reply: bool) -> OpenAttempt | None:
+        """The attempt of a record that comes after ``attempt``, which is over."""
+        self._closed.append(attempt)
+        del self._young[key]
+        new = self._first(flow, key, reply)
+        if new is not None and new.syns and tries.shrunk(attempt.syn, attempt.gap, flow.time):
+            # The wait before it may have been a retry's already.
+            new.gap = flow.time - attempt.syn
+        return new
+
+    def _is_new_try(self, attempt: OpenAttempt, flow: Flow) -> bool:
+        """Whether a SYN begins another attempt between the same ports: see flowwatch.flows.tries."""
+        time = flow.time
+        if attempt.ended and flow.node == attempt.node and time > attempt.ended:
+            return True
+        if attempt.handshake:
+            near = tries.HANDSHAKE if flow.node == attempt.node else tries.OTHER_NODE
+            return time - attempt.handshake > near
+        denied = attempt.syn_denied
+        if not attempt.syn or tries.explains(attempt.syn, attempt.gap, time, denied=denied):
+            return False
+        return time - attempt.syn > GAP or not self._lost_between(flow.node, attempt.syn, time)
+
+    def _lost_between(self, node: str, start: int, end: int) -> bool:
+        if not self._lost:
+            return False
+        return any(
+            first <= end and start <= last
+            for name in (node, "")
+            if (known := self._lost.get(name)) is not None
+            for first, last in (known,)
+        )
+
+    def _icmp_error(self, flow: Flow) -> None:
+        """Tell the fate of the packet that an ICMP error is about: the latest between the two ends."""
+        if flow.verdict == _DROPPED:
+            self.icmp_errors_dropped += 1
+            return
+        about = self._latest.get((flow.destination_ip, flow.source_ip))
+        if about is not None and not about.answer and flow.time - about.last <= GAP:
+            about.answer = UNREACHABLE
+            change(about)
+
+    # Opening and closing -----------------------------------------------------------------------
+
+    def _open(self, flow: Flow, key: Key, bits: int, *, reply: bool) -> OpenAttempt | None:
+        direction = flow.direction or meaning.direction(flow)
+        if reply:
+            if flow.verdict != _DROPPED or not direction or not bits:
                 self.replies += 1
                 return None
-        direction = flow.direction or meaning.direction(flow)
-        if not bits or not direction:
+            # Of the endpoint that dropped: the client's is that of what it asked.
+            direction = _EGRESS if direction == _INGRESS else _INGRESS
+        elif not bits or not direction:
             self.unattributed += 1
             return None
         count = len(self._young)
         if count >= OPEN_AT_LEAST and (flow.time - self._turn > GAP or count >= self._limit):
             self._turn_over(flow.time)
         attempt = OpenAttempt(self._numbers.take(), key, flow, direction)
+        if reply:
+            attempt.client, attempt.server = flow.destination, flow.source
+            attempt.service = flow.source_service
+        else:
+            attempt.service = flow.destination_service
         attempt.names = flow.destination_names or flow.source_names
-        attempt.service = flow.destination_service
         self._young[key] = attempt
+        if len(self._latest) >= PAIRS:
+            self._latest.clear()
+        self._latest[key[0], key[1]] = attempt
         return attempt
 
-    def _weigh(
-        self, attempt: OpenAttempt, flow: Flow, bits: int, known: int, *, ingress: bool
-    ) -> None:
-        """Add evidence, and with it what only the deciding records know: reason and policies.
+    # Evidence ----------------------------------------------------------------------------------
 
-        ``bits`` are the flow's, ``known`` those of the end where it was seen.
-        """
+    def _add(
+        self, attempt: OpenAttempt, flow: Flow, bits: int, *, reply: bool, ingress: bool
+    ) -> None:
+        """Add what the record shows, at the end where it was seen."""
+        time = flow.time
+        if flow.tcp_flags & _SYN_ACK == SYN:
+            self._add_syn(attempt, time, denied=bool(bits & meaning.POLICY_DROP))
+        elif bits & meaning.WORKS and not attempt.handshake and not _resets(flow, reply):
+            attempt.handshake = time
+        if reply:
+            if flow.verdict == _DROPPED and flow.event_type in AT_THE_ENDPOINT:
+                # Once answered, it is a straggler of a connection that is over.
+                bits = bits | ANSWER if bits and attempt.answer != ANSWERED else 0
+                self._answer(attempt, ANSWER_DROPPED)
+            elif bits & meaning.WORKS:
+                refused = _resets(flow, reply) and not attempt.handshake
+                self._answer(attempt, REFUSED if refused else ANSWERED)
+        known = attempt.ingress if ingress else attempt.egress
         if not known:
             self._meet(attempt, ingress=ingress)
+        if bits & meaning.POLICY_DROP and time < attempt.handshake and _is_syn(flow):
+            # Comes late: a retry got through since.
+            self._let_through(attempt, attempt.handshake)
+            bits = 0
+        elif known & _DROPS and bits & tries.PASSED and _is_syn(flow):
+            known &= ~_DROPS
+            self._let_through(attempt, time)
         seen = known | bits | SEEN
         if not seen & OPENED and _opens(flow):
             seen |= OPENED
-        if seen != known:
-            if ingress:
-                attempt.ingress = seen
-            else:
-                attempt.egress = seen
-        if not bits:
-            return
-        if bits | attempt.bits != attempt.bits:
-            attempt.bits |= bits
-            attempt.outcome = OUTCOME_OF[attempt.bits]
+        if ingress:
+            attempt.ingress = seen
+        else:
+            attempt.egress = seen
+        if bits:
+            self._weigh(attempt, flow, bits)
+
+    def _add_syn(self, attempt: OpenAttempt, time: int, *, denied: bool) -> None:
+        if not attempt.syn or not time:
+            attempt.syns = attempt.syns or 1
+            attempt.syn, attempt.syn_denied = attempt.syn or time, denied
+        elif time - attempt.syn > tries.ONE_PACKET:
+            gap = time - attempt.syn
+            attempt.gap = gap if attempt.syn_denied else -gap
+            attempt.syn, attempt.syn_denied = time, denied
+            attempt.syns += 1
+        elif attempt.first - time > tries.ONE_PACKET:
+            attempt.syns += 1  # comes late
+        else:
+            attempt.syn_denied = attempt.syn_denied or denied
+
+    def _let_through(self, attempt: OpenAttempt, time: int) -> None:
+        attempt.passed = attempt.passed or time
+        change(attempt)
+
+    def _answer(self, attempt: OpenAttempt, answer: int) -> None:
+        # An answer is the best that can be said, whatever came before.
+        if attempt.answer != answer and attempt.answer != ANSWERED:
+            attempt.answer = answer
+            change(attempt)
+            self.answers += answer == ANSWERED
+
+    def _weigh(self, attempt: OpenAttempt, flow: Flow, bits: int) -> None:
+        """What follows from the evidence, with what only deciding records know: reason, policies."""
+        together = (attempt.egress | attempt.ingress) & OUTCOME_BITS
+        if together != attempt.bits:
+            attempt.bits = together
+            outcome = OUTCOME_OF[together]
+            if outcome != attempt.outcome:
+                attempt.outcome = outcome
+                change(attempt)
             # A policy's reason is kept against a stray drop's.
-            if flow.verdict == Verdict.DROPPED and (
-                not attempt.reason or bits & meaning.POLICY_DROP
-            ):
+            if flow.verdict == _DROPPED and (not attempt.reason or bits & meaning.POLICY_DROP):
                 attempt.reason = meaning.drop_reason(flow)
+                change(attempt)
                 if flow.l7 is not None:
                     attempt.detail = _detail(flow)
         if flow.allowed_by and flow.allowed_by != attempt.allowed_by:
@@ -297,21 +385,10 @@ class Attempts:
         return [*self._old.values(), *self._young.values()]
 
 
-def outcome(bits: int) -> int:
-    """What became of an attempt at one of its ends, by the evidence of that end."""
-    return OUTCOME_OF[bits & _OUTCOME_BITS]
-
-
-def addresses(key: Key) -> tuple[str, str]:
-    """The client's and the server's address, "" where names had to stand in for it."""
-    client, server = key[0], key[1]
-    return "" if "/" in client else client, "" if "/" in server else server
-
-
 def _portless_key(flow: Flow, reply: bool) -> Key:
     source = flow.source_ip or f"{flow.source.namespace}/{flow.source.pod}"
     destination = flow.destination_ip or f"{flow.destination.namespace}/{flow.destination.pod}"
-    port = 0 if flow.protocol.startswith("ICMP") else flow.destination_port
+    port = tries.icmp_request(flow.protocol, flow.destination_port)
     if reply:
         return destination, source, 0, port, flow.protocol
     return source, destination, 0, port, flow.protocol
@@ -319,6 +396,14 @@ def _portless_key(flow: Flow, reply: bool) -> Key:
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
     return tuple(dict.fromkeys(one + other))
+
+
+def _is_syn(flow: Flow) -> bool:
+    return flow.tcp_flags & _SYN_ACK == SYN
+
+
+def _resets(flow: Flow, reply: bool) -> bool:
+    return reply and bool(flow.tcp_flags & _RST)
 
 
 def _opens(flow: Flow) -> bool:

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from flowwatch.flows.attempts import Attempts, Numbers, OpenAttempt
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.model import Batch
+from flowwatch.flows.open_attempt import Numbers, OpenAttempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class Join:
         scope = self.scopes.get(batch.origin)
         if scope is None:
             scope = self.scopes[batch.origin] = Attempts(numbers=self.numbers)
+        for event in batch.lost:
+            scope.lost(event)
         attempts = list(map(scope.observe, batch.flows))
         return Joined(batch, attempts, scope.take_closed(), scope)
 
@@ -89,6 +92,11 @@ class Join:
         """All of ``batches``. Raises what they raise; what came before was told."""
         for batch in batches:
             self.add(batch)
+
+    @property
+    def shows_answers(self) -> bool:
+        """Whether records of answers are among those read: else none came for want of records."""
+        return any(scope.answers or scope.replies for scope in self.scopes.values())
 
     @property
     def replies(self) -> int:

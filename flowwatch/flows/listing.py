@@ -8,10 +8,10 @@ from typing import Protocol
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
-from flowwatch.flows.attempts import OpenAttempt, addresses
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
+from flowwatch.flows.open_attempt import ANSWER, ANSWER_DROPPED, ANSWERS, OpenAttempt, addresses
 from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
 from flowwatch.flows.reasons import reason
 
@@ -28,6 +28,10 @@ class Teller(Protocol):
         ...
 
 
+NO_ANSWER = "none"
+"""What ``answer`` says of an attempt that was let through, and that nothing came back for."""
+
+_LET_THROUGH = (meaning.FORWARDED, meaning.AUDIT)
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -106,7 +110,7 @@ class AttemptListing:
             pod, address, peer_address = attempt.server, server_ip, client_ip
             peer = attempt.ingress_peer or UNKNOWN
         namespace, name, workload = subject(pod, address)
-        dropped = attempt.outcome == meaning.DROPPED
+        dropped = attempt.outcome == meaning.DROPPED or bool(attempt.passed)
         return Attempt(
             direction=direction,
             outcome=meaning.OUTCOMES[attempt.outcome],
@@ -130,6 +134,21 @@ class AttemptListing:
             denied_by=attempt.denied_by,
             cluster=cluster(pod, attempt.node),
             server=origin,
-            detail=attempt.detail,
+            detail=_detail(attempt),
             attribution=told,
+            answer=self._answer(attempt),
+            waited=attempt.waited,
+            retries=attempt.retries,
         )
+
+    def _answer(self, attempt: OpenAttempt) -> str:
+        if not attempt.answer and attempt.outcome in _LET_THROUGH and self._join.shows_answers:
+            return NO_ANSWER
+        return ANSWERS[attempt.answer]
+
+
+def _detail(attempt: OpenAttempt) -> str:
+    if attempt.answer == ANSWER_DROPPED:
+        end = "client" if attempt.egress & ANSWER else "server"
+        return f"the answer was dropped at the {end}"
+    return attempt.detail

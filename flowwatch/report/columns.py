@@ -123,7 +123,7 @@ ATTEMPT: tuple[Column[Attempt], ...] = versioned(
     Column(
         "drop_reason",
         "text",
-        "Hubble's name; `L7_DENIED` if the proxy refused; empty if not dropped",
+        "Hubble's name; `L7_DENIED` if the proxy refused; empty if not dropped, nor late",
         lambda a: a.drop_reason,
     ),
     Column(
@@ -141,7 +141,7 @@ ATTEMPT: tuple[Column[Attempt], ...] = versioned(
     Column(
         "detail",
         "text",
-        "what the proxy refused: `GET http://…`, `DNS example.com`",
+        "what the proxy refused: `GET http://…`, `DNS example.com`; where an answer was dropped",
         lambda a: a.detail,
     ),
     Column(
@@ -159,6 +159,20 @@ ATTEMPT: tuple[Column[Attempt], ...] = versioned(
         "the server it was seen through; empty if there was but one",
         lambda a: a.server,
     ),
+    Column(
+        "answer",
+        "text",
+        "what came back: `answered`, `refused` (reset), `unreachable` (ICMP), `dropped` on its way, "
+        "`none`; empty if nothing was let through, or answers aren't recorded",
+        lambda a: a.answer,
+    ),
+    Column(
+        "waited",
+        "float",
+        "seconds until a retry was let through, where the first was denied; else 0",
+        lambda a: round(a.waited, 3),
+    ),
+    Column("retries", "int", "SYNs sent again, as far as seen", lambda a: a.retries),
 )
 """``export``: one line per attempt."""
 
@@ -197,7 +211,7 @@ ROW: tuple[Column[Row], ...] = versioned(
     ),
     Column("port", "int", "the server's port, 0 if none; for ICMP the type", lambda r: r.port),
     Column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …", lambda r: r.protocol),
-    Column("forwarded", "int", "attempts that got through", lambda r: r.forwarded),
+    Column("forwarded", "int", "attempts that were let through", lambda r: r.forwarded),
     Column("dropped", "int", "attempts that were dropped or refused", lambda r: r.dropped),
     Column("audited", "int", "attempts let through that would be denied", lambda r: r.audited),
     Column("errors", "int", "attempts that failed in Cilium's proxy", lambda r: r.errors),
@@ -236,6 +250,19 @@ ROW: tuple[Column[Row], ...] = versioned(
         "the server it was seen through; empty if there was but one",
         lambda r: r.server,
     ),
+    Column("answered", "int", "attempts that something came back for", lambda r: r.answered),
+    Column("refused", "int", "attempts that a reset came back for", lambda r: r.refused),
+    Column(
+        "unreachable", "int", "attempts that an ICMP error came back for", lambda r: r.unreachable
+    ),
+    Column(
+        "answers_dropped",
+        "int",
+        "attempts whose answer was dropped on its way",
+        lambda r: r.answers_dropped,
+    ),
+    Column("late", "int", "attempts denied at first, let through on a retry", lambda r: r.late),
+    Column("waited", "float", "seconds, the longest of their waits", lambda r: round(r.waited, 3)),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.report.columns import policies
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import age, count, pad, percent, shorten, span, width
+from flowwatch.report.human import age, count, pad, percent, plural, shorten, span, width
 from flowwatch.text import safe
 
 _BOLD, _RED, _GREEN, _YELLOW, _DIM = 1, 31, 32, 33, 2
@@ -265,9 +265,37 @@ def missing(snapshot: Snapshot, now: int) -> list[str]:
     return parts
 
 
+def _what_came_back(snapshot: Snapshot) -> list[str]:
+    """Of the rows shown: what "forwarded" and "dropped" leave open."""
+    rows = snapshot.rows
+    lines = []
+    if late := sum(row.late for row in rows):
+        waited = max(row.waited for row in rows)
+        lines.append(
+            f"{plural(late, 'attempt')} late: denied at first, let through on a retry after "
+            f"{span(waited)} at most"
+        )
+    if lost := sum(row.answers_dropped for row in rows):
+        lines.append(
+            f"{plural(lost, 'attempt')} with the answer dropped: the request was let through, and what "
+            "came back met the policies of the pod that dropped it"
+        )
+    failed = [
+        f"{number:,} {word}"
+        for number, word in (
+            (sum(row.refused for row in rows), "refused (reset)"),
+            (sum(row.unreachable for row in rows), "unreachable (ICMP)"),
+        )
+        if number
+    ]
+    if failed:
+        lines.append(f"let through, and then: {', '.join(failed)}")
+    return lines
+
+
 def _totals(snapshot: Snapshot, style: Style) -> list[str]:
     totals = snapshot.totals
-    first = f"{totals.attempts:,} attempts"
+    first = plural(totals.attempts, "attempt")
     if not totals.attempts:
         first = "No attempts"
     parts = []
@@ -293,6 +321,7 @@ def _totals(snapshot: Snapshot, style: Style) -> list[str]:
         seconds = (snapshot.last_seen - snapshot.first_seen) / 1e9
         seen += f" in {span(seconds)}, {start} to {end[11:] if start[:10] == end[:10] else end}"
     lines.append(seen)
+    lines += _what_came_back(snapshot)
     if parts := missing(snapshot, style.now or snapshot.last_seen):
         lines.append(
             _paint(f"counts are 'at least': {', '.join(parts)}", _MARKS["audited"].styles, style)

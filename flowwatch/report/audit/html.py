@@ -19,12 +19,21 @@ from flowwatch.audit.findings import (
     AuditReport,
     Expectation,
     Finding,
+    Hint,
     Kind,
     PolicyUse,
     RuleUse,
 )
 from flowwatch.report.audit.html_style import CSS
-from flowwatch.report.audit.words import State, answer, destination, evidence, warnings
+from flowwatch.report.audit.words import (
+    DOINGS,
+    MISTAKES,
+    State,
+    answer,
+    destination,
+    evidence,
+    warnings,
+)
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import plural
 from flowwatch.text import safe
@@ -129,11 +138,18 @@ def _finding(one: Finding) -> tuple[str, ...]:
 
 
 def _hints(report: AuditReport) -> Iterator[str]:
-    if not report.hints:
-        return
-    yield "<section><h2>Probable mistakes: enforced as written, but hardly as meant</h2>"
+    for title, word, hints in (
+        (f"Probable mistakes: {MISTAKES}", "Mistake", report.hints),
+        (f"Incidents: {DOINGS}", "Incident", report.incidents),
+    ):
+        if hints:
+            yield from _hint_table(title, word, hints)
+
+
+def _hint_table(title: str, word: str, hints: tuple[Hint, ...]) -> Iterator[str]:
+    yield f"<section><h2>{title}</h2>"
     yield from _table(
-        ("Mistake", "Policy", "Place", "#Attempts", "What"),
+        (word, "Policy", "Place", "#Attempts", "What"),
         (
             (
                 f"<td>{_text(hint.name)}</td>",
@@ -142,7 +158,7 @@ def _hints(report: AuditReport) -> Iterator[str]:
                 f'<td class="number">{hint.attempts:,}</td>',
                 f"<td>{_text(hint.text)}</td>",
             )
-            for hint in report.hints
+            for hint in hints
         ),
     )
     yield "</section>"

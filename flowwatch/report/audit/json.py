@@ -36,6 +36,7 @@ def audit_object(report: AuditReport) -> dict[str, Any]:
         "counts": {kind: report.counts.get(kind, 0) for kind in KINDS},
         "findings": [_finding(one) for one in report.findings],
         "hints": [_hint(one) for one in report.hints],
+        "incidents": [_hint(one) for one in report.incidents],
         "expectations": [_expectation(one) for one in report.expectations],
         "policies": [_policy_use(one) for one in report.policies],
     }

@@ -189,6 +189,10 @@ def _properties(suite: ET.Element, report: AuditReport) -> None:
         (f"probable mistake {hint.name}", f"{hint.policy.file}:{hint.line}: {hint.text}")
         for hint in report.hints
     ]
+    pairs += [
+        (f"incident {hint.name}", f"{hint.policy.file}:{hint.line}: {hint.text}")
+        for hint in report.incidents
+    ]
     properties = ET.SubElement(suite, "properties")
     for name, value in pairs:
         ET.SubElement(properties, "property", name=name, value=_xml(value))

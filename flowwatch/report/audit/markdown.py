@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from flowwatch.audit.findings import KINDS, MEANING, AuditReport, Finding, Kind, PolicyUse
-from flowwatch.report.audit.words import State, answer, destination, evidence, warnings
+from flowwatch.report.audit.words import (
+    DOINGS,
+    MISTAKES,
+    State,
+    answer,
+    destination,
+    evidence,
+    warnings,
+)
 from flowwatch.report.human import plural
 from flowwatch.report.summary_markdown import code
 
@@ -31,11 +39,13 @@ def _lines(report: AuditReport) -> Iterator[str]:
         rows = [one for one in report.findings if one.kind == kind]
         if rows:
             yield from _section(kind, rows)
-    if report.hints:
-        yield from ("", "### Probable mistakes", "")
-        yield "Enforced as written, but hardly as meant."
-        yield ""
-        for hint in report.hints:
+    for title, words, hints in (
+        ("Probable mistakes", MISTAKES, report.hints),
+        ("Incidents", DOINGS, report.incidents),
+    ):
+        if hints:
+            yield from ("", f"### {title}", "", f"{words[0].upper()}{words[1:]}.", "")
+        for hint in hints:
             tried = f" ({plural(hint.attempts, 'attempt')})" if hint.attempts else ""
             place = code(f"{hint.policy.file}:{hint.line}")
             yield f"- {place} {code(hint.name)}: {code(hint.text)}{tried}"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from flowwatch.audit.findings import KINDS, MEANING, AuditReport, Finding, Kind
 from flowwatch.report.audit.words import (
+    DOINGS,
+    MISTAKES,
     State,
     answer,
     destination,
@@ -38,12 +40,16 @@ def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:
         if rows:
             yield ""
             yield from _section(kind, rows, style)
-    if report.hints:
-        yield ""
-        yield style.paint(33, "PROBABLE MISTAKES: enforced as written, but hardly as meant")
-        for hint in report.hints:
+    for title, color, sign, hints in (
+        (f"PROBABLE MISTAKES: {MISTAKES}", 33, "!", report.hints),
+        (f"INCIDENTS: {DOINGS}", 2, "·", report.incidents),
+    ):
+        if hints:
+            yield ""
+            yield style.paint(color, title)
+        for hint in hints:
             tried = f" ({plural(hint.attempts, 'attempt')})" if hint.attempts else ""
-            yield f"  ! {hint.name}: {safe(hint.policy.file)}:{hint.line}{tried}"
+            yield f"  {sign} {hint.name}: {safe(hint.policy.file)}:{hint.line}{tried}"
             yield f"      {safe(hint.text)}"
     if report.expectations:
         yield ""

@@ -39,6 +39,10 @@ RemarkKind = Literal[
 ]
 
 
+MISTAKES = "enforced as written, but hardly as meant"
+DOINGS = "the cluster's doing; no policy is to be mended for it"
+
+
 @dataclass(frozen=True, slots=True)
 class RemarkWords:
     """How bad a kind of remark is, and what it means."""

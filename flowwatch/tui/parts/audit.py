@@ -13,7 +13,7 @@ from flowwatch.audit.findings import (
     Kind,
     PolicyUse,
 )
-from flowwatch.report.audit.words import State, answer
+from flowwatch.report.audit.words import DOINGS, MISTAKES, State, answer
 from flowwatch.report.human import percent, plural, span
 from flowwatch.text import safe
 from flowwatch.tui.format import Line, Piece, clock, wrap
@@ -112,13 +112,16 @@ def _finding(one: Finding, columns: int, signs: Signs) -> Iterator[Line]:
 
 
 def _hints(report: AuditReport, columns: int) -> Iterator[Line]:
-    if not report.hints:
-        return
-    yield ()
-    yield ((" Probable mistakes: enforced as written, but hardly as meant", "head"),)
-    for hint in report.hints:
-        yield ((f" ! {hint.name}: {safe(hint.policy.file)}:{hint.line}", "warn"),)
-        yield from _wrapped(safe(hint.text), columns, 5, "text")
+    for title, style, hints in (
+        (f" Probable mistakes: {MISTAKES}", "warn", report.hints),
+        (f" Incidents: {DOINGS}", "dim", report.incidents),
+    ):
+        if hints:
+            yield ()
+            yield ((title, "head"),)
+        for hint in hints:
+            yield ((f" ! {hint.name}: {safe(hint.policy.file)}:{hint.line}", style),)
+            yield from _wrapped(safe(hint.text), columns, 5, "text")
 
 
 def _policies(report: AuditReport, columns: int, signs: Signs) -> Iterator[Line]:

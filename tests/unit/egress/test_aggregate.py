@@ -226,7 +226,7 @@ def test_an_attempt_in_a_folded_row_still_changes_its_outcome_once() -> None:
     aggregate.join.add(Batch(flows=[flow()]))
     later = [flow(i + 1, destination_ip=f"9.9.9.{i}", source_port=i + 1) for i in range(6)]
     aggregate.join.add(Batch(flows=later))
-    aggregate.join.add(Batch(flows=denied(20)))
+    aggregate.join.add(Batch(flows=denied(1)))
     totals = snapshot(aggregate, Query()).totals
     assert (totals.forwarded, totals.dropped) == (6, 1)
 

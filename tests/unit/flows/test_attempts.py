@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from flowwatch.flows import attempts as attempts_module
-from flowwatch.flows.attempts import GAP, Attempts
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, EventType, Flow, Layer7, Verdict
 from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.flows.tries import GAP
 from tests.unit.flows.made import (
     ACK,
     API,
@@ -99,7 +100,7 @@ def test_a_new_source_port_is_a_new_attempt() -> None:
 
 @pytest.mark.parametrize(("gap", "count"), [(GAP, 1), (GAP + 1, 2)])
 def test_a_longer_silence_makes_a_new_attempt(gap: int, count: int) -> None:
-    first, second = flow(), flow()
+    first, second = flow(protocol="UDP", tcp_flags=0), flow(protocol="UDP", tcp_flags=0)
     second.time = first.time + gap
     tracker = Attempts()
     tracker.observe(first)
@@ -120,12 +121,11 @@ def test_replies_are_not_attempts() -> None:
     tracker = Attempts()
     for record in (
         reply(),
-        reply(1, is_reply=None, verdict=Verdict.DROPPED, drop_reason=133),
         flow(2, is_reply=None, tcp_flags=SYN_ACK),
         flow(3, is_reply=None, protocol="ICMPv4", source_port=0, destination_port=0, tcp_flags=0),
     ):
         assert tracker.observe(record) is None
-    assert tracker.replies == 4
+    assert tracker.replies == 3
     assert tracker.open_attempts() == []
 
 

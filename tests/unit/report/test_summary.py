@@ -108,7 +108,7 @@ def test_nothing_seen_and_rows_hidden() -> None:
 
 def test_the_json_object() -> None:
     value = json.loads(text(STORY, "json"))
-    assert value["schema_version"] == 1
+    assert value["schema_version"] == 2
     assert value["window"] == {
         "first_seen": "2026-03-04T05:06:07.089000123Z",
         "last_seen": "2026-03-04T05:07:37.089000123Z",
@@ -158,6 +158,12 @@ def test_the_json_object() -> None:
         "peer_addresses": ["142.250.1.1", "142.250.1.2"],
         "cluster": "",
         "server": "",
+        "answered": 0,
+        "refused": 0,
+        "unreachable": 0,
+        "answers_dropped": 0,
+        "late": 0,
+        "waited": 0.0,
     }
 
 
@@ -208,7 +214,7 @@ def test_hostile_names_stay_text(summary_format: str) -> None:
     elif summary_format == "csv":
         cells = pandas.read_csv(io.StringIO(output)).iloc[0].tolist()
         assert not any(str(one).startswith("=") for one in cells)
-        assert len(cells) == 23
+        assert len(cells) == 29
     else:
         assert len(output.splitlines()) == len(
             text(snapshot(row()), summary_format, Style(width=0)).splitlines()

@@ -338,7 +338,9 @@ print(sum(len(records) for records in read_capture("-")))
 """
 
 
-@pytest.mark.parametrize("data", [SHAPES["lines"], SHAPES["gzip"], PRETTY])
+@pytest.mark.parametrize(
+    "data", [SHAPES["lines"], SHAPES["gzip"], PRETTY], ids=["lines", "gzip", "pretty"]
+)
 def test_standard_input(data: bytes) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], input=data, capture_output=True, check=True

@@ -1,0 +1,168 @@
+"""An attempt that is open: what is known of it so far."""
+
+from __future__ import annotations
+
+from flowwatch.flows.meaning import OUTCOME_OF, UNKNOWN
+from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, PolicyRef, Verdict
+from flowwatch.flows.peers import Peer
+
+Key = tuple[str, str, int, int, str]
+"""Addresses of client and server, ports of client and server, protocol."""
+
+_DROPPED = int(Verdict.DROPPED)
+_EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
+AT_THE_ENDPOINT = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
+"""Kinds of records whose direction is that of the endpoint, not the connection's."""
+
+OUTCOME_BITS = len(OUTCOME_OF) - 1
+"""The evidence among the bits of an end."""
+
+OPENED = 512
+"""Beside the bits of evidence, at one end: the attempt's first packet was seen there."""
+
+SEEN = 1024
+"""The same: a record of that end was seen."""
+
+ANSWER = 2048
+"""The same: what was dropped there was an answer, by the policies of the other direction."""
+
+ANSWERS = ("", "answered", "refused", "unreachable", "dropped")
+"""What came back, by its number: nothing known, an answer, a reset, an ICMP error; or the answer was
+dropped on its way."""
+
+ANSWERED, REFUSED, UNREACHABLE, ANSWER_DROPPED = range(1, 5)
+
+
+class Numbers:
+    """Small numbers for open attempts, used again once theirs is over: whoever keeps something by
+    attempt does so in arrays."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self.size = 0
+        """Numbers given out are below it."""
+
+    def take(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self.size += 1
+        return self.size - 1
+
+    def give_back(self, attempts: list[OpenAttempt]) -> None:
+        self._free += [attempt.number for attempt in attempts]
+
+
+class OpenAttempt:
+    """What is known of an attempt so far. Only :class:`Attempts` writes to it."""
+
+    __slots__ = (
+        "allowed_by",
+        "answer",
+        "begun",
+        "bits",
+        "client",
+        "denied_by",
+        "detail",
+        "direction",
+        "egress",
+        "egress_peer",
+        "ended",
+        "first",
+        "gap",
+        "handshake",
+        "ingress",
+        "ingress_peer",
+        "key",
+        "last",
+        "names",
+        "node",
+        "number",
+        "outcome",
+        "passed",
+        "reason",
+        "records",
+        "server",
+        "service",
+        "syn",
+        "syn_denied",
+        "syns",
+        "version",
+    )
+
+    def __init__(self, number: int, key: Key, flow: Flow, direction: int) -> None:
+        self.number = number
+        self.key = key
+        self.client: Endpoint = flow.source
+        self.server: Endpoint = flow.destination
+        self.direction = direction
+        self.bits = 0
+        self.outcome = UNKNOWN
+        self.reason = 0
+        # The first record's own time; `first` moves back when an earlier one comes late.
+        self.begun = flow.time
+        self.first = flow.time
+        self.last = flow.time
+        self.records = 0
+        self.node = flow.node
+        self.names: tuple[str, ...] = ()
+        self.service = ""
+        self.detail = ""
+        self.allowed_by: tuple[PolicyRef, ...] = ()
+        self.denied_by: tuple[PolicyRef, ...] = ()
+        # Evidence by end (0: no record of it): bits as of `bits`, with OPENED and SEEN.
+        self.egress = 0
+        self.ingress = 0
+        # Who the other end is to the client, and to the server, once a record of that end was seen.
+        self.egress_peer: Peer | None = None
+        self.ingress_peer: Peer | None = None
+        # SYNs seen, when the last one came, whether it was denied, and how long after the one before.
+        self.syns = 0
+        self.syn = 0
+        self.syn_denied = False
+        self.gap = 0
+        # When a record first showed a handshake, when the last FIN or reset came, and when a SYN was
+        # let through after others had been denied; 0: none was.
+        self.handshake = 0
+        self.ended = 0
+        self.passed = 0
+        self.answer = 0
+        # Another number whenever outcome, reason or answer changes.
+        self.version = 0
+
+    @property
+    def retries(self) -> int:
+        """SYNs that were sent again."""
+        return max(self.syns - 1, 0)
+
+    @property
+    def waited(self) -> float:
+        """Seconds until it was let through, where it was denied at first; else 0."""
+        return (self.passed - self.first) / 1e9 if self.passed else 0.0
+
+
+def end(flow: Flow, attempt: OpenAttempt) -> int:
+    """At which end of its attempt a record was made: EGRESS at the client, INGRESS at the server.
+
+    A dropped answer's direction is that of the endpoint that dropped it.
+    """
+    way = flow.direction or attempt.direction
+    if flow.is_reply and flow.verdict == _DROPPED and flow.event_type in AT_THE_ENDPOINT:
+        return _EGRESS if way == _INGRESS else _INGRESS
+    return way
+
+
+def outcome(bits: int) -> int:
+    """What became of an attempt at one of its ends, by the evidence of that end."""
+    return OUTCOME_OF[bits & OUTCOME_BITS]
+
+
+def addresses(key: Key) -> tuple[str, str]:
+    """The client's and the server's address, "" where names had to stand in for it."""
+    client, server = key[0], key[1]
+    return "" if "/" in client else client, "" if "/" in server else server
+
+
+def change(attempt: OpenAttempt) -> None:
+    """Tell whoever counts it that outcome, reason or answer is another."""
+    # 15 bits: whoever compares keeps it in an array.
+    attempt.version = (attempt.version + 1) & 0x7FFF
