@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flowwatch.doctor import tls
-from flowwatch.errors import FlowwatchError, Refused, Unreachable
+from flowwatch.errors import FlowwatchError, Refused
 from flowwatch.hubble.client import config, faults, forward
 from flowwatch.hubble.client.config import DEFAULT, Settings
 from flowwatch.hubble.client.connection import Connection, connect
@@ -72,8 +72,8 @@ def run(looks: Iterable[tuple[str, Look, bool]], blocked: str = "") -> Generator
             step = look()
         except FlowwatchError as error:
             step = Step(name, State.FAIL, error.message, error.hint)
-            # Whoever asks on would wait for each timeout anew.
-            gone = isinstance(error, Unreachable)
+            # Whoever asks on would wait for each timeout anew, or couldn't ask at all.
+            gone = not isinstance(error, Refused)
         yield step
         if gone or (needed and step.state is State.FAIL):
             blocked = f"not possible, as {name} failed"

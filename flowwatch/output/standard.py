@@ -82,8 +82,14 @@ def put(text: str, form: str = "text") -> None:
         out.write(text)
 
 
+LONGEST = 2000
+"""Characters of a line that is said: names in it, a server's or a file's, may be of any length."""
+
+
 def say(line: str) -> None:
     """One line to the user, beside the result. Where nobody can hear it, it is lost."""
+    if len(line) > LONGEST:
+        line = line[:LONGEST] + "…"
     StandardError().write(f"flowwatch: {line}\n")
 
 

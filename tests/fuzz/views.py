@@ -26,7 +26,7 @@ def look(messages: list[bytes], policies: PolicySet) -> list[tuple[object, ...]]
         whole = len(batch.flows) + len(batch.lost) + len(batch.nodes) + sum(batch.skipped.values())
         if whole != 1:
             raise Fault(f"a message became {whole}")
-        if own := [reason for reason in batch.skipped if DEFECT.search(reason)]:
+        if own := [reason for reason in batch.skipped if DEFECT in reason]:
             raise Fault(own[0])
         join.add(batch)
     found: list[tuple[object, ...]] = []
