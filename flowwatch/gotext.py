@@ -88,6 +88,14 @@ def _digits(text: str, base: int) -> int | None:
     return int(digits.lstrip("0")[:80] or "0", base)
 
 
+def whole_number(text: str) -> int | None:
+    """What plain digits say, None for anything else: ``²`` and 5000 digits, too, where int() raises.
+
+    Of a number of more than 80 digits only the first ones count.
+    """
+    return _digits(text, 10) if "_" not in text else None
+
+
 # A number, then everything that is neither digit nor point is its unit.
 _PART = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 

@@ -15,11 +15,12 @@ import shlex
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 from flowwatch.audit.evidence import Observation
 from flowwatch.audit.findings import Expectation, State
 from flowwatch.flows import meaning
+from flowwatch.gotext import whole_number
 from flowwatch.goyaml.nodes import DocumentError, Value, read_nodes
 from flowwatch.policy.peers import ENTITIES, Entity
 
@@ -80,11 +81,15 @@ class Expected:
         names = party.names or ()
         if any(fnmatch.fnmatchcase(name.lower().rstrip("."), peer.lower()) for name in names):
             return True
+        if party.address is None:
+            return False
         try:
             network = ip_network(peer, strict=False)
         except ValueError:
             return False
-        return bool(party.ip) and ip_address(party.ip) in network
+        version, number = party.address
+        first, last = network.network_address, network.broadcast_address
+        return version == network.version and int(first) <= number <= int(last)
 
     def result(self, enforced: Mapping[int, int]) -> Expectation:
         """What the traffic says.
@@ -161,9 +166,10 @@ def _one(subject: str, value: Value, file: str, *, must_reach: bool) -> Expected
         peer, protocol = head, tail.upper()
     port = 0
     head, colon, tail = peer.rpartition(":")
+    number = whole_number(tail)
     # The last group of a bare IPv6 address is no port.
-    if colon and tail.isdigit() and (":" not in head or head.startswith("[")):
-        peer, port = head.strip("[]"), int(tail)
+    if colon and number is not None and (":" not in head or head.startswith("[")):
+        peer, port = head.strip("[]"), number
     if not peer or port > 65535:
         raise value.fault(
             f'"{text}" is no destination: NAME:PORT, ADDRESS:PORT or NAMESPACE/NAME:PORT'

@@ -13,6 +13,7 @@ from typing import Any
 from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.flows.reasons import reason
+from flowwatch.gotext import whole_number
 
 FEW = 20_000
 """Rows up to which Python sorts them itself: in 40 ms at most."""
@@ -52,7 +53,7 @@ def _mentions(columns: Columns, word: str) -> Callable[[int], bool]:
         word in " ".join(str(policy) for side in sides for policy in side).casefold()
         for sides in columns.policy_sets.things
     ]
-    port = int(word) if word.isdecimal() else -1
+    port = whole_number(word)
 
     def hit(row: int) -> bool:
         return (

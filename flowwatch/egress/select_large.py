@@ -14,6 +14,7 @@ import numpy.typing as npt
 from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.flows.reasons import reason
+from flowwatch.gotext import whole_number
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
@@ -62,8 +63,8 @@ def _mentions(columns: Columns, word: str) -> Mask:
         for sides in columns.policy_sets.things
     ]
     hit |= among(policies, "policies")
-    if word.isdecimal():
-        hit |= _view(columns, "port") == int(word)
+    if (port := whole_number(word)) is not None:
+        hit |= _view(columns, "port") == port
     dropped = _view(columns, "dropped") > 0
     numbers = _view(columns, "reason")
     for number in np.unique(numbers[dropped]):

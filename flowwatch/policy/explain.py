@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
+from flowwatch.gotext import whole_number
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.nearest import NearMiss, near_misses
@@ -150,9 +151,10 @@ def _split(text: str) -> tuple[str, int | None, str]:
         text, protocol = head, tail
     head, colon, tail = text.rpartition(":")
     if colon and (":" not in head or head.endswith("]")):
-        if not tail.isdigit() or int(tail) > 65535:
+        port = whole_number(tail)
+        if port is None or port > 65535:
             raise QuestionError(f'"{tail}" is no port, nor a port and protocol (443, 53/UDP)')
-        return head.strip("[]"), int(tail), protocol
+        return head.strip("[]"), port, protocol
     return text.strip("[]"), None, protocol
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flowwatch.gotext import whole_number
 from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.l7 import Layer7Rules, read_rules
 
@@ -230,8 +231,8 @@ def _read_icmp(value: Value) -> PortRule:
         raise value.fault(f"{value.path}: type must be given")
     kind = fields["type"].number_or_text()
     if isinstance(kind, str):
-        if kind.isdigit():
-            kind = int(kind)
+        if (number := whole_number(kind)) is not None:
+            kind = number
         elif kind in _ICMP_TYPES[protocol]:
             kind = _ICMP_TYPES[protocol][kind]
         else:

@@ -169,6 +169,7 @@ def test_expectations_before_the_policy_contradict_nothing(policy: Path, tmp_pat
         ("- {from: a/b}\n", "needs from, and reach or notReach"),
         ("- {from: a/b, reach: [x], rech: [y]}\n", 'unknown field "[0].rech"'),
         ("- {from: a/b, reach: ['x:99999']}\n", "is no destination"),
+        (f"- {{from: a/b, reach: ['x:{'9' * 5000}']}}\n", "is no destination"),
         ("a: b\n", "a list is wanted"),
         ("", "no expectation in it"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowwatch.audit.audit import Audit
+from flowwatch.audit.expect import read_expected
 from flowwatch.hubble.filters.flags import Filters
 from flowwatch.hubble.filters.match import compile_filters
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import FlowFilter
@@ -17,50 +18,7 @@ from flowwatch.policy import load
 from flowwatch.re2 import expression, google
 from flowwatch.sources.files import FileSource
 from tests.command import flowwatch
-
-POLICY = """\
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: app, namespace: weather}
-spec:
-  endpointSelector: {matchLabels: {app: weather}}
-  egress:
-  - toEntities: [world]
-    toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [HTTP]}}]
-  - toEndpoints: [{matchLabels: {"k8s:io.kubernetes.pod.namespace": kube-system}}]
-    toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*"}]}}]
-  - toFQDNs: [{matchPattern: "STARS"}]
-    toPorts: [{ports: [{port: "443"}]}]
-"""
-
-
-def record(**more: Any) -> dict[str, Any]:
-    port = 80 if "l7" in more else 443
-    return {
-        "flow": {
-            "time": "2026-01-31T10:00:01Z",
-            "verdict": "FORWARDED",
-            "IP": {"source": "10.0.0.1", "destination": "192.0.2.4"},
-            "l4": {"TCP": {"source_port": 40001, "destination_port": port, "flags": {"SYN": True}}},
-            "source": {
-                "identity": 1000,
-                "namespace": "weather",
-                "pod_name": "weather-1",
-                "labels": ["k8s:app=weather", "k8s:io.kubernetes.pod.namespace=weather"],
-            },
-            "destination": {"identity": 2, "labels": ["reserved:world"]},
-            "event_type": {"type": 4},
-            "traffic_direction": "EGRESS",
-            "is_reply": False,
-            **more,
-        },
-        "node_name": "worker",
-    }
-
-
-def request(url: str, method: str = "GET") -> dict[str, Any]:
-    http = {"method": method, "url": url}
-    return record(Type="L7", event_type={"type": 129}, l7={"type": "REQUEST", "http": http})
+from tests.unit.audit.hostile import POLICY, record, request
 
 
 def files(
@@ -195,6 +153,27 @@ def test_only_the_name_of_stars_alone_passes_every_query(pattern: str, tmp_path:
     audit = Audit(load([("p.yaml", policy.read_text())]))
     [found] = audit.read(FileSource([args[3]]).batches()).findings
     assert found.kind == "inconclusive", found
+
+
+@pytest.mark.parametrize(
+    ("ip", "state"),
+    [
+        ("203.0.113.9", "contradicted"),
+        ("::ffff:203.0.113.9", "contradicted"),
+        ("203.0.113.9%eth0", "contradicted"),
+        ("198.51.100.9", "unproven"),
+        ("203.0.113.9junk", "unproven"),
+        ("203.0.113.²", "unproven"),
+        ("fe80::1%eth0", "unproven"),
+        ("[", "unproven"),
+    ],
+)
+def test_an_address_that_is_none_is_in_no_block(ip: str, state: str, tmp_path: Path) -> None:
+    _, policy, _, capture = files(tmp_path, record(IP={"source": "10.0.0.1", "destination": ip}))
+    expected = read_expected("- from: weather/*\n  notReach: [203.0.113.0/24, 'x.io:²']\n")
+    audit = Audit(load([(policy, Path(policy).read_text())]), expected=expected)
+    found = audit.read(FileSource([capture]).batches()).expectations
+    assert [one.state for one in found] == [state, "unproven"]
 
 
 @pytest.mark.parametrize("text", ["*a" * 14 + "*b", "*a" * 200 + "*b"])

@@ -201,6 +201,9 @@ def test_a_name_that_no_dns_rule_shows_is_said_to_be_assumed(policy: Path) -> No
          '"weather" is no NAMESPACE/NAME, DNS name, address or entity'),
         (("--from", "a/b", "--to", "c/d:80/FOO"), '"80/FOO" is no port, nor a port and protocol'),
         (("--from", "a/b", "--to", "c/d:99999"), '"99999" is no port'),
+        # Python's isdigit takes these, and its int() takes neither.
+        (("--from", "a/b", "--to", "c/d:²"), '"²" is no port'),
+        (("--from", "a/b", "--to", f"c/d:{'9' * 5000}"), '9999" is no port'),
         (("--from", "world", "--to", "1.2.3.4:80"), "both ends are outside: no policy is about either"),
         (("--from", "a/b", "--to", "c/d:80", "--protocol", "x"), 'protocol "x": TCP'),
         (("--from", "a/b", "--to", "c/d:80", "-o", "yaml"), "invalid output format: yaml"),

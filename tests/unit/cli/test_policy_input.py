@@ -43,6 +43,10 @@ REFUSED = {
         CORRECT + "  egress: []\n",
         ':17:3: CiliumNetworkPolicy weather/weather-egress: key "spec.egress" is there twice',
     ),
+    "an ICMP type in digits that int() refuses": (
+        CORRECT + "    - icmps: [{fields: [{type: '²'}]}]\n",
+        "ICMP type ² not found in IPv4",
+    ),
     "wrong apiVersion": (
         CORRECT.replace("cilium.io/v2", "cilium.io/v9"),
         ':1:13: wrong apiVersion "cilium.io/v9" for CiliumNetworkPolicy: cilium.io/v2',

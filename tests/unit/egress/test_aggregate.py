@@ -244,10 +244,12 @@ WORDS = [
     ("443", lambda r: True),
     ("NS/POD-2", lambda r: r.pod == "pod-2"),
     ("nothing-like-it", lambda r: False),
+    ("²", lambda r: False),
+    ("9" * 5000, lambda r: False),  # more digits than int() takes
 ]
 
 
-@pytest.mark.parametrize(("text", "meant"), WORDS, ids=[w[0] for w in WORDS])
+@pytest.mark.parametrize(("text", "meant"), WORDS, ids=[w[0][:20] for w in WORDS])
 def test_words_choose_rows(text: str, meant: object) -> None:
     aggregate = counted(*traffic(200))
     every = snapshot(aggregate, Query()).rows
@@ -311,7 +313,9 @@ def test_recent_records_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", ["", "pod-1", "!policy_denied", "1.1.1.3 443", "tcp", "44"])
+@pytest.mark.parametrize(
+    "text", ["", "pod-1", "!policy_denied", "1.1.1.3 443", "tcp", "44", "9" * 5000]
+)
 def test_many_rows_are_chosen_as_few_are(
     order: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tests.benchmarks.pty_driver import Terminal, cursor_row
+from tests.command import ROOT
+from tests.unit.audit.hostile import record, request
 
 PATIENCE = 20.0
 _COLOUR = re.compile(r"(^|;)(3[0-8]|4[0-8]|9[0-7]|10[0-7])(;|$)")
@@ -144,3 +149,54 @@ def test_without_a_terminal_it_says_what_else_to_do() -> None:
     assert "the dashboard needs a terminal" in done.stderr
     assert "flowwatch summary" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+HARD = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: hard, namespace: weather}
+spec:
+  endpointSelector: {matchLabels: {app: weather}}
+  egress:
+    - toEntities: [world]
+      toPorts:
+        - ports: [{port: "80", protocol: TCP}]
+          rules: {http: [{path: "/(a|b)*a(a|b){900}c"}, {path: "/((a|b)+)+c"}]}
+    - toFQDNs: [{matchPattern: "*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b"}]
+"""
+
+
+@pytest.mark.parametrize("end", ["q", "ctrl-c", "SIGTERM"])
+def test_while_the_audit_is_at_its_hardest_it_answers(end: str, tmp_path: Path) -> None:
+    """Texts of one party, expressions of another: a reader that tries all ways would try for years."""
+    policy, capture = tmp_path / "hard.yaml", tmp_path / "hard.jsonl"
+    policy.write_text(HARD)
+    random = Random(1)
+    records = [
+        request("http://h/" + "".join(random.choices("ab", k=3000)), source_port=20_000 + at)
+        for at in range(60)
+    ]
+    records += [
+        record(destination_names=["a" * 200 + str(at)], source_port=30_000 + at) for at in range(60)
+    ]
+    capture.write_text("".join(json.dumps(one) + "\n" for one in records))
+    # Without google-re2, which would have it done at once: another module of its name.
+    (tmp_path / "re2.py").touch()
+    argv = [sys.executable, "-m", "flowwatch", "--input-file", capture, "--policies", policy]
+    own = {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with Terminal([str(word) for word in argv], columns=100, lines=24, env=own) as terminal:
+        terminal.wait_for(lambda screen: cursor_row(screen, "▌") >= 0, PATIENCE)
+        terminal.press("A")
+        terminal.wait_for(lambda screen: "judging what was read so far" in screen.text, PATIENCE)
+        began = time.monotonic()
+        if end == "SIGTERM":
+            terminal.signal(signal.SIGTERM)
+        elif end == "q":
+            terminal.press("q")
+        else:
+            terminal.press("\x03")
+            terminal.wait_for(lambda screen: "ctrl-c again to quit" in screen.text, PATIENCE)
+            terminal.press("\x03")
+        assert terminal.wait(PATIENCE) == (128 + signal.SIGTERM if end == "SIGTERM" else 0)
+        assert time.monotonic() - began < PATIENCE / 2
+        assert restored(terminal)
