@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from flowwatch.audit.evidence import Observation, Observer
 from flowwatch.audit.judge import Judge, describe
 from flowwatch.flows import meaning
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
 from flowwatch.flows.open_attempt import OpenAttempt
-from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision
 
@@ -34,12 +34,12 @@ class Attributor:
         """Take in a batch."""
         self._observer.take(joined)
 
-    def over(self, attempt: OpenAttempt, names: PeerNames) -> Mapping[str, str]:
+    def over(self, attempt: OpenAttempt, scope: Attempts) -> Mapping[str, str]:
         """The attribution of an attempt that is over, by direction; empty if nothing blocked it."""
         if attempt.outcome not in _BLOCKED:
             self._observer.forget(attempt)
             return _NOTHING
-        return attributions(self._judge, self._observer.over(attempt, names))
+        return attributions(self._judge, self._observer.over(attempt, scope))
 
 
 def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str, str]:

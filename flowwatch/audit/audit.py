@@ -63,7 +63,7 @@ class Audit:
         """Judge what is over (flowwatch.flows.join.Listener)."""
         self.observer.take(joined)
         for attempt in joined.closed:
-            for seen in self.observer.over(attempt, joined.scope.names):
+            for seen in self.observer.over(attempt, joined.scope):
                 self._counts.add(seen)
 
     def read(self, batches: Iterable[Batch]) -> AuditReport:
@@ -86,7 +86,7 @@ class Audit:
         for start in range(0, len(rest), _AT_ONCE):
             with self.join.lock:
                 for _, scope, attempt in rest[start : start + _AT_ONCE]:
-                    for seen in self.observer.so_far(attempt, scope.names):
+                    for seen in self.observer.so_far(attempt, scope):
                         now.add(seen)
         with self.join.lock:
             return Reporter(

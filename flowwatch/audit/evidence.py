@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from flowwatch.flows import meaning
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
 from flowwatch.flows.model import (
     Direction,
@@ -55,7 +56,8 @@ class Extra:
     requests: list[Request] = field(default_factory=list)
     allowed: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
     denied: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
-    dropped: dict[int, int] = field(default_factory=dict)
+    dropped: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """Time of the first record that a policy dropped, and the node whose clock that is by."""
     waits_for_auth: bool = False
 
 
@@ -78,7 +80,8 @@ class Observation:
     """Whether its first packet was seen; else it may be older than the policy."""
     first: int
     last: int
-    """Nanoseconds since 1970."""
+    """Nanoseconds since 1970, as ``dropped_at`` by the clock that most nodes share: policies are in
+    force at one time for all."""
     reason: int
     records: int
     unknown: str = ""
@@ -150,7 +153,7 @@ class Observer:
             self._note(attempt, flow, bits)
 
     def over(
-        self, attempt: OpenAttempt, names: PeerNames, extra: Extra | None = None
+        self, attempt: OpenAttempt, scope: Attempts, extra: Extra | None = None
     ) -> Iterator[Observation]:
         """What an attempt shows, one observation a direction; its extra is then forgotten.
 
@@ -159,13 +162,13 @@ class Observer:
         other = self._other_end.pop(attempt.number, 0) if extra is None else 0
         if extra is None:
             extra = self._extra.pop(attempt.number, None) or Extra()
-        return self._observations(attempt, names, extra, other)
+        return self._observations(attempt, scope, extra, other)
 
-    def so_far(self, attempt: OpenAttempt, names: PeerNames) -> Iterator[Observation]:
+    def so_far(self, attempt: OpenAttempt, scope: Attempts) -> Iterator[Observation]:
         """What an attempt shows by now; more may come."""
         number = attempt.number
         extra = self._extra.get(number) or Extra()
-        return self._observations(attempt, names, extra, self._other_end.get(number, 0))
+        return self._observations(attempt, scope, extra, self._other_end.get(number, 0))
 
     def forget(self, attempt: OpenAttempt) -> None:
         """An attempt is over and of no interest."""
@@ -190,7 +193,8 @@ class Observer:
         extra = self._of(attempt)
         way = int((flow.direction or attempt.direction) == Direction.INGRESS)
         if policy_drop:
-            extra.dropped[way] = min(flow.time, extra.dropped.get(way, flow.time))
+            at = (flow.time, flow.node)
+            extra.dropped[way] = min(at, extra.dropped.get(way, at))
         if flow.allowed_by:
             extra.allowed[way] = tuple(
                 dict.fromkeys((*extra.allowed.get(way, ()), *flow.allowed_by))
@@ -208,8 +212,9 @@ class Observer:
                 extra.requests.append(request)
 
     def _observations(
-        self, attempt: OpenAttempt, names: PeerNames, extra: Extra, other_end: int
+        self, attempt: OpenAttempt, scope: Attempts, extra: Extra, other_end: int
     ) -> Iterator[Observation]:
+        names, shared = scope.names, scope.shared
         client_ip, server_ip = addresses(attempt.key)
         port, protocol = attempt.key[3], attempt.key[4]
         for way, known in ((0, attempt.egress), (1, attempt.ingress | other_end)):
@@ -239,8 +244,8 @@ class Observer:
                 outcome(bits),
                 bool(bits & meaning.POLICY_DROP),
                 bool(bits & (OPENED | meaning.ALLOWED) or drop or protocol in _FROM_FIRST_PACKET),
-                attempt.first,
-                attempt.last,
+                shared(attempt.first, attempt.node),
+                shared(attempt.last, attempt.node),
                 attempt.reason,
                 attempt.records,
                 _unknown(subject, protocol, port) or _unknown_peer(peer, peer_ip),
@@ -248,7 +253,7 @@ class Observer:
                 extra.allowed.get(way, ()),
                 extra.denied.get(way, ()),
                 extra.waits_for_auth,
-                extra.dropped.get(way, 0),
+                shared(*extra.dropped.get(way, (0, ""))),
                 peer_ip,
                 bool(bits & _VERDICTS),
                 waited=attempt.waited,
@@ -267,7 +272,7 @@ class Observer:
                     requests=(),
                     named_allowed=extra.allowed.get(there, ()),
                     named_denied=extra.denied.get(there, ()),
-                    dropped_at=extra.dropped.get(there, 0),
+                    dropped_at=shared(*extra.dropped.get(there, (0, ""))),
                     verdict=True,
                     peer_name=f"answers of {seen.peer_name}",
                     answer_port=attempt.key[2],

@@ -73,7 +73,7 @@ class LiveAudit:
                 if known is None or scope is None:
                     continue
                 attempt, extra = known
-                observations = self._audit.observer.over(attempt, scope.names, extra)
+                observations = self._audit.observer.over(attempt, scope, extra)
                 text = attributions(self._audit.judge, observations).get(direction)
                 if text:
                     told[text] = None

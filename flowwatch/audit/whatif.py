@@ -83,7 +83,7 @@ class WhatIf:
         self.join.listen(self)
         self.join.read(batches)
         for _, scope, attempt in self.join.open_attempts():
-            for seen in self._observer.over(attempt, scope.names):
+            for seen in self._observer.over(attempt, scope):
                 self._compare(seen)
         return self._report()
 
@@ -91,7 +91,7 @@ class WhatIf:
         """Compare what is over (flowwatch.flows.join.Listener)."""
         self._observer.take(joined)
         for attempt in joined.closed:
-            for seen in self._observer.over(attempt, joined.scope.names):
+            for seen in self._observer.over(attempt, joined.scope):
                 self._compare(seen)
 
     def _compare(self, seen: Observation) -> None:

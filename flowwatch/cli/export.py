@@ -12,6 +12,7 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot, told
 from flowwatch.errors import UsageError
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
@@ -194,9 +195,14 @@ class _Export:
         verdicts = {int(_VERDICTS[outcome]) for outcome in self._outcomes}
         every = len(verdicts) == len(_VERDICTS)
         other = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
+        joins: dict[str, Attempts] = {}
         for batch in self.reading.batches():
             tally.add(batch)
+            # Joined only to learn how far nodes' clocks are apart.
+            join = joins.setdefault(batch.origin, Attempts())
+            tally.clocks[batch.origin] = join.clocks
             for flow in batch.flows:
+                join.observe(flow)
                 way = other.get(flow.direction)
                 if batch.origin:
                     # Two clusters may call a node alike.

@@ -79,8 +79,9 @@ class Listening:
         self._nodes = nodes
 
     def ask_ring(self) -> None:
-        """The oldest record of each node."""
+        """The oldest and the newest record of each node."""
         evidence = self._evidence
+        evidence.newest = self._ask(pb.GetFlowsRequest(number=1))
         evidence.now = time.time_ns()
         evidence.oldest = self._answered(self._ask(pb.GetFlowsRequest(number=1, first=True)))
 

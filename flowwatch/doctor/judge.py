@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flowwatch.doctor.steps import State, Step
+from flowwatch.flows.attempts import Attempts
+from flowwatch.flows.clocks import ClockSkew, span
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import EventType, Flow, LostEvents
 
@@ -55,6 +57,8 @@ class Evidence:
     """How long was listened."""
     oldest: Heard = field(default_factory=Heard)
     """The oldest record of each node."""
+    newest: Heard = field(default_factory=Heard)
+    """The newest of each."""
     sample: Heard = field(default_factory=Heard)
     """The newest records."""
     live: Heard = field(default_factory=Heard)
@@ -95,7 +99,12 @@ def ring(evidence: Evidence) -> Step:
             f"{share}, and none can be read yet",
             "no traffic so far, or the agents' Hubble started just now: try again in a minute",
         )
-    ages = {flow.node: max(0.0, (evidence.now - flow.time) / _SECOND) for flow in flows}
+    # By the node's own clock, as far as that is known: ours may be another.
+    newest = {flow.node: flow.time for flow in evidence.newest.flows}
+    ages = {
+        flow.node: max(0.0, (newest.get(flow.node, evidence.now) - flow.time) / _SECOND)
+        for flow in flows
+    }
     node, seconds = min(ages.items(), key=lambda item: item[1])
     where = f" on {node}, the shortest of {len(ages)}" if len(ages) > 1 else ""
     what = f"{share} ({held / room:.0%}), back {span(seconds)}{where}" if room else share
@@ -348,11 +357,16 @@ def clocks(evidence: Evidence) -> Step:
         for node, seen in delays.items()
         if len(seen) >= ENOUGH and min(seen) > SKEW and node not in ahead
     }
-    if ahead or behind:
+    apart = _apart(evidence)
+    if ahead or behind or apart:
         told = [f"{node} is {span(by)} ahead of this machine" for node, by in sorted(ahead.items())]
         told += [
             f"{node} is {span(by)} behind, or its records come so late"
             for node, by in sorted(behind.items())
+        ]
+        told += [
+            f"{skew.words} (by {skew.connections:,} connections that two nodes saw)"
+            for skew in apart
         ]
         return Step(
             name,
@@ -370,21 +384,22 @@ def clocks(evidence: Evidence) -> Step:
     )
 
 
+def _apart(evidence: Evidence) -> tuple[ClockSkew, ...]:
+    """Nodes whose clocks are apart from each other, by the connections that two of them saw."""
+    attempts = Attempts()
+    for flow in evidence.sample.flows:
+        attempts.observe(flow)
+    for flow, _ in fresh(evidence):
+        attempts.observe(flow)
+    return attempts.clocks.skews()
+
+
 def _nothing(name: str) -> Step:
     return Step(name, State.SKIPPED, "can't be told: there are no records")
 
 
 def _ago(evidence: Evidence, at: int) -> str:
     return f"{span((evidence.now - at) / _SECOND)} ago"
-
-
-def span(seconds: float) -> str:
-    """``41 s``, ``12 min``, ``3.5 h``, ``2.1 days``; negative is 0 s."""
-    seconds = max(0.0, seconds)
-    for size, unit in ((86_400, "days"), (3_600, "h")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 JUDGES: tuple[tuple[str, Callable[[Evidence], Step]], ...] = (

@@ -7,17 +7,20 @@
 
 An attempt is counted in the row of the pod's egress, and of the other pod's ingress if the record
 of that end was seen, with one outcome; when a later record changes the outcome, it moves from one
-column to the other. Rows are bounded by ``max_rows``.
+column to the other. Rows are bounded by ``max_rows``. Times of rows and of the timeline are by the
+clock that most nodes share: what is known of the others' clocks is taken off.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Mapping
 
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Direction, Flow, Verdict
@@ -34,6 +37,7 @@ _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 
 
 _DROPPED = int(Verdict.DROPPED)
+_NOTHING_AHEAD: Mapping[str, int] = {}
 _NOT_YET = -1
 _NO_VERSION = (1 << 16) - 1
 
@@ -51,6 +55,8 @@ class _Counted:
         self.reason = array("i")
         self.answer = array("b")
         self.late = array("b")
+        # Where in the timeline: an attempt's beginning may move back later.
+        self.begun = array("q")
 
     def grow(self, size: int) -> None:
         """Have a place for every number below ``size``."""
@@ -63,6 +69,7 @@ class _Counted:
             self.reason += array("i", bytes(4 * more))
             self.answer += array("b", bytes(more))
             self.late += array("b", bytes(more))
+            self.begun += array("q", bytes(8 * more))
 
     def forget(self, attempt: OpenAttempt) -> None:
         """Leave the place to another attempt."""
@@ -98,6 +105,8 @@ class Aggregate:
         self.keep_recent = keep_recent
         self.columns = Columns()
         self._counted = _Counted()
+        self._ahead: dict[str, Mapping[str, int]] = {}
+        """By server, what is taken off the times of its nodes."""
         self.totals = {_EGRESS: [0] * len(COUNTS), _INGRESS: [0] * len(COUNTS)}
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
         self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
@@ -121,6 +130,7 @@ class Aggregate:
         egress, ingress = counted.egress, counted.ingress
         versions = counted.version
         records, lasts, firsts = columns.records, columns.last, columns.first
+        ahead = self._ahead.get(origin)
         for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
             if attempt is None:
                 if remember is not None:
@@ -136,6 +146,8 @@ class Aggregate:
                 row = self._attach(attempt, flow, way, origin)
             records[row] += 1
             time = flow.time
+            if ahead and time:
+                time -= ahead.get(flow.node, 0)
             if time > lasts[row]:
                 lasts[row] = time
             elif 0 < time < firsts[row]:
@@ -148,6 +160,9 @@ class Aggregate:
                 remember((columns.ident[row], flow, attempt.client is flow.destination, names))
         for attempt in joined.closed:
             counted.forget(attempt)
+        for origin, scope in self.join.scopes.items():
+            if self._ahead.get(origin, _NOTHING_AHEAD) is not scope.clocks.ahead:
+                self._set_clocks(scope, origin)
         if len(self.columns) > self.max_rows:
             self._fold()
 
@@ -163,19 +178,24 @@ class Aggregate:
             peer = attempt.egress_peer
         columns, counted = self.columns, self._counted
         self._idents += 1
+        ahead = self._ahead.get(origin)
+        time = flow.time - ahead.get(flow.node, 0) if ahead and flow.time else flow.time
+        if counted.outcome[attempt.number] == _NOT_YET:
+            counted.begun[attempt.number] = time
         row = columns.row(
             way,
             subject(pod, address),
             peer or UNKNOWN,
             port,
             protocol,
-            flow.time,
+            time,
             self._idents,
             (cluster(pod, flow.node), origin),
+            flow.node,
         )
         if not columns.first[row]:
             # Made by a record without a time.
-            columns.first[row] = flow.time
+            columns.first[row] = time
         if peer_address:
             columns.add_address(row, peer_address)
         number = attempt.number
@@ -186,7 +206,7 @@ class Aggregate:
             if counted.late[number]:
                 columns.add_late(row, attempt.waited)
         (counted.ingress if way == _INGRESS else counted.egress)[number] = row
-        columns.add_rate(row, flow.time)
+        columns.add_rate(row, time)
         if attempt.allowed_by or attempt.denied_by:
             columns.add_policies(row, attempt.allowed_by, attempt.denied_by)
         return row
@@ -225,7 +245,32 @@ class Aggregate:
         dropped = outcome == meaning.DROPPED
         if dropped:
             columns.add_reason(row, counted.reason[attempt.number], by)
-        self.timelines[direction].add(attempt.begun, dropped, by)
+        self.timelines[direction].add(counted.begun[attempt.number], dropped, by)
+
+    def _set_clocks(self, scope: Attempts, origin: str) -> None:
+        """More is known of nodes' clocks: move what was counted by them, in rows and timelines."""
+        before, now = self._ahead.get(origin, _NOTHING_AHEAD), scope.clocks.ahead
+        moved = {
+            node: back
+            for node in {**before, **now}
+            if (back := now.get(node, 0) - before.get(node, 0))
+        }
+        self._ahead[origin] = now
+        if not moved:
+            return
+        self.columns.move_times({(origin, node): back for node, back in moved.items()})
+        counted = self._counted
+        for attempt in scope.open_attempts():
+            number, back = attempt.number, moved.get(attempt.node, 0)
+            begun = counted.begun[number]
+            if back and begun and counted.outcome[number] != _NOT_YET:
+                dropped = counted.outcome[number] == meaning.DROPPED
+                for row in (counted.egress[number], counted.ingress[number]):
+                    if row >= 0:
+                        timeline = self.timelines[self.columns.direction[row]]
+                        timeline.add(begun, dropped, -1)
+                        timeline.add(begun - back, dropped)
+                counted.begun[number] = begun - back
 
     def _fold(self) -> None:
         columns, moved, folded = self.columns.folded(self.max_rows)

@@ -92,7 +92,9 @@ class LiveMonitor:
     def _tick(self) -> None:
         """Note the counts of now, for the rates of the last seconds."""
         now = time.monotonic()
-        if not self._ticks and self._aggregate.tally.last_seen / 1e9 < self._begun - RATE_WINDOW:
+        tally = self._aggregate.tally
+        begun = self._begun - tally.late / 1e9
+        if not self._ticks and tally.last_seen / 1e9 < begun - RATE_WINDOW:
             # Still in the past that the ring holds: how fast that is read isn't how fast it came.
             return
         if self._ticks and now - self._ticks[-1][0] < RATE_WINDOW / 20:
@@ -100,7 +102,6 @@ class LiveMonitor:
         totals = self._aggregate.totals.values()
         dropped = sum(counts[1] for counts in totals)
         kept = sum(sum(counts) for counts in totals) - dropped
-        tally = self._aggregate.tally
         self._ticks.append((now, tally.records_read, kept, dropped, tally.lost_events))
         while now - self._ticks[0][0] > RATE_WINDOW:
             self._ticks.popleft()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from flowwatch.flows.clocks import ClockSkew
 from flowwatch.flows.model import Gap, PolicyRef
 
 SCHEMA_VERSION = 2
@@ -137,7 +138,10 @@ class Recent:
 
     key: int
     """The row it was counted in, 0 when in none."""
+    number: int
+    """The how-manieth of all records it is."""
     time: int
+    """By its own node's clock."""
     namespace: str
     pod: str
     peer: str
@@ -190,6 +194,10 @@ class Snapshot:
     """Of several servers, those that nothing more comes from."""
     gaps: tuple[Gap, ...] = ()
     """Times whose records are gone, by their start."""
+    clock_skews: tuple[ClockSkew, ...] = ()
+    """Nodes whose clocks are apart from the others'; their times are told by the others' clock."""
+    clock_late: int = 0
+    """How far this machine's clock is ahead of most nodes', nanoseconds; 0 when that isn't sure."""
     lost_rate: float = 0.0
     """Lost events per second, by our own clock, over the last seconds."""
     folded_rows: int = 0

@@ -7,7 +7,7 @@ int, packed from numbers given to pods and peers, under which the index is looke
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from math import exp
 from typing import Generic, TypeVar
 
@@ -119,6 +119,9 @@ class Columns:
         self.protocol = array("B")
         self.policies = array("I")
         self.ident = array("Q")
+        self.nodes: Interned[tuple[str, str]] = Interned()
+        """Servers and nodes, by whose clocks rows are told."""
+        self.node = array("I")
         # A row nearly always has one drop reason; only rows with more have an entry of their own.
         self.reason = array("i")
         self.more_reasons: dict[int, dict[int, int]] = {}
@@ -137,11 +140,13 @@ class Columns:
         time: int,
         ident: int,
         place: tuple[str, str] = ("", ""),
+        node: str = "",
     ) -> int:
         """The row of this identity, made when it is new (then ``ident`` is its stable key).
 
-        ``place`` is the pod's cluster, and the server it was seen through. Raises ValueError, before
-        anything is changed, for what no decoder lets through: a row is whole, or it isn't there.
+        ``place`` is the pod's cluster, and the server it was seen through; ``node`` whose record it
+        is made for. Raises ValueError, before anything is changed, for what no decoder lets through:
+        a row is whole, or it isn't there.
         """
         if port >> PORT_BITS or time >> TIME_BITS or direction not in _WAYS:
             raise ValueError(f"no row has direction {direction}, port {port} and time {time}")
@@ -183,6 +188,7 @@ class Columns:
             self.protocol.append(protocol_number)
             self.policies.append(0)
             self.ident.append(ident)
+            self.node.append(self.nodes.number((place[1], node)))
             self.reason.append(0)
         return row
 
@@ -257,6 +263,15 @@ class Columns:
             self.rated[row] = now
         self.rate[row] += 1 / RATE_SECONDS
 
+    def move_times(self, back: Mapping[tuple[str, str], int]) -> None:
+        """Set the rows of these servers' nodes back by so many nanoseconds."""
+        moves = [back.get(node, 0) for node in self.nodes.things]
+        for row, node in enumerate(self.node):
+            if (by := moves[node]) and self.last[row]:
+                self.first[row] -= by
+                self.last[row] -= by
+                self.rated[row] -= by / 1e9
+
     def add_address(self, row: int, address: str) -> None:
         """Remember that ``address`` is behind the row's peer (at most four, the latest first).
 
@@ -301,6 +316,7 @@ class Columns:
                 self.first[row],
                 ident,
                 (place[0], place[1]),
+                self.nodes.things[self.node[row]][1],
             )
             new._merge(moved[row], self, row)
         return new, moved, folded

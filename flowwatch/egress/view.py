@@ -41,7 +41,7 @@ def snapshot(
     columns = aggregate.columns
     now = tally.last_seen / 1e9
     if live:
-        now = max(now, time.time())
+        now = max(now, time.time() - tally.late / 1e9)
     chosen = select(columns, query, directions, now)
     matched = len(chosen)
     labels = _clusters(columns)
@@ -80,6 +80,8 @@ def told(tally: Tally) -> Snapshot:
         nodes_known=tally.known_nodes,
         servers_failed=tuple(tally.failed),
         gaps=tuple(sorted(tally.gaps, key=lambda gap: gap.start)),
+        clock_skews=tally.skews(),
+        clock_late=tally.late,
         warnings=tuple(tally.warnings()),
     )
 
@@ -183,10 +185,12 @@ def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:
     found: list[Recent] = []
     if count <= 0:
         return found
+    number = aggregate.tally.records_read + 1
     for row, flow, reply, names in reversed(aggregate.recent):
+        number -= 1
         if key and row != key:
             continue
-        found.append(_recent(row, flow, reply, names))
+        found.append(_recent(row, number, flow, reply, names))
         if len(found) == count:
             break
     found.reverse()
@@ -228,7 +232,7 @@ def _kind(flow: Flow) -> str:
     }.get(event, "record")
 
 
-def _recent(row: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
+def _recent(row: int, number: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
     """The record told from the side of the pod that it is counted for."""
     ingress = flow.direction == Direction.INGRESS
     client, client_ip, server, server_ip = (
@@ -252,6 +256,7 @@ def _recent(row: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
     flags = flow.tcp_flags
     return Recent(
         key=row,
+        number=number,
         time=flow.time,
         namespace=namespace,
         pod=pod,

@@ -21,6 +21,8 @@ an attempt. What the bits of evidence mean, and which outcome wins, stands in
 from __future__ import annotations
 
 from flowwatch.flows import meaning, tries
+from flowwatch.flows.clocks import Clocks
+from flowwatch.flows.generations import OPEN_LIMIT, Generations
 from flowwatch.flows.meaning import OUTCOME_OF, SYN
 from flowwatch.flows.model import (
     Direction,
@@ -50,14 +52,6 @@ from flowwatch.flows.open_attempt import (
 from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.tries import GAP
 
-OPEN_LIMIT = 120_000
-"""Attempts kept open per generation: about 90 MB for two. Past it the older generation is closed
-although it may be younger than 75 s, and :attr:`Attempts.closed_early` counts how often."""
-
-OPEN_AT_LEAST = 25_000
-"""Attempts kept open whatever their age: relay may send one node's whole ring before another's, and
-files needn't be sorted, so a record may come minutes of flow time after its attempt's others."""
-
 _FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
 _TRACE = int(EventType.TRACE)
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
@@ -73,33 +67,41 @@ PAIRS = 65_536
 _FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
 
 
-class Attempts:
-    """Joins records into attempts. One thread; memory bounded by OPEN_LIMIT.
+_FAR = 1 << 80
+"""A time that is beside every attempt."""
 
-    Two generations are kept, each of 75 s or more: what isn't touched falls out with the older.
+
+class Attempts:
+    """Joins the records of one server into attempts. One thread; memory bounded by OPEN_LIMIT.
+
+    Each node has a clock of its own. An attempt's times are by the clock of the node whose record of
+    it came first; those of another node are laid on that by what is known of the two clocks
+    (:mod:`flowwatch.flows.clocks`), else by its first record. So clocks that are apart make no attempt two.
     """
 
     def __init__(self, limit: int = OPEN_LIMIT, numbers: Numbers | None = None) -> None:
         """``numbers``: shared by all whose attempts the same listeners are told of."""
-        self._limit = limit
         self._numbers = numbers or Numbers()
         self.names = PeerNames()
         """What the records told of names: the one memory of them."""
-        self._young: dict[Key, OpenAttempt] = {}
-        self._old: dict[Key, OpenAttempt] = {}
-        self._turn = 0
+        self.clocks = Clocks()
+        """Those of the nodes whose records are joined."""
+        self._open = Generations(limit)
         self.replies = 0
         """Records of replies to attempts that aren't known: opened before the first record."""
         self.unattributed = 0
         """Records that belong to no attempt and open none (no direction, or no outcome in them)."""
-        self.closed_early = 0
-        self._closed: list[OpenAttempt] = []
         self._latest: dict[tuple[str, str], OpenAttempt] = {}
         self._lost: dict[str, tuple[int, int]] = {}
         self.answers = 0
         """Attempts that were answered."""
         self.icmp_errors_dropped = 0
         """Records of dropped ICMP errors: whoever they were for never learned why."""
+
+    @property
+    def closed_early(self) -> int:
+        """How often attempts were closed before their time, for want of room."""
+        return self._open.closed_early
 
     def lost(self, event: LostEvents) -> None:
         """Events of a node were lost: there the next SYN may not be the one after the last."""
@@ -138,31 +140,39 @@ class Attempts:
                 flow.destination_port,
                 flow.protocol,
             )
-        time = flow.time
-        attempt = self._young.get(key)
-        if attempt is None and (attempt := self._old.get(key)) is not None:
-            # Touched again: move it to the young generation, so that it outlives this one.
-            del self._old[key]
-            self._young[key] = attempt
+        attempt = self._open.get(key)
         if attempt is None:
             return self._first(flow, key, reply)
-        # A time that isn't known says nothing about a gap.
-        silence = time - attempt.last if time and attempt.last else 0
+        time = flow.time
+        if time and attempt.last:
+            node = flow.node
+            if node is not attempt.node:
+                time -= (
+                    attempt.other_ahead if node is attempt.other else attempt.more.get(node, _FAR)
+                )
+            if not -GAP <= time - attempt.last <= GAP:
+                placed = self._place(attempt, flow)
+                if placed is None:
+                    return self._first(flow, key, reply)
+                attempt, time = placed
+        elif attempt.last:
+            time = attempt.last  # one that isn't known says nothing
         syn = flow.tcp_flags & _SYN_ACK == SYN
-        if (
-            (syn and time and self._is_new_try(attempt, flow))
-            or silence < -GAP
-            or (silence > GAP and not syn and key[4] != "TCP")
-        ):
-            return self._next(attempt, flow, key, reply)
+        if syn and self._is_new_try(attempt, flow, time):
+            return self._next(attempt, flow, time, reply)
         ingress = end(flow, attempt) == _INGRESS
         known = attempt.ingress if ingress else attempt.egress
         if known & _WORKING != _WORKING or flow.verdict != _FORWARDED or flow.event_type != _TRACE:
             # Else one more packet of a connection that works: most records are that.
             bits = meaning.evidence(flow)
-            if key[4] != "TCP" and flow.l7 is None and tries.turned(known, bits) and silence >= 0:
-                return self._next(attempt, flow, key, reply)
-            self._add(attempt, flow, bits, reply=reply, ingress=ingress)
+            if (
+                key[4] != "TCP"
+                and flow.l7 is None
+                and time >= attempt.last
+                and tries.turned(known, bits)
+            ):
+                return self._next(attempt, flow, time, reply)
+            self._add(attempt, flow, bits, time, reply=reply, ingress=ingress)
         names = flow.destination_names or flow.source_names
         if names and names != attempt.names:
             # Hubble gives the names with every record alike: most tell nothing new.
@@ -181,12 +191,11 @@ class Attempts:
     # Which attempt -----------------------------------------------------------------------------
 
     def _first(self, flow: Flow, key: Key, reply: bool) -> OpenAttempt | None:
-        """The attempt of a record whose addresses and ports no open one has."""
+        """The attempt of a record that belongs to none that is open."""
         if flow.destination_names or flow.source_names:
             self.names.learn(flow)
         if flow.verdict == _DROPPED and flow.is_reply is None and not reply:
-            answered = (key[1], key[0], key[3], key[2], key[4])
-            known = answered in self._young or answered in self._old
+            known = self._open.has((key[1], key[0], key[3], key[2], key[4]))
             if key[2] and not flow.tcp_flags & SYN and (known or tries.answers(flow)):
                 # Drops don't say which way a packet goes: an answer, by the attempt that it answers.
                 flow.is_reply = True
@@ -195,26 +204,88 @@ class Attempts:
             self._icmp_error(flow)
             return None
         bits = meaning.evidence(flow)
-        attempt = self._open(flow, key, bits, reply=reply)
+        attempt = self._begin(flow, key, bits, reply=reply)
         if attempt is not None:
             ingress = end(flow, attempt) == _INGRESS
-            self._add(attempt, flow, bits, reply=reply, ingress=ingress)
+            self._add(attempt, flow, bits, flow.time, reply=reply, ingress=ingress)
             attempt.records = 1
         return attempt
 
-    def _next(self, attempt: OpenAttempt, flow: Flow, key: Key, reply: bool) -> OpenAttempt | None:
-        """The attempt of a record that comes after ``attempt``, which is over."""
-        self._closed.append(attempt)
-        del self._young[key]
-        new = self._first(flow, key, reply)
-        if new is not None and new.syns and tries.shrunk(attempt.syn, attempt.gap, flow.time):
+    def _next(self, attempt: OpenAttempt, flow: Flow, time: int, reply: bool) -> OpenAttempt | None:
+        """The attempt that comes after ``attempt``; ``time`` is the record's by that one's clock."""
+        new = self._first(flow, attempt.key, reply)
+        if new is not None and new.syns and tries.shrunk(attempt.syn, attempt.gap, time):
             # The wait before it may have been a retry's already.
-            new.gap = flow.time - attempt.syn
+            new.gap = time - attempt.syn
         return new
 
-    def _is_new_try(self, attempt: OpenAttempt, flow: Flow) -> bool:
+    def _place(self, latest: OpenAttempt, flow: Flow) -> tuple[OpenAttempt, int] | None:
+        """Of the attempts with its key the one of ``flow``, and its time by that one's clock.
+
+        The nearest in time: by the flow's node's own clock where it has records in an attempt, else by
+        what is known of the two clocks. If nothing is known, the first record of the one node is laid
+        on the first of the other: in an attempt that holds it if the clocks agree, else in the oldest.
+        None: it begins another.
+        """
+        node, time = flow.node, flow.time
+        lasting = flow.protocol == "TCP" and flow.tcp_flags & _SYN_ACK != SYN
+        same = self._open.of(latest)
+        if len(same) == 1 and latest.ahead_of(node) is None:
+            # Mostly: the first record of the connection's other end.
+            return self._lay(latest, flow)
+        best: tuple[int, OpenAttempt, int] | None = None
+        unknown: list[OpenAttempt] = []
+        ahead_of_first: int | None = None
+        for attempt in same:
+            ahead = attempt.ahead_of(node)
+            if ahead is None:
+                ahead = self.clocks.ahead_of(attempt.node, node)
+            if ahead is None and attempt.node == same[0].node:
+                ahead = ahead_of_first
+            if ahead is None:
+                unknown.append(attempt)
+                continue
+            if attempt.node == same[0].node:
+                ahead_of_first = ahead
+            beside = attempt.beside(time - ahead)
+            # A connection may be silent for longer than any retry is.
+            near = beside <= GAP or (lasting and time - ahead > attempt.last)
+            if near and (best is None or beside <= best[0]):
+                best = beside, attempt, ahead
+        if best is not None:
+            _, attempt, ahead = best
+            attempt.lay(node, ahead)
+            return attempt, time - ahead
+        if unknown:
+            guess = next((one for one in unknown if one.beside(time) <= GAP), unknown[0])
+            return self._lay(guess, flow)
+        # What was known of the clocks may not be true any more.
+        new = [one for one in same if one.ahead_of(node) is None]
+        return self._lay(new[0], flow) if len(new) == 1 else None
+
+    def _lay(self, attempt: OpenAttempt, flow: Flow) -> tuple[OpenAttempt, int] | None:
+        """Lay the first record of a node into an attempt, unless the clocks are known to forbid it.
+
+        If both nodes' records are of the first packet, they tell of the clocks.
+        """
+        node, time = flow.node, flow.time
+        difference = None
+        if not attempt.midway and meaning.opens(flow):
+            difference = time - attempt.first
+        ahead = self.clocks.ahead_of(attempt.node, node, difference)
+        if ahead is None:
+            ahead = time - attempt.last
+            if difference is not None:
+                ahead = difference
+                if attempt.beside(time) > GAP:
+                    self.clocks.guess(attempt.node, node, difference)
+        elif attempt.beside(time - ahead) > GAP:
+            return None
+        attempt.lay(node, ahead)
+        return attempt, time - ahead
+
+    def _is_new_try(self, attempt: OpenAttempt, flow: Flow, time: int) -> bool:
         """Whether a SYN begins another attempt between the same ports: see flowwatch.flows.tries."""
-        time = flow.time
         if attempt.ended and flow.node == attempt.node and time > attempt.ended:
             return True
         if attempt.handshake:
@@ -223,7 +294,8 @@ class Attempts:
         denied = attempt.syn_denied
         if not attempt.syn or tries.explains(attempt.syn, attempt.gap, time, denied=denied):
             return False
-        return time - attempt.syn > GAP or not self._lost_between(flow.node, attempt.syn, time)
+        since = flow.time - (time - attempt.syn)
+        return time - attempt.syn > GAP or not self._lost_between(flow.node, since, flow.time)
 
     def _lost_between(self, node: str, start: int, end: int) -> bool:
         if not self._lost:
@@ -247,7 +319,7 @@ class Attempts:
 
     # Opening and closing -----------------------------------------------------------------------
 
-    def _open(self, flow: Flow, key: Key, bits: int, *, reply: bool) -> OpenAttempt | None:
+    def _begin(self, flow: Flow, key: Key, bits: int, *, reply: bool) -> OpenAttempt | None:
         direction = flow.direction or meaning.direction(flow)
         if reply:
             if flow.verdict != _DROPPED or not direction or not bits:
@@ -258,9 +330,6 @@ class Attempts:
         elif not bits or not direction:
             self.unattributed += 1
             return None
-        count = len(self._young)
-        if count >= OPEN_AT_LEAST and (flow.time - self._turn > GAP or count >= self._limit):
-            self._turn_over(flow.time)
         attempt = OpenAttempt(self._numbers.take(), key, flow, direction)
         if reply:
             attempt.client, attempt.server = flow.destination, flow.source
@@ -268,7 +337,8 @@ class Attempts:
         else:
             attempt.service = flow.destination_service
         attempt.names = flow.destination_names or flow.source_names
-        self._young[key] = attempt
+        attempt.midway = bool(bits & meaning.WORKS)
+        self._open.put(attempt, flow)
         if len(self._latest) >= PAIRS:
             self._latest.clear()
         self._latest[key[0], key[1]] = attempt
@@ -277,10 +347,9 @@ class Attempts:
     # Evidence ----------------------------------------------------------------------------------
 
     def _add(
-        self, attempt: OpenAttempt, flow: Flow, bits: int, *, reply: bool, ingress: bool
+        self, attempt: OpenAttempt, flow: Flow, bits: int, time: int, *, reply: bool, ingress: bool
     ) -> None:
-        """Add what the record shows, at the end where it was seen."""
-        time = flow.time
+        """Add what the record shows, at the end where it was seen; ``time`` by the attempt's clock."""
         if flow.tcp_flags & _SYN_ACK == SYN:
             self._add_syn(attempt, time, denied=bool(bits & meaning.POLICY_DROP))
         elif bits & meaning.WORKS and not attempt.handshake and not _resets(flow, reply):
@@ -367,22 +436,21 @@ class Attempts:
         else:
             attempt.egress_peer = self.names.peer(client, server, server_ip, attempt.service)
 
-    def _turn_over(self, now: int) -> None:
-        if now - self._turn <= GAP:
-            self.closed_early += 1
-        self._closed.extend(self._old.values())
-        self._old = self._young
-        self._young = {}
-        self._turn = now
+    # For those who listen ----------------------------------------------------------------------
 
     def take_closed(self) -> list[OpenAttempt]:
         """Attempts that no record can join any more, since the last call."""
-        closed, self._closed = self._closed, []
+        closed, self._open.closed = self._open.closed, []
         return closed
 
     def open_attempts(self) -> list[OpenAttempt]:
         """All attempts still open, those that were opened or touched first in front."""
-        return [*self._old.values(), *self._young.values()]
+        return self._open.all()
+
+    def shared(self, time: int, node: str) -> int:
+        """A node's time on the clock that most nodes share; 0 stays 0."""
+        ahead = self.clocks.ahead
+        return time - ahead.get(node, 0) if ahead and time else time
 
 
 def _portless_key(flow: Flow, reply: bool) -> Key:

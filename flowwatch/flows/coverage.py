@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from flowwatch.flows.clocks import LATE, Clocks, ClockSkew, skew_words, span
 from flowwatch.flows.losses import cause
-from flowwatch.flows.model import Batch, Gap, LostEvents, NodeStatus
+from flowwatch.flows.model import Batch, Flow, Gap, LostEvents, NodeStatus
 from flowwatch.flows.ranges import count_odd
 from flowwatch.text import safe
 
@@ -53,28 +55,19 @@ class Tally:
     """Records by server and node that were left out, as nobody can tell if they came before."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why nothing more comes from a server, where there are several."""
-    first_seen: int = 0
-    last_seen: int = 0
+    clocks: dict[str, Clocks] = field(default_factory=dict)
+    """By server, what is known of its nodes' clocks: entered by who joins its records."""
+    spans: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """By server and node, times of the oldest and the newest record, by the node's own clock."""
 
     def add(self, batch: Batch) -> None:
         flows, origin = batch.flows, batch.origin
         if flows:
-            self.records_read += len(flows)
-            # Records without a time (a field mask left it out) say nothing about the window.
-            times = [flow.time for flow in flows if flow.time]
-            if times:
-                first, last = min(times), max(times)
-                self.last_seen = max(self.last_seen, last)
-                self.first_seen = min(self.first_seen or first, first)
-            seen = {flow.node: flow.time for flow in flows}
-            if origin:
-                seen = {_named(node, origin): time for node, time in seen.items()}
-            self.nodes.update(seen)
-            # Relay never says that a node is back: its flows do (Cilium 1.20, run). Those made
-            # before it went away may come from relay's queue after the word of that.
-            for node in self.unavailable.keys() & seen.keys():
-                if seen[node] > self.away_since.get(node, 0):
-                    self._back(node)
+            self._add_flows(flows, origin)
+        if batch.late is not None and origin in self.clocks:
+            self.clocks[origin].hear(batch.late)
+            for clocks in self.clocks.values():
+                clocks.tell_by(self._main[1])
         for reason, count in batch.skipped.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + count
         for one in batch.unread:
@@ -95,6 +88,66 @@ class Tally:
             for key in [key for key in self.set_aside if key[0] == origin]:
                 del self.set_aside[key]
             self.set_aside.update({(origin, n): count for n, count in batch.set_aside.items()})
+
+    def _add_flows(self, flows: list[Flow], origin: str) -> None:
+        self.records_read += len(flows)
+        times: dict[str, list[int]] = defaultdict(list)
+        for flow in flows:
+            times[flow.node].append(flow.time)
+        seen = {_named(node, origin): found[-1] for node, found in times.items()}
+        spans = self.spans.setdefault(origin, {})
+        for node, found in times.items():
+            first, last = min(found), max(found)
+            if not first:
+                # Records without a time (a field mask left it out) say nothing about the window.
+                first = min(filter(None, found), default=0)
+            if first:
+                before = spans.get(node, (first, last))
+                spans[node] = min(first, before[0]), max(last, before[1])
+        self.nodes.update(seen)
+        # Relay never says that a node is back: its flows do (Cilium 1.20, run). Those made
+        # before it went away may come from relay's queue after the word of that.
+        for node in self.unavailable.keys() & seen.keys():
+            if seen[node] > self.away_since.get(node, 0):
+                self._back(node)
+
+    @property
+    def first_seen(self) -> int:
+        """Time of the oldest record, on the clock that most nodes share."""
+        return min((first for first, _ in self._shared_spans()), default=0)
+
+    @property
+    def last_seen(self) -> int:
+        """Time of the newest."""
+        return max((last for _, last in self._shared_spans()), default=0)
+
+    def _shared_spans(self) -> Iterator[tuple[int, int]]:
+        for origin, spans in self.spans.items():
+            clocks = self.clocks.get(origin)
+            ahead = clocks.ahead if clocks is not None else {}
+            for node, (first, last) in spans.items():
+                off = ahead.get(node, 0)
+                yield first - off, last - off
+
+    @property
+    def late(self) -> int:
+        """How far our own clock is ahead of the one that most nodes share; 0 when that isn't sure."""
+        late = self._main[1].late
+        return late if abs(late) >= LATE else 0
+
+    @property
+    def _main(self) -> tuple[str, Clocks]:
+        """The server whose nodes' clocks times are told by: the first that is heard live."""
+        heard = (item for item in self.clocks.items() if item[1].heard)
+        return next(heard, ("", Clocks()))
+
+    def skews(self) -> tuple[ClockSkew, ...]:
+        """Nodes whose clocks are apart from the others'."""
+        return tuple(
+            replace(skew, node=_named(skew.node, origin), of=skew.of and _named(skew.of, origin))
+            for origin, clocks in self.clocks.items()
+            for skew in clocks.skews()
+        )
 
     def _add_status(self, status: NodeStatus, origin: str) -> None:
         for name in status.nodes:
@@ -172,6 +225,21 @@ class Tally:
             )
         found += skipped_words(self.skipped, self.unread_at)
         found += odd_words(self.odd)
+        if skews := self.skews():
+            found.append(skew_words(skews))
+        for origin, clocks in self.clocks.items():
+            if clocks.shift:
+                way = "ahead of" if clocks.shift > 0 else "behind"
+                found.append(
+                    f"the clocks of {safe(origin)} are {span(abs(clocks.shift) / 1e9)} {way} those of "
+                    f"{safe(self._main[0])}: times are told by these"
+                )
+        if late := self.late:
+            way = "ahead of" if late > 0 else "behind"
+            found.append(
+                f"this machine's clock is {span(abs(late) / 1e9)} {way} most nodes': ages are told by "
+                "theirs, but --since and --until mean this machine's"
+            )
         return found
 
     def _lost_words(self) -> str:

@@ -73,10 +73,11 @@ class Join:
         self.numbers.give_back(joined.closed)
 
     def _joined(self, batch: Batch) -> Joined:
-        self.tally.add(batch)
         scope = self.scopes.get(batch.origin)
         if scope is None:
             scope = self.scopes[batch.origin] = Attempts(numbers=self.numbers)
+            self.tally.clocks[batch.origin] = scope.clocks
+        self.tally.add(batch)
         for event in batch.lost:
             scope.lost(event)
         attempts = list(map(scope.observe, batch.flows))

@@ -8,11 +8,12 @@ from typing import Protocol
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
 from flowwatch.flows.open_attempt import ANSWER, ANSWER_DROPPED, ANSWERS, OpenAttempt, addresses
-from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
+from flowwatch.flows.peers import UNKNOWN, cluster, subject
 from flowwatch.flows.reasons import reason
 
 
@@ -23,7 +24,7 @@ class Teller(Protocol):
         """Called with each batch, before the attempts that it closed are told."""
         ...
 
-    def over(self, attempt: OpenAttempt, names: PeerNames) -> Mapping[str, str]:
+    def over(self, attempt: OpenAttempt, scope: Attempts) -> Mapping[str, str]:
         """Called once for each attempt; gives the attribution by direction."""
         ...
 
@@ -76,24 +77,24 @@ class AttemptListing:
         except (FlowwatchError, KeyboardInterrupt) as error:
             failure = error
         rest = [
-            (attempt.first, number, attempt, scope.names, origin)
+            (attempt.first, number, attempt, scope, origin)
             for number, (origin, scope, attempt) in enumerate(self._join.open_attempts())
         ]
         rest.sort(key=lambda one: one[:2])
-        for _, _, attempt, names, origin in rest:
-            yield from self._listed(attempt, names, origin)
+        for _, _, attempt, scope, origin in rest:
+            yield from self._listed(attempt, scope, origin)
         if failure is not None:
             raise failure
 
     def take(self, joined: Joined) -> None:
         """Note what is over (flowwatch.flows.join.Listener)."""
-        names, origin = joined.scope.names, joined.batch.origin
+        scope, origin = joined.scope, joined.batch.origin
         self._over = [
-            told for attempt in joined.closed for told in self._listed(attempt, names, origin)
+            told for attempt in joined.closed for told in self._listed(attempt, scope, origin)
         ]
 
-    def _listed(self, attempt: OpenAttempt, names: PeerNames, origin: str) -> Iterator[Attempt]:
-        told = self._teller.over(attempt, names) if self._teller is not None else _NOTHING
+    def _listed(self, attempt: OpenAttempt, scope: Attempts, origin: str) -> Iterator[Attempt]:
+        told = self._teller.over(attempt, scope) if self._teller is not None else _NOTHING
         if meaning.OUTCOMES[attempt.outcome] not in self._outcomes:
             return
         for way, seen in (("egress", attempt.egress), ("ingress", attempt.ingress)):

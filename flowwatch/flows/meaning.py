@@ -141,6 +141,13 @@ def is_reply(flow: Flow) -> bool:
     )
 
 
+def opens(flow: Flow) -> bool:
+    """Whether the record is of an attempt's first packet, or may be: only TCP says which is not."""
+    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol != "TCP":
+        return not flow.is_reply
+    return flow.tcp_flags & (SYN | ACK) == SYN
+
+
 def direction(flow: Flow) -> int:
     """The connection's direction; made out from the ends where the record has none (see above)."""
     if flow.direction or flow.event_type:

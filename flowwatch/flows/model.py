@@ -212,6 +212,9 @@ class Batch:
     """The server that it came from, where there are several; else empty."""
     failed: str = ""
     """Why nothing more will come from ``origin``, one safe line."""
+    late: dict[str, int] | None = None
+    """By node, our own clock less the time of a record that came as it was made, in nanoseconds: all
+    that is known by now."""
 
     def __bool__(self) -> bool:
         return bool(
@@ -223,6 +226,7 @@ class Batch:
             or self.gaps
             or self.failed
             or self.set_aside is not None
+            or self.late is not None
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flowwatch.flows.meaning import OUTCOME_OF, UNKNOWN
 from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, PolicyRef, Verdict
 from flowwatch.flows.peers import Peer
@@ -33,6 +35,9 @@ dropped on its way."""
 ANSWERED, REFUSED, UNREACHABLE, ANSWER_DROPPED = range(1, 5)
 
 
+_NO_MORE: Mapping[str, int] = {}
+
+
 class Numbers:
     """Small numbers for open attempts, used again once theirs is over: whoever keeps something by
     attempt does so in arrays."""
@@ -58,7 +63,6 @@ class OpenAttempt:
     __slots__ = (
         "allowed_by",
         "answer",
-        "begun",
         "bits",
         "client",
         "denied_by",
@@ -74,9 +78,13 @@ class OpenAttempt:
         "ingress_peer",
         "key",
         "last",
+        "midway",
+        "more",
         "names",
         "node",
         "number",
+        "other",
+        "other_ahead",
         "outcome",
         "passed",
         "reason",
@@ -98,12 +106,16 @@ class OpenAttempt:
         self.bits = 0
         self.outcome = UNKNOWN
         self.reason = 0
-        # The first record's own time; `first` moves back when an earlier one comes late.
-        self.begun = flow.time
-        self.first = flow.time
-        self.last = flow.time
-        self.records = 0
+        # First and last by the clock of `node`, whose record came first.
+        self.first = self.last = flow.time
         self.node = flow.node
+        # Another node whose records came, and how far its clock is ahead of that; any more of them.
+        self.other: str | None = None
+        self.other_ahead = 0
+        self.more: Mapping[str, int] = _NO_MORE
+        # Whether the first record was of a connection that was there already.
+        self.midway = False
+        self.records = 0
         self.names: tuple[str, ...] = ()
         self.service = ""
         self.detail = ""
@@ -128,6 +140,24 @@ class OpenAttempt:
         self.answer = 0
         # Another number whenever outcome, reason or answer changes.
         self.version = 0
+
+    def ahead_of(self, node: str) -> int | None:
+        """How far the clock of ``node`` is ahead; None when no record of it came."""
+        if node == self.node:
+            return 0
+        return self.other_ahead if node == self.other else self.more.get(node)
+
+    def lay(self, node: str, ahead: int) -> None:
+        """Times of ``node`` are so far ahead from now on."""
+        if self.other is None or self.other == node:
+            # The text itself: those of another connection are others, though they may be equal.
+            self.other, self.other_ahead = node, ahead
+        else:
+            self.more = {**self.more, node: ahead}
+
+    def beside(self, time: int) -> int:
+        """How long before its first record or after its last ``time`` is; 0 within. By `node`'s clock."""
+        return max(self.first - time, time - self.last, 0)
 
     @property
     def retries(self) -> int:

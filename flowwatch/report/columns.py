@@ -84,9 +84,17 @@ def versioned(*columns: Column[Item]) -> tuple[Column[Item], ...]:
 
 
 ATTEMPT: tuple[Column[Attempt], ...] = versioned(
-    Column("first_seen", "time", "time of the attempt's first record", lambda a: a.first_seen),
     Column(
-        "last_seen", "time", "time of its last record (retries included)", lambda a: a.last_seen
+        "first_seen",
+        "time",
+        "time of the attempt's first record, by the clock of `node`",
+        lambda a: a.first_seen,
+    ),
+    Column(
+        "last_seen",
+        "time",
+        "time of its last record (retries included), by the same",
+        lambda a: a.last_seen,
     ),
     Column("direction", "text", "`egress` or `ingress`, of the pod", lambda a: a.direction),
     Column(

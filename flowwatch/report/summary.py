@@ -133,6 +133,15 @@ def summary_object(snapshot: Snapshot) -> dict[str, Any]:
             }
             for gap in snapshot.gaps
         ],
+        "clock_skews": [
+            {
+                "node": skew.node,
+                "seconds_ahead": round(skew.ahead / 1e9, 3),
+                "of": skew.of,
+                "connections": skew.connections,
+            }
+            for skew in snapshot.clock_skews
+        ],
         "at_least": snapshot.at_least,
         "warnings": warning_lines(snapshot),
     }

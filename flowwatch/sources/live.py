@@ -18,10 +18,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from flowwatch.errors import Refused, ServerError, Unreachable
+from flowwatch.flows.clocks import LATE
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.guard import records_in
 from flowwatch.flows.model import Batch, LostEvents, NodeStatus
 from flowwatch.flows.source import SourceState
+from flowwatch.sources.lateness import Lateness
 from flowwatch.sources.nodes import CONNECTED, NodeWatch, ServerNow
 from flowwatch.sources.polls import EVERY, Answer, Polls
 from flowwatch.sources.repeats import Seen
@@ -31,7 +33,8 @@ OVERLAP = 5_000_000_000
 nodes come out of order."""
 
 SKEW = 900_000_000_000
-"""Nanoseconds by which a node's clock may be behind without its records being missed after a loss."""
+"""Nanoseconds by which a node's clock may be behind without its records being missed after a loss,
+although none came as it was made."""
 
 AHEAD = 86_400_000_000_000
 """Nanoseconds by which a node's clock may be ahead for its records to count as its newest."""
@@ -148,6 +151,8 @@ class LiveSource:
         self._behind: dict[str, int] = {}
         self._clocks: dict[str, int] = {}
         """By node, our clock less its own, from records that came as they were made."""
+        self._lateness = Lateness()
+        self._told_late: dict[str, int] = {}
         self._away: tuple[NodeStatus, ...] = ()
         self._told_aside: dict[str, int] = {}
         self._loss = ""
@@ -259,7 +264,14 @@ class LiveSource:
         newest = max(self._seen.newest.values(), default=0)
         if not newest:
             return None
-        behind = min(max(self._behind.values(), default=0), SKEW)
+        # What old records seem to tell may be but their age; what came as it was made is sure.
+        behind = max(
+            (
+                self._lateness.known.get(node, min(late, SKEW))
+                for node, late in self._behind.items()
+            ),
+            default=0,
+        )
         return self._watch.resume(min(newest, self._came)) - max(behind, 0) - OVERLAP
 
     def _note_clocks(self, batch: Batch) -> None:
@@ -269,6 +281,17 @@ class LiveSource:
             self._behind[node] = min(behind, self._behind.get(node, behind))
             if self._came / 1e9 - self._state.since > REPLAY:
                 self._clocks[node] = min(behind, self._clocks.get(node, behind))
+                self._lateness.note(node, self._seen.newest.get(node, 0), self._came)
+        if self._lateness.known is not self._told_late:
+            self._told_late = batch.late = self._lateness.known
+
+    def _newest(self) -> dict[str, int]:
+        """Time of each node's newest record, by our clock."""
+        known = self._lateness.known
+        return {
+            node: time + (late if abs(late := known.get(node, 0)) >= LATE else 0)
+            for node, time in self._seen.newest.items()
+        }
 
     def _oldest(self, server: Server) -> dict[str, int]:
         """As ``server.oldest()``, by our clock; nothing from a server that doesn't tell."""
@@ -296,7 +319,7 @@ class LiveSource:
             asked = time.time_ns()
             now = server.nodes()
             update = self._watch.update(
-                now, asked, self._seen.newest, lambda: self._oldest(server), self._loss
+                now, asked, self._newest(), lambda: self._oldest(server), self._loss
             )
         except Refused:
             # A server that doesn't tell: whether something is missing can't be known.
@@ -312,7 +335,8 @@ class LiveSource:
         """One poll, in its thread."""
         now = server.nodes()
         if time.time_ns() - self._came > self._quiet * 1e9:
-            newest = max(self._seen.newest.values(), default=self._came)
+            # A node whose clock is ahead mustn't hide what others have.
+            newest = min(max(self._seen.newest.values(), default=self._came), self._came)
             now = replace(now, peeked=tuple(server.peek(newest + 1)))
         return now
 
@@ -332,7 +356,7 @@ class LiveSource:
         if server is None:
             return
         update = self._watch.update(
-            answer.now, answer.at, self._seen.newest, lambda: self._oldest(server)
+            answer.now, answer.at, self._newest(), lambda: self._oldest(server)
         )
         batch.nodes += update.statuses
         batch.gaps += update.gaps

@@ -185,8 +185,8 @@ class Feed:
         if (wish.key, wish.records) != (frame.wish.key, frame.wish.records):
             records = monitor.recent(wish.key, wish.records) if wish.key and wish.records else ()
             if wish.paused:
-                last = frame.snapshot.last_seen
-                records = tuple([record for record in records if record.time <= last])
+                last = frame.snapshot.records_read
+                records = tuple([record for record in records if record.number <= last])
         told = frame.attribution
         if wish.key != frame.wish.key:
             told = self._attribution(wish, frame.snapshot)

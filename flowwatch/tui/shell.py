@@ -266,6 +266,8 @@ class Dashboard(App[int]):
         )
         snapshot, state = frame.snapshot, frame.state
         now = self.now_ns()
+        # What ages of records are counted to, on their clock.
+        now_there = now - snapshot.clock_late
         self.bar.update_from(state, self.view)
         if self.banner.display:
             self.banner.update_from(state, time.time())
@@ -273,15 +275,15 @@ class Dashboard(App[int]):
             self.headline.update_from(snapshot, state, now, frame.behind)
         if self.timeline.display:
             live = state.phase == "following" and not self.view.paused
-            self.timeline.update_from(snapshot, self.view.whole_timeline, now if live else 0)
+            self.timeline.update_from(snapshot, self.view.whole_timeline, now_there if live else 0)
         query = frame.wish.query
         empty = empty_lines(snapshot, state, query, self.view.filter_words, self.table.size.width)
-        self.table.update_from(snapshot, query, now, empty)
+        self.table.update_from(snapshot, query, now_there, empty)
         if self.detail.display:
             row = self.table.selected
             known = row is not None and frame.wish.key == row.key
             records, told = (frame.records, frame.attribution) if known else ((), ())
-            self.detail.update_from(row, records, now, self.options.hubble, told)
+            self.detail.update_from(row, records, now_there, self.options.hubble, told)
         if self.tail.display:
             self.tail.update_from(snapshot.recent, self.view.paused)
 

@@ -90,7 +90,7 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
     if live or snapshot.record_rate:
         parts.append(_rates(snapshot))
     if snapshot.last_seen and live:
-        old = (now - snapshot.last_seen) / SECOND
+        old = (now - snapshot.clock_late - snapshot.last_seen) / SECOND
         # Quiet is not dead: the server is asked now and then.
         answers = now / SECOND - state.heard < ALIVE and old > ALIVE
         alive = ", server answers" if answers and state.phase == "following" else ""

@@ -19,7 +19,6 @@ from flowwatch.doctor.judge import (
     lost,
     names,
     ring,
-    span,
     verdicts,
 )
 from flowwatch.doctor.steps import State, Visit
@@ -228,14 +227,6 @@ def test_nothing_is_judged_without_records() -> None:
         "clocks",
     }
     assert State.FAIL not in states.values()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-5, "0 s"), (0.4, "0 s"), (119, "119 s"), (120, "2 min"), (5400, "1.5 h"), (1e5, "1.2 days")],
-)
-def test_span(seconds: float, text: str) -> None:
-    assert span(seconds) == text
 
 
 def test_the_docs_have_a_row_for_each_step() -> None:

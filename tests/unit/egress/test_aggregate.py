@@ -231,6 +231,57 @@ def test_an_attempt_in_a_folded_row_still_changes_its_outcome_once() -> None:
     assert (totals.forwarded, totals.dropped) == (6, 1)
 
 
+def on_two_nodes(count: int, ahead: float) -> list[Flow]:
+    """Connections a second apart that both nodes saw; the other one's clock is ``ahead``."""
+    return [
+        one
+        for at in range(count)
+        for one in (
+            flow(at, source_port=1000 + at, destination=API),
+            flow(
+                at + 0.001 + ahead,
+                source_port=1000 + at,
+                destination=API,
+                direction=Direction.INGRESS,
+                node="node-2",
+            ),
+        )
+    ]
+
+
+@pytest.mark.parametrize("ahead", [90.0, 3600.0])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_times_are_told_by_one_clock(ahead: float, size: int) -> None:
+    """However late it is learnt, in rows as in the timeline; with the order of what is seen last."""
+    records = on_two_nodes(60, ahead)
+    aggregate = Aggregate()
+    for at in range(0, len(records), size):
+        aggregate.join.add(Batch(flows=records[at : at + size]))
+    taken = snapshot(aggregate, Query(direction="both"))
+    start = records[0].time
+    assert taken.totals.forwarded == 120
+    for row in taken.rows:
+        assert (row.first_seen - start) / SECOND == pytest.approx(0, abs=0.01)
+        assert (row.last_seen - start) / SECOND == pytest.approx(59, abs=0.01)
+        assert row.rate == pytest.approx(taken.rows[0].rate, rel=0.01)
+        assert row.rate > 0.5
+    assert (taken.last_seen - taken.first_seen) / SECOND == pytest.approx(59, abs=0.01)
+    assert sum(taken.timeline.forwarded) == 120
+    assert len(taken.timeline.forwarded) <= 61
+    assert [(skew.node, round(skew.ahead / SECOND)) for skew in taken.clock_skews] == [
+        ("node-2", ahead)
+    ]
+
+
+def test_records_seen_at_a_pause_are_told_by_their_number_and_not_by_their_time() -> None:
+    """A node whose clock is ahead: its records of before the pause are later than the last of all."""
+    aggregate = counted(*on_two_nodes(10, 3600.0))
+    seen = snapshot(aggregate, Query()).records_read
+    assert [one.number for one in records(aggregate, 100)] == list(range(1, seen + 1))
+    aggregate.join.add(Batch(flows=[flow(99)]))
+    assert [one.number for one in records(aggregate, 2)] == [seen, seen + 1]
+
+
 def test_a_limit_too_small_to_mean_anything_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         Aggregate(max_rows=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowwatch.flows import attempts as attempts_module
+from flowwatch.flows import generations
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, EventType, Flow, Layer7, Verdict
@@ -109,7 +109,7 @@ def test_a_longer_silence_makes_a_new_attempt(gap: int, count: int) -> None:
 
 
 def test_silence_is_measured_from_the_last_record_not_the_first() -> None:
-    assert len(outcomes(*(flow(at) for at in range(0, 600, 60)))) == 1
+    assert len(outcomes(*(flow(at, tcp_flags=PSH_ACK) for at in range(0, 600, 60)))) == 1
 
 
 def test_order_of_records_does_not_matter() -> None:
@@ -176,7 +176,7 @@ def test_what_the_proxy_denied_is_kept() -> None:
 
 
 def test_memory_is_bounded_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts_module, "OPEN_AT_LEAST", 10)
+    monkeypatch.setattr(generations, "OPEN_AT_LEAST", 10)
     tracker = Attempts(limit=20)
     for port in range(1000):
         tracker.observe(flow(source_port=1000 + port))
@@ -185,7 +185,7 @@ def test_memory_is_bounded_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_old_attempts_are_let_go_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts_module, "OPEN_AT_LEAST", 10)
+    monkeypatch.setattr(generations, "OPEN_AT_LEAST", 10)
     tracker = Attempts()
     for second in range(1000):
         tracker.observe(flow(second, source_port=1000 + second))

@@ -70,6 +70,7 @@ def record(key: int, at: float = 0.0, **fields: Any) -> Recent:
     """The drop record of a SYN, ``at`` seconds after the start."""
     values: dict[str, Any] = {
         "key": key,
+        "number": 1,
         "time": NOON + int(at * SECOND),
         "namespace": "weather",
         "pod": "weather-app-7d9f8-x2x4z",

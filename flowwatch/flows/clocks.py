@@ -1,0 +1,275 @@
+"""How far the clocks of nodes are apart, measured by the connections that two of them saw.
+
+A record has the time at which its own node's agent read the event (Cilium 1.20, pkg/hubble/parser),
+and nothing in Hubble says how that clock goes. But the first packet of a connection between two
+nodes leaves a record on each, milliseconds apart in truth: the difference of their times is that of
+the clocks. Of each pair of nodes the last differences are kept, and their median counts when most
+of them agree: a record that was lost, or a port that came back, is outvoted.
+
+    clocks.saw("worker-1", "worker-2", 90_000_000_000)
+    clocks.ahead_of("worker-1", "worker-2"), clocks.ahead, clocks.skews()
+
+All times are nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from statistics import median_low
+
+from flowwatch.text import safe
+
+_SECOND = 1_000_000_000
+
+SKEW = 3 * _SECOND
+"""From which difference on clocks are said to be apart: agents read an event up to a second late."""
+
+LATE = 60 * _SECOND
+"""The same by how late records come: relay may hold them back for less than that."""
+
+AGREE = _SECOND
+"""By how much differences may differ and still tell the same."""
+
+ENOUGH = 3
+"""Connections that must agree before anything is taken as known by them."""
+
+KEPT = 9
+"""Differences kept of a pair: a clock that is set is followed after ENOUGH connections."""
+
+PAIRS = 4096
+"""Pairs of nodes remembered, the latest: 2 MB at most."""
+
+ASKED = 16
+"""Nodes asked at most that may know both of two."""
+
+NAMED = 5
+"""Nodes named in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSkew:
+    """A node whose clock is apart from those of the nodes that it shares connections with."""
+
+    node: str
+    ahead: int
+    """Nanoseconds; negative when it is behind."""
+    of: str
+    """The other node, where there are but two; else empty: most of the others."""
+    connections: int
+    """How many told it; 0 when it is told by how late its records come."""
+
+    @property
+    def words(self) -> str:
+        """``n1 is 90 s ahead of n2``, safe."""
+        way = "ahead of" if self.ahead > 0 else "behind"
+        whom = safe(self.of) if self.of else "most nodes"
+        return f"{safe(self.node)} is {span(abs(self.ahead) / _SECOND)} {way} {whom}"
+
+
+class _Pair:
+    """What connections say about two nodes: by how much the second's clock is ahead."""
+
+    __slots__ = ("count", "guess", "known", "seen")
+
+    def __init__(self) -> None:
+        self.seen: deque[int] = deque(maxlen=KEPT)
+        self.count = 0
+        self.known: int | None = None
+        """Set while most of the differences agree."""
+        self.guess: int | None = None
+        """The last difference by which an attempt was joined on nothing but faith in it."""
+
+    def add(self, difference: int) -> bool:
+        """Take in one more; whether what is known has changed by it."""
+        before = self.known
+        self.count += 1
+        self.seen.append(difference)
+        if before is not None and -AGREE <= difference - before <= AGREE:
+            return False
+        last = list(self.seen)[-ENOUGH:]
+        if len(last) == ENOUGH and max(last) - min(last) <= AGREE:
+            # The clock was set: what it said before is of no use.
+            self.seen = deque(last, KEPT)
+            self.count = len(last)
+        middle = median_low(self.seen)
+        agree = sum(-AGREE <= one - middle <= AGREE for one in self.seen)
+        self.known = middle if agree >= max(ENOUGH, len(self.seen) / 2) else None
+        return self.known != before
+
+    @property
+    def told(self) -> int | None:
+        """What is known, or at least assumed."""
+        return self.guess if self.known is None else self.known
+
+
+class Clocks:
+    """The clocks of one server's nodes. One thread; memory bounded by PAIRS."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[str, str], _Pair] = {}
+        self._partners: dict[str, dict[str, None]] = {}
+        self.heard: dict[str, int] = {}
+        """By node, how late its records come by our own clock."""
+        self.shift = 0
+        """How far all of them are ahead of another server's, where there are several."""
+        self.ahead: dict[str, int] = {}
+        """By node, how far its clock is ahead of the time that most nodes share; only of those that
+        are told as apart. Another dict when it changes."""
+
+    def saw(self, one: str, other: str, difference: int) -> None:
+        """A connection began at some time on ``one``, and at that plus ``difference`` on ``other``."""
+        self._add(self._pair(one, other), one, other, difference)
+
+    def _add(self, pair: _Pair, one: str, other: str, difference: int) -> None:
+        if pair.add(difference if one < other else -difference):
+            self._tell(pair)
+
+    def guess(self, one: str, other: str, difference: int) -> None:
+        """Nothing is known of the two, and records so far apart were taken for one connection's."""
+        pair = self._pair(one, other)
+        pair.guess = difference if one < other else -difference
+        self._tell(pair)
+
+    def ahead_of(self, one: str, other: str, difference: int | None = None) -> int | None:
+        """How far ``other`` is ahead of ``one``; None when too few connections tell.
+
+        Where none are between the two, those that both have with a third tell too. ``difference`` is
+        that of one more connection (see :meth:`saw`), which counts from now on.
+        """
+        pair = self._pairs.get((one, other) if one < other else (other, one))
+        known = pair.known if pair is not None else None
+        if difference is not None:
+            self._add(pair or self._new(one, other), one, other, difference)
+        if known is not None:
+            return known if one < other else -known
+        partners = min((self._partners.get(node, _NONE) for node in (one, other)), key=len)
+        for third in islice(partners, ASKED):
+            near, far = self._between(one, third), self._between(third, other)
+            if near is not None and far is not None:
+                return near + far
+        return None
+
+    def _between(self, one: str, other: str) -> int | None:
+        pair = self._pairs.get((one, other) if one < other else (other, one))
+        if pair is None or pair.known is None:
+            return None
+        return pair.known if one < other else -pair.known
+
+    def _pair(self, one: str, other: str) -> _Pair:
+        pair = self._pairs.get((one, other) if one < other else (other, one))
+        return pair or self._new(one, other)
+
+    def _new(self, one: str, other: str) -> _Pair:
+        if len(self._pairs) >= PAIRS:
+            oldest = next(iter(self._pairs))
+            del self._pairs[oldest]
+            for node, partner in (oldest, oldest[::-1]):
+                del self._partners[node][partner]
+        for node, partner in ((one, other), (other, one)):
+            self._partners.setdefault(node, {})[partner] = None
+        pair = self._pairs[(one, other) if one < other else (other, one)] = _Pair()
+        return pair
+
+    def hear(self, late: Mapping[str, int]) -> None:
+        """How late each node's records come by our own clock: all that is known of it."""
+        self.heard = dict(late)
+        self._set_ahead()
+
+    def tell_by(self, main: Clocks) -> None:
+        """Of several servers: tell times by the clock that most nodes of ``main`` share."""
+        apart = main.late - self.late if self.heard else 0
+        shift = apart if abs(apart) >= LATE else 0
+        if shift != self.shift:
+            self.shift = shift
+            self._set_ahead()
+
+    @property
+    def late(self) -> int:
+        """How far our own clock is ahead of most nodes', by how late their records come."""
+        return median_low(self.heard.values()) if self.heard else 0
+
+    def _tell(self, pair: _Pair) -> None:
+        if self.ahead or abs(pair.told or 0) >= SKEW:
+            self._set_ahead()
+
+    def _set_ahead(self) -> None:
+        ahead = {skew.node: skew.ahead for skew in self.skews()}
+        if self.shift:
+            ahead = {node: ahead.get(node, 0) + self.shift for node in {**self.heard, **ahead}}
+        if ahead != self.ahead:
+            self.ahead = ahead
+
+    def skews(self) -> tuple[ClockSkew, ...]:
+        """Every node that is more than SKEW apart from most of those that it is compared with."""
+        found: list[ClockSkew] = []
+        near: _Near = {}
+        for (one, other), pair in self._pairs.items():
+            if pair.told is not None:
+                near.setdefault(one, {})[other] = pair.told, pair
+                near.setdefault(other, {})[one] = -pair.told, pair
+        placed: set[str] = set()
+        for start in sorted(near, key=lambda node: -len(near[node])):
+            if start in placed:
+                continue
+            places = _spread(near, start)
+            placed.update(places)
+            middle = median_low(places.values())
+            for node, place in places.items():
+                if abs(place - middle) < SKEW:
+                    continue
+                # Of two, none is the one that is right.
+                of = next(iter(near[node])) if len(places) == 2 else ""
+                told = sum(pair.count for _, pair in near[node].values())
+                found.append(ClockSkew(node, place - middle, of, told))
+        for node, late in self.heard.items():
+            if node not in placed and abs(self.late - late) >= LATE:
+                found.append(ClockSkew(node, self.late - late, "", 0))
+        return tuple(sorted(found, key=lambda skew: (-abs(skew.ahead), skew.node)))
+
+
+_NONE: dict[str, None] = {}
+
+_Near = dict[str, dict[str, tuple[int, _Pair]]]
+"""By node, those that it is compared with: how far each is ahead of it, and by what that is known."""
+
+
+def _spread(near: _Near, start: str) -> dict[str, int]:
+    """Nodes that hang together by comparisons, and how far each is ahead of ``start``."""
+    places = {start: 0}
+    waiting = deque([start])
+    while waiting:
+        node = waiting.popleft()
+        for other, (ahead, _) in near[node].items():
+            if other not in places:
+                places[other] = places[node] + ahead
+                waiting.append(other)
+    return places
+
+
+def skew_words(skews: Iterable[ClockSkew]) -> str:
+    """One safe sentence for all of ``skews``; empty without any."""
+    found = list(skews)
+    if not found:
+        return ""
+    told = "; ".join(skew.words for skew in found[:NAMED])
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    count = sum(skew.connections for skew in found)
+    by = f"by {count:,} connection{'s' * (count > 1)} that two nodes saw"
+    if not count:
+        by = "by how late their records come"
+    return (
+        f"clocks are apart: {told}{more} ({by}): attempts are joined all the same, but times of "
+        "records, --since and --until are by each node's own clock"
+    )
+
+
+def span(seconds: float) -> str:
+    """``41 s``, ``12 min``, ``3.5 h``, ``2.1 days``; negative is 0 s."""
+    seconds = max(0.0, seconds)
+    for size, unit in ((86_400, "days"), (3_600, "h")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
