@@ -15,7 +15,16 @@ from __future__ import annotations
 
 import os
 
+from flowwatch.redact import redact
+
 _PACKAGE = os.path.dirname(__file__)
+_LONGEST = 2000
+"""Characters: a name may be as long as a file."""
+
+
+def _line(text: str) -> str:
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}"
 
 
 class FlowwatchError(Exception):
@@ -24,10 +33,13 @@ class FlowwatchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """``message`` says what failed, ``hint`` what to do about it (may be empty)."""
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        """``message`` says what failed, ``hint`` what to do about it (may be empty).
+
+        Secrets in them are hidden, and what is too long for a line loses its middle.
+        """
+        self.message = _line(redact(message))
+        self.hint = _line(redact(hint))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}: {self.hint}" if self.hint else self.message

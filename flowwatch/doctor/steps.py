@@ -25,6 +25,7 @@ from flowwatch.hubble.client.connection import Connection, connect
 from flowwatch.hubble.kube import kubeconfig
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.hubble.wire.pb.relay import relay_pb2
+from flowwatch.redact import redact
 from flowwatch.text import safe
 
 _NAMES = 5
@@ -53,6 +54,10 @@ class Step:
     """What was found, or why it was skipped. May hold text from the network."""
     next: str = ""
     """What to do about it."""
+
+    def __post_init__(self) -> None:
+        for name in ("what", "next"):
+            object.__setattr__(self, name, redact(getattr(self, name)))
 
 
 Look = Callable[[], Step]

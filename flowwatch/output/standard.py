@@ -19,6 +19,7 @@ from typing import IO, BinaryIO, TextIO, cast
 from flowwatch.errors import OutputError
 from flowwatch.output.base import Output, cannot_write, flush_all, write_all
 from flowwatch.output.forms import Form, form_of
+from flowwatch.redact import redact
 from flowwatch.text import escaped
 
 STDOUT = "standard output"
@@ -101,7 +102,7 @@ class StandardError:
         stream = sys.stderr
         if stream is None:
             return
-        text = form_of("text").broken_up(text)
+        text = form_of("text").broken_up(redact(text))
         try:
             stream.flush()
             binary = getattr(stream, "buffer", None)

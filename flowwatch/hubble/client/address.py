@@ -15,6 +15,7 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from flowwatch import redact
 from flowwatch.errors import UsageError
 from flowwatch.gotext import is_loopback
 from flowwatch.text import safe
@@ -86,6 +87,8 @@ def parse(text: str) -> Address:
     """The address that ``text`` (of ``--server``) means; UsageError when it means none."""
     bare = text.removeprefix(_TLS)
     tls = bare != text
+    if "@" in bare and not bare.startswith("unix:"):
+        raise _bad(redact.address(bare), "invalid host: no user part (before @) can stand in it")
     if bare.startswith("unix:"):
         return Address(safe(bare), tls, path=_unix_path(bare))
     endpoint = bare
