@@ -17,6 +17,7 @@ from flowwatch.hubble.client import faults, probe, tls
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.client.probe import Answer
+from flowwatch.hubble.kube.material import load_pair
 from flowwatch.text import safe
 
 SOON = 14
@@ -118,8 +119,8 @@ def _client_context(settings: Settings) -> ssl.SSLContext:
     context.set_alpn_protocols(["h2"])
     if settings.tls_client_cert_file:
         # Says first, in its own words, what is wrong with the pair.
-        tls.client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
-        context.load_cert_chain(settings.tls_client_cert_file, settings.tls_client_key_file)
+        key, chain = tls.client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
+        load_pair(context, chain or b"", key or b"")
     return context
 
 

@@ -90,10 +90,13 @@ class Value:
                 quote = f' (quote it: "{node.text}")'
         return self.fault(f"{self.path or 'the document'}: {wanted} is wanted, not {is_a}{quote}")
 
-    def fields(self) -> dict[str, Value]:
+    def fields(self, *, twice: bool = False) -> dict[str, Value]:
         """The fields of a mapping, nulls included; none for null.
 
         What ``<<`` merges in comes behind the mapping's own fields, and gives way to them.
+
+        Args:
+            twice: any word is a key, and may be there again: the last counts, as for Go's yaml.
 
         Raises:
             DocumentError: no mapping, a key twice, or a key that is no word.
@@ -116,12 +119,12 @@ class Value:
                     else [value]
                 )
                 for one in several:
-                    merged = Value(one, self.path).fields() | merged
+                    merged = Value(one, self.path).fields(twice=twice) | merged
                 continue
-            if key.tag not in (*_STRINGS, INT, FLOAT):
+            if key.tag not in (*_STRINGS, INT, FLOAT) and not twice:
                 # A bare on: or y: is a boolean; Kubernetes' own JSON says "true" then.
                 raise Value(key, prefix + key.text)._wrong("a string")
-            if key.text in fields:
+            if key.text in fields and not twice:
                 raise Value(key, "").fault(f'key "{prefix}{key.text}" is there twice')
             fields[key.text] = Value(value, prefix + key.text, key)
         return fields | {name: one for name, one in merged.items() if name not in fields}

@@ -42,6 +42,7 @@ _HUBBLE_PACKAGES = (
     "./certs",
     "./oracle",
     "./regexps",
+    "./kubeconfig",
 )
 # What is known to the API server beside its own; the experimental ClusterNetworkPolicy has all that
 # the standard one has.
@@ -112,6 +113,11 @@ class Binaries:
     def regexps(self) -> Path:
         """Says what Go's regexp, and what Cilium makes of it, find in texts."""
         return self.folder / "regexps"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Answers what client-go reads from kubeconfigs."""
+        return self.folder / "kubeconfig"
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,17 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from flowwatch import redact, userfile
 from flowwatch.errors import UsageError
 from flowwatch.gotext import parse_duration
 from flowwatch.hubble.client.address import DEFAULT_SERVER, Address, parse
 from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.goyaml.tree import Node
 
 Value = str | bool | int | float | tuple[str, ...]
 """Of a setting: durations are floats, in seconds."""
@@ -97,6 +101,12 @@ class Settings:
     """What the user must know: what was ignored, and why; what isn't verified. One safe line each."""
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
     """By hubble's name (``tls-server-name``); a name that is absent has its default."""
+
+    def __post_init__(self) -> None:
+        redact.remember(self.basic_auth_password, *redact.user_part(self.server))
+        if self.warnings:
+            hidden = tuple(redact.redact(line) for line in self.warnings)
+            object.__setattr__(self, "warnings", hidden)
 
     def origin(self, name: str) -> Origin:
         """Where the value of hubble's setting ``name`` came from."""
@@ -180,10 +190,16 @@ _READERS: dict[str, _Reader] = {
 NAMES = tuple(_READERS)
 """Hubble's names of all settings that flag, environment and file can give."""
 
-_NULL = "tag:yaml.org,2002:null"
+
+@dataclass(frozen=True, slots=True)
+class _Neither:
+    """What a file holds where a value is due, and why it is none."""
+
+    why: str
+
 
 # What a file holds for a name: one text, or several.
-_Written = str | tuple[str, ...]
+_Written = str | tuple[str, ...] | _Neither
 
 
 def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -236,6 +252,8 @@ def _ours(flags: Flags, name: str) -> bool:
 
 
 def _read(written: _Written, reader: _Reader) -> Value:
+    if isinstance(written, _Neither):
+        raise ValueError(written.why)
     if reader is _as_list:
         return written if isinstance(written, tuple) else _as_list(written)
     if isinstance(written, tuple):
@@ -291,11 +309,7 @@ def _file(
     if not path:
         return "", {}
     try:
-        with open(path, "rb") as stream:
-            raw = stream.read(_MAX_FILE + 1)
-        if len(raw) > _MAX_FILE:
-            raise ValueError("it is larger than 1 MiB")
-        return path, _parse_file(raw)
+        return path, _parse_file(userfile.read(path, _MAX_FILE))
     except FileNotFoundError:
         if named:
             warnings.append(f"config file {safe(path)} is ignored: there is no such file")
@@ -307,38 +321,46 @@ def _file(
 
 
 def _parse_file(raw: bytes) -> dict[str, _Written]:
-    """The scalars and lists of scalars at the top. ValueError says what is wrong with the rest.
+    """The values at the top, by lower-case name. ValueError says what is wrong with the file.
 
     Scalars stay text, as YAML 1.1's ``yes`` is no boolean for hubble's YAML library either.
     """
-    import yaml
+    from flowwatch.goyaml.tree import NULL, Collection, DocumentError, Scalar, compose
 
     try:
-        root = yaml.compose(raw.decode(), Loader=yaml.SafeLoader)
+        root = next(compose(raw.decode("utf-8-sig")), None)
+        if root is None or root.tag == NULL:
+            return {}
+        if not isinstance(root, Collection) or not root.is_map:
+            raise ValueError("it has no names and values (as server: localhost:4245)")
+        found: dict[str, _Written] = {}
+        exact: set[str] = set()
+        for key, value in root.pairs():
+            if not isinstance(key, Scalar):
+                raise DocumentError("a name is wanted", key.line)
+            if key.text in exact:
+                raise DocumentError(f"{safe(key.text)} is there twice", key.line)
+            exact.add(key.text)
+            if value.tag != NULL:
+                found[key.text.lower()] = _written(value)
     except UnicodeDecodeError:
         raise ValueError("it is not text in UTF-8") from None
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{line}{safe(error.problem or 'not YAML')}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {safe(str(error).splitlines()[0])}") from None
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if root is None or root.tag == _NULL:
-        return {}
-    if not isinstance(root, yaml.MappingNode):
-        raise ValueError("it has no names and values (as server: localhost:4245)")
-    found: dict[str, _Written] = {}
-    exact: set[str] = set()
-    for key, value in root.value:
-        if not isinstance(key, yaml.ScalarNode):
-            continue
-        if key.value in exact:
-            raise ValueError(f"line {key.start_mark.line + 1}: {safe(key.value)} is there twice")
-        exact.add(key.value)
-        if isinstance(value, yaml.SequenceNode):
-            items = (item for item in value.value if isinstance(item, yaml.ScalarNode))
-            found[key.value.lower()] = tuple(str(item.value) for item in items)
-        elif isinstance(value, yaml.ScalarNode) and value.tag != _NULL:
-            found[key.value.lower()] = str(value.value)
+    except DocumentError as error:
+        # A password may stand in it.
+        raise ValueError(f"line {error.line}: {redact.unquoted(safe(error.reason))}") from None
     return found
+
+
+def _written(value: Node) -> _Written:
+    """A scalar, a list of scalars, or why it is neither."""
+    from flowwatch.goyaml.tree import Collection, Scalar
+
+    if isinstance(value, Scalar):
+        return value.text
+    assert isinstance(value, Collection)
+    if value.is_map:
+        return _Neither("names and values where one value is due")
+    items = [item.text for item in value.children if isinstance(item, Scalar)]
+    if len(items) < len(value.children):
+        return _Neither("a list in which not all are words")
+    return tuple(items)

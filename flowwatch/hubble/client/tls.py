@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import grpc
 
+from flowwatch import userfile
 from flowwatch.errors import UsageError
 from flowwatch.hubble.client import probe
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
+from flowwatch.hubble.kube.material import load_pair
 from flowwatch.text import safe
 
 
@@ -104,14 +106,14 @@ def authorities(paths: tuple[str, ...]) -> bytes | None:
     if not paths:
         # SSL_CERT_FILE counts here as it does for Go.
         system = ssl.get_default_verify_paths().cafile
-        return _bytes(system) if system and os.path.isfile(system) else None
+        return _system(system) if system and os.path.isfile(system) else None
     pems = []
     for path in paths:
         try:
-            pem = _bytes(path)
+            pem = userfile.read(path)
         except OSError as error:
             raise UsageError(
-                f"cannot load cert '{safe(path)}': {_words(error)}", "see --tls-ca-cert-files"
+                f"cannot load cert '{safe(path)}': {_words(path, error)}", "see --tls-ca-cert-files"
             ) from None
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
@@ -133,12 +135,12 @@ def client_pair(certificate: str, key: str) -> tuple[bytes | None, bytes | None]
     contents = []
     for path, flag in ((key, "--tls-client-key-file"), (certificate, "--tls-client-cert-file")):
         try:
-            contents.append(_bytes(path))
+            contents.append(userfile.read(path))
         except OSError as error:
-            raise UsageError(f"{_words(error)} ({flag} {safe(path)})") from None
+            raise UsageError(f"{_words(path, error)} ({flag} {safe(path)})") from None
     try:
         # A password can't be asked for here; grpc couldn't use one either.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_no_word)
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), contents[1], contents[0])
     except ssl.SSLError as error:
         why = _PAIR_FAULTS.get(error.reason or "", "they are not a PEM certificate and its key")
         raise UsageError(
@@ -159,14 +161,15 @@ _PAIR_FAULTS = {
 }
 
 
-def _no_word() -> str:
-    raise ValueError("no password")
+def _system(path: str) -> bytes:
+    try:
+        return userfile.read(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot load this system's CAs: {_words(path, error)}",
+            "see SSL_CERT_FILE, or give --tls-ca-cert-files",
+        ) from None
 
 
-def _bytes(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()
-
-
-def _words(error: OSError) -> str:
-    return f"open {safe(str(error.filename))}: {(error.strerror or str(error)).lower()}"
+def _words(path: str, error: OSError) -> str:
+    return f"open {safe(path)}: {(error.strerror or str(error)).lower()}"

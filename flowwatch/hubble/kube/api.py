@@ -25,8 +25,8 @@ import httpx
 import httpx_ws
 
 from flowwatch.errors import Refused, ServerError, Unreachable
+from flowwatch.hubble.kube.access import Access
 from flowwatch.hubble.kube.client import BROKEN, Answer, BadAnswer, Client, NotUpgraded
-from flowwatch.hubble.kube.kubeconfig import Access
 from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
 
@@ -226,7 +226,9 @@ class Cluster:
             return Refused(
                 f"the Kubernetes API server {safe(self.access.server)} does not accept the "
                 f"credentials of {who} ({self._where()})",
-                "they may have expired: log in again",
+                "they may have expired: log in again"
+                if self.access.server.startswith("https:")
+                else "none are sent over http://: give the cluster a server with https://",
             )
         if status == 403:
             return Refused(

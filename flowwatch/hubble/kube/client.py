@@ -16,8 +16,6 @@ import contextlib
 import os
 import secrets
 import ssl
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +30,8 @@ import wsproto.utilities
 
 from flowwatch.errors import UsageError
 from flowwatch.gotext import is_loopback
-from flowwatch.hubble.kube.kubeconfig import Access
+from flowwatch.hubble.kube.access import Access
+from flowwatch.hubble.kube.material import load_pair
 from flowwatch.text import safe
 
 MAX_ANSWER = 64 << 20
@@ -144,16 +143,20 @@ class Client:
     def _http(self) -> httpx.AsyncClient:
         if self._session is None:
             access = self._access
+            verify = _context(access) if access.server.startswith("https:") else False
             host = urlsplit(access.server).hostname or ""
-            self._session = httpx.AsyncClient(
-                base_url=access.server,
-                headers=[("User-Agent", "flowwatch"), *access.headers],
-                verify=_context(access) if access.server.startswith("https:") else False,
-                timeout=self._timeout,
-                proxy=access.proxy or None,
-                # Go asks no proxy for the way to this host, whatever the environment says.
-                trust_env=not is_loopback(host),
-            )
+            try:
+                self._session = httpx.AsyncClient(
+                    base_url=access.server,
+                    headers=[("User-Agent", "flowwatch"), *access.headers],
+                    verify=verify,
+                    timeout=self._timeout,
+                    proxy=access.proxy or None,
+                    # Go asks no proxy for the way to this host, whatever the environment says.
+                    trust_env=not is_loopback(host),
+                )
+            except (httpx.InvalidURL, ValueError):
+                raise _bad_proxy(access) from None
         return self._session
 
 
@@ -168,6 +171,18 @@ def _extensions() -> dict[str, Any]:
             await opened.pop().aclose()
 
     return {"trace": trace}
+
+
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def _bad_proxy(access: Access) -> UsageError:
+    """A URL of the environment, as those of the kubeconfig were looked at when it was read."""
+    names = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
+    return UsageError(
+        f"{', '.join(names) or 'proxy-url'}: a proxy as http://host:port or socks5://host:port is wanted",
+        f"mend it, or set NO_PROXY for the way to {safe(access.server)}",
+    )
 
 
 async def _answer(response: httpx.Response, most: int) -> Answer:
@@ -211,9 +226,9 @@ def _context(access: Access) -> ssl.SSLContext:
     elif access.ca:
         try:
             context.load_verify_locations(cadata=access.ca)
-        except ssl.SSLError:
-            raise UsageError(
-                f"kubeconfig {safe(access.file)}: the certificate authority is no PEM certificate"
+        except (ssl.SSLError, ValueError):
+            raise _unusable(
+                access, f"certificate-authority of context {access.context}: a certificate in PEM"
             ) from None
     else:
         context.load_default_certs()
@@ -221,36 +236,17 @@ def _context(access: Access) -> ssl.SSLContext:
         try:
             load_pair(context, access.certificate, access.key)
         except (ssl.SSLError, ValueError):
-            raise UsageError(
-                f"kubeconfig {safe(access.file)}: the client certificate and key of user "
-                f"{safe(access.user)} do not fit together or are not PEM"
+            raise _unusable(
+                access,
+                f"client-certificate and client-key of user {access.user}: a certificate in PEM "
+                "and the key that fits to it",
             ) from None
     return context
 
 
-def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """Give ``context`` a client certificate. Raises ssl.SSLError, ValueError for a locked key.
-
-    Python's ssl reads keys from files only: on Linux it gets one in memory that has no name,
-    elsewhere one that only its owner may read and that is gone when this returns.
-    """
-
-    def locked() -> str:
-        raise ValueError("the key is protected by a password")
-
-    both = certificate.rstrip() + b"\n" + key
-    if sys.platform == "linux":
-        number = os.memfd_create("certificate")
-        try:
-            os.write(number, both)
-            context.load_cert_chain(f"/proc/self/fd/{number}", password=locked)
-        finally:
-            os.close(number)
-        return
-    number, path = tempfile.mkstemp()
-    try:
-        with open(number, "wb") as stream:
-            stream.write(both)
-        context.load_cert_chain(path, password=locked)
-    finally:
-        os.unlink(path)
+def _unusable(access: Access, wanted: str) -> UsageError:
+    file = f"kubeconfig {access.file}" if access.file else "the pod's own account"
+    return UsageError(
+        safe(f"{file} can't be used: {wanted} is wanted"),
+        "mend it, or give another with --kubeconfig",
+    )

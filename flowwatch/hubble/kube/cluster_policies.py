@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowwatch.errors import Refused
+from flowwatch.hubble.kube.access import Access
 from flowwatch.hubble.kube.api import Cluster, path, wait
-from flowwatch.hubble.kube.kubeconfig import Access
 from flowwatch.text import safe
 
 _PAGE = 500

@@ -15,9 +15,9 @@ import pytest
 
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.kube import client
+from flowwatch.hubble.kube.access import Access
 from flowwatch.hubble.kube.api import Cluster, Pod, wait
 from flowwatch.hubble.kube.client import Answer, BadAnswer
-from flowwatch.hubble.kube.kubeconfig import Access
 from tests.proxies import Socks5
 
 SERVICE: dict[str, Any] = {

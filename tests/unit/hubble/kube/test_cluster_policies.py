@@ -21,7 +21,7 @@ import yaml
 
 from flowwatch.errors import Refused, ServerError
 from flowwatch.hubble.kube import cluster_policies
-from flowwatch.hubble.kube.kubeconfig import Access
+from flowwatch.hubble.kube.access import Access
 from flowwatch.policy import load
 from tests.command import ROOT, flowwatch
 from tests.unit.audit.planted import CORRECT, capture

@@ -16,6 +16,7 @@ import yaml
 
 from flowwatch.errors import FlowwatchError, Refused, UsageError
 from flowwatch.hubble.kube import kubeconfig
+from flowwatch.hubble.kube import plugin as plugin_room
 from flowwatch.hubble.kube.kubeconfig import Access, at_hand, load, paths
 
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -98,9 +99,9 @@ def test_a_pods_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 BROKEN = (
-    ("a: [", "line 1: "),
+    ("a: [", "line 2: it is not YAML"),
     ("- a\n", "it has no clusters, users and contexts"),
-    ("clusters: 7\ncurrent-context: x\ncontexts: 7\n", "contexts is no list"),
+    ("clusters: 7\ncurrent-context: x\ncontexts: 7\n", "line 1: clusters: a list is wanted"),
     ("\x00", "it is not YAML"),
     ("", "has no current context"),
     ({"current-context": "gone"}, 'context "gone" is not in kubeconfig'),
@@ -111,7 +112,7 @@ BROKEN = (
     (document({"client-key-data": "QUJD"}), "has a certificate or a key, but not both"),
     (document({"auth-provider": {"name": "gcp"}}), "use exec"),
     (document({"token": "a\nb"}), "hold characters that none may"),
-    (document({"exec": {"command": "x"}}), "apiVersion client.authentication.k8s.io"),
+    (document({"exec": {"command": "x"}}), "exec.apiVersion: client.authentication.k8s.io/v1 or"),
 )
 
 
@@ -209,7 +210,7 @@ def test_a_plugin_fails(tmp_path: Path, script: str, words: str) -> None:
 
 
 def test_a_plugin_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeconfig, "PLUGIN_SECONDS", 1.0)
+    monkeypatch.setattr(plugin_room, "PLUGIN_SECONDS", 1.0)
     started = time.monotonic()
     with pytest.raises(Refused, match="gave no credentials within 1 s"):
         read(tmp_path, plugin(tmp_path, "time.sleep(100)"))
@@ -220,7 +221,7 @@ def test_what_a_plugin_started_ends_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a script around the real program, which waits in a process of its own."""
-    monkeypatch.setattr(kubeconfig, "PLUGIN_SECONDS", 2.0)
+    monkeypatch.setattr(plugin_room, "PLUGIN_SECONDS", 2.0)
     script = f"""import subprocess
 child = subprocess.Popen(["sleep", "100"])
 open({str(tmp_path / "child")!r}, "w").write(str(child.pid))
