@@ -203,11 +203,12 @@ def _read_http(value: Value) -> HttpRule:
     fields = value.known(_HTTP)
     texts = {key: fields[key].text() if key in fields else "" for key in ("path", "method", "host")}
     for key, text in texts.items():
-        # Cilium compiles path and method by Go's regexp and leaves the host to Envoy, which has the same.
+        # Cilium compiles path and method by Go's regexp (api/http.go) and leaves the host to its proxy.
         try:
             _expression(text)
         except re2.RegexError as error:
-            raise fields[key].fault(str(error)) from None
+            who = "Cilium's proxy would refuse it: " if key == "host" else ""
+            raise fields[key].fault(f"{who}{error}") from None
     headers = [one.text() for one in fields["headers"].items()] if "headers" in fields else []
     for one in fields["headerMatches"].items() if "headerMatches" in fields else ():
         match = one.known(_HEADER_MATCH)

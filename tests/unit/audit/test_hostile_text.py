@@ -41,6 +41,26 @@ def judged(
     return found.kind, found.reason
 
 
+HOSTILE = Path(__file__).parents[4] / "shared" / "cases" / "hostile"
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the shared cases don't lie beside this checkout")
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("l7-url-bracket", "inconclusive"),
+        ("l7-rx-fqdn-stars", "leak"),
+        ("rx-posix", "ok"),
+        ("rx-unicode-digit", "leak"),
+    ],
+)
+def test_the_cases_that_ended_badly(case: str, kind: str) -> None:
+    policy = HOSTILE / f"{case}.yaml"
+    audit = Audit(load([(policy.name, policy.read_text())]))
+    [found] = audit.read(FileSource([str(HOSTILE / f"{case}.jsonl")]).batches()).findings
+    assert found.kind == kind
+
+
 UNREADABLE = [
     "http://[/x",
     "http://]/x",
@@ -193,7 +213,7 @@ def test_filters_on_requests_are_linear_or_counted(
     assert (done.returncode, done.stdout) == (0, "")
     done = flowwatch("observe", "--input-file", capture, "--http-path", "a{1000}" * 60)
     assert done.returncode == 2
-    assert "too costly to try here: it is too large" in done.stderr
+    assert "too costly to try here: it is too large: smaller counts in braces help" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
     # A record on which a filter can't be tried in time is counted, and the others are read.

@@ -59,3 +59,38 @@ def test_requests(
     passes: bool | str,
 ) -> None:
     assert rules.passes_request(method, url, headers) == passes
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ('path: "/("', "error parsing regexp: missing closing ): `/(`"),
+        ('path: "/a**"', "error parsing regexp: invalid nested repetition operator: `**`"),
+        ('path: "(?=a)"', "error parsing regexp: invalid or unsupported Perl syntax: `(?=`"),
+        (r'method: "\\C"', r"error parsing regexp: invalid escape sequence: `\C`"),
+        ('method: "(a{50}){50}"', "error parsing regexp: invalid repeat count: `{50}`"),
+        # Cilium takes it, and its proxy then refuses the whole policy.
+        (
+            'host: "[b-a]"',
+            "Cilium's proxy would refuse it: error parsing regexp: invalid character cl",
+        ),
+    ],
+)
+def test_an_expression_that_is_none_is_refused_with_its_line(rule: str, words: str) -> None:
+    text = HTTP.replace('{method: GET, path: "/v[12]/.*"}', f"{{{rule}}}")
+    refused = load([("p.yaml", text)]).documents.rejected
+    assert [(one.line, words in str(one)) for one in refused] == [(11, True)]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        r'path: "/\\p{Greek}+(?i:x)[[:^alpha:]]"',
+        r'path: "\\Qa*\\E"',
+        'path: "(?P<n>a)(?<m>b)"',
+        'path: "{,2}"',
+    ],
+)
+def test_what_go_takes_is_taken(rule: str) -> None:
+    text = HTTP.replace('{method: GET, path: "/v[12]/.*"}', f"{{{rule}}}")
+    assert not load([("p.yaml", text)]).documents.rejected

@@ -73,8 +73,10 @@ def _searches(values: Iterable[str], problem: Callable[[str, str], str]) -> list
         try:
             expression = re2.compile(text)
             expression.search("")  # tells whether it is too large
-        except (re2.RegexError, re2.TooCostly) as error:
+        except re2.RegexError as error:
             raise FilterError(problem(text, str(error))) from None
+        except re2.TooCostly as error:
+            raise FilterError(f"{error}: smaller counts in braces help") from None
         found.append(_counted(expression))
     return found
 
