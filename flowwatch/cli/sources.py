@@ -16,7 +16,6 @@ from flowwatch.hubble.captures import replay
 from flowwatch.hubble.client import config, forward, h2, stream
 from flowwatch.hubble.filters import request
 from flowwatch.hubble.filters.flags import Filters, build
-from flowwatch.hubble.filters.match import FilterError, compile_filters
 from flowwatch.hubble.filters.request import Window
 from flowwatch.sources import questions
 from flowwatch.sources.files import FileSource
@@ -148,6 +147,9 @@ def matcher(filters: Filters) -> replay.Match | None:
     """The filters as a function on flows; None when there are none. Raises UsageError."""
     if not filters:
         return None
+    # Only for who filters here: it takes 50 ms to load.
+    from flowwatch.hubble.filters.match import FilterError, compile_filters
+
     try:
         return compile_filters(filters)
     except FilterError as error:

@@ -216,16 +216,12 @@ class Aggregate:
         counted, number = self._counted, attempt.number
         rows = [row for row in (counted.egress[number], counted.ingress[number]) if row >= 0]
         counted.version[number] = attempt.version
-        for row in rows:
-            self.columns.add_answer(row, counted.answer[number], -1)
-            self.columns.add_answer(row, attempt.answer, 1)
-            if attempt.passed and not counted.late[number]:
-                self.columns.add_late(row, attempt.waited)
-        counted.answer[number] = attempt.answer
-        counted.late[number] = bool(attempt.passed)
-        if (attempt.outcome, attempt.reason) == (counted.outcome[number], counted.reason[number]):
+        if attempt.answer != counted.answer[number] or attempt.passed:
+            self._count_answer(attempt, rows)
+        before = counted.outcome[number]
+        if attempt.outcome == before and attempt.reason == counted.reason[number]:
             return
-        if counted.outcome[number] != _NOT_YET:
+        if before != _NOT_YET:
             for row in rows:
                 self._count(row, attempt, -1)
         counted.outcome[number] = attempt.outcome
@@ -234,6 +230,17 @@ class Aggregate:
             self._count(row, attempt, 1)
             if attempt.denied_by:
                 self.columns.add_policies(row, (), attempt.denied_by)
+
+    def _count_answer(self, attempt: OpenAttempt, rows: list[int]) -> None:
+        """What came back, and whether it was late."""
+        counted, number = self._counted, attempt.number
+        for row in rows:
+            self.columns.add_answer(row, counted.answer[number], -1)
+            self.columns.add_answer(row, attempt.answer, 1)
+            if attempt.passed and not counted.late[number]:
+                self.columns.add_late(row, attempt.waited)
+        counted.answer[number] = attempt.answer
+        counted.late[number] = bool(attempt.passed)
 
     def _count(self, row: int, attempt: OpenAttempt, by: int) -> None:
         """Count the attempt into ``row``, or out of it, by what it is counted by."""

@@ -45,12 +45,12 @@ from flowwatch.flows.open_attempt import (
     Key,
     Numbers,
     OpenAttempt,
-    addresses,
+    address,
     change,
     end,
 )
 from flowwatch.flows.peers import PeerNames
-from flowwatch.flows.tries import GAP
+from flowwatch.flows.tries import GAP, ONE_PACKET
 
 _FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
 _TRACE = int(EventType.TRACE)
@@ -116,11 +116,12 @@ class Attempts:
         """The attempt that ``flow`` belongs to, with the flow's evidence added; else None."""
         if flow.l7 is not None:
             self.names.learn(flow)
-        said = flow.is_reply
-        reply = meaning.is_reply(flow) if said is None else said
-        if said is None and reply and flow.verdict == _DROPPED:
-            # Drops don't say it: whoever looks at the record next shall know.
-            flow.is_reply = True
+        reply = flow.is_reply
+        if reply is None:
+            reply = meaning.is_reply(flow)
+            if reply and flow.verdict == _DROPPED:
+                # Drops don't say it: whoever looks at the record next shall know.
+                flow.is_reply = True
         if not flow.source_port:
             # No ports: ICMP's type differs between request and reply, names stand in for addresses.
             key = _portless_key(flow, reply)
@@ -140,7 +141,7 @@ class Attempts:
                 flow.destination_port,
                 flow.protocol,
             )
-        attempt = self._open.get(key)
+        attempt = self._open.young.get(key) or self._open.get(key)
         if attempt is None:
             return self._first(flow, key, reply)
         time = flow.time
@@ -157,12 +158,18 @@ class Attempts:
                 attempt, time = placed
         elif attempt.last:
             time = attempt.last  # one that isn't known says nothing
-        syn = flow.tcp_flags & _SYN_ACK == SYN
-        if syn and self._is_new_try(attempt, flow, time):
+        flags, verdict = flow.tcp_flags, flow.verdict
+        syn = flags & _SYN_ACK == SYN
+        # Most SYNs' records are further ones of the same packet.
+        again = syn and 0 <= time - attempt.syn <= ONE_PACKET
+        if syn and (not again or attempt.ended) and self._is_new_try(attempt, flow, time):
             return self._next(attempt, flow, time, reply)
-        ingress = end(flow, attempt) == _INGRESS
+        if reply and verdict == _DROPPED:
+            ingress = end(flow, attempt) == _INGRESS
+        else:
+            ingress = (flow.direction or attempt.direction) == _INGRESS
         known = attempt.ingress if ingress else attempt.egress
-        if known & _WORKING != _WORKING or flow.verdict != _FORWARDED or flow.event_type != _TRACE:
+        if known & _WORKING != _WORKING or verdict != _FORWARDED or flow.event_type != _TRACE:
             # Else one more packet of a connection that works: most records are that.
             bits = meaning.evidence(flow)
             if (
@@ -172,13 +179,20 @@ class Attempts:
                 and tries.turned(known, bits)
             ):
                 return self._next(attempt, flow, time, reply)
-            self._add(attempt, flow, bits, time, reply=reply, ingress=ingress)
+            if (
+                known | bits != known
+                or (syn and not again)
+                or (reply and attempt.answer != ANSWERED)
+                or flow.allowed_by
+                or flow.denied_by
+            ):
+                self._add(attempt, flow, bits, time, reply=reply, ingress=ingress)
         names = flow.destination_names or flow.source_names
         if names and names != attempt.names:
             # Hubble gives the names with every record alike: most tell nothing new.
             self.names.learn(flow)
             attempt.names = names
-        if flow.tcp_flags & _ENDS:
+        if flags & _ENDS:
             attempt.ended = time
         attempt.records += 1
         if time > attempt.last:
@@ -200,13 +214,13 @@ class Attempts:
                 # Drops don't say which way a packet goes: an answer, by the attempt that it answers.
                 flow.is_reply = True
                 return self.observe(flow)
-        if tries.is_icmp_error(flow):
+        if not flow.source_port and tries.is_icmp_error(flow):
             self._icmp_error(flow)
             return None
         bits = meaning.evidence(flow)
         attempt = self._begin(flow, key, bits, reply=reply)
         if attempt is not None:
-            ingress = end(flow, attempt) == _INGRESS
+            ingress = attempt.direction == _INGRESS
             self._add(attempt, flow, bits, flow.time, reply=reply, ingress=ingress)
             attempt.records = 1
         return attempt
@@ -350,28 +364,28 @@ class Attempts:
         self, attempt: OpenAttempt, flow: Flow, bits: int, time: int, *, reply: bool, ingress: bool
     ) -> None:
         """Add what the record shows, at the end where it was seen; ``time`` by the attempt's clock."""
-        if flow.tcp_flags & _SYN_ACK == SYN:
-            self._add_syn(attempt, time, denied=bool(bits & meaning.POLICY_DROP))
-        elif bits & meaning.WORKS and not attempt.handshake and not _resets(flow, reply):
-            attempt.handshake = time
-        if reply:
-            if flow.verdict == _DROPPED and flow.event_type in AT_THE_ENDPOINT:
-                # Once answered, it is a straggler of a connection that is over.
-                bits = bits | ANSWER if bits and attempt.answer != ANSWERED else 0
-                self._answer(attempt, ANSWER_DROPPED)
-            elif bits & meaning.WORKS:
-                refused = _resets(flow, reply) and not attempt.handshake
-                self._answer(attempt, REFUSED if refused else ANSWERED)
         known = attempt.ingress if ingress else attempt.egress
         if not known:
             self._meet(attempt, ingress=ingress)
-        if bits & meaning.POLICY_DROP and time < attempt.handshake and _is_syn(flow):
-            # Comes late: a retry got through since.
-            self._let_through(attempt, attempt.handshake)
-            bits = 0
-        elif known & _DROPS and bits & tries.PASSED and _is_syn(flow):
-            known &= ~_DROPS
-            self._let_through(attempt, time)
+        if flow.tcp_flags & _SYN_ACK == SYN:
+            denied = bits & meaning.POLICY_DROP != 0
+            if attempt.syns or not time:
+                self._add_syn(attempt, time, denied=denied)
+            else:
+                attempt.syns, attempt.syn, attempt.syn_denied = 1, time, denied
+            if denied:
+                if time < attempt.handshake:
+                    # Comes late: a retry got through since.
+                    self._let_through(attempt, attempt.handshake)
+                    bits = 0
+            elif known & _DROPS and bits & tries.PASSED:
+                known &= ~_DROPS
+                self._let_through(attempt, time)
+                attempt.bits = 0
+        elif reply:
+            bits = self._add_answer(attempt, flow, bits, time)
+        elif bits & meaning.WORKS and not attempt.handshake:
+            attempt.handshake = time
         seen = known | bits | SEEN
         if not seen & OPENED and _opens(flow):
             seen |= OPENED
@@ -379,19 +393,35 @@ class Attempts:
             attempt.ingress = seen
         else:
             attempt.egress = seen
-        if bits:
+        if bits and (
+            seen & OUTCOME_BITS | attempt.bits != attempt.bits or flow.allowed_by or flow.denied_by
+        ):
             self._weigh(attempt, flow, bits)
+
+    def _add_answer(self, attempt: OpenAttempt, flow: Flow, bits: int, time: int) -> int:
+        """What an answer shows; the bits that it adds to its end."""
+        if flow.verdict == _DROPPED and flow.event_type in AT_THE_ENDPOINT:
+            # Once answered, it is a straggler of a connection that is over.
+            bits = bits | ANSWER if bits and attempt.answer != ANSWERED else 0
+            self._answer(attempt, ANSWER_DROPPED)
+        elif bits & meaning.WORKS:
+            if not flow.tcp_flags & _RST:
+                attempt.handshake = attempt.handshake or time
+                self._answer(attempt, ANSWERED)
+            else:
+                self._answer(attempt, ANSWERED if attempt.handshake else REFUSED)
+        return bits
 
     def _add_syn(self, attempt: OpenAttempt, time: int, *, denied: bool) -> None:
         if not attempt.syn or not time:
             attempt.syns = attempt.syns or 1
             attempt.syn, attempt.syn_denied = attempt.syn or time, denied
-        elif time - attempt.syn > tries.ONE_PACKET:
+        elif time - attempt.syn > ONE_PACKET:
             gap = time - attempt.syn
             attempt.gap = gap if attempt.syn_denied else -gap
             attempt.syn, attempt.syn_denied = time, denied
             attempt.syns += 1
-        elif attempt.first - time > tries.ONE_PACKET:
+        elif attempt.first - time > ONE_PACKET:
             attempt.syns += 1  # comes late
         else:
             attempt.syn_denied = attempt.syn_denied or denied
@@ -429,12 +459,11 @@ class Attempts:
 
     def _meet(self, attempt: OpenAttempt, *, ingress: bool) -> None:
         """Name the other end, at the first record of an end: later lessons don't rename it."""
-        client_ip, server_ip = addresses(attempt.key)
-        client, server = attempt.client, attempt.server
+        key, client, server = attempt.key, attempt.client, attempt.server
         if ingress:
-            attempt.ingress_peer = self.names.peer(server, client, client_ip, "")
+            attempt.ingress_peer = self.names.peer(server, client, address(key[0]), "")
         else:
-            attempt.egress_peer = self.names.peer(client, server, server_ip, attempt.service)
+            attempt.egress_peer = self.names.peer(client, server, address(key[1]), attempt.service)
 
     # For those who listen ----------------------------------------------------------------------
 
@@ -464,14 +493,6 @@ def _portless_key(flow: Flow, reply: bool) -> Key:
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
     return tuple(dict.fromkeys(one + other))
-
-
-def _is_syn(flow: Flow) -> bool:
-    return flow.tcp_flags & _SYN_ACK == SYN
-
-
-def _resets(flow: Flow, reply: bool) -> bool:
-    return reply and bool(flow.tcp_flags & _RST)
 
 
 def _opens(flow: Flow) -> bool:

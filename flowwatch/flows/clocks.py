@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from statistics import median_low
 
 from flowwatch.text import safe
 
@@ -67,6 +66,12 @@ class ClockSkew:
         way = "ahead of" if self.ahead > 0 else "behind"
         whom = safe(self.of) if self.of else "most nodes"
         return f"{safe(self.node)} is {span(abs(self.ahead) / _SECOND)} {way} {whom}"
+
+
+def median_low(values: Iterable[int]) -> int:
+    """The lower of the two in the middle; statistics.median_low, whose module takes 9 ms to load."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) // 2]
 
 
 class _Pair:

@@ -186,10 +186,14 @@ def outcome(bits: int) -> int:
     return OUTCOME_OF[bits & OUTCOME_BITS]
 
 
+def address(text: str) -> str:
+    """An address of a key; "" where names had to stand in for it."""
+    return "" if "/" in text else text
+
+
 def addresses(key: Key) -> tuple[str, str]:
-    """The client's and the server's address, "" where names had to stand in for it."""
-    client, server = key[0], key[1]
-    return "" if "/" in client else client, "" if "/" in server else server
+    """The client's and the server's address, as :func:`address` has them."""
+    return address(key[0]), address(key[1])
 
 
 def change(attempt: OpenAttempt) -> None:

@@ -9,10 +9,10 @@ Facts: Go 1.26, regexp/syntax (perl_groups.go, parse.go) and unicode.
 
 from __future__ import annotations
 
-import importlib.resources
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
+from pathlib import Path
 
 Bounds = tuple[int, ...]
 
@@ -137,7 +137,7 @@ def _canonical(name: str) -> str:
 
 @cache
 def _lines() -> dict[str, str]:
-    file = importlib.resources.files(__package__).joinpath("unicode.txt")
+    file = Path(__file__).with_name("unicode.txt")
     lines = (line.partition(" ") for line in file.read_text("ascii").splitlines())
     return {kind: rest for kind, _, rest in lines if kind != "#"}
 
