@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name) and return the exit code."""
+    if argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until run() listens, Ctrl-C ends it as it ends other programs: without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from flowwatch.cli.main import run
     from flowwatch.output.standard import plug
 
     if argv is not None:
         return run(list(argv))
     plug()
-    return run(sys.argv[1:])
+    return run(sys.argv[1:], own=True)
 
 
 if __name__ == "__main__":

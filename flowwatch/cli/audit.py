@@ -70,9 +70,9 @@ def _audit(parsed: Parsed) -> int:
     report = audit.finish()
     with open_output(None, form) as out:
         write_audit(report, form, out, style=style(parsed))
-    if parsed.switch("follow") and reading.interrupted:
-        # Being stopped is how a follow ends.
-        reading.interrupted = False
+    if parsed.switch("follow") and reading.stopped is not None and reading.stopped.by_hand:
+        # Ctrl-C is how a follow ends.
+        reading.stopped = None
     ended = reading.finish()
     if reading.failure is not None:
         return 1 if report.failed else _UNREADABLE

@@ -11,7 +11,7 @@ from flowwatch.cli import dashboard, summary
 from flowwatch.cli.flags import parse
 from flowwatch.cli.reading import at_terminal
 from flowwatch.cli.sources import asked, open_source
-from flowwatch.errors import UsageError
+from flowwatch.errors import Stopped, UsageError
 from flowwatch.hubble.client.config import seconds
 from flowwatch.output import put, say
 from flowwatch.text import safe
@@ -81,14 +81,16 @@ def traffic(when: str, filters: list[tuple[str, str]]) -> Iterator[Source]:
 
 
 def _serve(server: DemoServer, duration: float) -> int:
-    put(f"serving the demo on {server.address}; Ctrl-C ends it\n")
-    say(f"try: flowwatch --namespace weather --server {server.address}")
-    until = time.monotonic() + duration if duration else float("inf")
     try:
+        put(f"serving the demo on {server.address}; Ctrl-C ends it\n")
+        say(f"try: flowwatch --namespace weather --server {server.address}")
+        until = time.monotonic() + duration if duration else float("inf")
         # A story that breaks is raised when the server is left.
         while server.failure is None and time.monotonic() < until:
             time.sleep(0.2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if not Stopped.of(error).by_hand:
+            raise
         put("\n")
     return 0
 

@@ -100,7 +100,7 @@ def _note(export: _Export, path: str, lines: int) -> None:
     reading = export.reading
     if reading.partial and not path.endswith(".partial"):
         path += ".partial"
-    partial = "interrupted: this is partial" if reading.interrupted else ""
+    partial = f"{reading.stopped.word}: this is partial" if reading.stopped is not None else ""
     if reading.failure is not None:
         partial = f"{reading.failure}: this is partial"
     if beside := note_beside(path, export.told, lines=lines, partial=partial):

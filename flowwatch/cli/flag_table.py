@@ -157,9 +157,11 @@ SERVER = Group(
         Flag("kube-context", TEXT, "context in it, else its current one", "NAME"),
         Flag("kube-namespace", TEXT, "where relay runs", "NAME", default="kube-system"),
         Flag("config", TEXT, "hubble's config file", "FILE"),
-        Flag("debug", SWITCH, "say more", short="D"),
+        Flag("debug", SWITCH, "say more; of a defect, the traceback", short="D"),
     ),
 )
+DEBUG = Flag("debug", SWITCH, "of a defect, show the traceback", short="D")
+"""Where there is no server to say more of."""
 
 TABLE = Group(
     "Table",
@@ -247,6 +249,7 @@ DEMO = Group(
         Flag("speed", TEXT, "times as fast", "FACTOR", default="1"),
         Flag("duration", TEXT, "end after this long", "DURATION"),
         Flag("print-policy", SWITCH, "print the policy that the story applies, and end"),
+        DEBUG,
     ),
 )
 
@@ -327,6 +330,7 @@ EXPLAIN = Group(
         Flag("protocol", TEXT, "TCP, UDP, SCTP, ICMP or ICMPv6", "PROTOCOL", default="TCP"),
         Flag("queries", TEXT, "many questions as JSON lines, - for standard input", "FILE"),
         _output("text or json", "text"),
+        DEBUG,
     ),
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from flowwatch.cli.sources import Asked, HubbleServer, asked, file_window, matcher
-from flowwatch.errors import FlowwatchError, OutputError, UsageError, defect
+from flowwatch.errors import Defect, FlowwatchError, OutputError, Stopped, UsageError, defect
 from flowwatch.flows.coverage import note_place, skipped_words
 from flowwatch.flows.model import Unread
 from flowwatch.hubble.captures.replay import FileRecords
@@ -101,7 +101,7 @@ def _masked(parsed: Parsed, wanted: Asked, kind: str) -> Asked:
 def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
     printed = 0
     failure: FlowwatchError | None = None
-    interrupted = False
+    stopped: Stopped | None = None
     reading = _File(wanted) if wanted.files else _Live(wanted)
     try:
         for chunk in reading.chunks():
@@ -121,8 +121,10 @@ def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
         raise
     except FlowwatchError as error:
         failure = error
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as error:
+        stopped = Stopped.of(error)
+    except Exception as error:  # noqa: BLE001 - raised below, once what was printed is out
+        failure = Defect.of(error)
     printer.close()
     out.flush()
     for line in () if silent else (*reading.words(), *printer.words()):
@@ -131,9 +133,9 @@ def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
         if printed:
             say(f"{printed:,} flows were printed until then: partial")
         raise failure
-    if interrupted and not wanted.window.follow:
-        say(f"interrupted after {printed:,} flows: this is partial")
-        return 130
+    if stopped is not None and not (stopped.by_hand and wanted.window.follow):
+        say(f"{stopped.word} after {printed:,} flows: this is partial")
+        return stopped.exit_code
     return 0
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import BinaryIO
 
-from flowwatch import output
-from flowwatch.cli.main import INTERRUPTED
-from flowwatch.errors import FlowwatchError, UsageError
+from flowwatch import output, signals
+from flowwatch.errors import Defect, FlowwatchError, Stopped, UsageError
 from flowwatch.flows.model import Batch
 from flowwatch.flows.source import Source
 from flowwatch.sources.keeping import kept_words
@@ -27,31 +22,34 @@ class Reading:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.failure: FlowwatchError | None = None
-        self.interrupted = False
+        self.stopped: Stopped | None = None
+        """The signal that ended it: Ctrl-C, SIGTERM, SIGHUP."""
         self.read = 0
 
     def batches(self) -> Iterator[Batch]:
-        """Batch by batch; Ctrl-C ends it between two of them, so that none is taken in by half."""
+        """Batch by batch; a signal ends it between two of them, so that none is taken in by half."""
         waiting = True
 
-        def interrupt(_number: int, _frame: FrameType | None) -> None:
-            again, self.interrupted = self.interrupted, True
+        def stop(number: int) -> None:
+            again, self.stopped = self.stopped is not None, Stopped(number)
             if waiting or again:
-                raise KeyboardInterrupt
+                raise self.stopped
 
         try:
-            with _on_interrupt(interrupt):
+            with signals.handled_by(stop):
                 for batch in self._source.batches():
                     waiting = False
                     self.read += len(batch.flows)
                     yield batch
                     waiting = True
-                    if self.interrupted:
+                    if self.stopped is not None:
                         return
         except FlowwatchError as error:
             self.failure = error
-        except KeyboardInterrupt:
-            self.interrupted = True
+        except KeyboardInterrupt as error:
+            self.stopped = Stopped.of(error)
+        except Exception as error:  # noqa: BLE001 - raised again by finish()
+            self.failure = Defect.of(error)
         finally:
             self._source.close()
             for line in kept_words(self._source):
@@ -60,7 +58,7 @@ class Reading:
     @property
     def partial(self) -> bool:
         """Whether the end wasn't reached."""
-        return self.failure is not None or self.interrupted
+        return self.failure is not None or self.stopped is not None
 
     def nothing(self) -> None:
         """Raise what went wrong if nothing at all was read before: then there is nothing to show."""
@@ -68,28 +66,18 @@ class Reading:
             raise self.failure
 
     def finish(self, warn: Callable[[str], None] | None = None) -> int:
-        """Say that the answer is partial, and why; the exit code."""
+        """Say that the answer is partial, and why; the exit code. Raises Defect if that is why."""
         say = warn or output.say
+        if isinstance(self.failure, Defect):
+            say(f"this is what was read until then ({self.read:,} flows): partial")
+            raise self.failure
         if self.failure is not None:
             say(f"{self.failure}; this is what was read until then ({self.read:,} flows): partial")
             return self.failure.exit_code
-        if self.interrupted:
-            say(f"interrupted after {self.read:,} flows: this is partial")
-            return INTERRUPTED
+        if self.stopped is not None:
+            say(f"{self.stopped.word} after {self.read:,} flows: this is partial")
+            return self.stopped.exit_code
         return 0
-
-
-@contextmanager
-def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call ``handler`` on Ctrl-C; Python lets only the main thread say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def standard_input(what: str) -> BinaryIO:

@@ -16,7 +16,7 @@ from flowwatch.egress import view
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Recent, Snapshot
-from flowwatch.errors import FlowwatchError
+from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.source import Source, SourceState
 
@@ -132,7 +132,9 @@ class LiveMonitor:
     def state(self) -> SourceState:
         state = self._source.state()
         if self.failure is not None:
-            return replace(state, phase="failed", message=str(self.failure))
+            known = isinstance(self.failure, FlowwatchError)
+            why = self.failure if known else Defect.of(self.failure)
+            return replace(state, phase="failed", message=str(why))
         return state
 
     @property

@@ -157,9 +157,10 @@ class _Aside(Output):
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._file.close()
+            # Still open, so still locked: nobody takes it for a leftover.
             os.replace(self._temporary, self._target)
             _underway.discard(self._temporary)
+            self._file.close()
         except OSError as problem:
             self._discard()
             raise cannot_write(self.name, problem) from problem

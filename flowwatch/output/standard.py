@@ -38,8 +38,9 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     return "".join([_PLAIN.get(char) or escaped(char) for char in cut]), error.end
 
 
-_ERRORS = "flowwatch.plain"
-codecs.register_error(_ERRORS, _plain)
+PLAIN_ERRORS = "flowwatch.plain"
+"""For codecs: how to encode what an encoding hasn't got."""
+codecs.register_error(PLAIN_ERRORS, _plain)
 
 
 def plug() -> None:
@@ -61,6 +62,14 @@ def is_terminal() -> bool:
         return sys.stdout is not None and sys.stdout.isatty()
     except ValueError:
         return False
+
+
+def terminal_stream() -> TextIO | None:
+    """The one of the program's own standard error and output that is a terminal, if any."""
+    for stream in (sys.__stderr__, sys.__stdout__):
+        if stream is not None and not stream.closed and stream.isatty():
+            return stream
+    return None
 
 
 def columns() -> int:
@@ -169,7 +178,7 @@ class _Text(Output):
 @cache
 def _encoder(stream: str, encoding: str) -> Callable[[str], bytes]:
     """One for all that goes to a stream: UTF-16 begins with a mark, which must come once."""
-    return codecs.getincrementalencoder(encoding)(_ERRORS).encode
+    return codecs.getincrementalencoder(encoding)(PLAIN_ERRORS).encode
 
 
 def _encoding(stream: IO[str] | None) -> str:

@@ -15,13 +15,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowwatch import signals
 from flowwatch.egress.query import Monitor
-from flowwatch.errors import UsageError
+from flowwatch.errors import Stopped, UsageError
+from flowwatch.output.standard import terminal_stream
 from flowwatch.tui.background import Background
 from flowwatch.tui.garbage import Pauses
+from flowwatch.tui.restored import Restored
 
 if TYPE_CHECKING:
     from flowwatch.audit.live import LiveAudit
+    from flowwatch.tui.shell import Dashboard
+
+_SIGNALLED = 128
+"""Exit codes above this are those of signals."""
 
 AWAY_PATIENCE = 0.6
 """Seconds to wait for the terminal's background over SSH, beyond the loading."""
@@ -52,59 +59,80 @@ def run(
     ``hubble``: how the commands begin that show a row's records, with ``--server`` if need be.
     ``audit``: of the policies that were given; it must hear of what ``monitor`` reads.
 
-    Exit codes: 0 left by the user, 143 and 129 ended by SIGTERM and SIGHUP. UsageError if the
-    theme is unknown or there is no terminal.
+    Returns 0 when the user leaves. Raises Stopped when a signal ended it, or the terminal went away;
+    UsageError if the theme is unknown or there is no terminal.
     """
-    if sys.__stdin__ is None or not sys.__stdin__.isatty():
+    screen = terminal_stream()
+    if sys.__stdin__ is None or not sys.__stdin__.isatty() or screen is None:
         raise UsageError("the dashboard needs a terminal", "use 'flowwatch summary' in a pipe")
     if os.environ.get("NO_COLOR") == "":
         # Empty means unset (no-color.org); Textual looks only whether it is there.
         del os.environ["NO_COLOR"]
+    with Restored():
+        shade, deaf = _load(ask=theme == "auto")
+        from flowwatch.tui import theme as themes
+        from flowwatch.tui.shell import Dashboard, Options
+
+        if theme not in themes.THEMES:
+            raise UsageError(f"no theme '{theme}'", f"choose one of {', '.join(themes.THEMES)}")
+        options = Options(
+            title=title,
+            filter_words=filter_words,
+            export_dir=export_dir or Path.cwd(),
+            theme=themes.auto_theme(os.environ, shade) if theme == "auto" else theme,
+            auto_theme=themes.auto_theme(os.environ, shade),
+            signs=themes.signs_for(os.environ, screen.encoding),
+            direction=direction,
+            drops_only=drops_only,
+            hubble=tuple(hubble),
+            mouse=mouse,
+            deaf=deaf,
+        )
+
+        def start() -> Monitor:
+            return monitor() if callable(monitor) else monitor
+
+        return _shown(Dashboard(start, options, audit))
+
+
+def _load(*, ask: bool) -> tuple[str, bool]:
+    """Load the screen's parts, and meanwhile ask the terminal for its background.
+
+    Returns ``dark``, ``light`` or "", and whether an answer may still come.
+    """
     # Nothing that is made while loading is ever garbage.
     gc.disable()
     background = Background()
     shade = ""
     try:
-        if theme == "auto":
+        if ask:
             background.ask()
         try:
-            from flowwatch.tui import theme as themes
-            from flowwatch.tui.shell import Dashboard, Options
+            import flowwatch.tui.shell  # noqa: F401
         finally:
             away = "SSH_CONNECTION" in os.environ or "SSH_TTY" in os.environ
             shade = background.answer(AWAY_PATIENCE if away else 0.15)
     finally:
         gc.freeze()
         gc.enable()
-    if theme not in themes.THEMES:
-        raise UsageError(f"no theme '{theme}'", f"choose one of {', '.join(themes.THEMES)}")
-    encoding = sys.__stderr__.encoding if sys.__stderr__ is not None else "utf-8"
-    options = Options(
-        title=title,
-        filter_words=filter_words,
-        export_dir=export_dir or Path.cwd(),
-        theme=themes.auto_theme(os.environ, shade) if theme == "auto" else theme,
-        auto_theme=themes.auto_theme(os.environ, shade),
-        signs=themes.signs_for(os.environ, encoding),
-        direction=direction,
-        drops_only=drops_only,
-        hubble=tuple(hubble),
-        mouse=mouse,
-        deaf=background.unanswered,
-    )
+    return shade, background.unanswered
 
-    def start() -> Monitor:
-        return monitor() if callable(monitor) else monitor
 
-    app = Dashboard(start, options, audit)
-    with Pauses():
+def _shown(app: Dashboard) -> int:
+    """Run the app to its end, whatever that is, and raise what ended it."""
+    with Pauses(), signals.handled_by(app.stop):
         try:
-            code = app.run(mouse=mouse)
+            code = app.run(mouse=app.options.mouse)
+        except BaseException:
+            app.give_up()
+            raise
         finally:
             app.feed.stop()
-    if app.feed.failure is not None:
-        raise app.feed.failure
+    for failure in (app.defect, app.stopped, app.feed.failure):
+        if failure is not None:
+            raise failure
     if code is None:
-        # Textual has printed the traceback of what went wrong.
-        return app.return_code or 1
+        raise RuntimeError("the dashboard ended without saying why")
+    if code > _SIGNALLED:
+        raise Stopped(code - _SIGNALLED)
     return code

@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from flowwatch.output.standard import terminal_stream
+
 _QUESTION = b"\x1b]11;?\x1b\\\x1b[c"
 _COLOR = re.compile(rb"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})")
 _LAST = re.compile(rb"\x1b\[\?[0-9;]*c")
@@ -35,8 +37,8 @@ class Background:
 
     def ask(self) -> None:
         """Send the question, if standard input and output are a terminal that knows it."""
-        stdin, stderr = sys.__stdin__, sys.__stderr__
-        if stdin is None or stderr is None or not (stdin.isatty() and stderr.isatty()):
+        stdin, screen = sys.__stdin__, terminal_stream()
+        if stdin is None or screen is None or not stdin.isatty():
             return
         if self._environ.get("TERM", "") in _MUTE or self._environ.get("NO_COLOR"):
             return
@@ -45,9 +47,9 @@ class Background:
             raw = list(before)
             # Neither echoed nor held back until the end of a line.
             raw[3] = raw[3] & ~(termios.ECHO | termios.ICANON)
-            termios.tcsetattr(stdin.fileno(), termios.TCSANOW, raw)
             self._before = before
-            os.write(stderr.fileno(), _QUESTION)
+            termios.tcsetattr(stdin.fileno(), termios.TCSANOW, raw)
+            os.write(screen.fileno(), _QUESTION)
         except (termios.error, OSError):
             self._restore()
 

@@ -11,9 +11,11 @@ import base64
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from flowwatch.errors import OutputError
+from flowwatch.output import open_output
 
 LONGEST = 74_000
 """Bytes of text that terminals take by OSC 52 (xterm's limit is 100,000 after encoding)."""
@@ -35,11 +37,9 @@ def keep(text: str, environ: Mapping[str, str] = os.environ) -> Path | None:
         return None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".copied.")
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with open_output(str(path), private=True) as file:
             file.write(text + "\n")
-        os.replace(aside, path)
-    except OSError:
+    except (OSError, OutputError):
         return None
     return path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,11 @@ from textual.timer import Timer
 
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rows import Snapshot
+from flowwatch.errors import Stopped
 from flowwatch.flows.source import SourceState
 from flowwatch.tui import keys, prompt
 from flowwatch.tui.actions import ACTIONS
+from flowwatch.tui.driver import TerminalDriver
 from flowwatch.tui.editor import Editor
 from flowwatch.tui.feed import Feed, Frame, Wish
 from flowwatch.tui.format import SECOND
@@ -87,7 +88,7 @@ class Dashboard(App[int]):
         audit: LiveAudit | None = None,
     ) -> None:
         # The terminal's own background, and colours as they are given.
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=TerminalDriver, ansi_color=True)
         self.options = options or Options()
         self.look = Look(self.options.theme, self.options.signs)
         self.view: ViewState = ViewState(
@@ -109,6 +110,11 @@ class Dashboard(App[int]):
         self.history: dict[str, list[str]] = {"/": [], ":": []}
         self.interrupted = float("-inf")
         """time.monotonic() of the last ctrl-c."""
+        self.defect: Exception | None = None
+        """What nobody foresaw, and ended the app: for its owner to raise."""
+        self.stopped: Stopped | None = None
+        """The signal that ended it, if one did."""
+        self._loop_now: asyncio.AbstractEventLoop | None = None
         self._awaited = False
         self._began = time.monotonic()
         self._message: tuple[str, str] | None = None
@@ -146,13 +152,7 @@ class Dashboard(App[int]):
     def on_mount(self) -> None:
         for part in self.parts:
             part.look = self.look
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            try:
-                loop.add_signal_handler(number, self.exit, 128 + number)
-            except (RuntimeError, ValueError):
-                # Not in the main thread (tests): signals are the owner's there.
-                break
+        self._loop_now = asyncio.get_running_loop()
         self.arrange()
         self.call_after_refresh(self._first)
 
@@ -160,6 +160,31 @@ class Dashboard(App[int]):
         self.repaint()
         self.call_after_refresh(self.feed.start)
         self.set_interval(TIDY_EVERY, tidy)
+
+    # How it ends ----------------------------------------------------------------------------
+
+    def stop(self, number: int) -> None:
+        """Signal handler: leave as ``q`` does, at once the second time or when not yet there."""
+        again, self.stopped = self.stopped is not None, Stopped(number)
+        if again or self._loop_now is None or self._loop_now.is_closed():
+            raise self.stopped
+        self._loop_now.call_soon_threadsafe(self.exit, self.stopped.exit_code)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's, which would print the traceback with everything that variables held."""
+        self._return_code = 1
+        if self._exception is None:
+            # The owner of a worker is told of its error wrapped into another.
+            cause = getattr(error, "error", None)
+            self.defect = cause if isinstance(cause, Exception) else error
+            self._exception = error
+            self._exception_event.set()
+        self._close_messages_no_wait()
+
+    def give_up(self) -> None:
+        """After the app was broken off from outside: end what still reads and writes."""
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.give_up()
 
     # What is on the screen ------------------------------------------------------------------
 

@@ -179,6 +179,9 @@ class Terminal:
 
     def pump(self, timeout: float = 0.0) -> bool:
         """Take in what the program has written, waiting at most ``timeout``; False at its end."""
+        if self._fd < 0:
+            time.sleep(timeout)
+            return False
         if not select.select([self._fd], [], [], timeout)[0]:
             return True
         try:
@@ -209,9 +212,14 @@ class Terminal:
         self._undecoded = b""
         return data.decode("utf-8", "replace")
 
-    def press(self, keys: str) -> None:
-        """Send keys as the terminal would: ``j``, ``\\x1b[B`` …"""
-        os.write(self._fd, keys.encode())
+    def press(self, keys: str | bytes) -> None:
+        """Send keys as the terminal would: ``j``, ``\\x1b[B`` …; bytes of one that isn't UTF-8."""
+        os.write(self._fd, keys.encode() if isinstance(keys, str) else keys)
+
+    def close(self) -> None:
+        """Close the terminal's window."""
+        os.close(self._fd)
+        self._fd = -1
 
     def wait_for(self, there: Callable[[Screen], bool], timeout: float = 5.0) -> float:
         """Seconds until ``there`` holds; TimeoutError, with the screen in it, if it never does."""
@@ -247,7 +255,7 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
-                while select.select([self._fd], [], [], 0)[0] and self.pump():
+                while self._fd >= 0 and select.select([self._fd], [], [], 0)[0] and self.pump():
                     pass
             elif time.monotonic() > until:
                 raise TimeoutError(f"still running after {timeout} s:\n{self.screen.text}")
@@ -265,7 +273,8 @@ class Terminal:
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ Nothing is sent before the first call. Every failure is a ServerError with one l
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,6 +29,9 @@ from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 
 RECEIVE_LIMIT = 64 << 20
 """Bytes of one message; gRPC's own 4 MiB is less than a flow with many labels may need."""
+
+CLOSING = 1.0
+"""Seconds that the end of a connection may take; mostly it is none."""
 
 SERVICE = "hubble.server.Observer"
 """The name that Hubble's health service knows the observer API by (pkg/hubble/api/v1)."""
@@ -129,7 +133,10 @@ class Connection:
         self._closed = True
         for call in tuple(self._calls):
             call.cancel()
-        self._channel.close()
+        # It waits for the end of every call, and of one that a signal broke off nobody hears it.
+        closing = threading.Thread(target=self._channel.close, name="flowwatch-close", daemon=True)
+        closing.start()
+        closing.join(CLOSING)
         if self.way is not None:
             self.way.close()
 

@@ -79,6 +79,67 @@ def test_an_error_leaves_the_older_file_as_it_was(tmp_path: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
 
+def killed(target: Path) -> str:
+    """A flowwatch that was killed while it wrote ``target``; the name of what it has left."""
+    before = set(leftovers(target.parent))
+    program = (
+        "import os, sys\n"
+        "from flowwatch.output import open_output\n"
+        "with open_output(sys.argv[1]) as out:\n"
+        "    out.write('half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(target)], timeout=60, check=False)
+    (left,) = set(leftovers(target.parent)) - before
+    return left
+
+
+def test_what_a_killed_one_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = killed(tmp_path / "drops.csv")
+    assert left.startswith(".drops.csv.flowwatch-")
+    # Whatever it was to become; a name that fills its 255 bytes is cut.
+    longer = killed(tmp_path / ("ä" * 125 + ".csv"))
+    assert leftovers(tmp_path) == [longer]
+    with open_output(str(tmp_path / "other.csv")) as out:
+        out.write("text\n")
+    assert leftovers(tmp_path) == ["other.csv"]
+
+
+def test_what_is_another_s_or_being_written_stays(tmp_path: Path) -> None:
+    others = [
+        ".drops.csv.0123abcd.tmp",
+        ".drops.csv.flowwatch-0123abcd.tmp.bak",
+        ".drops.csv.flowwatch-mine.tmp",
+        "drops.csv.flowwatch-0123abcd.tmp",
+    ]
+    for name in others:
+        (tmp_path / name).write_text("keep me")
+    (tmp_path / ".a.flowwatch-00000000.tmp").mkdir()
+    (tmp_path / ".b.flowwatch-00000000.tmp").symlink_to(tmp_path / others[0])
+    with open_output(str(tmp_path / "first.csv")) as first:
+        first.write("text\n")
+        with open_output(str(tmp_path / "second.csv")) as second:
+            second.write("text\n")
+    mine = [".a.flowwatch-00000000.tmp", ".b.flowwatch-00000000.tmp", "first.csv", "second.csv"]
+    assert leftovers(tmp_path) == sorted([*others, *mine])
+
+
+def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Each removes what others left, and none what others are writing."""
+    program = (
+        "import sys\n"
+        "from flowwatch.output import open_output\n"
+        "for number in range(200):\n"
+        "    with open_output(f'{sys.argv[1]}-{number % 3}') as out: out.write('text')\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path / f"file-{number}")])
+        for number in range(4)
+    ]
+    assert [process.wait(60) for process in running] == [0, 0, 0, 0]
+    assert len(leftovers(tmp_path)) == 12
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     target = tmp_path / "real" / "drops.csv"

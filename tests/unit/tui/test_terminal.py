@@ -22,6 +22,7 @@ from tests.command import ROOT
 from tests.unit.audit.hostile import record, request
 
 PATIENCE = 20.0
+DEMO = [sys.executable, "-m", "flowwatch", "demo", "--speed", "30"]
 _COLOUR = re.compile(r"(^|;)(3[0-8]|4[0-8]|9[0-7]|10[0-7])(;|$)")
 """SGR parameters that choose a colour; 39 and 49 choose none."""
 
@@ -36,9 +37,8 @@ def demo(
     background: bytes = b"0000/0000/0000",
 ) -> Iterator[Terminal]:
     """``flowwatch demo`` with its first rows on the screen."""
-    argv = [sys.executable, "-m", "flowwatch", "demo", "--speed", "30"]
     own = {"XDG_CACHE_HOME": str(tmp_path), "NO_COLOR": "", "COLORTERM": "", **(env or {})}
-    with Terminal(argv, columns=columns, lines=lines, env=own, background=background) as terminal:
+    with Terminal(DEMO, columns=columns, lines=lines, env=own, background=background) as terminal:
         sign = ">" if own.get("TERM") == "linux" else "▌"
         terminal.wait_for(lambda screen: cursor_row(screen, sign) >= 0, PATIENCE)
         yield terminal
@@ -73,12 +73,141 @@ def test_ctrl_c_twice_quits(tmp_path: Path) -> None:
         assert restored(terminal)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_with_the_terminal_restored(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(signal.SIGTERM, "terminated"), (signal.SIGHUP, "hung up"), (signal.SIGINT, "interrupted")],
+)
+def test_a_signal_ends_it_with_the_terminal_restored(
+    tmp_path: Path, number: int, word: str
+) -> None:
     with demo(tmp_path) as terminal:
         terminal.signal(number)
         assert terminal.wait(PATIENCE) == 128 + number
         assert restored(terminal)
+        assert f"flowwatch: {word}" in terminal.screen.text
+
+
+def test_a_signal_at_any_moment_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    """Before it listens, while it loads, asks for colours, begins to draw, and in the middle."""
+    chance = Random(4)
+    for _ in range(12):
+        number = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        with Terminal(DEMO, env={"XDG_CACHE_HOME": str(tmp_path)}) as terminal:
+            terminal.run_for(chance.random() * 1.5)
+            terminal.signal(number)
+            # Before Python is there the signal has its way.
+            assert terminal.wait(PATIENCE) in (128 + number, -number)
+            assert restored(terminal)
+            assert "Traceback" not in terminal.screen.text
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_window_ends_it(tmp_path: Path, ignored: bool) -> None:
+    """Also where SIGHUP is ignored (nohup): nothing could tell it but the terminal."""
+    argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *DEMO] if ignored else DEMO
+    with Terminal(argv, env={"XDG_CACHE_HOME": str(tmp_path)}) as terminal:
+        terminal.wait_for(lambda screen: cursor_row(screen) >= 0, PATIENCE)
+        terminal.close()
+        assert terminal.wait(PATIENCE) == 128 + signal.SIGHUP
+
+
+@pytest.mark.parametrize("away", ["2>/dev/null", "2>&-"])
+def test_it_is_drawn_where_a_terminal_is(tmp_path: Path, away: str) -> None:
+    argv = ["sh", "-c", f'exec "$@" {away}', "sh", *DEMO]
+    with Terminal(argv, env={"XDG_CACHE_HOME": str(tmp_path)}) as terminal:
+        terminal.wait_for(lambda screen: cursor_row(screen) >= 0, PATIENCE)
+        terminal.press("q")
+        assert terminal.wait(PATIENCE) == 0
+        assert restored(terminal)
+
+
+@pytest.mark.parametrize(
+    ("env", "shown"),
+    [
+        ({}, "caf\ufffd\ufffdx\ufffdz"),
+        ({"PYTHONIOENCODING": "latin-1"}, "caf\xe9\xffx\xe9z"),
+        ({"PYTHONIOENCODING": "ascii"}, "caf"),
+    ],
+    ids=["utf-8", "latin-1", "ascii"],
+)
+def test_bytes_that_are_no_text_are_replaced(
+    tmp_path: Path, env: dict[str, str], shown: str
+) -> None:
+    """``é`` typed in a Latin-1 terminal is a byte that begins three in UTF-8."""
+    with Terminal(DEMO, env={"XDG_CACHE_HOME": str(tmp_path), **env}) as terminal:
+        sign = ">" if env else "▌"
+        terminal.wait_for(lambda screen: cursor_row(screen, sign) >= 0, PATIENCE)
+        for typed in (b"/", b"caf\xe9", b"\xff", b"x\xe9", b"z"):
+            terminal.press(typed)
+            terminal.run_for(0.1)
+        wanted = shown.encode(env.get("PYTHONIOENCODING", "utf-8")).decode("utf-8", "replace")
+        terminal.wait_for(lambda screen: wanted in screen.text, PATIENCE)
+        for keys in ("\x1b", "q"):
+            terminal.press(keys)
+            terminal.run_for(0.3)
+        assert terminal.wait(PATIENCE) == 0
+        assert restored(terminal)
+
+
+def test_a_pasted_file_of_any_bytes_is_no_end(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.press("/")
+        chance = Random(6)
+        for _ in range(40):
+            terminal.press(
+                b"\x1b[200~" + chance.randbytes(500).replace(b"\x1b", b"") + b"\x1b[201~"
+            )
+            terminal.run_for(0.02)
+        for keys in ("\x1b", "\x1b", "q"):
+            terminal.press(keys)
+            terminal.run_for(0.3)
+        assert terminal.wait(PATIENCE) == 0
+        assert restored(terminal)
+
+
+WRONG = {
+    "a key": "shell.Dashboard.wish = wrong",
+    "painting": "shell.Table.update_from = wrong",
+    "the feed's thread": "feed.Feed._snapshot = wrong",
+    "the reading thread": "monitor.LiveMonitor._tick = wrong",
+    "an export's thread": "take_away.write_csv = wrong",
+    "a helper's thread": "polls.Polls.answers = wrong; polls.Polls._run = wrong",
+}
+
+
+@pytest.mark.parametrize("place", WRONG)
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_defect_of_ours_is_told_as_one(tmp_path: Path, place: str, debug: bool) -> None:
+    """Wherever it is: the terminal is restored, and there is one line and exit code 70."""
+    program = f"""
+import sys
+from flowwatch.egress import monitor
+from flowwatch.sources import polls
+from flowwatch.tui import feed, shell, take_away
+from flowwatch.__main__ import main
+def wrong(*_, **__):
+    raise KeyError("\\x1b[2Jsecret")
+{WRONG[place]}
+sys.exit(main())
+"""
+    argv = [sys.executable, "-c", program, "demo", "--speed", "30", "--export-dir", str(tmp_path)]
+    argv += ["--debug"] if debug else []
+    env = {"XDG_CACHE_HOME": str(tmp_path), "COLUMNS": ""}
+    with Terminal(argv, columns=250, lines=60, env=env) as terminal:
+        ends = place != "the reading thread"
+        if "export" in place:
+            terminal.wait_for(lambda screen: cursor_row(screen) >= 0, PATIENCE)
+            terminal.press("e")
+        elif not ends:
+            # What was read stays on the screen, with the reason.
+            terminal.wait_for(lambda screen: "a defect of flowwatch" in screen.text, PATIENCE)
+            terminal.press("q")
+        assert terminal.wait(PATIENCE) == 70
+        assert restored(terminal)
+        told = terminal.screen.text
+        assert "flowwatch: this is a defect of flowwatch, please report: KeyError " in told
+        assert ("Traceback" in told) == debug
+        assert ("secret" in told) == debug
 
 
 def test_keys_of_a_real_terminal_are_understood(tmp_path: Path) -> None:
