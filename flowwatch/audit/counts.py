@@ -19,9 +19,13 @@ from flowwatch.policy.rules import Direction, Entry, Policy
 
 MAX_ROWS = 200_000
 """Distinct rows kept; attempts beyond are counted together, as inconclusive."""
-TIMED: tuple[Kind, ...] = ("leak", "difference")
+TIMED: tuple[Kind, ...] = ("leak", "overblock", "difference")
 _TIMES = 100_000
 """Times of these kept for each row, to tell which came before the policy."""
+
+
+Seen = tuple[str, str, bool]
+"""Namespace and name of a pod, and whether a policy's verdict about the attempt was seen."""
 
 
 @dataclass(slots=True)
@@ -37,8 +41,8 @@ class JudgedRow:
     last: int = 0
     late: int = 0
     waited: float = 0.0
-    times: array[int] = field(default_factory=lambda: array("q"))
-    """Of attempts of a kind in TIMED: when they began."""
+    times: dict[Seen, array[int]] = field(default_factory=dict)
+    """Of attempts of a kind in TIMED: when they began, by pod and whether a verdict was seen."""
 
 
 RowKey = tuple[Kind, Direction, str, str, str, int, str]
@@ -170,8 +174,8 @@ class Counts:
         row.last = max(row.last, seen.last)
         row.late += seen.waited > 0
         row.waited = max(row.waited, seen.waited)
-        if kind in TIMED and len(row.times) < _TIMES:
-            row.times.append(seen.first)
+        if kind in TIMED and row.attempts <= _TIMES:
+            row.times.setdefault((*seen.pod, seen.verdict), array("q")).append(seen.first)
 
     def _use(self, seen: Observation) -> None:
         """Which rules this attempt needs: each is asked by itself, whatever the others decide."""

@@ -16,6 +16,7 @@ from flowwatch.flows.join import Joined
 from flowwatch.flows.model import (
     Direction,
     Endpoint,
+    EventType,
     Flow,
     Layer7,
     PolicyRef,
@@ -23,6 +24,7 @@ from flowwatch.flows.model import (
 )
 from flowwatch.flows.open_attempt import ANSWER, OPENED, SEEN, OpenAttempt, addresses, outcome
 from flowwatch.flows.peers import Peer, PeerNames
+from flowwatch.flows.reasons import POLICY_REASONS
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction as Way
@@ -38,6 +40,7 @@ _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
 _EVIDENCE = len(meaning.OUTCOME_OF) - 1
 _VERDICTS = meaning.POLICY_DROP | meaning.AUDITED | meaning.TO_PROXY | meaning.ALLOWED
 _REQUEST = 1
+_DECIDES = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
 _FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
 
 
@@ -100,6 +103,11 @@ class Observation:
     """For an answer that was dropped, and is judged by the policies of the end that dropped it: the
     port it was on its way to. ``port`` is still that of the server; else 0."""
 
+    pod: tuple[str, str] = ("", "")
+    """Namespace and name of the subject, where it is one."""
+    absent: tuple[tuple[str, int, int], ...] = ()
+    """For a policy's drop: names of the address that no answer vouched for then, each with when it was
+    first learnt and when it had expired before (0: it hadn't been known)."""
     waited: float = 0.0
     """Seconds until it was let through, where it was denied at first; else 0."""
 
@@ -114,6 +122,17 @@ class Observation:
         if not self.answer_port:
             return self.direction
         return "egress" if self.direction == "ingress" else "ingress"
+
+
+@dataclass(slots=True)
+class Version:
+    """A revision of an agent's policies, as the verdicts about one pod name it."""
+
+    revision: int
+    since: int
+    """When a verdict first named it; nanoseconds since 1970."""
+    replaced: bool = False
+    """Whether an older one was seen before."""
 
 
 class Observer:
@@ -132,6 +151,10 @@ class Observer:
         self._parties: dict[tuple[object, ...], Party] = {}
         self.clusters: set[str] = set()
         """Those that the subjects' records name."""
+        self.versions: dict[tuple[str, str], Version] = {}
+        """By pod, the newest revision of its policies that a verdict named."""
+        self.last_verdict: dict[tuple[str, str, str], int] = {}
+        """By pod and direction, when a verdict of its policies was last seen."""
         self.on_drop: Callable[[str, OpenAttempt, Extra], None] | None = None
         """Called with the server and the attempt of each record of a drop, for who tells at once."""
 
@@ -140,6 +163,8 @@ class Observer:
         for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
             if attempt is None:
                 continue
+            if flow.event_type in _DECIDES and flow.direction:
+                self._note_verdict(flow, joined.scope.shared(flow.time, flow.node))
             if flow.verdict == Verdict.FORWARDED:
                 if self._both_ends and not flow.direction and not flow.event_type:
                     self._note_other_end(attempt, flow)
@@ -180,6 +205,30 @@ class Observer:
         if extra is None:
             extra = self._extra[attempt.number] = Extra()
         return extra
+
+    def _note_verdict(self, flow: Flow, time: int) -> None:
+        """That policies decided about a pod, and at which revision."""
+        ingress = flow.direction == Direction.INGRESS
+        if flow.event_type == EventType.DROP and flow.drop_reason not in POLICY_REASONS:
+            return
+        end = flow.destination if ingress else flow.source
+        if not end.pod or len(self.last_verdict) >= _PARTIES:
+            return
+        pod = end.namespace, end.pod
+        key = (*pod, "ingress" if ingress else "egress")
+        if time > self.last_verdict.get(key, 0):
+            self.last_verdict[key] = time
+        if not flow.revision:
+            return
+        known = self.versions.get(pod)
+        if known is None:
+            self.versions[pod] = Version(flow.revision, time)
+        elif flow.revision > known.revision:
+            self.versions[pod] = Version(flow.revision, time, replaced=True)
+        elif flow.revision == known.revision:
+            known.since = min(known.since, time)
+        else:
+            known.replaced = True
 
     def _note_other_end(self, attempt: OpenAttempt, flow: Flow) -> None:
         if attempt.direction != Direction.INGRESS and attempt.server.namespace:
@@ -229,7 +278,8 @@ class Observer:
             own = _cluster(subject)
             if own:
                 self.clusters.add(own)
-            peer_party = self._party(peer, peer_ip, names, resolves=resolves, own=own)
+            dropped = extra.dropped.get(way, (0, ""))[0] if known & meaning.POLICY_DROP else 0
+            peer_party = self._party(peer, peer_ip, names, resolves=resolves, own=own, at=dropped)
             answer = known & _DROPS if known & ANSWER else 0
             bits = known & ~answer
             drop = bits & _DROPS
@@ -256,6 +306,8 @@ class Observer:
                 shared(*extra.dropped.get(way, (0, ""))),
                 peer_ip,
                 bool(bits & _VERDICTS),
+                pod=(subject.namespace, subject.pod),
+                absent=_absent(names, peer_ip, dropped) if peer_party.outside else (),
                 waited=attempt.waited,
             )
             if bits & _EVIDENCE or not answer:
@@ -279,14 +331,23 @@ class Observer:
                 )
 
     def _party(
-        self, end: Endpoint, address: str, known: PeerNames, *, resolves: bool, own: str
+        self,
+        end: Endpoint,
+        address: str,
+        known: PeerNames,
+        *,
+        resolves: bool,
+        own: str,
+        at: int = 0,
     ) -> Party:
         """The party of an end; equal ones are one object, since parties are compared so."""
         outside = end.entity in _OUTSIDE or (not end.labels and not end.identity and bool(address))
         key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster, own)
         names: tuple[str, ...] | None = ()
         if outside or end.entity == "kube-apiserver":
-            names = known.names(address) or (() if resolves else None)
+            names = known.names(address, at)
+            if not names:
+                names = () if resolves or (at and known.names(address)) else None
             key = (*key, address, names)
         party = self._parties.get(key)
         if party is None:
@@ -365,6 +426,12 @@ def _unknown_peer(peer: Endpoint, address: str) -> str:
     if peer.labels or peer.entity or (address and not peer.identity and not peer.namespace):
         return ""
     return "the record has no labels of the other end"
+
+
+def _absent(names: PeerNames, address: str, at: int) -> tuple[tuple[str, int, int], ...]:
+    if not at:
+        return ()
+    return tuple((name, one.since, one.expired(at)) for name, one in names.not_then(address, at))
 
 
 def _name_of(end: Endpoint, address: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from flowwatch.audit.evidence import Observation
 from flowwatch.audit.findings import Hint
@@ -71,9 +72,11 @@ def _all(
                 if way == "egress":
                     yield from _without_dns(selected.entries)
                 yield from _too_wide(selected.entries)
+                yield from _deny_only(selected.entries, way, default_deny=selected.default_deny)
     for row in rows:
         if row.decision.decision == "denied":
             yield from _denied(policies, row)
+            yield from _name_then(policies, row)
             yield from _alias(policies, row, aliases)
         elif row.decision.decision == "allowed":
             yield from _late(row)
@@ -183,6 +186,41 @@ def _alias(
                 )  # fmt: skip
 
 
+def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
+    """Dropped while no answer vouched for a name that a rule allows: later, or no longer."""
+    seen = row.seen
+    if not seen.absent or seen.direction != "egress" or row.decision.why != "default deny":
+        return
+    for entry in policies.selected(seen.subject, "egress").entries:
+        if entry.verdict != "allow":
+            continue
+        if entry.matches_port(seen.protocol, seen.asked_port, seen.peer) is not True:
+            continue
+        for name, since, expired in seen.absent:
+            if not any(rule.matches(name) for rule in _names(entry)):
+                continue
+            what = f"{entry.place} allows {name}:{seen.port}/{seen.protocol}, and its address {seen.peer.ip}"
+            if expired:
+                yield Hint(
+                    "name-expired", entry.policy, entry.line,
+                    f"{what} was dropped after the answer that named it had expired ({_clock(expired)} "
+                    "UTC): the application kept the address longer than the answer said",
+                    row.attempts,
+                )  # fmt: skip
+            else:
+                yield Hint(
+                    "name-not-yet-known", entry.policy, entry.line,
+                    f"{what} was dropped before the name was first looked up through the DNS proxy: "
+                    f"allowed from {_clock(since)} UTC on (an address kept from before the policy)",
+                    row.attempts,
+                )  # fmt: skip
+            return
+
+
+def _clock(time: int) -> str:
+    return datetime.fromtimestamp(time // 10**9, UTC).strftime("%H:%M:%S")
+
+
 def _late(row: Judged) -> Iterator[Hint]:
     """Denied at first, though a rule allows it: an identity or a policy that wasn't known yet."""
     if not row.late or not row.decision.entries:
@@ -238,6 +276,19 @@ def _lookups_elsewhere(policies: PolicySet, row: Judged) -> Iterator[Hint]:
             row.attempts,
         )  # fmt: skip
         return
+
+
+def _deny_only(entries: Sequence[Entry], way: Direction, *, default_deny: bool) -> Iterator[Hint]:
+    """Deny rules alone, with default deny on: they cut what they don't name too."""
+    if not default_deny or any(entry.verdict != "deny" for entry in entries):
+        return
+    policy = entries[0].policy
+    yield Hint(
+        "deny-only", policy, entries[0].line,
+        f"it turns default deny on for {way}, and no rule allows anything: nothing else gets through, "
+        f"{'DNS included' if way == 'egress' else 'probes of the node aside'} "
+        f"(enableDefaultDeny: {way}: false denies only what is named)",
+    )  # fmt: skip
 
 
 def _too_wide(entries: Sequence[Entry]) -> Iterator[Hint]:

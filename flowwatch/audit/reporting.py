@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from flowwatch.audit.counts import TIMED, Counts, JudgedRow
-from flowwatch.audit.evidence import Observer, several_clusters
+from flowwatch.audit.evidence import Observer, Version, several_clusters
 from flowwatch.audit.findings import (
     KINDS,
     AuditReport,
@@ -101,20 +103,32 @@ class Reporter:
         yield from self.tally.warnings()
 
     def _split(self, row: JudgedRow) -> list[tuple[Kind, int, str]]:
-        """What came before the first sign that the policy is in force proves nothing."""
+        """What came before the policies were in force, or before this version of them, proves nothing."""
         if row.kind not in TIMED or self._applied_at is not None:
             return [(row.kind, row.attempts, row.reason)]
-        selected = self.policies.selected(row.observation.subject, row.observation.direction)
-        since = self._enforced.get((id(selected), row.observation.direction))
-        if since is None:
-            return [(row.kind, row.attempts, row.reason)]
-        before = sum(time < since for time in row.times)
-        parts: list[tuple[Kind, int, str]] = []
-        if row.attempts > before:
-            parts.append((row.kind, row.attempts - before, row.reason))
-        if before and row.kind == "leak":
-            parts.append(("inconclusive", before, "before verdicts show the policy in force"))
-        return parts
+        seen = row.observation
+        selected = self.policies.selected(seen.subject, seen.direction)
+        enforced = self._enforced.get((id(selected), seen.direction), 0)
+        parts: Counter[tuple[Kind, str]] = Counter()
+        for (namespace, pod, verdict), times in row.times.items():
+            version = self._observer.versions.get((namespace, pod))
+            since = version.since if version is not None and version.replaced else 0
+            ended = self._observer.last_verdict.get((namespace, pod, seen.direction), 0)
+            for time in times:
+                if time < enforced and row.kind == "leak":
+                    parts["inconclusive", "before verdicts show the policy in force"] += 1
+                elif time < since and version is not None:
+                    parts["inconclusive", _before(version)] += 1
+                elif time < enforced and row.kind == "difference":
+                    continue
+                elif row.kind == "leak" and not verdict and 0 < ended < time:
+                    parts["leak", f"{row.reason}; {_unenforced(ended)}"] += 1
+                else:
+                    parts[row.kind, row.reason] += 1
+        left = row.attempts - sum(len(times) for times in row.times.values())
+        if left > 0:
+            parts[row.kind, row.reason] += left
+        return [(kind, attempts, why) for (kind, why), attempts in parts.items()]
 
     def _finding(self, row: JudgedRow, kind: Kind, attempts: int, why: str) -> Finding:
         seen, decision = row.observation, row.decision
@@ -189,6 +203,27 @@ _ADVICE: dict[Kind, str] = {
 }
 
 
+_NO_TIMES = array("q")
+
+
+def _clock(time: int) -> str:
+    return datetime.fromtimestamp(time // 10**9, UTC).strftime("%H:%M:%S")
+
+
+def _before(version: Version) -> str:
+    return (
+        f"before this version of the policies: verdicts name revision {version.revision} from "
+        f"{_clock(version.since)} UTC on, and an older one until then"
+    )
+
+
+def _unenforced(ended: int) -> str:
+    return (
+        f"since {_clock(ended)} UTC nothing enforces it: no verdict of the pod's policies came after, "
+        "as if they were taken away"
+    )
+
+
 def _added(over: Counts, now: Counts) -> Iterator[JudgedRow]:
     """Rows of both; neither is changed."""
     for key, row in over.rows.items():
@@ -203,7 +238,10 @@ def _added(over: Counts, now: Counts) -> Iterator[JudgedRow]:
                 last=max(row.last, more.last),
                 late=row.late + more.late,
                 waited=max(row.waited, more.waited),
-                times=row.times + more.times,
+                times={
+                    key: row.times.get(key, _NO_TIMES) + more.times.get(key, _NO_TIMES)
+                    for key in {**row.times, **more.times}
+                },
             )
         )
     for key, row in now.rows.items():

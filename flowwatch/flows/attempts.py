@@ -48,6 +48,8 @@ from flowwatch.flows.open_attempt import (
     address,
     change,
     end,
+    portless_key,
+    refused,
 )
 from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.tries import GAP, ONE_PACKET
@@ -124,7 +126,7 @@ class Attempts:
                 flow.is_reply = True
         if not flow.source_port:
             # No ports: ICMP's type differs between request and reply, names stand in for addresses.
-            key = _portless_key(flow, reply)
+            key = portless_key(flow, reply)
         elif reply:
             key = (
                 flow.destination_ip,
@@ -451,7 +453,7 @@ class Attempts:
                 attempt.reason = meaning.drop_reason(flow)
                 change(attempt)
                 if flow.l7 is not None:
-                    attempt.detail = _detail(flow)
+                    attempt.detail = refused(flow)
         if flow.allowed_by and flow.allowed_by != attempt.allowed_by:
             attempt.allowed_by = _union(attempt.allowed_by, flow.allowed_by)
         if flow.denied_by and flow.denied_by != attempt.denied_by:
@@ -482,15 +484,6 @@ class Attempts:
         return time - ahead.get(node, 0) if ahead and time else time
 
 
-def _portless_key(flow: Flow, reply: bool) -> Key:
-    source = flow.source_ip or f"{flow.source.namespace}/{flow.source.pod}"
-    destination = flow.destination_ip or f"{flow.destination.namespace}/{flow.destination.pod}"
-    port = tries.icmp_request(flow.protocol, flow.destination_port)
-    if reply:
-        return destination, source, 0, port, flow.protocol
-    return source, destination, 0, port, flow.protocol
-
-
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
     return tuple(dict.fromkeys(one + other))
 
@@ -500,12 +493,3 @@ def _opens(flow: Flow) -> bool:
     if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in _FROM_FIRST_PACKET:
         return True
     return flow.tcp_flags & (SYN | meaning.ACK) == SYN
-
-
-def _detail(flow: Flow) -> str:
-    l7 = flow.l7
-    if l7 is None:
-        return ""
-    if l7.dns_query:
-        return f"DNS {l7.dns_query}"
-    return f"{l7.http_method} {l7.http_url}" if l7.http_method else ""

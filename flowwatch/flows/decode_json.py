@@ -117,6 +117,7 @@ _DECISIONS = frozenset({int(EventType.POLICY_VERDICT), int(EventType.UNKNOWN)})
 _NO_PORTS = ("", 0, 0)
 _NO_NAMES: tuple[str, ...] = ()
 _NO_POLICIES: tuple[PolicyRef, ...] = ()
+_NOBODY: tuple[tuple[PolicyRef, ...], int] = (_NO_POLICIES, 0)
 _NO_ENDPOINT = make_endpoint(0, "", "", (), (), "")
 
 
@@ -239,10 +240,11 @@ class LineDecoder:
                         service = self._services[bytes(raw)]
                     if direction != _EGRESS:
                         source_names = m.source_names
+                revision = 0
                 allowed = denied = _NO_POLICIES
                 match_type = auth_type = 0
                 if event in _DECISIONS:
-                    allowed, denied = self._policies_of(m, direction)
+                    allowed, denied, revision = self._policies_of(m, direction)
                     match_type, auth_type = m.policy_match_type, AUTH_TYPES[m.auth_type]
                 time = nanoseconds(stamp) if (stamp := m.time or line.time) else 0
                 if time >> TIME_BITS:
@@ -279,6 +281,7 @@ class LineDecoder:
                         auth_type,
                         nodes.get(node) or nodes.setdefault(node, node),
                         m.uuid,
+                        revision,
                     )
                 )
             except OutOfRange:
@@ -306,16 +309,16 @@ class LineDecoder:
 
     def _policies_of(
         self, m: JsonFlow, direction: int
-    ) -> tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]:
-        """Who allowed and who denied; Hubble fills only the lists of the record's direction."""
+    ) -> tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...], int]:
+        """Who allowed and who denied, and at which revision; Hubble fills only the lists of the
+        record's direction."""
         if direction == _EGRESS:
             allowed, denied = m.egress_allowed_by, m.egress_denied_by
         else:
             allowed, denied = m.ingress_allowed_by, m.ingress_denied_by
-        return (
-            self._policies[bytes(allowed)] if allowed is not NONE else _NO_POLICIES,
-            self._policies[bytes(denied)] if denied is not NONE else _NO_POLICIES,
-        )
+        by, at = self._policies[bytes(allowed)] if allowed is not NONE else _NOBODY
+        against, then = self._policies[bytes(denied)] if denied is not NONE else _NOBODY
+        return by, against, max(at, then)
 
     def _is_bare(self, line: JsonLine, batch: Batch) -> bool:
         """Whether ``line`` is a flow by itself; anything else it may be is dealt with."""
@@ -346,9 +349,10 @@ class LineDecoder:
             message.cluster_name,
         )
 
-    def _policy_list(self, text: bytes) -> tuple[PolicyRef, ...]:
+    def _policy_list(self, text: bytes) -> tuple[tuple[PolicyRef, ...], int]:
         policies = self.parser.flow({"egress_allowed_by": Raw(text)}).egress_allowed_by
-        return tuple(make_policy(p.kind, p.namespace, p.name, p.labels) for p in policies)
+        refs = tuple(make_policy(p.kind, p.namespace, p.name, p.labels) for p in policies)
+        return refs, max((p.revision for p in policies), default=0)
 
     def _service(self, text: bytes) -> str:
         message = self.parser.flow({"source_service": Raw(text)}).source_service

@@ -159,6 +159,10 @@ def _policy(data: bytes) -> PolicyRef:
     return make_policy(message.kind, message.namespace, message.name, message.labels)
 
 
+def _revision(data: bytes) -> int:
+    return flow_pb2.Policy.FromString(data).revision
+
+
 def _service(data: bytes) -> str:
     message = flow_pb2.Service.FromString(data)
     return f"{message.namespace}/{message.name}" if message.namespace else message.name
@@ -216,6 +220,7 @@ class WireDecoder:
         self._addresses = _Memory(_addresses)
         self._ports = _Memory(_ports)
         self._policies = _Memory(_policy)
+        self._revisions = _Memory(_revision)
         self._layer7 = _Memory(_layer7)
         self._events = _Memory(_event)
         self._services = _Memory(_service)
@@ -321,10 +326,11 @@ class WireDecoder:
                     service = services[part]
                 if direction != EGRESS and (seen := m.source_names):
                     source_names = tuple(seen)
+            revision = 0
             allowed = denied = NO_POLICIES
             match_type = auth_type = 0
             if event == POLICY_VERDICT:
-                allowed, denied = self._policies_of(m, direction)
+                allowed, denied, revision = self._policies_of(m, direction)
                 match_type, auth_type = m.policy_match_type, m.auth_type
             l7 = m.l7
             node = m.node_name or response.node_name
@@ -356,21 +362,26 @@ class WireDecoder:
                     auth_type,
                     nodes.get(node) or nodes.setdefault(node, node),
                     m.uuid,
+                    revision,
                 )
             )
 
     def _policies_of(
         self, m: narrow_pb2.Flow, direction: int
-    ) -> tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]:
-        """Who allowed and who denied; Hubble fills only the lists of the record's direction."""
+    ) -> tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...], int]:
+        """Who allowed and who denied, and at which revision; Hubble fills only the lists of the
+        record's direction."""
         if direction == EGRESS:
             allowed, denied = m.egress_allowed_by, m.egress_denied_by
         else:
             allowed, denied = m.ingress_allowed_by, m.ingress_denied_by
-        policies = self._policies
+        if not allowed and not denied:
+            return NO_POLICIES, NO_POLICIES, 0
+        policies, revisions = self._policies, self._revisions
         return (
-            tuple([policies[p] for p in allowed]) if allowed else NO_POLICIES,
-            tuple([policies[p] for p in denied]) if denied else NO_POLICIES,
+            tuple([policies[p] for p in allowed]),
+            tuple([policies[p] for p in denied]),
+            max(revisions[p] for p in (*allowed, *denied)),
         )
 
     def _other(self, data: bytes, response: narrow_pb2.Response, batch: Batch) -> None:

@@ -128,6 +128,8 @@ class Flow(msgspec.Struct, gc=False):
     auth_type: int
     node: str
     uuid: str
+    revision: int = 0
+    """The highest revision of the agent's policies among those named; 0 where none is."""
     newer_direction: str = ""
     """What Hubble wrote for the direction where it is none that we know; ``direction`` is 0 then."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flowwatch.flows import tries
 from flowwatch.flows.meaning import OUTCOME_OF, UNKNOWN
 from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, PolicyRef, Verdict
 from flowwatch.flows.peers import Peer
@@ -200,3 +201,23 @@ def change(attempt: OpenAttempt) -> None:
     """Tell whoever counts it that outcome, reason or answer is another."""
     # 15 bits: whoever compares keeps it in an array.
     attempt.version = (attempt.version + 1) & 0x7FFF
+
+
+def portless_key(flow: Flow, reply: bool) -> Key:
+    """The key of a record without ports: ICMP has its type, and names stand in for addresses."""
+    source = flow.source_ip or f"{flow.source.namespace}/{flow.source.pod}"
+    destination = flow.destination_ip or f"{flow.destination.namespace}/{flow.destination.pod}"
+    port = tries.icmp_request(flow.protocol, flow.destination_port)
+    if reply:
+        return destination, source, 0, port, flow.protocol
+    return source, destination, 0, port, flow.protocol
+
+
+def refused(flow: Flow) -> str:
+    """What a proxy refused, in words; "" for what it doesn't show."""
+    l7 = flow.l7
+    if l7 is None:
+        return ""
+    if l7.dns_query:
+        return f"DNS {l7.dns_query}"
+    return f"{l7.http_method} {l7.http_url}" if l7.http_method else ""

@@ -33,6 +33,45 @@ class Peer(NamedTuple):
 
 UNKNOWN = Peer("unknown", "unknown")
 
+_NAMES_OF_ONE = 256
+"""Names remembered of one address: a CDN's has many."""
+
+
+_SPANS = 64
+"""Answers remembered of one name and address; in a connection that goes on they run together."""
+
+
+class Known:
+    """A name of an address: since when it is known, and while which answers were good."""
+
+    __slots__ = ("since", "spans")
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+        """Nanoseconds since 1970."""
+        self.spans: list[tuple[int, int]] = []
+        """From each answer to the end of its TTL; none where the name was only seen on records: then
+        it is good for ever."""
+
+    def answered(self, time: int, ttl: int) -> None:
+        """Take in an answer that is good for ``ttl`` seconds."""
+        end = time + ttl * 1_000_000_000
+        if self.spans and self.spans[-1][0] <= time <= self.spans[-1][1]:
+            self.spans[-1] = self.spans[-1][0], max(end, self.spans[-1][1])
+        else:
+            self.spans.append((time, end))
+            del self.spans[:-_SPANS]
+
+    def vouches(self, at: int) -> bool:
+        """Whether an agent that goes by answers knew the name then."""
+        if at < self.since:
+            return False
+        return not self.spans or any(start <= at <= end for start, end in self.spans)
+
+    def expired(self, at: int) -> int:
+        """When the last answer before ``at`` had expired; 0 when there was none."""
+        return max((end for start, end in self.spans if start <= at), default=0)
+
 
 class PeerNames:
     """Remembers names of addresses per pod, and names peers. One thread; bounded."""
@@ -40,7 +79,7 @@ class PeerNames:
     def __init__(self, limit: int = NAMES_LIMIT) -> None:
         self._limit = limit
         self._names: dict[tuple[str, str, str], str] = {}
-        self._known_as: dict[str, tuple[str, ...]] = {}
+        self._known_as: dict[str, dict[str, Known]] = {}
         self._resolving: set[tuple[str, str]] = set()
         self.aliases: dict[str, tuple[str, ...]] = {}
         """Names that answers lead to (CNAME), by the name that was asked for."""
@@ -54,17 +93,30 @@ class PeerNames:
             self._resolves(asker if flow.is_reply is not None else flow.source)
             for address in l7.dns_ips:
                 self._keep(asker, address, l7.dns_query)
-                self._also(address, (l7.dns_query,))
+                self._also(address, (l7.dns_query,), flow.time, l7.dns_ttl)
             if l7.dns_cnames and len(self.aliases) < self._limit:
                 self.aliases[l7.dns_query] = l7.dns_cnames
         if flow.destination_names:
-            self._keep_one_of(flow.source, flow.destination_ip, flow.destination_names)
+            self._keep_one_of(flow.source, flow.destination_ip, flow.destination_names, flow.time)
         if flow.source_names:
-            self._keep_one_of(flow.destination, flow.source_ip, flow.source_names)
+            self._keep_one_of(flow.destination, flow.source_ip, flow.source_names, flow.time)
 
-    def names(self, address: str) -> tuple[str, ...]:
-        """Every name that any pod was given for ``address``, in the order of learning."""
-        return self._known_as.get(address, ())
+    def names(self, address: str, at: int = 0) -> tuple[str, ...]:
+        """Every name that any pod was given for ``address``, in the order of learning.
+
+        ``at``: only those that an answer seen by then still vouched for (ns since 1970; 0: ever).
+        """
+        known = self._known_as.get(address)
+        if not known:
+            return ()
+        if not at:
+            return tuple(known)
+        return tuple(name for name, one in known.items() if one.vouches(at))
+
+    def not_then(self, address: str, at: int) -> tuple[tuple[str, Known], ...]:
+        """The others: names learnt later, or whose answer had expired ``at`` that time."""
+        known = self._known_as.get(address) or {}
+        return tuple((name, one) for name, one in known.items() if not one.vouches(at))
 
     def resolves(self, pod: Endpoint) -> bool:
         """Whether anything shows that names of ``pod`` are seen at all."""
@@ -107,16 +159,25 @@ class PeerNames:
         if len(self._resolving) < self._limit:
             self._resolving.add((pod.namespace, pod.pod))
 
-    def _also(self, address: str, names: tuple[str, ...]) -> None:
-        known = self._known_as.get(address, ())
-        if not set(names) <= set(known):
+    def _also(self, address: str, names: tuple[str, ...], time: int, ttl: int = 0) -> None:
+        known = self._known_as.get(address)
+        if known is None:
             if len(self._known_as) >= self._limit:
                 self._known_as.clear()
-            self._known_as[address] = tuple(dict.fromkeys((*known, *names)))
+            known = self._known_as[address] = {}
+        for name in names:
+            one = known.get(name)
+            if one is None:
+                if len(known) >= _NAMES_OF_ONE:
+                    return
+                one = known[name] = Known(time)
+            one.since = min(one.since, time)
+            if ttl:
+                one.answered(time, ttl)
 
-    def _keep_one_of(self, pod: Endpoint, address: str, names: tuple[str, ...]) -> None:
+    def _keep_one_of(self, pod: Endpoint, address: str, names: tuple[str, ...], time: int) -> None:
         self._resolves(pod)
-        self._also(address, names)
+        self._also(address, names, time)
         # Several names share an address (a CDN): stay with the one that this pod last asked for.
         if self.name(pod, address) not in names:
             self._keep(pod, address, names[0])

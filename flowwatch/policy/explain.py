@@ -205,7 +205,7 @@ def _unseen_name(
                 return ""
     name = (peer.names or ("",))[0]
     return (
-        f"another policy sends lookups of {name} through the DNS proxy: no rule here does (port 53 "
+        f"no other policy sends lookups of {name} through the DNS proxy: no rule here does (port 53 "
         "with rules: dns), and without one the address is never learnt and the traffic drops"
     )
 
@@ -227,6 +227,12 @@ def _answer(
     own = subject.party.cluster
     subject, peer = (replace(end, party=_of_cluster(end.party, own)) for end in (subject, peer))
     decision = policies.ask(direction, subject.party, peer.party, protocol, port)
+    unseen = _unseen_name(policies, direction, subject.party, peer.party, decision)
+    if unseen:
+        # As the kernel decides: the address is none that a name led to.
+        party = peer.party
+        peer = replace(peer, party=Party(party.labels, party.ip, (), party.ports))
+        decision = policies.ask(direction, subject.party, peer.party, protocol, port)
     listener = peer.party if direction == "egress" else subject.party
     steps = []
     entries = policies.selected(subject.party, direction).entries
@@ -247,7 +253,6 @@ def _answer(
     near = ()
     if decision.why == "default deny":
         near = tuple(near_misses(policies, direction, subject.party, peer.party, protocol, port))  # type: ignore[assignment]
-    unseen = _unseen_name(policies, direction, subject.party, peer.party, decision)
     assumed = tuple(dict.fromkeys(one for one in (subject.assumed, peer.assumed, unseen) if one))
     return Answer(
         direction, subject.text, peer.text, protocol, port, decision, tuple(steps), near, assumed
