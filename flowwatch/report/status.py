@@ -15,8 +15,7 @@ from flowwatch.errors import UsageError
 from flowwatch.hubble.wire.jsonprint import message_to_json
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.report.goformat import align
-from flowwatch.report.jsontext import escape_json
-from flowwatch.text import safe
+from flowwatch.text import json_safe, safe
 
 NONE = "N/A"
 _STATUS_FORMS = {
@@ -155,7 +154,7 @@ def _json(messages: Sequence[_Message]) -> str:
     if not messages:
         return "null\n"
     objects = [json.loads(message_to_json(message)) for message in messages]
-    return escape_json(json.dumps(objects, indent=2, ensure_ascii=False)) + "\n"
+    return json_safe(json.dumps(objects, indent=2, ensure_ascii=False)) + "\n"
 
 
 def duration(nanoseconds: int) -> str:

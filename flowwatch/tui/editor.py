@@ -35,8 +35,12 @@ class Editor:
 
     def insert(self, text: str) -> None:
         """Put ``text`` in at the caret, control characters written out."""
-        text = safe(text.replace("\n", " ").replace("\r", ""))[: LONGEST - len(self.text)]
-        self.text = self.text[: self.caret] + text + self.text[self.caret :]
+        before = self.text[: self.caret]
+        text = text.replace("\n", " ").replace("\r", "")
+        # An accent may be typed after its letter.
+        text = safe("a" + text)[1:] if before else safe(text)
+        text = text[: LONGEST - len(self.text)]
+        self.text = before + text + self.text[self.caret :]
         self.caret += len(text)
 
     def replace(self, text: str) -> None:

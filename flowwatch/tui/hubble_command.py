@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Sequence
 
 from flowwatch.egress.rows import Row
+from flowwatch.text import safe
 
 _PROTOCOLS = {
     "TCP": "tcp",
@@ -90,6 +91,6 @@ def _place(name: str, side: str) -> list[str]:
 
 def _flag(flag: str, value: str) -> list[str]:
     """The flag with its value; nothing when the value couldn't be typed, or would read as a flag."""
-    if not value or not value.isprintable() or value.startswith("-"):
+    if not value or safe(value) != value or value.startswith("-"):
         return []
     return [flag, value]

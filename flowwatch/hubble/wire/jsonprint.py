@@ -11,7 +11,6 @@ up by their bytes.
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.jsonorder import places
+from flowwatch.text import json_safe
 
 MEMORY = 16_384
 """Distinct parts remembered per message type; past it the memory starts anew."""
@@ -39,7 +39,8 @@ _TIMESTAMP = "google.protobuf.Timestamp"
 # Parts of a flow that repeat.
 _REPEATING = {"flow.Endpoint", "flow.Policy", "flow.Ethernet", "flow.CiliumEventType", "flow.IP"}
 
-_SPECIAL = re.compile("[<>&\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# As Go's encoder does for HTML.
+_SPECIAL = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
 
 
 def _string(text: str) -> str:
@@ -50,7 +51,7 @@ def _string(text: str) -> str:
         and not ("<" in text or ">" in text or "&" in text)
     ):
         return quoted
-    return _SPECIAL.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+    return json_safe(quoted.translate(_SPECIAL))
 
 
 EARLIEST, LATEST = -62_135_596_800, 253_402_300_799

@@ -217,4 +217,4 @@ def _time(report: AuditReport) -> dict[str, str]:
 
 def _xml(text: str) -> str:
     """One line, with what XML 1.0 (2.2) can't hold at all made visible too."""
-    return safe(text).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+    return safe(text)
