@@ -17,7 +17,7 @@ from flowwatch.hubble.client import faults, probe, tls
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.client.probe import Answer
-from flowwatch.hubble.kube.material import load_pair
+from flowwatch.hubble.kube.material import load_pair, pem_text
 from flowwatch.text import safe
 
 SOON = 14
@@ -197,7 +197,7 @@ def _verify(settings: Settings, address: Address, chain: list[_Certificate], now
     if roots is None:
         context.load_default_certs()
     else:
-        context.load_verify_locations(cadata=roots.decode("ascii", "replace"))
+        context.load_verify_locations(cadata=pem_text(roots))
     # As gRPC does: a certificate that is trusted itself needs no issuer.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     try:

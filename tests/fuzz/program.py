@@ -29,8 +29,9 @@ CPU_LIMIT = 10.0
 """Seconds of processor time for one input: some thousand times what one takes."""
 _PYTHON = ("Traceback", "Exception ignored", "Warning: ", '  File "')
 """What nobody but a programmer should see."""
-LASTING = {"kubernetes"}
-"""Threads that serve the process to its end: flowwatch.hubble.kube.api has one."""
+LASTING = ("kubernetes", "asyncio_")
+"""Threads that serve the process to its end: the loop of flowwatch.hubble.kube.api, and those in which
+it resolves names."""
 DEFECT = "defect of flowwatch"
 """How flowwatch tells that it didn't foresee something: of a record (flowwatch.errors.defect), or at all."""
 LINE = 4000
@@ -86,7 +87,7 @@ def watched() -> Iterator[None]:
     try:
         yield
         for thread in set(threading.enumerate()) - before:
-            if thread.name in LASTING:
+            if thread.name.startswith(LASTING):
                 continue
             thread.join(5)
             if thread.is_alive():

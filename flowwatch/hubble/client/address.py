@@ -73,7 +73,10 @@ class Address:
                 sock.close()
                 raise
             return sock
-        return socket.create_connection((self.host, self.port), timeout)
+        try:
+            return socket.create_connection((self.host, self.port), timeout)
+        except UnicodeError:
+            raise OSError(0, "this can't be a host's name") from None
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -138,6 +138,14 @@ def seconds(text: str) -> float:
     return parse_duration(text) / 1e9
 
 
+def _as_timeout(text: str) -> float:
+    found = seconds(text)
+    if found <= 0:
+        # hubble takes it, and then gives up before it has asked.
+        raise ValueError("not longer than nothing")
+    return found
+
+
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
@@ -176,8 +184,8 @@ _READERS: dict[str, _Reader] = {
     "tls-server-name": _as_text,
     "basic-auth-username": _as_text,
     "basic-auth-password": _as_text,
-    "timeout": seconds,
-    "request-timeout": seconds,
+    "timeout": _as_timeout,
+    "request-timeout": _as_timeout,
     "port-forward": _as_bool,
     "port-forward-port": _as_port,
     "kubeconfig": _as_text,

@@ -18,7 +18,8 @@ from flowwatch.errors import UsageError
 from flowwatch.hubble.client import probe
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
-from flowwatch.hubble.kube.material import load_pair
+from flowwatch.hubble.kube.material import load_pair, pem_text
+from flowwatch.hubble.kube.urls import check_name
 from flowwatch.text import safe
 
 
@@ -51,6 +52,14 @@ def check(settings: Settings) -> None:
         raise UsageError(
             "invalid flag(s): must specify both basic-auth-username and basic-auth-password"
         )
+    if settings.encrypted and settings.tls_server_name:
+        try:
+            check_name(settings.tls_server_name)
+        except ValueError:
+            raise UsageError(
+                f"invalid --tls-server-name {safe(settings.tls_server_name)}",
+                "give a name in the server's certificate, as instance.hubble-relay.cilium.io",
+            ) from None
     if username and not settings.encrypted:
         raise UsageError(
             "basic authentication requires transport level security",
@@ -116,9 +125,7 @@ def authorities(paths: tuple[str, ...]) -> bytes | None:
                 f"cannot load cert '{safe(path)}': {_words(path, error)}", "see --tls-ca-cert-files"
             ) from None
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
-                cadata=pem.decode("ascii", "replace")
-            )
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem_text(pem))
         except (ssl.SSLError, ValueError):
             raise UsageError(
                 f"cannot process cert '{safe(path)}': must be a PEM encoded certificate",

@@ -11,6 +11,7 @@ from flowwatch.errors import UsageError
 from flowwatch.goyaml.nodes import DocumentError
 from flowwatch.hubble.kube import credentials, fields, urls
 from flowwatch.hubble.kube.access import Access
+from flowwatch.hubble.kube.material import pem_text
 from flowwatch.text import safe
 
 _SHOWN = 10
@@ -51,7 +52,7 @@ def access(paths: Sequence[Path], context: str, environ: Mapping[str, str]) -> A
         context=name,
         user=chosen.user,
         file=str(at_context.path),
-        ca=ca.decode("ascii", "replace"),
+        ca=pem_text(ca),
         insecure=cluster.insecure,
         server_name=cluster.tls_server_name,
         proxy=proxy,

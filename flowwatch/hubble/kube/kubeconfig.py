@@ -14,6 +14,7 @@ from pathlib import Path
 from flowwatch import redact, userfile
 from flowwatch.errors import UsageError
 from flowwatch.hubble.kube.access import Access
+from flowwatch.hubble.kube.material import pem_text
 from flowwatch.text import safe
 
 __all__ = ["ACCOUNT", "Access", "at_hand", "load", "paths"]
@@ -70,7 +71,7 @@ def _in_cluster(environ: Mapping[str, str]) -> Access:
         raise UsageError(f"no kubeconfig, and {names} make no address: {why}", _NONE) from None
     try:
         token = userfile.read(ACCOUNT / "token").decode("ascii").strip()
-        ca = userfile.read(ACCOUNT / "ca.crt").decode("ascii", "replace")
+        ca = pem_text(userfile.read(ACCOUNT / "ca.crt"))
     except OSError as error:
         raise _no_account(error.strerror or str(error)) from None
     except UnicodeDecodeError:

@@ -21,6 +21,11 @@ class Material:
     key: bytes = field(default=b"", repr=False)
 
 
+def pem_text(raw: bytes) -> str:
+    """PEM for Python's ssl, which takes ASCII alone; between the certificates a file may say more."""
+    return raw.decode("ascii", "replace").replace("\ufffd", "?")
+
+
 def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """Give ``context`` a client certificate. Raises ssl.SSLError, ValueError for a locked key.
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from tests import kubeconfigs
 from tests.fuzz import corpus, mutate
 from tests.fuzz.inputs import Input
-from tests.fuzz.program import loopback_only, run
+from tests.fuzz.program import Fault, loopback_only, run
 
 _PEM = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="
 _CONFIG: dict[str, Any] = {
@@ -69,6 +70,9 @@ class Kubeconfigs:
         self._texts = [yaml.safe_dump(_CONFIG).encode(), *corpus.hostile("kubeconfig/*.yaml")]
 
     def make(self, random: Random) -> Input:
+        if random.random() < 0.4:
+            (case,) = kubeconfigs.cases(random, 1)
+            return Input(random.choice(_CALLS), {"config": case.content, "answer": b"{}"})
         config = json.loads(json.dumps(_CONFIG))
         if random.random() < 0.7:
             config["users"][0]["user"] = random.choice(_USERS)
@@ -92,8 +96,12 @@ class Kubeconfigs:
         (place / "plugin").write_text(_PLUGIN)
         (place / "plugin").chmod(0o700)
         # A command that was spoilt is looked for, and isn't there.
+        (place / "ca.pem").write_bytes(kubeconfigs.PEM)
+        (place / "token").write_text(kubeconfigs.SECRET)
         with loopback_only():
-            run(list(given.call), place, environ={"PATH": str(place)})
+            ran = run(list(given.call), place, environ={"PATH": str(place)})
+        if kubeconfigs.SECRET in ran.err + ran.out.decode(errors="replace"):
+            raise Fault("a secret is shown")
 
     def close(self) -> None:
         pass

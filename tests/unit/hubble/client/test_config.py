@@ -160,6 +160,46 @@ def test_what_a_file_may_hold_beside(home: dict[str, str]) -> None:
     assert "tls is ignored: a list where one value is due" in warning
 
 
+ODD = (
+    ("tls: {a: b}", "tls is ignored: names and values where one value is due"),
+    ("server: {a: b}", "server is ignored: names and values where one value is due"),
+    (
+        "tls-ca-cert-files: [{a: b}]",
+        "tls-ca-cert-files is ignored: a list in which not all are words",
+    ),
+    ("allowlist: [[a]]", "allowlist is ignored: a list in which not all are words"),
+    ("allowlist: {a: b}", "allowlist is ignored: names and values where one value is due"),
+    ("request-timeout: -1s", "request-timeout is ignored: not longer than nothing"),
+    ("timeout: 0", "timeout is ignored: not longer than nothing"),
+    ("request-timeout: [1s]", "request-timeout is ignored: a list where one value is due"),
+    ("port-forward-port: 1e3", "port-forward-port is ignored: not a port"),
+    ("? [a]\n: b", "is ignored: line 1: a name is wanted"),
+    ("basic-auth-password: *S3CRET", "is ignored: line 1: not YAML: alias *… stands for nothing"),
+    ("basic-auth-password: S3CRET: x", "is ignored: line 1: not YAML: "),
+    ('basic-auth-password: "S3CRET', "is ignored: line 2: not YAML: "),
+)
+
+
+@pytest.mark.parametrize(("text", "words"), ODD, ids=[text for text, _ in ODD])
+def test_values_of_another_shape_are_told(home: dict[str, str], text: str, words: str) -> None:
+    config_file(home, f"{text}\n")
+    (warning,) = load(Line(), home).warnings
+    assert words in warning
+    assert "S3CRET" not in warning
+
+
+def test_a_file_that_is_none(home: dict[str, str]) -> None:
+    for path, words in (
+        ("/dev/zero", "it is larger than 1 MiB"),
+        ("/", "Is a directory"),
+        (f"/{'x' * 300}", "File name too long"),
+        ("a\0b", "no file can have such a name"),
+    ):
+        (warning,) = load(Line(config=path), home).warnings
+        assert words in warning
+        assert warning.isprintable()
+
+
 def test_an_empty_file_and_none_at_all_say_nothing(home: dict[str, str]) -> None:
     assert load(Line(), home).warnings == ()
     for content in ("", "# nothing\n", "---\n"):

@@ -446,6 +446,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"port_forward": True, "kubeconfig": "/none"}, "no kubeconfig: /none is not there"),
     ({"tls_from_secret": True, "kubeconfig": "/none"}, "no kubeconfig: /none is not there"),
     ({"server": "a:b:c"}, "too many colons"),
+    ({"server": "u:secret@a:1"}, 'invalid target address "***@a:1": invalid host: no user part'),
+    ({"tls": True, "tls_server_name": "a\0b"}, r"invalid --tls-server-name a\x00b"),
+    ({"tls": True, "tls_server_name": "a..b"}, "invalid --tls-server-name a..b"),
+    ({"tls": True, "tls_server_name": ".b"}, "invalid --tls-server-name .b: give a name in the"),
+    ({"tls": True, "tls_ca_cert_files": ("/",)}, "cannot load cert '/': open /: is a directory"),
+    ({"tls": True, "tls_ca_cert_files": ("/dev/zero",)}, "/dev/zero: it is larger than 4 mib"),
+    ({"tls": True, "tls_ca_cert_files": ("a\0b",)}, "no file can have such a name"),
+    (
+        {"tls": True, "tls_client_cert_file": "/dev/zero", "tls_client_key_file": "/dev/null"},
+        "open /dev/zero: it is larger than 4 mib (--tls-client-cert-file",
+    ),
 ]
 
 
@@ -455,6 +466,12 @@ def test_settings_that_cannot_be_carried_out(settings: dict[str, Any], words: st
         connect(Settings(**settings))
     assert words in str(told.value)
     assert "secret" not in str(told.value)
+
+
+def test_a_host_that_no_name_can_be() -> None:
+    settings = Settings(server=f"{'a' * 64}.example:1", request_timeout=2.0)
+    with connect(settings) as connection, pytest.raises(Unreachable, match="cannot connect"):
+        connection.health()
 
 
 def test_a_proxy_never_stands_before_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from flowwatch.errors import Refused, ServerError, Unreachable
+from flowwatch.errors import Refused, ServerError, Unreachable, UsageError
 from flowwatch.hubble.kube import client
 from flowwatch.hubble.kube.access import Access
 from flowwatch.hubble.kube.api import Cluster, Pod, wait
 from flowwatch.hubble.kube.client import Answer, BadAnswer
+from flowwatch.hubble.kube.material import pem_text
 from tests.proxies import Socks5
 
 SERVICE: dict[str, Any] = {
@@ -149,6 +150,36 @@ def test_an_answer_that_is_not_packed_as_it_says(server: Server) -> None:
     server.headers["Content-Encoding"] = "gzip"
     with pytest.raises(Unreachable, match="can't be reached"):
         relay(server.access)
+
+
+CA = """\
+# Issuer: Société Générale
+-----BEGIN CERTIFICATE-----
+MIIBcjCCARegAwIBAgIUWisUq1vy06vGZwKUq0ZASUq0swkwCgYIKoZIzj0EAwIw
+DTELMAkGA1UEAwwCY2EwIBcNMjYxMTI4MTUyNDQ4WhgPMjEyNjExMDQxNTI0NDha
+MA0xCzAJBgNVBAMMAmNhMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAExu+zuqq/
+hbh1Yv6OA8xqFKgWZurzUnR4UabW3YNQ2zIf6YgdIMAuROg8dYZMR9pD8BIrS+uw
+8hMwfkq8NoqPBKNTMFEwHQYDVR0OBBYEFMs92bWn7U+RvH60sg5Z3pmj4hv5MB8G
+A1UdIwQYMBaAFMs92bWn7U+RvH60sg5Z3pmj4hv5MA8GA1UdEwEB/wQFMAMBAf8w
+CgYIKoZIzj0EAwIDSQAwRgIhAJuLErneL16oBWT7Z1Pi172C6Q0Dgc7Egjqqmc+Z
+avuZAiEA1o+amNugL0XNKXKQ2c24fNKEfietH3WatL9modRoIhE=
+-----END CERTIFICATE-----
+"""
+"""Of no use; bundles have words between their certificates."""
+
+
+def test_certificates_with_words_between_them() -> None:
+    context = client._context(Access(server="https://x", ca=pem_text(CA.encode())))
+    assert [one["subject"] for one in context.get_ca_certs()] == [((("commonName", "ca"),),)]
+
+
+@pytest.mark.parametrize("ca", ["é", "-----BEGIN CERTIFICATE-----\n\0", "\x1b[2J"])
+def test_certificates_that_are_none(ca: str) -> None:
+    access = Access(server="https://x", ca=pem_text(ca.encode()), context="here", file="config")
+    with pytest.raises(UsageError) as caught:
+        relay(access)
+    wanted = "certificate-authority of context here: a certificate in PEM is wanted"
+    assert str(caught.value).startswith(f"kubeconfig config can't be used: {wanted}: mend it")
 
 
 # Objects that no API server makes -------------------------------------------------------------
