@@ -131,7 +131,7 @@ class Counts:
         selected = self._policies.selected(subject, way)
         if decision.selected and _shows_enforcement(seen, decision):
             key = (id(selected), way)
-            since = seen.dropped_at or seen.first
+            since = seen.dropped_at or seen.named_at or seen.first
             if since < self.enforced.get(key, 1 << 63):
                 self.enforced[key] = since
         kind, why = self._judge.verdict(seen, decision)
@@ -200,8 +200,8 @@ class Counts:
 
 def _shows_enforcement(seen: Observation, decision: Decision) -> bool:
     """Whether a verdict shows that these policies are in force for the subject."""
-    if seen.outcome == meaning.DROPPED:
-        return seen.by_policy and decision.decision == "denied"
+    if seen.outcome == meaning.DROPPED or seen.dropped_at:
+        return seen.dropped_at > 0 and decision.decision == "denied"
     return any(
         same_policy(ref, entry.policy) for ref in seen.named_allowed for entry in decision.entries
     )

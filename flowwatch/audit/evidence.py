@@ -61,6 +61,8 @@ class Extra:
     denied: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
     dropped: dict[int, tuple[int, str]] = field(default_factory=dict)
     """Time of the first record that a policy dropped, and the node whose clock that is by."""
+    named: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """When a verdict first named a policy that allows it, and by which node's clock."""
     waits_for_auth: bool = False
 
 
@@ -97,6 +99,8 @@ class Observation:
     """Of the first record that a policy dropped; 0 without one."""
     peer_ip: str = ""
     """The other end's address, a pod's too."""
+    named_at: int = 0
+    """Of the first verdict that named a policy which allows it; 0 without one."""
     verdict: bool = False
     """Whether a record shows a policy's verdict, and not only that packets passed."""
     answer_port: int = 0
@@ -245,6 +249,8 @@ class Observer:
             at = (flow.time, flow.node)
             extra.dropped[way] = min(at, extra.dropped.get(way, at))
         if flow.allowed_by:
+            at = (flow.time, flow.node)
+            extra.named[way] = min(at, extra.named.get(way, at))
             extra.allowed[way] = tuple(
                 dict.fromkeys((*extra.allowed.get(way, ()), *flow.allowed_by))
             )
@@ -305,9 +311,10 @@ class Observer:
                 extra.waits_for_auth,
                 shared(*extra.dropped.get(way, (0, ""))),
                 peer_ip,
-                bool(bits & _VERDICTS),
+                verdict=bool(bits & _VERDICTS),
                 pod=(subject.namespace, subject.pod),
                 absent=_absent(names, peer_ip, dropped) if peer_party.outside else (),
+                named_at=shared(*extra.named.get(way, (0, ""))),
                 waited=attempt.waited,
             )
             if bits & _EVIDENCE or not answer:

@@ -99,6 +99,11 @@ def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
     if seen.outcome == meaning.FORWARDED:
         if not seen.opened:
             return "inconclusive", "opened before the first record, perhaps before the policy"
+        if seen.waited:
+            return "leak", (
+                f"{decision.reason}; its first SYN was denied, as they say, and a retry was let through "
+                f"after {seen.waited:.1f} s: they were not in force any more"
+            )
         return "leak", decision.reason
     return "inconclusive", _NO_OUTCOME[seen.outcome]
 
