@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from flowwatch.errors import InputError, defect
 from flowwatch.hubble.captures.files import CaptureReader
+from flowwatch.hubble.captures.splitting import is_json
 from flowwatch.hubble.wire.enum_names import newer_names
 from flowwatch.hubble.wire.errors import AGENT_EVENT, DEBUG_EVENT
 from flowwatch.hubble.wire.jsonpb import FlowParser, NotAFlow, fields_in_both_cases
@@ -212,11 +213,11 @@ class FileRecords:
 
 
 def _plain_lines(block: bytes) -> list[bytes] | None:
-    """The lines of ``block`` when each looks like one object; None when the splitter must look."""
+    """The lines of ``block`` when each is one object; None when the splitter must look."""
     lines = block.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    plain = all(line[:1] == b"{" and line[-1:] == b"}" for line in lines)
+    plain = all(line[:1] == b"{" and line[-1:] == b"}" and is_json(line) for line in lines)
     return lines if plain else None
 
 

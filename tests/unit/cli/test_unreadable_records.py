@@ -210,6 +210,17 @@ def test_records_of_a_file_are_kept_as_they_stand_there(ran: Ran, tmp_path: Path
         }
 
 
+def test_what_stands_beside_a_record_on_its_line_costs_itself(ran: Ran, tmp_path: Path) -> None:
+    capture = tmp_path / "flows.jsonl"
+    capture.write_bytes(
+        record() + b"}}\n" + record(uuid="u2") + b" trailing }\n" + record(uuid="u3")
+    )
+    for verb in ("summary", "observe"):
+        code, out, err = ran(verb, "--input-file", capture)
+        assert (code, err) == (0, ["2 records were skipped: not JSON"])
+    assert out.count("1.2.3.4:443") == 3
+
+
 def test_nothing_bad_nothing_kept(ran: Ran, tmp_path: Path) -> None:
     capture = tmp_path / "flows.jsonl"
     capture.write_bytes(record())
