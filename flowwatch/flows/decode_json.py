@@ -17,8 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from flowwatch.errors import defect
-from flowwatch.flows.guard import Where, nowhere, unread
-from flowwatch.flows.json_enums import (
+from flowwatch.flows.enums import (
     AUTH_TYPES,
     DIRECTIONS,
     LOST_SOURCE,
@@ -27,6 +26,7 @@ from flowwatch.flows.json_enums import (
     VERDICTS,
     enum_name,
 )
+from flowwatch.flows.guard import Where, nowhere, unread
 from flowwatch.flows.json_structs import (
     NONE,
     WITH_TYPES,

@@ -18,6 +18,7 @@ from google.protobuf import wrappers_pb2
 from google.protobuf.message import DecodeError
 
 from flowwatch.errors import defect
+from flowwatch.flows.enums import LOST_SOURCE, NODE_STATE, enum_name
 from flowwatch.flows.guard import records_in, unread
 from flowwatch.flows.mend import mend, odd_layer4
 from flowwatch.flows.model import (
@@ -396,14 +397,12 @@ class WireDecoder:
 
 def _lost(response: observer_pb2.GetFlowsResponse, odd: dict[str, int]) -> LostEvents:
     message = response.lost_events
-    source = message.source
-    known = flow_pb2.LostEventSource.values()
     time, first, last = known_times(
         odd,
         *(moment(at.seconds, at.nanos) for at in (response.time, message.first, message.last)),
     )
     return LostEvents(
-        source=flow_pb2.LostEventSource.Name(source) if source in known else str(int(source)),
+        source=enum_name(LOST_SOURCE, message.source),
         count=message.num_events_lost,
         node=response.node_name,
         time=time,
@@ -414,7 +413,5 @@ def _lost(response: observer_pb2.GetFlowsResponse, odd: dict[str, int]) -> LostE
 
 def _node_status(data: bytes) -> NodeStatus:
     message = relay_pb2.NodeStatusEvent.FromString(data)
-    state = message.state_change
-    known = relay_pb2.NodeState.values()
-    name = relay_pb2.NodeState.Name(state) if state in known else str(int(state))
-    return NodeStatus(name, tuple(message.node_names), message.message)
+    state = enum_name(NODE_STATE, message.state_change)
+    return NodeStatus(state, tuple(message.node_names), message.message)

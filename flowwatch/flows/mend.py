@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowwatch.flows import ranges
-from flowwatch.flows.json_enums import DIRECTIONS, REASONS
+from flowwatch.flows.enums import DIRECTIONS, REASONS
 from flowwatch.flows.json_structs import WITH_PORTS, WITH_TYPES, JsonLayer4, JsonLine
 from flowwatch.hubble.wire.jsonpb import nanoseconds
 from flowwatch.hubble.wire.pb.flow import flow_pb2

@@ -217,7 +217,7 @@ def test_what_stands_beside_a_record_on_its_line_costs_itself(ran: Ran, tmp_path
     )
     for verb in ("summary", "observe"):
         code, out, err = ran(verb, "--input-file", capture)
-        assert (code, err) == (0, ["2 records were skipped: not JSON"])
+        assert (code, err[:1]) == (0, ["2 records were skipped: not JSON"])
     assert out.count("1.2.3.4:443") == 3
 
 

@@ -1,4 +1,4 @@
-"""Hubble's enums as they stand in JSON: names, numbers, and names newer than ours."""
+"""Hubble's enums: their names and numbers, and names newer than ours as JSON may have them."""
 
 from __future__ import annotations
 
