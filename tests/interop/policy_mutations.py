@@ -25,6 +25,15 @@ SCALARS = (
     *("http", "HTTP", "TCP", "tcp", "10.0.0.1", "10.0.0.0/8", "10.0.0.1/8", "::1", "fe80::1%eth0/64"),
     *("::ffff:10.0.0.0/104", "10.0.0.0/33", "010.0.0.0/8", "world", "World", "x" * 64, "x" * 254),
 )  # fmt: skip
+TAGS = (
+    *("&a x", "*a", "! x", "!foo x", "!!str 1", "!!str x", "!!float 1", "!!null x", "!!map {}", "!!set {x}"),
+    *("!!bool 'true'", "!!timestamp 2001-01-01", '"\\0"', '"\\x41"', '"\\ud800"', "x # y", "=", "<<"),
+)  # fmt: skip
+KEYS = (
+    *("1", "1.5", "true", "yes", "null", "~", "''", "!!str x", "!!int 1", "2001-01-01", "<<", "=", "*a"),
+    *('"\\x73pec"', "'spec '", "Spec", "é", "!!binary c3BlYw=="),
+)  # fmt: skip
+"""Keys that are no text, or not the text that they look like."""
 SHAPES = (
     "[]",
     "{}",
@@ -82,6 +91,7 @@ class _Corpus:
 
     def __init__(self, documents: Sequence[Any]) -> None:
         self.documents = documents
+        self.texts = [_Written().text(document) for document in documents]
         self.places = [[place for place, _ in _nodes(document)] for document in documents]
         found = [node for document in documents for node in _nodes(document)]
         self.values = [value for _, value in found if len(str(value)) < 200]
@@ -119,7 +129,7 @@ def mutants(documents: Sequence[Any], seed: int) -> Iterator[Mutant]:
         said = change(parent, place[-1], written, chance, corpus)
         if said:
             shown = "".join("[]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
-            yield Mutant(written.text(tree), shown, said, _Written().text(documents[number]))
+            yield Mutant(written.text(tree), shown, said, corpus.texts[number])
 
 
 def _copy(value: Any) -> Any:
@@ -153,6 +163,20 @@ def _from_elsewhere(
 ) -> str:
     parent[key] = _copy(chance.choice(corpus.values))
     return "a value from elsewhere"
+
+
+def _tagged(parent: Any, key: Any, written: _Written, chance: random.Random, _: _Corpus) -> str:
+    piece = chance.choice(TAGS)
+    parent[key] = written.put(piece)
+    return piece
+
+
+def _odd_key(parent: Any, key: Any, written: _Written, chance: random.Random, _: _Corpus) -> str:
+    if not isinstance(parent, dict):
+        return ""
+    piece = chance.choice(KEYS)
+    parent[written.put(piece)] = parent.pop(key) if chance.random() < 0.5 else _copy(parent[key])
+    return f"the key {piece}"
 
 
 def _missing(parent: Any, key: Any, *_: Any) -> str:
@@ -259,7 +283,7 @@ def _other_number(parent: Any, key: Any, _: _Written, chance: random.Random, __:
 
 
 _CHANGES: tuple[Change, ...] = (
-    *(_other_scalar, _other_scalar, _other_shape, _other_shape),
+    *(_other_scalar, _other_scalar, _other_shape, _other_shape, _tagged, _odd_key),
     *(_from_elsewhere, _from_elsewhere, _missing, _unknown_key, _key_from_elsewhere),
     *(_key_in_another_case, _key_twice, _items, _other_text, _other_text, _other_number),
 )
