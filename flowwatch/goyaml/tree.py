@@ -7,32 +7,22 @@ bounds on depth and on what aliases repeat.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
+from flowwatch.goyaml.scalars import MERGE, STR, ScalarError, resolve, resolve_tagged
+
 MAX_REPEATED = 100_000
 """Values that aliases may repeat, all together: a real policy repeats a few, a YAML bomb billions."""
 MAX_DEPTH = 100
 
-STR = "tag:yaml.org,2002:str"
-NULL = "tag:yaml.org,2002:null"
-BOOL = "tag:yaml.org,2002:bool"
-INT = "tag:yaml.org,2002:int"
-FLOAT = "tag:yaml.org,2002:float"
-MERGE = "tag:yaml.org,2002:merge"
+_MOST_REPEATED = 0.99
+"""The share of a document that aliases may repeat, once it has ``_FEW`` values; Go's yaml, decode.go."""
+_FEW = 1_000
 
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """Scalars as Go's yaml reads them: ``y`` and ``n`` are booleans too."""
-
-
-_Loader.add_implicit_resolver(BOOL, re.compile(r"^[yYnN]$"), list("yYnN"))
-_RESOLVERS: dict[str | None, list[tuple[str, re.Pattern[str]]]] = _Loader.yaml_implicit_resolvers
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class DocumentError(ValueError):
@@ -94,7 +84,7 @@ def compose(text: str) -> Iterator[Node]:
         DocumentError: not YAML, nested too deeply, or aliases that unfold to too much or into themselves.
     """
     try:
-        yield from _Composer().roots(yaml.parse(text, Loader=_Loader))
+        yield from _Composer().roots(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         raise _marked(error, text) from None
     except yaml.reader.ReaderError as error:
@@ -138,7 +128,7 @@ class _Composer:
         self._tags: dict[str, str] = {}
         self._anchors: dict[str, tuple[Node, int]] = {}
         self._open: list[_Open] = []
-        self._repeated = 0
+        self._written = self._repeated = 0
 
     def roots(self, events: Iterator[yaml.Event]) -> Iterator[Node]:
         """The root of each document."""
@@ -146,17 +136,18 @@ class _Composer:
             done = self._take(event)
             if done is not None and not self._open:
                 self._anchors.clear()
-                self._repeated = 0
+                self._written = self._repeated = 0
                 yield done
 
     def _take(self, event: Any) -> Node | None:
         """The value that an event completes."""
         if isinstance(event, yaml.ScalarEvent):
             mark: Any = event.start_mark
-            text = self._words.setdefault(event.value, event.value)
-            return self._put(
-                Scalar(self._tag(event), mark.line + 1, mark.column + 1, text), 1, event
-            )
+            line, column = mark.line + 1, mark.column + 1
+            tag, word = self._resolved(event, line, column)
+            text = self._words.setdefault(word, word)
+            self._written += 1
+            return self._put(Scalar(tag, line, column, text), 1, event)
         if isinstance(event, yaml.CollectionStartEvent):
             mark = event.start_mark
             node = Collection(
@@ -166,6 +157,7 @@ class _Composer:
             if len(self._open) >= MAX_DEPTH:
                 raise DocumentError("nested too deeply", node.line, node.column)
             self._open.append(_Open(node, event.anchor))
+            self._written += 1
             if event.anchor:
                 # Open: an alias that comes before its end is inside what it stands for.
                 self._anchors[event.anchor] = (node, 0)
@@ -194,26 +186,37 @@ class _Composer:
         node, size = self._anchors[event.anchor]
         if not size:
             raise DocumentError("an alias inside what it stands for", line, column)
+        if self._merges() and not (isinstance(node, Collection) and node.is_map):
+            raise DocumentError("<<: an alias of a mapping is wanted", line, column)
         self._repeated += size
+        self._written += 1
         if self._repeated > MAX_REPEATED:
             reason = f"aliases repeat more than {MAX_REPEATED:,} values"
             raise DocumentError(reason, line, column)
+        values = self._written + self._repeated
+        if values > _FEW and self._repeated > _MOST_REPEATED * values:
+            raise DocumentError("aliases repeat nearly all of its values", line, column)
         return self._put(node, size)
 
-    def _tag(self, event: Any) -> str:
+    def _merges(self) -> bool:
+        """Whether what comes next is the value of a ``<<``."""
+        if not self._open:
+            return False
+        parent = self._open[-1].node
+        children = parent.children
+        return parent.is_map and len(children) % 2 == 1 and children[-1].tag == MERGE
+
+    def _resolved(self, event: Any, line: int, column: int) -> tuple[str, str]:
+        """The tag and the text of a word."""
+        word: str = event.value
         if event.tag is not None and event.tag != "!":
-            return str(event.tag)
+            try:
+                return resolve_tagged(str(event.tag), word)
+            except ScalarError as error:
+                raise DocumentError(f"not YAML: {error}", line, column) from None
         if not event.implicit[0]:
-            return STR
-        word = event.value
-        if word not in self._tags:
-            self._tags[word] = _implicit(word)
-        return self._tags[word]
-
-
-def _implicit(word: str) -> str:
-    """The tag of a bare word."""
-    for tag, pattern in _RESOLVERS.get(word[:1], []) + _RESOLVERS.get(None, []):
-        if pattern.match(word):
-            return tag
-    return STR
+            return STR, word
+        tag = self._tags.get(word)
+        if tag is None:
+            tag = self._tags[word] = resolve(word)
+        return tag, word

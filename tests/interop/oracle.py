@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from flowwatch.policy import Party
 from tests.interop.build import build
-from tests.interop.program import Program
+from tests.interop.program import PartFailed, Program
 
 _SHARED = Path(__file__).parents[2].parent / "shared"
 POLICIES = _SHARED / "policies"
@@ -169,6 +169,15 @@ class Oracle:
                 for one in given["answers"]
             ),
         )
+
+    def as_json(self, text: str) -> list[Any] | None:
+        """Return the documents of a YAML text as kubectl makes JSON of them; None if it is no YAML."""
+        self._program.send(json.dumps({"yaml": text}) + "\n")
+        try:
+            given = self._program.answer()
+        except PartFailed:
+            return None
+        return [json.loads(one) for one in given["json"]]
 
 
 def measure(documents: str, questions: Sequence[Asked], times: int) -> dict[str, float]:

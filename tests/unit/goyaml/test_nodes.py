@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -14,26 +13,20 @@ from flowwatch.goyaml.nodes import TEMPLATE, DocumentError, Value, read_nodes
 from flowwatch.goyaml.tree import Node, Scalar, compose
 from tests.unit.audit.planted import CORRECT
 
-
-class PyYAML(yaml.CSafeLoader):
-    """With the booleans of Go's yaml."""
-
-
-PyYAML.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
 BITS = ["{", "}", "[", "]", ": ", "- ", "\t", '"', "'", "*a", "&a ", "|", ">", "!!str ", "~", "on", "\n",
         "  ", "1e9", "? ", "---\n", "\u202e", "\x85", "é", ""]  # fmt: skip
 
 
 def ours(node: Node) -> Any:
     if isinstance(node, Scalar):
-        return node.tag, node.text, node.line, node.column
+        return node.text, node.line, node.column
     return node.line, node.column, [ours(child) for child in node.children]  # type: ignore[attr-defined]
 
 
 def theirs(node: Any) -> Any:
     place = node.start_mark.line + 1, node.start_mark.column + 1
     if isinstance(node, yaml.ScalarNode):
-        return node.tag, node.value, *place
+        return node.value, *place
     mapping = isinstance(node, yaml.MappingNode)
     children = [part for pair in node.value for part in pair] if mapping else node.value
     return *place, [theirs(child) for child in children]
@@ -44,7 +37,7 @@ def test_the_tree_is_that_of_pyyaml(changes: list[tuple[int, str]]) -> None:
     text = CORRECT
     for at, bit in changes:
         text = text[:at] + bit + text[at:]
-    loader = PyYAML(text)
+    loader = yaml.CSafeLoader(text)
     expected = []
     try:
         while loader.check_node():
@@ -95,7 +88,9 @@ def test_many_brackets_that_are_not_nested_are_read() -> None:
 def test_a_yaml_bomb_is_refused() -> None:
     levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    assert "aliases repeat more than 100,000 values" in fault("\n".join(levels)).reason
+    assert fault("\n".join(levels)).reason == "aliases repeat nearly all of its values"
+    long = "long: [" + "x, " * 10_000 + "]\n"
+    assert "aliases repeat more than 100,000 values" in fault(long + "\n".join(levels)).reason
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]", "&a {b: {c: *a}}"])
@@ -108,10 +103,27 @@ def test_a_large_document_with_one_alias_is_no_bomb() -> None:
     assert len(one(text).fields()["long"].items()) == 150_000
 
 
-def test_what_is_merged_in_gives_way_to_what_is_written() -> None:
-    text = "base: &base {a: old, b: base}\nmine: {<<: *base, a: own}\n"
-    fields = one(text).fields()["mine"].fields()
-    assert {name: value.text() for name, value in fields.items()} == {"a": "own", "b": "base"}
+@pytest.mark.parametrize(
+    ("mine", "expected"),
+    [
+        ("{<<: *base, a: own}", {"a": "own", "b": "base"}),
+        ("{a: own, <<: *base}", {"a": "old", "b": "base"}),
+        ("{<<: [*base, {b: second, c: third}]}", {"a": "old", "b": "base", "c": "third"}),
+    ],
+)
+def test_of_what_is_merged_and_what_is_written_the_later_counts(
+    mine: str, expected: dict[str, str]
+) -> None:
+    """As in Go's yaml, v2; of several mappings merged at once the first counts."""
+    fields = one(f"base: &base {{a: old, b: base}}\nmine: {mine}\n").fields()["mine"].fields()
+    assert {name: value.text() for name, value in fields.items()} == expected
+
+
+@pytest.mark.parametrize("merged", ["x", "null", "[1]", "*list"])
+def test_only_mappings_can_be_merged(merged: str) -> None:
+    text = f"list: &list [{{a: b}}]\nmine:\n  <<: {merged}\n"
+    with pytest.raises(DocumentError, match=r"a mapping is wanted|an alias of a mapping"):
+        one(text).fields()["mine"].fields()
 
 
 @pytest.mark.parametrize(

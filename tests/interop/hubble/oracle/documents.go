@@ -56,24 +56,30 @@ type head struct {
 // read takes in YAML with any number of documents and Lists. An error means that the text isn't YAML.
 func read(logger *slog.Logger, text string) (*policySet, error) {
 	set := &policySet{}
+	err := eachDocument(text, func(document []byte) error { return set.add(logger, document) })
+	return set, err
+}
+
+// eachDocument gives the JSON that kubectl makes of each document.
+func eachDocument(text string, do func([]byte) error) error {
 	documents := k8syaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text)))
 	for {
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
-			return set, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		asJSON, err := yaml.YAMLToJSON(document)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if string(asJSON) == "null" {
 			continue
 		}
-		if err := set.add(logger, asJSON); err != nil {
-			return nil, err
+		if err := do(asJSON); err != nil {
+			return err
 		}
 	}
 }

@@ -8,7 +8,8 @@
 // A party is {"labels": [...], "ip", "fqdn", "ports": {name: number}}: an identity by its labels, or an
 // outside address with the DNS name it was learnt by. Nothing is answered while there are unknown fields.
 // The verdict is "allowed", "denied", or "fails" where Cilium can't make a policy of the subject's rules.
-// A request that can't be read gets {"error": "..."}.
+// A request that can't be read gets {"error": "..."}. {"yaml": "<YAML>"} is answered with
+// {"json": ["<JSON>", ...]}, a string for each document.
 //
 // With -bench K the first request's questions are answered K times, and the rates go to standard output:
 // with each subject's policy computed in every round, and with all of them there.
@@ -54,7 +55,13 @@ type question struct {
 
 type request struct {
 	Documents string     `json:"documents"`
+	YAML      *string    `json:"yaml"`
 	Questions []question `json:"questions"`
+}
+
+type converted struct {
+	JSON  []string `json:"json"`
+	Error string   `json:"error,omitempty"`
 }
 
 type rejection struct {
@@ -101,7 +108,13 @@ func main() {
 			bench(logger, asked, *times)
 			return
 		}
-		if err := encoder.Encode(respond(logger, asked)); err != nil {
+		var answered any
+		if asked.YAML != nil {
+			answered = convert(*asked.YAML)
+		} else {
+			answered = respond(logger, asked)
+		}
+		if err := encoder.Encode(answered); err != nil {
 			fmt.Fprintln(os.Stderr, "oracle:", err)
 			os.Exit(1)
 		}
@@ -142,18 +155,34 @@ func respond(logger *slog.Logger, asked request) response {
 	if len(out.Unknown) > 0 {
 		return out
 	}
-	engines, err := newEngines(logger, set, asked.Questions)
+	err = guarded(func() error {
+		engines, err := newEngines(logger, set, asked.Questions)
+		if err != nil {
+			return err
+		}
+		for _, each := range asked.Questions {
+			decided, err := engines.decide(each)
+			if err != nil {
+				return fmt.Errorf("question %v: %w", each.ID, err)
+			}
+			out.Answers = append(out.Answers, decided)
+		}
+		return nil
+	})
 	if err != nil {
 		out.Error = err.Error()
-		return out
 	}
-	for _, each := range asked.Questions {
-		decided, err := engines.decide(each)
-		if err != nil {
-			out.Error = fmt.Sprintf("question %v: %s", each.ID, err)
-			return out
-		}
-		out.Answers = append(out.Answers, decided)
+	return out
+}
+
+func convert(text string) converted {
+	out := converted{JSON: []string{}}
+	err := eachDocument(text, func(document []byte) error {
+		out.JSON = append(out.JSON, string(document))
+		return nil
+	})
+	if err != nil {
+		out.Error = err.Error()
 	}
 	return out
 }
