@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types contract pytest format bench judge fuzz screenshots proto lock dist clean
+.PHONY: help demo test lint types contract pytest format bench judge mutants fuzz screenshots proto lock dist clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do \
@@ -54,6 +54,9 @@ bench: $(DEV) ## measure, side by side with hubble
 
 judge: $(DEV) ## 300,000 random policy decisions against Cilium's engine; minutes, needs Go
 	$(BIN)/python -m tests.interop.policy_property $(ARGS)
+
+mutants: $(DEV) ## 300,000 decisions on mutated policies, likewise; and what Cilium can't read
+	$(BIN)/python -m tests.interop.mutated_decisions $(ARGS)
 
 fuzz: $(DEV) ## spoilt inputs against the whole program, ten minutes; ARGS="--help"
 	$(BIN)/python -m tests.fuzz $(ARGS)

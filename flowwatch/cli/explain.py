@@ -73,7 +73,7 @@ def _queries(policies: PolicySet, path: str) -> int:
             "lines were no questions and have" if bad > 1 else "line was no question and has"
         )
         say(f"{bad:,} {lines_were} no answer")
-    return _USAGE if bad or policies.rejected else 0
+    return _USAGE if bad or policies.documents.unread else 0
 
 
 @contextmanager

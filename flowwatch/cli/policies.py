@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from flowwatch.cli.reading import standard_input
 from flowwatch.errors import UsageError
-from flowwatch.goyaml.nodes import TEMPLATE
 from flowwatch.output import say
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
@@ -121,7 +120,8 @@ def read_policies(
     Args:
         paths: as on the command line.
         cluster: the name of the cluster the policies are applied in.
-        keep_going: whether documents that the cluster would refuse only take no part (``rejected``).
+        keep_going: whether documents that the cluster would refuse are only told. Those that Cilium can't
+            read take no part; those that only the API server refuses do, as if they had got past it.
 
     Raises:
         UsageError: a file that can't be read, no policy at all, or a refused document.
@@ -136,6 +136,11 @@ def read_policies(
             f"{count:,} document{'s' if count > 1 else ''} would be refused by the cluster",
             "mend or leave out what is named above",
         )
+    if count := len(documents.rejected) - len(documents.unread):
+        say(
+            f"{count:,} document{'s' if count > 1 else ''} would be refused by the API server alone: "
+            "Cilium's decision is told as if it were in force"
+        )
     if not documents.policies and not documents.rejected:
         raise UsageError(
             f"no policy in {', '.join(map(shown, paths))}",
@@ -146,13 +151,9 @@ def read_policies(
 
 
 def _tell(documents: Documents) -> None:
-    """Say what takes no part, and why."""
+    """Say what would be refused, replaced or skipped, and why."""
     for rejected in documents.rejected:
         say(safe(str(rejected)))
-    for policy in documents.policies:
-        if "{{" in str(policy):
-            # Cilium's parser takes it, the API server doesn't: it is no name.
-            say(safe(f"{policy.file}:{policy.line}: {policy.reference}: {TEMPLATE}"))
     for earlier, later in documents.replaced[:_TOLD]:
         say(
             safe(

@@ -55,7 +55,9 @@ def read_cluster(parsed: Parsed) -> PolicySet:
     # Cilium takes no notice of what it can't read either: it says so in the object's status.
     documents.missing += found.missing
     documents.missing += [
-        f"refused, as Cilium would: {safe(str(one))}" for one in documents.rejected
+        # Some API server has taken them all.
+        f"refused, as Cilium would: {safe(str(one))}"
+        for one in documents.unread
     ]
     for line in documents.missing[:_TOLD]:
         say(line)

@@ -144,8 +144,10 @@ class Value:
                 merged.update(brought)
                 fields.update(brought)
                 continue
-            plain = key.tag == STR and isinstance(key, Scalar)
-            name = key.text if plain else self._name(key, any_word=twice)
+            if key.tag == STR and isinstance(key, Scalar):
+                name = key.text
+            else:
+                name = self._name(key, any_word=twice)
             if name in fields and name not in merged and not twice:
                 raise Value(key).fault(f'key "{Value(key, place, name).path}" is there twice')
             merged.discard(name)

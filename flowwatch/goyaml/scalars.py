@@ -58,7 +58,7 @@ _SPECIAL = {
 
 
 class ScalarError(ValueError):
-    """A word that its tag forbids; the message says why."""
+    """A word that its tag forbids; the message says why, and doesn't repeat it: it may be a secret."""
 
 
 def resolve(word: str) -> str:
@@ -84,7 +84,7 @@ def resolve_tagged(tag: str, word: str) -> tuple[str, str]:
             word = repr(value := float(value))
         found = resolve(word)
         if (INT if isinstance(value, int) else FLOAT if value is not None else found) != tag:
-            raise ScalarError(f'"{word}" is not what its tag says, {tag}')
+            raise ScalarError(f"a word that is not what its tag says, {tag}")
         return found, word
     if tag == _TIMESTAMP:
         raise ScalarError("a date needs no tag: leave it out")
@@ -120,7 +120,7 @@ def key_text(word: str) -> str:
     value = _parsed(word)
     if isinstance(value, int):
         if value >= _INT64:
-            raise ScalarError(f"{word} is too large for a key: quote it")
+            raise ScalarError("too large a number for a key: quote it")
         return str(value)
     return _shortest(0.0 if value is None else value)
 

@@ -28,6 +28,7 @@ __all__ = [
 def load(texts: Iterable[tuple[str, str]], *, cluster: str = "default") -> PolicySet:
     """Policies, compiled, from the names and texts of their files.
 
-    What the cluster would refuse is left out and listed in ``documents.rejected``.
+    What Cilium couldn't read is left out. It is listed in ``documents.rejected``, with what only the API
+    server would refuse (``by_server``), which decides as if it were in force.
     """
     return PolicySet(read_documents(texts, cluster=cluster), cluster=cluster)

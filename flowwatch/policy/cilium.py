@@ -37,10 +37,6 @@ from flowwatch.policy.rules import Direction, Entry, Policy, Rule, Subject, Verd
 
 CLUSTERWIDE = "CiliumClusterwideNetworkPolicy"
 
-_SPEC = frozenset(
-    {"endpointSelector", "nodeSelector", "ingress", "ingressDeny", "egress", "egressDeny", "labels",
-     "enableDefaultDeny", "description", "log"}
-)  # fmt: skip
 _PEERS = {
     "egress": (
         "toEndpoints",
@@ -118,16 +114,12 @@ def _given(document: dict[str, Value], key: str) -> bool:
 
 
 def _read_spec(scope: Scope, place: str, spec: Value) -> Rule:
-    fields = spec.known(_SPEC)
+    fields = spec.given()
     if not any(fields[key].items() for key, _, _ in _SECTIONS if key in fields):
         raise spec.fault("rule must have at least one of Ingress, IngressDeny, Egress, EgressDeny")
     subject = _subject(scope, spec, fields)
     entries = []
-    switch = (
-        fields["enableDefaultDeny"].known(frozenset({"ingress", "egress"}))
-        if "enableDefaultDeny" in fields
-        else {}
-    )
+    switch = fields["enableDefaultDeny"].given() if "enableDefaultDeny" in fields else {}
     default_deny: dict[str, bool] = {}
     init = _asks_for_init(subject.selector)
     for section, direction, verdict in _SECTIONS:
@@ -164,11 +156,7 @@ def _read_entry(
     scope: Scope, item: Value, where: tuple[str, Direction, Verdict], *, host: bool, init: bool
 ) -> Entry:
     place, direction, verdict = where
-    deny = verdict == "deny"
-    known = [*_PEERS[direction], "toPorts", "icmps"]
-    if not deny:
-        known += ["authentication", "toFQDNs"] if direction == "egress" else ["authentication"]
-    fields = item.known(frozenset(known))
+    fields = item.given()
     kinds = [key for key in _PEERS[direction] if key in fields and fields[key].items()]
     if len(kinds) > 1:
         first, second = (key[0].upper() + key[1:] for key in kinds[:2])
@@ -180,10 +168,10 @@ def _read_entry(
         raise item.fault(
             f"combining ToFQDNs and {kinds[0][0].upper()}{kinds[0][1:]} is not supported yet"
         )
-    ports = _ports(fields, deny=deny, ingress=direction == "ingress", host=host)
+    ports = _ports(fields, deny=verdict == "deny", ingress=direction == "ingress", host=host)
     if peers is None and ports is None:
         peers = ()
-    auth = fields["authentication"].known(frozenset({"mode"})) if "authentication" in fields else {}
+    auth = fields["authentication"].given() if "authentication" in fields else {}
     mode = auth["mode"].text() if "mode" in auth else ""
     if mode and mode not in _AUTH:
         raise auth["mode"].fault(f'unknown authentication mode "{mode}": {", ".join(_AUTH)}')
@@ -247,7 +235,7 @@ def _entity(value: Value, cluster: str) -> Entity:
 
 
 def _cidr_rule(value: Value, groups: CidrGroups) -> list[Peer]:
-    fields = value.known(frozenset({"cidr", "cidrGroupRef", "cidrGroupSelector", "except"}))
+    fields = value.given()
     given = [key for key in ("cidr", "cidrGroupRef", "cidrGroupSelector") if key in fields]
     if not given:
         raise value.fault("one of cidr, cidrGroupRef, or cidrGroupSelector is required")
@@ -262,24 +250,21 @@ def _cidr_rule(value: Value, groups: CidrGroups) -> list[Peer]:
 
 
 def _service(value: Value) -> list[Peer]:
-    fields = value.known(frozenset({"k8sService", "k8sServiceSelector"}))
+    fields = value.given()
     what = "services by selector"
     if "k8sServiceSelector" in fields:
-        inner = fields["k8sServiceSelector"].known(frozenset({"selector", "namespace"}))
+        inner = fields["k8sServiceSelector"].given()
         if "selector" in inner:
             read_selector(inner["selector"])
     elif "k8sService" in fields:
-        inner = fields["k8sService"].known(frozenset({"serviceName", "namespace"}))
+        inner = fields["k8sService"].given()
         what = "service " + "/".join(
             inner[key].text() for key in ("namespace", "serviceName") if key in inner
         )
     return [Unknown(what, f"{what}: only the cluster knows its addresses")]
 
 
-def _group(value: Value) -> list[Peer]:
-    aws = value.known(frozenset({"aws"})).get("aws")
-    if aws is not None:
-        aws.known(frozenset({"labels", "securityGroupsIds", "securityGroupsNames", "region"}))
+def _group(_: Value) -> list[Peer]:
     reason = "toGroups: only the cloud knows the group's addresses"
     return [Unknown("a group of the cloud", reason, inside=False)]
 

@@ -11,32 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flowwatch.goyaml.nodes import TEMPLATE, DocumentError, Value, read_nodes
-from flowwatch.policy.cilium import CLUSTERWIDE, read_cilium
+from flowwatch.policy.cilium import read_cilium
 from flowwatch.policy.groups import CidrGroups
 from flowwatch.policy.kubernetes import read_cluster_network_policy, read_network_policy
 from flowwatch.policy.rules import Policy, Rejected, Rule
+from flowwatch.policy.schema import check, versions
 
-_GROUPS = {
-    "CiliumNetworkPolicy": "cilium.io",
-    CLUSTERWIDE: "cilium.io",
-    "CiliumCIDRGroup": "cilium.io",
-    "NetworkPolicy": "networking.k8s.io",
-    "ClusterNetworkPolicy": "policy.networking.k8s.io",
-}
-_VERSIONS = {
-    "cilium.io": ("v2", "v2alpha1"),
-    "networking.k8s.io": ("v1",),
-    "policy.networking.k8s.io": ("v1alpha2",),
-}
 _NAMESPACED = frozenset({"CiliumNetworkPolicy", "NetworkPolicy"})
-_TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
-# ObjectMeta of k8s.io/apimachinery, what servers of before 1.24 wrote included.
-_METADATA = frozenset({
-    "annotations", "clusterName", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp",
-    "finalizers", "generateName", "generation", "labels", "managedFields", "name", "namespace",
-    "ownerReferences", "resourceVersion", "selfLink", "uid",
-})  # fmt: skip
-_TOP_CILIUM = _TOP | {"specs"}
 
 
 @dataclass(slots=True)
@@ -55,6 +36,11 @@ class Documents:
     missing: list[str] = field(default_factory=list)
     """What is known not to be among them, told by who read them; a safe line each."""
 
+    @property
+    def unread(self) -> list[Rejected]:
+        """Those of ``rejected`` that Cilium couldn't read: they take no part."""
+        return [one for one in self.rejected if not one.by_server]
+
 
 @dataclass(frozen=True, slots=True)
 class _Object:
@@ -62,8 +48,8 @@ class _Object:
 
     file: str
     kind: str
-    group: str
     version: str
+    """``apiVersion``: group and version."""
     value: Value
     fields: dict[str, Value]
 
@@ -75,6 +61,12 @@ class _Object:
     def name(self, key: str = "name") -> str:
         return self.metadata[key].text() if key in self.metadata else ""
 
+    def needed_name(self) -> str:
+        name = self.name()
+        if not name:
+            raise self.value.fault(f"{self.kind} must have name")
+        return name
+
 
 def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default") -> Documents:
     """The policies of some files.
@@ -84,8 +76,9 @@ def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default"
         cluster: the name of the cluster the policies are applied in.
 
     Returns:
-        rules of every document that Cilium would take, the others in ``rejected`` with reason and line,
-        and the count of objects that are no policies.
+        rules of every document that Cilium would take, the others in ``rejected`` with reason and line
+        (where also stand those that only the API server would refuse), and the count of objects that are
+        no policies.
     """
     documents = Documents()
     groups = CidrGroups()
@@ -130,16 +123,22 @@ def _refusing(documents: Documents, one: _Object) -> Iterator[None]:
     try:
         yield
     except DocumentError as error:
-        try:
-            name = "/".join(filter(None, (one.name("namespace"), one.name())))
-        except DocumentError:
-            name = ""
-        documents.rejected.append(_rejected(one.file, one.kind, name, error))
+        documents.rejected.append(_refused(one, error))
 
 
-def _rejected(file: str, kind: str, name: str, error: DocumentError) -> Rejected:
+def _refused(one: _Object, error: DocumentError, *, by_server: bool = False) -> Rejected:
+    try:
+        name = "/".join(filter(None, (one.name("namespace"), one.name())))
+    except DocumentError:
+        name = ""
+    return _rejected(one.file, one.kind, name, error, by_server=by_server)
+
+
+def _rejected(
+    file: str, kind: str, name: str, error: DocumentError, *, by_server: bool = False
+) -> Rejected:
     hint = f" ({TEMPLATE})" if "{{" in error.reason and TEMPLATE not in error.reason else ""
-    return Rejected(kind, name, file, error.line, error.column, error.reason + hint)
+    return Rejected(kind, name, file, error.line, error.column, error.reason + hint, by_server)
 
 
 def _objects(
@@ -165,16 +164,16 @@ def _objects(
             for item in written["items"].items():
                 yield from _objects(file, item, documents, items)
             return
-        group, _, number = version.rpartition("/")
-        wanted = _GROUPS.get(kind)
-        if wanted is None or (group != wanted and "." in group):
+        group = version.partition("/")[0] if "/" in version else ""
+        wanted = versions().get(kind, ())
+        if not wanted or (group != wanted[0].partition("/")[0] and "." in group):
             documents.skipped[f"{kind} ({group})" if group else kind] += 1
             return
-        if group != wanted or number not in _VERSIONS[wanted]:
+        if version not in wanted:
             raise fields.get("apiVersion", value).fault(
-                f'wrong apiVersion "{version}" for {kind}: {wanted}/{_VERSIONS[wanted][0]}'
+                f'wrong apiVersion "{version}" for {kind}: {wanted[0]}'
             )
-        yield _Object(file, kind, group, number, value, fields)
+        yield _Object(file, kind, version, value, fields)
     except DocumentError as error:
         documents.rejected.append(_rejected(file, "", "", error))
 
@@ -182,7 +181,10 @@ def _objects(
 def _read_group(documents: Documents, one: _Object, groups: CidrGroups) -> None:
     documents.groups += 1
     with _refusing(documents, one):
-        groups.add(one.name(), one.metadata, one.fields)
+        fault = check(one.version, one.kind, one.value)
+        groups.add(one.needed_name(), one.metadata, one.fields)
+        if fault is not None:
+            documents.rejected.append(_refused(one, fault, by_server=True))
 
 
 def _read(
@@ -193,7 +195,10 @@ def _read(
     seen: dict[tuple[str, str, str], Policy],
 ) -> None:
     with _refusing(documents, one):
+        fault = check(one.version, one.kind, one.value)
         policy, rules = _policy(one, cluster, groups)
+        if fault is not None:
+            documents.rejected.append(_refused(one, fault, by_server=True))
         key = (policy.kind, policy.namespace, policy.name)
         if key in seen:
             # As kubectl apply: the later replaces the earlier.
@@ -204,15 +209,10 @@ def _read(
 
 
 def _policy(one: _Object, cluster: str, groups: CidrGroups) -> tuple[Policy, list[Rule]]:
-    one.value.known(_TOP_CILIUM if one.group == "cilium.io" else _TOP)
-    if "metadata" in one.fields:
-        one.fields["metadata"].known(_METADATA)
-    name = one.name()
-    if not name:
-        raise one.value.fault(f"{one.kind} must have name")
+    name = one.needed_name()
     namespace = (one.name("namespace") or "default") if one.kind in _NAMESPACED else ""
     policy = Policy(one.kind, namespace, name, one.file, one.value.line)
-    if one.group == "cilium.io":
+    if one.version.startswith("cilium.io/"):
         rules = read_cilium(policy, one.fields, cluster, groups)
         if not rules:
             raise one.value.fault("empty policy: neither spec nor specs")

@@ -32,7 +32,7 @@ class CidrGroups:
         Raises:
             DocumentError: a field that isn't known, or a block that is none.
         """
-        spec = document["spec"].known(frozenset({"externalCIDRs"})) if "spec" in document else {}
+        spec = document["spec"].given() if "spec" in document else {}
         blocks = [read_block(one) for one in spec["externalCIDRs"].items()] if spec else []
         labels = metadata["labels"].fields() if "labels" in metadata else {}
         own = [f"cidrgroup:{key}={value.text()}" for key, value in labels.items()]

@@ -18,14 +18,11 @@ from flowwatch.policy.labels import (
     Selector,
     read_selector,
 )
-from flowwatch.policy.names import NameRule
+from flowwatch.policy.names import NameRule, exact_name, name_pattern
 from flowwatch.policy.peers import Name, Peer, Pods, read_block, with_exceptions
-from flowwatch.policy.ports import PortRule, is_service_name
+from flowwatch.policy.ports import PortRule, is_service_name, parse_number, read_number
 from flowwatch.policy.rules import ADMIN, BASELINE, Direction, Entry, Policy, Rule, Subject, Verdict
 
-_SPEC = frozenset({"podSelector", "ingress", "egress", "policyTypes"})
-_PEER = frozenset({"podSelector", "namespaceSelector", "ipBlock"})
-_PORT = frozenset({"port", "endPort", "protocol"})
 _BOTH: tuple[Direction, Direction] = ("ingress", "egress")
 _PEER_KEY = {"ingress": "from", "egress": "to"}
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -38,7 +35,7 @@ def read_network_policy(policy: Policy, document: dict[str, Value], cluster: str
     Raises:
         DocumentError: what the API server or Cilium refuses, at its line.
     """
-    spec = document["spec"].known(_SPEC) if "spec" in document else {}
+    spec = document["spec"].given() if "spec" in document else {}
     types = [one.text() for one in spec["policyTypes"].items()] if "policyTypes" in spec else []
     for one, value in zip(types, spec["policyTypes"].items() if types else (), strict=True):
         if one not in ("Ingress", "Egress"):
@@ -63,22 +60,22 @@ def read_network_policy(policy: Policy, document: dict[str, Value], cluster: str
 
 def _entry(policy: Policy, item: Value, at: int, direction: Direction, cluster: str) -> Entry:
     key = _PEER_KEY[direction]
-    fields = item.known(frozenset({key, "ports"}))
+    fields = item.given()
     written = fields[key].items() if key in fields else []
     peers = tuple(_peer(one, policy.namespace, cluster) for one in written) if written else None
     ports = fields["ports"].items() if "ports" in fields else []
     return Entry(
         policy, f"spec.{direction}.{at}", item.line, direction, "allow", peers,
-        tuple(map(_port, ports)) if ports else None,
+        tuple(_port(one, direction) for one in ports) if ports else None,
     )  # fmt: skip
 
 
 def _peer(value: Value, namespace: str, cluster: str) -> Peer:
-    fields = value.known(_PEER)
+    fields = value.given()
     if "ipBlock" in fields:
         if len(fields) > 1:
             raise value.fault("ipBlock may not be combined with podSelector or namespaceSelector")
-        block = fields["ipBlock"].known(frozenset({"cidr", "except"}))
+        block = fields["ipBlock"].given()
         if "cidr" not in block:
             raise value.fault("ipBlock needs a cidr")
         return with_exceptions(read_block(block["cidr"], slash=True), block.get("except"))
@@ -113,8 +110,8 @@ def _namespaces(value: Value, *, checked: bool = True) -> Selector:
     )
 
 
-def _port(value: Value) -> PortRule:
-    fields = value.known(_PORT)
+def _port(value: Value, direction: Direction) -> PortRule:
+    fields = value.given()
     protocol = fields["protocol"].text() if "protocol" in fields else "TCP"
     if protocol not in _PROTOCOLS:
         raise value.fault(f'unsupported protocol "{protocol}": TCP, UDP or SCTP')
@@ -122,12 +119,10 @@ def _port(value: Value) -> PortRule:
     port: int | str = fields["port"].number_or_text() if "port" in fields else 0
     if isinstance(port, str):
         if is_service_name(port):
-            return PortRule(protocol, name=port.lower(), line=value.line)
-        if not port.isdigit():
-            raise fields["port"].fault(
-                f'unable to parse port: "{port}" is neither a number nor a name'
-            )
-        port = int(port)
+            # As it is written: what Cilium makes lower case in its own kinds it doesn't here.
+            end = end if direction == "ingress" else 0
+            return PortRule(protocol, name=port, end=end, line=value.line)
+        port = read_number(port, fields["port"])
     return PortRule(protocol, *_span(port, end, value), line=value.line)
 
 
@@ -137,12 +132,8 @@ def _span(port: int, end: int, value: Value) -> tuple[int, int]:
     return (port, max(port, end)) if port else (0, _MAX_PORT)
 
 
-_CLUSTER_SPEC = frozenset({"tier", "priority", "subject", "ingress", "egress"})
 _CLUSTER_TIERS = {"Admin": ADMIN, "Baseline": BASELINE}
 _ACTIONS: dict[str, Verdict] = {"Accept": "allow", "Deny": "deny", "Pass": "pass"}
-_SUBJECT = frozenset({"namespaces", "pods"})
-_INGRESS_PEER = _SUBJECT
-_EGRESS_PEER = frozenset({"namespaces", "pods", "nodes", "networks", "domainNames"})
 _PROTOCOL = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
 _PRIORITY_STEP = 100
 """A rule's place in its document counts this many times less than the policy's priority."""
@@ -156,14 +147,14 @@ def read_cluster_network_policy(
     Raises:
         DocumentError: what the API server or Cilium refuses, at its line.
     """
-    spec = document["spec"].known(_CLUSTER_SPEC)
+    spec = document["spec"].given()
     tier = spec["tier"].text() if "tier" in spec else ""
     if tier not in _CLUSTER_TIERS:
         raise document["spec"].fault(f'unknown tier "{tier}": Admin or Baseline')
     priority = spec["priority"].integer() if "priority" in spec else 0
     if "subject" not in spec:
         raise document["spec"].fault("a ClusterNetworkPolicy needs a subject")
-    subject = Subject(_cluster_pods(spec["subject"], spec["subject"].known(_SUBJECT), None))
+    subject = Subject(_cluster_pods(spec["subject"], spec["subject"].given(), None))
     entries = []
     for direction in _BOTH:
         for at, item in enumerate(spec[direction].items() if direction in spec else ()):
@@ -186,7 +177,7 @@ def _cluster_pods(value: Value, fields: dict[str, Value], cluster: str | None) -
         return _namespaces(fields["namespaces"], checked=False)
     if "pods" not in fields:
         raise value.fault("one of namespaces and pods must be given")
-    pods = fields["pods"].known(frozenset({"namespaceSelector", "podSelector"}))
+    pods = fields["pods"].given()
     selector = (
         read_selector(pods["podSelector"], source="k8s:", checked=False)
         if "podSelector" in pods
@@ -203,7 +194,7 @@ def _cluster_pods(value: Value, fields: dict[str, Value], cluster: str | None) -
 
 def _cluster_entries(base: Entry, item: Value, cluster: str) -> list[Entry]:
     key = _PEER_KEY[base.direction]
-    fields = item.known(frozenset({"name", "action", key, "protocols"}))
+    fields = item.given()
     action = fields["action"].text() if "action" in fields else ""
     if action not in _ACTIONS:
         raise item.fault(f'unknown action "{action}": Accept, Deny or Pass')
@@ -238,16 +229,14 @@ def _with(
 def _cluster_peer(
     base: Entry, value: Value, verdict: Verdict, ports: tuple[PortRule, ...] | None, cluster: str
 ) -> list[Entry]:
-    egress = base.direction == "egress"
-    # A peer of a newer version isn't an unknown field: the API says what to do with it.
-    fields = {name: one for name, one in value.fields().items() if not one.is_null}
-    known = fields.keys() & (_EGRESS_PEER if egress else _INGRESS_PEER)
-    if len(known) > 1:
-        raise value.fault(f"only one of {' and '.join(sorted(known))} may be given")
-    if not known:
-        # Fail closed: Accept means nobody, Deny and Pass deny everybody.
+    fields = value.given()
+    if len(fields) > 1:
+        raise value.fault(f"only one of {' and '.join(sorted(fields))} may be given")
+    if not fields:
+        # What an older API server leaves of a newer peer. Fail closed: Accept means nobody, Deny and Pass
+        # deny everybody.
         return [] if verdict == "allow" else [_with(base, "deny", None, ports)]
-    kind = known.pop()
+    kind = next(iter(fields))
     if kind in ("namespaces", "pods"):
         return [_with(base, verdict, (Pods(_cluster_pods(value, fields, cluster)),), ports)]
     if kind == "nodes":
@@ -273,24 +262,35 @@ def _cluster_peer(
 def _domain_name(value: Value) -> NameRule:
     text = value.text()
     if not text.startswith("*"):
-        return NameRule(text, exact=True)
+        return exact_name(text, value)
     # Here one star stands for any number of labels.
-    return NameRule(text if text.startswith("**") else f"*{text}", exact=False)
+    return name_pattern(text if text.startswith("**") else f"*{text}", value)
+
+
+def _named_port(value: Value) -> PortRule:
+    """What Cilium makes of a name that nobody checks: where it can't be one, a number, and else all ports."""
+    text = value.text()
+    if not text:
+        raise value.fault("one of tcp, udp, sctp and destinationNamedPort must be given")
+    if is_service_name(text):
+        return PortRule("ANY", name=text, line=value.line)
+    port = min(parse_number(text) or 0, _MAX_PORT)
+    return PortRule("ANY", *_span(port, 0, value), line=value.line)
 
 
 def _protocol(value: Value) -> PortRule:
-    fields = value.known(frozenset({*_PROTOCOL, "destinationNamedPort"}))
+    fields = value.given()
     if len(fields) != 1:
         raise value.fault("one of tcp, udp, sctp and destinationNamedPort must be given")
     key, inner = next(iter(fields.items()))
     if key == "destinationNamedPort":
-        return PortRule("ANY", name=inner.text().lower(), line=value.line)
-    port = inner.known(frozenset({"destinationPort"})).get("destinationPort")
+        return _named_port(inner)
+    port = inner.given().get("destinationPort")
     if port is None:
         return PortRule(_PROTOCOL[key], line=value.line)
-    numbers = port.known(frozenset({"number", "range"}))
+    numbers = port.given()
     if "range" in numbers:
-        span = numbers["range"].known(frozenset({"start", "end"}))
+        span = numbers["range"].given()
         low, high = (span[name].integer() if name in span else 0 for name in ("start", "end"))
     else:
         low, high = numbers["number"].integer() if "number" in numbers else 0, 0

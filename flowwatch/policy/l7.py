@@ -15,11 +15,6 @@ from flowwatch.policy.names import NameRule, read_name
 from flowwatch.policy.requests import requested
 
 _REDACTED = "HUBBLE_REDACTED"
-_RULES = frozenset({"http", "dns"})
-_HTTP = frozenset({"path", "method", "host", "headers", "headerMatches"})
-_HEADER_MATCH = frozenset({"mismatch", "name", "secret", "value"})
-_TLS = frozenset({"secret", "trustedCA", "certificate", "privateKey"})
-_LISTENER = frozenset({"envoyConfig", "name", "priority"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +150,8 @@ def read_rules(
         DocumentError: as Cilium refuses it.
     """
     redirect = _redirect(fields, ingress=ingress)
-    rules = fields["rules"].known(_RULES) if "rules" in fields else {}
-    http = fields["rules"].known(_RULES)["http"].items() if "http" in rules else []
+    rules = fields["rules"].given() if "rules" in fields else {}
+    http = rules["http"].items() if "http" in rules else []
     dns = rules["dns"].items() if "dns" in rules else []
     if "rules" in fields and host and ingress and (http or dns):
         raise fields["rules"].fault("L7 policy is not supported on host ingress yet")
@@ -187,12 +182,8 @@ def _redirect(fields: dict[str, Value], *, ingress: bool) -> Layer7Rules | None:
         if "" in names:
             raise fields["serverNames"].fault("empty server name is not allowed")
         found = bool(names)
-    for key in ("terminatingTLS", "originatingTLS"):
-        if key in fields:
-            fields[key].known(_TLS)
-            found = True
+    found = found or "terminatingTLS" in fields or "originatingTLS" in fields
     if "listener" in fields:
-        fields["listener"].known(_LISTENER)
         if ingress:
             raise fields["listener"].fault("Listener is not allowed on ingress")
         found = True
@@ -200,7 +191,7 @@ def _redirect(fields: dict[str, Value], *, ingress: bool) -> Layer7Rules | None:
 
 
 def _read_http(value: Value) -> HttpRule:
-    fields = value.known(_HTTP)
+    fields = value.given()
     texts = {key: fields[key].text() if key in fields else "" for key in ("path", "method", "host")}
     for key, text in texts.items():
         # Cilium compiles path and method by Go's regexp (api/http.go) and leaves the host to its proxy.
@@ -211,7 +202,7 @@ def _read_http(value: Value) -> HttpRule:
             raise fields[key].fault(f"{who}{error}") from None
     headers = [one.text() for one in fields["headers"].items()] if "headers" in fields else []
     for one in fields["headerMatches"].items() if "headerMatches" in fields else ():
-        match = one.known(_HEADER_MATCH)
+        match = one.given()
         if "name" not in match or not match["name"].text():
             raise one.fault("header match needs a name")
         if "mismatch" not in match:

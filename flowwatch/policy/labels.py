@@ -30,8 +30,6 @@ _MAX_PREFIX = 253
 EQUALS = "="
 """What ``matchLabels`` asks for: an In with one value, but a policy's own namespace overwrites it."""
 IN, NOT_IN, EXISTS, MISSING = "In", "NotIn", "Exists", "DoesNotExist"
-_SELECTOR = frozenset({"matchLabels", "matchExpressions"})
-_EXPRESSION = frozenset({"key", "operator", "values"})
 
 
 class LabelSet:
@@ -152,14 +150,14 @@ def read_selector(
     Raises:
         DocumentError: as Cilium and the API server refuse it.
     """
-    fields = value.known(_SELECTOR)
+    fields = value.given()
     requirements = []
     if "matchLabels" in fields:
         for key, one in fields["matchLabels"].fields().items():
             text = one.text()
             if checked:
                 _check_key(key, one, source)
-            if checked and not _valid_value(text):
+            if checked and not valid_value(text):
                 raise one.fault(f"invalid label selector: \"{text}\" can't be a label's value")
             requirements.append(Requirement(_full(key, source, prefix), EQUALS, (text,)))
     if "matchExpressions" in fields:
@@ -169,7 +167,7 @@ def read_selector(
 
 
 def _expression(value: Value, source: str, prefix: str, *, checked: bool) -> Requirement:
-    fields = value.known(_EXPRESSION)
+    fields = value.given()
     if "key" not in fields or "operator" not in fields:
         raise value.fault(f"{value.path}: key and operator must be given")
     key, operator = fields["key"].text(), fields["operator"].text()
@@ -186,7 +184,7 @@ def _expression(value: Value, source: str, prefix: str, *, checked: bool) -> Req
     if operator in (EXISTS, MISSING) and values:
         raise value.fault(f"invalid label selector: {operator} takes no values")
     for text in values:
-        if checked and not _valid_value(text):
+        if checked and not valid_value(text):
             raise value.fault(f"invalid label selector: \"{text}\" can't be a label's value")
     return Requirement(_full(key, source, prefix), operator, values)
 
@@ -196,12 +194,14 @@ def _full(key: str, source: str, prefix: str) -> str:
     return f"none:{key}" if source and ":" in key else f"{source}{prefix}{key}"
 
 
-def _valid_value(text: str) -> bool:
+def valid_value(text: str) -> bool:
+    """Whether a label can have this value."""
     return len(text) <= _MAX_NAME and _VALUE.match(text) is not None
 
 
 @lru_cache(maxsize=4096)
-def _valid_key(key: str) -> bool:
+def valid_key(key: str) -> bool:
+    """Whether a label can have this key: Kubernetes' qualified names, ``prefix/name``."""
     prefix, slash, name = key.rpartition("/")
     if slash and (len(prefix) > _MAX_PREFIX or not _PREFIX.match(prefix)):
         return False
@@ -210,7 +210,7 @@ def _valid_key(key: str) -> bool:
 
 def _check_key(key: str, value: Value, source: str) -> None:
     """Cilium writes ``source:key`` as ``source.key`` and then asks Kubernetes' validation."""
-    if not _valid_key(key if source else key.replace(":", ".", 1)):
+    if not valid_key(key if source else key.replace(":", ".", 1)):
         raise _bad_key(key, value)
 
 

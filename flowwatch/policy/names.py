@@ -23,7 +23,6 @@ _MAX_LENGTH = 255
 _LETTERS = "-a-z0-9_."
 _NAMES = 1 << 16
 """Answers remembered."""
-_FIELDS = frozenset({"matchName", "matchPattern"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +77,28 @@ def read_name(value: Value) -> NameRule | None:
     Raises:
         DocumentError: as Cilium refuses it (FQDNSelector.sanitize).
     """
-    fields = value.known(_FIELDS)
+    fields = value.given()
     name = fields["matchName"].text() if "matchName" in fields else ""
     pattern = fields["matchPattern"].text() if "matchPattern" in fields else ""
     if name and pattern:
         raise value.fault("only one of MatchName or MatchPattern is allowed in an FQDNSelector")
     if name:
-        if not _NAME.match(name):
-            raise value.fault(
-                f'Invalid characters in MatchName: "{name}". '
-                "Only 0-9, a-z, A-Z and ., -, _ characters are allowed"
-            )
-        return NameRule(name, exact=True)
-    if not pattern:
-        return None
+        return exact_name(name, value)
+    return name_pattern(pattern, value) if pattern else None
+
+
+def exact_name(name: str, value: Value) -> NameRule:
+    """A ``matchName``. Raises DocumentError."""
+    if not _NAME.match(name):
+        raise value.fault(
+            f'Invalid characters in MatchName: "{name}". '
+            "Only 0-9, a-z, A-Z and ., -, _ characters are allowed"
+        )
+    return NameRule(name, exact=True)
+
+
+def name_pattern(pattern: str, value: Value) -> NameRule:
+    """A ``matchPattern``. Raises DocumentError."""
     if not _PATTERN.match(pattern):
         raise value.fault(
             f'Invalid characters in MatchPattern: "{pattern}". '

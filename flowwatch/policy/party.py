@@ -70,15 +70,13 @@ class Party:
 
     @cached_property
     def address(self) -> tuple[int, int] | None:
-        """IP version and number."""
+        """IP version and number; what maps IPv4 into IPv6 is IPv6, as it is to Cilium."""
         if not self.ip:
             return None
         try:
             address = ip_address(self.ip.partition("%")[0])
         except ValueError:
             return None
-        if address.version == 6 and (mapped := address.ipv4_mapped) is not None:
-            address = mapped
         return address.version, int(address)
 
     @cached_property

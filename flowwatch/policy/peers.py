@@ -204,6 +204,8 @@ def read_block(value: Value, *, slash: bool = False) -> Block:
             length = text.rpartition("/")[2]
             if not length.isdigit() or (len(length) > 1 and length[0] == "0"):
                 raise ValueError("the length after the / must be a number")
+            if "%" in text:
+                raise ValueError("a block has no zone")
             network = ip_network(text, strict=False)
             return Block(text, network.version, int(network.network_address), network.prefixlen)
         if slash:

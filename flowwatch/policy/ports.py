@@ -25,11 +25,9 @@ _MAX_PORT = 65535
 
 _SERVICE_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]+(-[A-Za-z0-9]+)*\Z")
 _MAX_SERVICE_NAME = 15
+_OCTAL = re.compile(r"[0-7]+\Z")
+_NUMBER = re.compile(r"[0-9]+(_[0-9]+)*\Z")
 
-_ITEM = frozenset({"ports", "terminatingTLS", "originatingTLS", "serverNames", "listener", "rules"})
-_DENY_ITEM = frozenset({"ports"})
-_PORT = frozenset({"port", "endPort", "protocol"})
-_ICMP_FIELD = frozenset({"family", "type"})
 
 _ICMP_TYPES: dict[str, dict[str, int]] = {
     ICMP4: {
@@ -63,7 +61,7 @@ class PortRule:
     low: int = 0
     high: int = _MAX_PORT
     name: str = ""
-    """A container port's name instead of numbers, in lower case."""
+    """A container port's name instead of numbers."""
     end: int = 0
     """With a name: a range from the port of that name to this one. Cilium ignores it in egress."""
     l7: Layer7Rules | None = None
@@ -112,7 +110,7 @@ def read_to_ports(
         return None
     rules: list[PortRule] = []
     for item in items:
-        fields = item.known(_DENY_ITEM if deny else _ITEM)
+        fields = item.given()
         ports = fields["ports"].items() if "ports" in fields else []
         if len(ports) > _MAX_ITEMS:
             raise fields["ports"].fault(f"too many ports, the max is {_MAX_ITEMS}")
@@ -152,7 +150,7 @@ def _read_item(
 def _read_port(
     value: Value, l7: Layer7Rules | None, *, dns: bool, ingress: bool
 ) -> tuple[PortRule, bool]:
-    fields = value.known(_PORT)
+    fields = value.given()
     text = fields["port"].text() if "port" in fields else ""
     if not text:
         raise value.fault("port must be specified")
@@ -163,7 +161,7 @@ def _read_port(
     if is_service_name(text):
         last = end if ingress else 0
         return PortRule(protocol, name=text.lower(), end=last, l7=l7, line=value.line), False
-    port = _number(text, value)
+    port = read_number(text, value)
     if port and protocol in OTHER:
         raise value.fault("port must be empty or 0")
     if dns and end > port:
@@ -178,17 +176,29 @@ def is_service_name(text: str) -> bool:
     return len(text) <= _MAX_SERVICE_NAME and _SERVICE_NAME.match(text) is not None
 
 
-def _number(text: str, value: Value) -> int:
-    """As strconv.ParseUint with base 0: a leading 0 makes it octal."""
-    if not text.isascii() or not text.isdigit():
-        raise value.fault(f'unable to parse port: "{text}" is neither a number nor a port\'s name')
-    try:
-        number = int(text, 8) if len(text) > 1 and text[0] == "0" else int(text)
-    except ValueError:
-        raise value.fault(f'unable to parse port: "{text}" is octal, as it begins with 0') from None
+def read_number(text: str, value: Value) -> int:
+    """A port's number. Raises DocumentError for what is no number from 0 to 65535."""
+    number = parse_number(text)
+    if number is None:
+        what = (
+            "octal, as it begins with 0" if _NUMBER.match(text) else "neither a number nor a name"
+        )
+        raise value.fault(f'unable to parse port: "{text}" is {what}')
     if number > _MAX_PORT:
         raise value.fault(f'unable to parse port: "{text}": value out of range')
     return number
+
+
+def parse_number(text: str) -> int | None:
+    """As strconv.ParseUint with base 0: a leading 0 makes it octal. More than 65535 is told as 65536."""
+    if not _NUMBER.match(text):
+        return None
+    digits = text.replace("_", "").lstrip("0") or "0"
+    octal = text[0] == "0"
+    if octal and not _OCTAL.match(digits):
+        return None
+    # Not more digits than are needed: Python refuses to read thousands.
+    return min(int(digits[: len(str(_MAX_PORT)) + 2], 8 if octal else 10), _MAX_PORT + 1)
 
 
 def read_protocol(value: Value) -> str:
@@ -213,7 +223,7 @@ def read_icmps(value: Value) -> tuple[PortRule, ...] | None:
         return None
     rules: list[PortRule] = []
     for item in items:
-        fields = item.known(frozenset({"fields"}))
+        fields = item.given()
         types = fields["fields"].items() if "fields" in fields else []
         if len(types) > _MAX_ITEMS:
             raise item.fault(f"too many types, the max is {_MAX_ITEMS}")
@@ -222,7 +232,7 @@ def read_icmps(value: Value) -> tuple[PortRule, ...] | None:
 
 
 def _read_icmp(value: Value) -> PortRule:
-    fields = value.known(_ICMP_FIELD)
+    fields = value.given()
     family = fields["family"].text() if "family" in fields else "IPv4"
     if family not in ("IPv4", "IPv6", ""):
         raise value.fault(f"wrong family: {family} (IPv4 or IPv6)")

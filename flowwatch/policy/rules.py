@@ -119,7 +119,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A document that the cluster would not take, and why."""
+    """A document that the cluster would not take, and why.
+
+    Attributes:
+        by_server: the API server alone refuses it. Policies that are in force all the same (older schemas
+            ask for less, and kubectl can be told not to ask) decide as Cilium reads them, so the rules of
+            such a document are among the others.
+    """
 
     kind: str
     name: str
@@ -127,6 +133,7 @@ class Rejected:
     line: int
     column: int
     reason: str
+    by_server: bool = False
 
     def __str__(self) -> str:
         column = f":{self.column}" if self.column else ""

@@ -26,8 +26,18 @@ class Ours:
 
     @property
     def rejected(self) -> Sequence[Rejected]:
-        """Documents that we refuse."""
+        """Documents that we refuse because Cilium would; what only the API server refuses decides."""
+        return self._policies.documents.unread
+
+    @property
+    def told(self) -> Sequence[Rejected]:
+        """All documents that the cluster would refuse."""
         return self._policies.documents.rejected
+
+    @property
+    def skipped(self) -> bool:
+        """Whether there are documents of other kinds."""
+        return bool(self._policies.documents.skipped)
 
     @property
     def refused(self) -> list[str]:

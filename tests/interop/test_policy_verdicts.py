@@ -156,7 +156,7 @@ def test_what_cilium_refuses_is_refused_for_the_same_reason(kept: list[Stored]) 
 def test_every_refusal_names_a_line_of_its_file(kept: list[Stored]) -> None:
     for one in kept:
         lines = one.text.count("\n") + 1
-        for rejected in Ours(one.text).rejected:
+        for rejected in Ours(one.text).told:
             assert 1 <= rejected.line <= lines, (one.file, rejected)
 
 

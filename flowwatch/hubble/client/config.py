@@ -333,7 +333,8 @@ def _parse_file(raw: bytes) -> dict[str, _Written]:
 
     Scalars stay text, as YAML 1.1's ``yes`` is no boolean for hubble's YAML library either.
     """
-    from flowwatch.goyaml.tree import NULL, Collection, DocumentError, Scalar, compose
+    from flowwatch.goyaml.scalars import NULL
+    from flowwatch.goyaml.tree import Collection, DocumentError, Scalar, compose
 
     try:
         root = next(compose(raw.decode("utf-8-sig")), None)

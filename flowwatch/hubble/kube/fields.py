@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from flowwatch.goyaml.nodes import DocumentError, Value
-from flowwatch.goyaml.tree import NULL, Scalar, compose
+from flowwatch.goyaml.scalars import NULL
+from flowwatch.goyaml.tree import Scalar, compose
 
 Kind = TypeVar("Kind", bound="Fields")
 
@@ -190,7 +191,7 @@ class Config(Fields):
 
 def config(raw: str) -> Config:
     """The first document of a kubeconfig's text, as kubectl. Raises DocumentError."""
-    value = Value(next(compose(raw), Scalar(NULL, 1, 1, "")), "")
+    value = Value(next(compose(raw), Scalar(NULL, 1, 1, "")))
     if not (value.is_map or value.is_null):
         raise value.fault("it has no clusters, users and contexts")
     found = read(Config, value)

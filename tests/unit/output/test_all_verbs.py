@@ -21,7 +21,7 @@ from tests.command import ROOT, clean_environment
 POLICY = """
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {name: täglich, namespace: weather}
+metadata: {name: daily, namespace: weather}
 spec:
   endpointSelector: {matchLabels: {app: weather-app}}
   egress: [{toEntities: [cluster]}]
