@@ -21,5 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(sys.argv[1:], own=True)
 
 
+def complete() -> int:
+    """``kubectl_complete-flowwatch WORD…``: what kubectl asks when a word of ``kubectl flowwatch`` is to
+    be completed (kubectl 1.26 and later)."""
+    sys.argv[1:1] = ["__complete"]
+    return main()
+
+
 if __name__ == "__main__":
     sys.exit(main())

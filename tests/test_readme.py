@@ -16,8 +16,9 @@ from tests.command import ROOT, clean_environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-NOT_HERE = re.compile(r"^(make |pip |kubectl )")
-"""Lines that other tests run (make: CI itself), or that need a cluster."""
+NOT_HERE = re.compile(r"make |pip |kubectl |.*flowwatch completion ")
+"""Lines that other tests run (make: CI itself; completion: each in its own shell, by
+tests/unit/cli/test_completion.py), or that need a cluster."""
 
 IN_A_TERMINAL = {"flowwatch --namespace weather"}
 

@@ -19,7 +19,7 @@ from flowwatch.hubble.client.config import seconds
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.hubble.filters.request import parse_time
 from flowwatch.output import open_output, put, say
-from flowwatch.report.audit import AUDIT_FORMATS, write_audit
+from flowwatch.report.audit import write_audit
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(parsed: Parsed) -> int:
 def _audit(parsed: Parsed) -> int:
     from flowwatch.audit.audit import Audit
 
-    form = parsed.output(AUDIT_FORMATS)
+    form = parsed.text("output")
     policies = read_set(parsed)
     audit = Audit(
         policies,
@@ -119,11 +119,7 @@ def _ended_after(parsed: Parsed, source: Source) -> Iterator[None]:
     if not text:
         yield
         return
-    try:
-        duration = seconds(text)
-    except ValueError:
-        raise UsageError(f"invalid duration: {safe(text)}", "as 30s or 5m") from None
-    timer = threading.Timer(duration, source.close)
+    timer = threading.Timer(seconds(text), source.close)
     timer.daemon = True
     timer.start()
     try:

@@ -11,7 +11,7 @@ from flowwatch.cli.policies import read_policies, shown
 from flowwatch.cli.reading import standard_input
 from flowwatch.errors import UsageError
 from flowwatch.output import columns, open_output, say
-from flowwatch.report.explain import EXPLAIN_FORMATS, write_explanation
+from flowwatch.report.explain import write_explanation
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
 
@@ -38,7 +38,7 @@ def run(parsed: Parsed) -> int:
         return _queries(read_policies(paths, keep_going=True), parsed.text("queries"))
     from flowwatch.policy.explain import QuestionError, explain, read_end
 
-    form = parsed.output(EXPLAIN_FORMATS)
+    form = parsed.text("output")
     protocol = parsed.text("protocol") if parsed.was_set("protocol") else ""
     try:
         subject = read_end(parsed.text("from"), parsed.text("from-labels"))

@@ -1,4 +1,4 @@
-"""Every flag of every verb, declared once: the parser, ``--help`` and the filters read this table.
+"""Every flag of every verb, declared once: parser, ``--help``, errors and completion read this table.
 
 Names, short forms and meaning of hubble's flags are those of Cilium 1.20.2 (hubble/cmd); the words
 are ours.
@@ -6,7 +6,11 @@ are ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from flowwatch.cli import values
+from flowwatch.cli.values import Check, Choices, outputs
 
 TEXT, NUMBER, SWITCH, LIST, FILTER = "text", "number", "switch", "list", "filter"
 
@@ -22,6 +26,22 @@ class Flag(NamedTuple):
     default: str = ""
     alone: str = ""
     """What it means when given without a value; "" if it needs one."""
+    choices: Choices | None = None
+    """Its values by name; ``{choices}`` in the help stands for them."""
+    check: Check | None = None
+    """What else a value must be."""
+
+    @property
+    def words(self) -> str:
+        """What it means, with its values."""
+        if self.choices is None or "{choices}" not in self.help:
+            return self.help
+        return self.help.replace("{choices}", self.choices.spelt())
+
+    @property
+    def takes_next(self) -> bool:
+        """Whether the next word of the command line is its value."""
+        return self.kind != SWITCH and not self.alone
 
 
 class Group(NamedTuple):
@@ -31,17 +51,22 @@ class Group(NamedTuple):
     flags: tuple[Flag, ...]
 
 
-def _filter(name: str, help: str, metavar: str = "", short: str = "") -> Flag:
-    return Flag(name, FILTER, help, metavar, short, alone="" if metavar else "true")
+def _filter(
+    name: str, help: str, metavar: str = "", short: str = "", choices: Choices | None = None
+) -> Flag:
+    alone = "" if metavar else "true"
+    return Flag(name, FILTER, help, metavar, short, alone=alone, choices=choices)
 
 
-def _sides(name: str, what: str, how: str, metavar: str, short: str = "") -> tuple[Flag, ...]:
+def _sides(
+    name: str, what: str, how: str, metavar: str, short: str = "", choices: Choices | None = None
+) -> tuple[Flag, ...]:
     """The flag for either end, which explains, and those for the source and the destination."""
     either = f"{what} at either end{', ' + how if how else ''}"
     return (
-        _filter(name, either, metavar, short),
-        _filter(f"from-{name}", f"{what} at the source", metavar),
-        _filter(f"to-{name}", f"{what} at the destination", metavar),
+        _filter(name, either, metavar, short, choices),
+        _filter(f"from-{name}", f"{what} at the source", metavar, choices=choices),
+        _filter(f"to-{name}", f"{what} at the destination", metavar, choices=choices),
     )
 
 
@@ -61,30 +86,33 @@ FILTERS = Group(
         _filter("snat-ip", "address or CIDR after source NAT", "IP"),
         Flag("ipv4", FILTER, "only IPv4", short="4", alone="v4"),
         Flag("ipv6", FILTER, "only IPv6", short="6", alone="v6"),
-        _filter("ip-version", "v4, v6 or none", "VERSION"),
+        _filter("ip-version", "{choices}", "VERSION", choices=values.IP_VERSION),
         *_sides("port", "port", "", "PORT"),
-        _filter(
-            "protocol", "tcp, udp, sctp, icmp, icmpv4, icmpv6, vrrp, igmp, dns, http", "PROTOCOL"
-        ),
+        _filter("protocol", "{choices}", "PROTOCOL", choices=values.FILTER_PROTOCOL),
         *_sides("label", "labels", "as a Kubernetes selector", "SELECTOR", "l"),
-        *_sides("identity", "identity", "number or reserved name", "IDENTITY"),
+        *_sides(
+            "identity", "identity", "number or reserved name", "IDENTITY", choices=values.IDENTITY
+        ),
         *_sides("cluster", "cluster", "exact", "NAME"),
+        _filter("verdict", "{choices}", "VERDICT", choices=values.VERDICT),
         _filter(
-            "verdict", "FORWARDED, DROPPED, AUDIT, REDIRECTED, ERROR, TRACED, TRANSLATED", "VERDICT"
+            "drop-reason-desc",
+            "drop reason, as POLICY_DENIED",
+            "REASON",
+            choices=values.DROP_REASON,
         ),
-        _filter("drop-reason-desc", "drop reason, as POLICY_DENIED", "REASON"),
+        _filter("type", "{choices}, or a number; :SUBTYPE", "TYPE", "t", values.TYPE),
         _filter(
-            "type",
-            "trace, drop, policy-verdict, l7, trace-sock, capture or a number; :SUBTYPE",
-            "TYPE",
-            "t",
+            "traffic-direction",
+            "{choices}, of the connection",
+            "DIRECTION",
+            choices=values.FILTER_DIRECTION,
         ),
-        _filter("traffic-direction", "ingress or egress, of the connection", "DIRECTION"),
         _filter("reply", "only replies"),
         _filter("not-reply", "only what isn't a reply"),
-        _filter("tcp-flags", "all of these set: syn,ack …", "FLAGS"),
+        _filter("tcp-flags", "all of these set: syn,ack …", "FLAGS", choices=values.TCP_FLAGS),
         _filter("http-status", "HTTP status, 404 or 4+", "STATUS"),
-        _filter("http-method", "HTTP method", "METHOD"),
+        _filter("http-method", "HTTP method", "METHOD", choices=values.HTTP_METHOD),
         _filter("http-path", "regular expression on the path", "REGEX"),
         _filter("http-url", "regular expression on the URL", "REGEX"),
         _filter("http-header", "header", "NAME:VALUE"),
@@ -154,7 +182,13 @@ SERVER = Group(
         Flag("no-port-forward", SWITCH, "not by itself either, when nothing answers on localhost"),
         Flag("port-forward-port", NUMBER, "local port of it, 0 for any", "PORT", default="4245"),
         Flag("kubeconfig", TEXT, "of the cluster, else kubectl's own", "FILE"),
-        Flag("kube-context", TEXT, "context in it, else its current one", "NAME"),
+        Flag(
+            "kube-context",
+            TEXT,
+            "context in it, else its current one",
+            "NAME",
+            choices=values.KUBE_CONTEXT,
+        ),
         Flag("kube-namespace", TEXT, "where relay runs", "NAME", default="kube-system"),
         Flag("config", TEXT, "hubble's config file", "FILE"),
         Flag("debug", SWITCH, "say more; of a defect, the traceback", short="D"),
@@ -163,31 +197,37 @@ SERVER = Group(
 DEBUG = Flag("debug", SWITCH, "of a defect, show the traceback", short="D")
 """Where there is no server to say more of."""
 
+DIRECTION = Flag(
+    "direction", TEXT, "{choices}", "DIRECTION", default="egress", choices=values.DIRECTION
+)
+
 TABLE = Group(
     "Table",
     (
-        Flag("direction", TEXT, "egress, ingress or both", "DIRECTION", default="egress"),
+        DIRECTION,
         Flag(
             "max-rows",
             NUMBER,
             "rows kept; the least recent are folded into one",
             "N",
             default="100000",
+            check=values.ENOUGH_ROWS,
         ),
     ),
 )
 
 
-def _output(formats: str, default: str) -> Flag:
-    return Flag("output", TEXT, formats, "FORMAT", "o", default)
+def _output(choices: Choices) -> Flag:
+    """``-o``; the first of the choices is what it is without."""
+    return Flag("output", TEXT, "{choices}", "FORMAT", "o", choices.all()[0], choices=choices)
 
 
-COLOR = Flag("color", TEXT, "auto, always or never", "WHEN", default="auto")
+COLOR = Flag("color", TEXT, "{choices}", "WHEN", default="auto", choices=values.COLOR)
 
 OBSERVE = Group(
     "Output",
     (
-        _output("compact, dict, table, json, jsonpb or csv", "compact"),
+        _output(values.OBSERVE_OUTPUT),
         Flag("print-node-name", SWITCH, "show which node saw it"),
         Flag("print-policy-names", SWITCH, "show which policy decided"),
         Flag("numeric", SWITCH, "numbers instead of names"),
@@ -198,10 +238,17 @@ OBSERVE = Group(
             "StampMilli, RFC3339, RFC3339Milli …",
             "FORMAT",
             default="StampMilli",
+            choices=values.TIME_FORMAT,
         ),
         COLOR,
         Flag("silent-errors", SWITCH, "nothing on standard error", short="s"),
-        Flag("field-mask", LIST, "ask the server for these fields only (json)", "FIELDS"),
+        Flag(
+            "field-mask",
+            LIST,
+            "ask the server for these fields only (json)",
+            "FIELDS",
+            choices=values.FIELDS,
+        ),
         Flag(
             "use-default-field-masks",
             SWITCH,
@@ -211,18 +258,16 @@ OBSERVE = Group(
     ),
 )
 
-SUMMARY = Group("Output", (_output("table, json, csv or markdown", "table"), COLOR))
+SUMMARY = Group("Output", (_output(outputs("table", "json", "csv", "markdown")), COLOR))
 
 EXPORT = Group(
     "Output",
     (
         Flag("drops", SWITCH, "blocked attempts, one line each: the default, spelt out"),
-        Flag(
-            "outcome", LIST, "dropped, audited, forwarded, error, unknown or all instead", "OUTCOME"
-        ),
+        Flag("outcome", LIST, "{choices} instead", "OUTCOME", choices=values.OUTCOME),
         Flag("raw", SWITCH, "one line per record"),
         Flag("grouped", SWITCH, "one line per pod and destination"),
-        Flag("format", TEXT, "csv, jsonl or parquet", "FORMAT", default="csv"),
+        Flag("format", TEXT, "{choices}", "FORMAT", default="csv", choices=values.EXPORT_FORMAT),
         Flag("output", TEXT, "write here, whole or not at all; - is standard output", "FILE", "o"),
     ),
 )
@@ -230,7 +275,7 @@ EXPORT = Group(
 DASHBOARD = Group(
     "Dashboard",
     (
-        Flag("theme", TEXT, "auto, dark, light or ansi", "THEME", default="auto"),
+        Flag("theme", TEXT, "{choices}", "THEME", default="auto", choices=values.THEME),
         Flag("export-dir", TEXT, "where the key e writes its CSV", "FOLDER", default="."),
     ),
 )
@@ -246,15 +291,15 @@ DEMO = Group(
             alone="127.0.0.1:4245",
         ),
         Flag("seed", NUMBER, "another cast, the same story", "N", default="1"),
-        Flag("speed", TEXT, "times as fast", "FACTOR", default="1"),
-        Flag("duration", TEXT, "end after this long", "DURATION"),
+        Flag("speed", TEXT, "times as fast", "FACTOR", default="1", check=values.SPEED),
+        Flag("duration", TEXT, "end after this long", "DURATION", check=values.DURATION),
         Flag("print-policy", SWITCH, "print the policy that the story applies, and end"),
         DEBUG,
     ),
 )
 
-STATUS = Group("Output", (_output("compact, dict, json or table", "compact"),))
-DOCTOR = Group("Output", (_output("text or json", "text"),))
+STATUS = Group("Output", (_output(values.STATUS_OUTPUT),))
+DOCTOR = Group("Output", (_output(outputs("text", "json")),))
 POLICIES = Group(
     "Policies",
     (
@@ -271,6 +316,7 @@ POLICIES = Group(
             "the embedded demo's traffic: all, or what came before or after its policy",
             "WHEN",
             alone="all",
+            choices=values.DEMO,
         ),
     ),
 )
@@ -300,9 +346,9 @@ AUDIT = Group(
         Flag(
             "applied-at", TEXT, "when the policies were applied, else as verdicts show it", "TIME"
         ),
-        Flag("for", TEXT, "with --follow, end after this long", "DURATION"),
+        Flag("for", TEXT, "with --follow, end after this long", "DURATION", check=values.DURATION),
         Flag("strict", SWITCH, "exit with 3 when the evidence is not enough"),
-        _output("text, json, junit, sarif, github, markdown or html", "text"),
+        _output(outputs("text", "json", "junit", "sarif", "github", "markdown", "html")),
         COLOR,
     ),
 )
@@ -311,8 +357,8 @@ WHATIF = Group(
     "What if",
     (
         Flag("current", LIST, "the policies in force now, else what happened counts", "FILE"),
-        Flag("direction", TEXT, "egress, ingress or both", "DIRECTION", default="egress"),
-        _output("text, json or markdown", "text"),
+        DIRECTION,
+        _output(outputs("text", "json", "markdown")),
         COLOR,
     ),
 )
@@ -327,14 +373,14 @@ EXPLAIN = Group(
         Flag("to", TEXT, "the same, with the port: api.example.com:443, ns/app:53/UDP", "WHO"),
         Flag("from-labels", TEXT, "the labels of --from, exactly: app=a,k8s:b=c", "LABELS"),
         Flag("to-labels", TEXT, "the labels of --to; its port stays in --to (:443)", "LABELS"),
-        Flag("protocol", TEXT, "TCP, UDP, SCTP, ICMP or ICMPv6", "PROTOCOL", default="TCP"),
+        Flag("protocol", TEXT, "{choices}", "PROTOCOL", default="TCP", choices=values.PROTOCOL),
         Flag("queries", TEXT, "many questions as JSON lines, - for standard input", "FILE"),
-        _output("text or json", "text"),
+        _output(outputs("text", "json")),
         DEBUG,
     ),
 )
 
-LIST_OUTPUT = Group("Output", (_output("table, wide or json", "table"),))
+LIST_OUTPUT = Group("Output", (_output(values.LIST_OUTPUT),))
 
 
 class Verb(NamedTuple):
@@ -345,6 +391,14 @@ class Verb(NamedTuple):
     module: str
     groups: tuple[Group, ...]
     example: str = ""
+    words: Choices | None = None
+    """What may stand behind it, one of them; None: nothing."""
+    more: tuple[str, ...] = ()
+    """Lines that ``--help`` ends with."""
+
+
+def _verb_names(_given: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(verb.name for verb in VERBS if verb.name)
 
 
 VERBS: tuple[Verb, ...] = (
@@ -414,7 +468,20 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("list nodes", "nodes that relay knows", "list", (LIST_OUTPUT, SERVER)),
     Verb("list namespaces", "namespaces with flows of late", "list", (LIST_OUTPUT, SERVER)),
+    Verb(
+        "completion",
+        "what makes a shell complete flowwatch's words on TAB",
+        "completion",
+        (),
+        words=values.SHELL,
+        more=(
+            "For every new shell:",
+            "  bash:  echo 'source <(flowwatch completion bash)' >> ~/.bashrc",
+            '  zsh:   flowwatch completion zsh > "${fpath[1]}/_flowwatch"',
+            "  fish:  flowwatch completion fish > ~/.config/fish/completions/flowwatch.fish",
+        ),
+    ),
     Verb("version", "flowwatch's version", "main", ()),
-    Verb("help", "the words of a verb", "main", ()),
+    Verb("help", "the words of a verb", "main", (), words=Choices(_verb_names)),
 )
 """All verbs; "" is what runs without one."""

@@ -10,7 +10,7 @@ next) and libraries gather the values of a flag; and because importing one costs
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from flowwatch.cli import program
 from flowwatch.cli.flag_table import (
@@ -41,6 +41,7 @@ class Parsed:
         self.filters: list[tuple[str, str]] = []
         """Name and value of each filter flag, in the order of the command line."""
         self.help = False
+        self.version = False
         self.rest: list[str] = []
         """What is neither verb nor flag."""
         self._values: dict[str, str | list[str]] = {}
@@ -62,15 +63,6 @@ class Parsed:
             return parse_uint(text or "0", 64, base=0)
         return text
 
-    def output(self, known: Collection[str]) -> str:
-        """What ``-o`` says. Raises UsageError when it is none of ``known``."""
-        form = self.text("output")
-        if form not in known:
-            raise UsageError(
-                f"invalid output format: {safe(form)}", f"choose one of {', '.join(known)}"
-            )
-        return form
-
     def text(self, name: str) -> str:
         return str(self.get(name))
 
@@ -83,6 +75,19 @@ class Parsed:
     def list(self, name: str) -> list[str]:
         value = self.get(name)
         return value if isinstance(value, list) else []
+
+    def check(self) -> None:
+        """Raise UsageError for the first value that its flag doesn't take."""
+        for name, value in self._values.items():
+            flag = self.flags[name]
+            for one in value if isinstance(value, list) else [value]:
+                if refusal := _refusal(flag, one):
+                    raise UsageError(*refusal)
+
+    def advice(self, name: str, text: str) -> str:
+        """What to write instead of ``text``, which the flag ``name`` was refused with; may be ""."""
+        choices = self.flags[name].choices
+        return safe(choices.advice(text)) if choices is not None else ""
 
     def set(self, flag: Flag, value: str, written: str) -> None:
         """Take in one occurrence; raises UsageError in pflag's words when the value is no good."""
@@ -108,6 +113,16 @@ class Parsed:
         self._values[flag.name] = value
 
 
+def _refusal(flag: Flag, value: str) -> tuple[str, str] | None:
+    """What to say of a value that ``flag`` doesn't take: what is wrong, and what to write instead."""
+    choices, check = flag.choices, flag.check
+    if choices is not None and choices.refusal is not None and not choices.takes(value):
+        return f"{choices.refusal}: {safe(value)}", safe(choices.advice(value))
+    if check is not None and not check.holds(value):
+        return f"invalid {check.what or flag.name}: {safe(value)}", check.expected
+    return None
+
+
 # Comma lists, as hubble's first two are; JSON and file names may hold commas.
 _COMMAS = ("tls-ca-cert-files", "field-mask", "outcome")
 
@@ -128,7 +143,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
 
     Flags may stand before, within and after the verb, as with cobra; ``--`` ends them.
     """
-    verb, words = _verb(list(arguments))
+    verb, words = find_verb(list(arguments))
     parsed = Parsed(verb)
     shorts = {flag.short: flag for flag in parsed.flags.values() if flag.short}
     while words:
@@ -138,18 +153,22 @@ def parse(arguments: Sequence[str]) -> Parsed:
             break
         if word in ("--help", "-h"):
             parsed.help = True
+        elif word == "--version":
+            parsed.version = True
         elif word.startswith("--"):
             _long(parsed, word, words)
         elif word.startswith("-") and word != "-":
             _short(parsed, shorts, word, words)
         else:
             parsed.rest.append(word)
-    if parsed.rest and verb.name != "help" and not parsed.help:
-        raise _unknown_word(verb, parsed.rest[0])
+    if not parsed.help and not parsed.version:
+        if parsed.rest and verb.words is None:
+            raise _unknown_word(verb, parsed.rest[0])
+        parsed.check()
     return parsed
 
 
-def _verb(words: list[str]) -> tuple[Verb, list[str]]:
+def find_verb(words: list[str]) -> tuple[Verb, list[str]]:
     """The verb, and the words without it. A word after a flag that takes a value isn't one."""
     by_name = {verb.name: verb for verb in VERBS}
     at = 0
@@ -172,11 +191,11 @@ def _takes_next(word: str, *, is_verb: bool) -> bool:
     """Whether the next word is the flag's value; ``is_verb``: it could be the verb, too."""
     if word.startswith("--"):
         flag = _EVERY.get(word[2:])
-        return flag is not None and flag.kind != SWITCH and not flag.alone
+        return flag is not None and flag.takes_next
     if len(word) != 2:
         return False
     # -f is a switch for some verbs, and takes a file for others.
-    meant = {flag.kind != SWITCH and not flag.alone for flag in _SHORTS.get(word[1], ())}
+    meant = {flag.takes_next for flag in _SHORTS.get(word[1], ())}
     return True in meant and (False not in meant or not is_verb)
 
 

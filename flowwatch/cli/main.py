@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = 70
 """As a defect's: nobody is to take it for findings."""
 
+_ASK = "__complete"
+"""What a shell asks for when a word is to be completed: no verb that anybody types."""
+
 
 def run(arguments: list[str], *, own: bool = False) -> int:
     """The exit code of ``flowwatch ARGUMENTS``, see :mod:`flowwatch.errors`.
@@ -69,10 +72,12 @@ def _ended(arguments: list[str], debug: bool) -> int:
 def _verb(arguments: list[str]) -> int:
     from flowwatch.cli.flags import parse
 
+    if arguments[:1] == [_ASK]:
+        return _complete(arguments[1:])
     parsed = parse(arguments)
     if parsed.help or parsed.verb.name == "help":
         return _help(parsed)
-    if parsed.verb.name == "version":
+    if parsed.version or parsed.verb.name == "version":
         return _version()
     module = importlib.import_module(f"flowwatch.cli.{parsed.verb.module}")
     verb: Callable[[Parsed], int] = module.run
@@ -114,6 +119,12 @@ def _threads_watched(defects: list[BaseException]) -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+def _complete(words: list[str]) -> int:
+    from flowwatch.cli.completion import ask
+
+    return ask(words)
 
 
 def _version() -> int:

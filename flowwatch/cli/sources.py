@@ -73,7 +73,7 @@ def asked(
         name: parsed.list(name) or list(getattr(settings, name))
         for name in ("allowlist", "denylist")
     }
-    filters = build(parsed.filters, **flag_or_config)
+    filters = build(parsed.filters, **flag_or_config, advice=parsed.advice)
     flags = request.Flags(parsed.get)
     files = parsed.list("input-file")
     if files and flags.follow:

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 from flowwatch.cli.reading import Reading
 from flowwatch.cli.sources import asked, open_source
 from flowwatch.egress.aggregate import Aggregate
-from flowwatch.egress.query import DIRECTIONS, Query
+from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.output import columns, is_terminal, open_output, put, say, shows
 from flowwatch.report.observe import use_color
-from flowwatch.report.summary import SUMMARY_FORMATS, warning_lines, write_summary
+from flowwatch.report.summary import warning_lines, write_summary
 from flowwatch.report.summary_table import Style
-from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
 
-MIN_ROWS = 4
 SIGNS = "→←✓✗⇒…"
 """What the encoding must have for tables that aren't ASCII."""
 
@@ -42,24 +40,18 @@ def run(parsed: Parsed) -> int:
 
 
 def direction(parsed: Parsed) -> str:
-    """``--direction``, checked."""
-    text = parsed.text("direction").lower()
-    if text not in DIRECTIONS:
-        raise UsageError(f"invalid direction: {safe(text)}", "egress, ingress or both")
-    return text
+    """``--direction``."""
+    return parsed.text("direction").lower()
 
 
 def max_rows(parsed: Parsed) -> int:
-    """``--max-rows``, checked."""
-    number = parsed.number("max-rows")
-    if number < MIN_ROWS:
-        raise UsageError(f"--max-rows {number} is too few", f"{MIN_ROWS} at least")
-    return number
+    """``--max-rows``."""
+    return parsed.number("max-rows")
 
 
 def show(parsed: Parsed, source: Source) -> int:
     """Aggregate ``source`` to its end and print it as ``-o`` says."""
-    form = parsed.output(SUMMARY_FORMATS)
+    form = parsed.text("output")
     query = Query(direction=direction(parsed))
     aggregate = Aggregate(max_rows(parsed), keep_recent=False)
     reading = Reading(source)

@@ -38,6 +38,8 @@ def _overview(verb: Verb) -> Iterator[str]:
             yield left + first
             yield from (" " * len(left) + line for line in rest)
     yield ""
+    yield from wrap(f"{me} VERB --help has a verb's flags, --version the version.", WIDTH)
+    yield ""
     yield f"Try it without a cluster:  {me} demo"
     yield f"Your own:                  {me} --namespace weather"
     for group in verb.groups:
@@ -56,11 +58,15 @@ def _of_verb(verb: Verb) -> Iterator[str]:
     yield f"{verb.help[0].upper()}{verb.help[1:]}{end}"
     yield ""
     me = program.name()
-    yield f"Usage:  {me} {verb.name} [flags]"
+    behind = "|".join(verb.words.all()) if verb.words is not None else "[flags]"
+    yield f"Usage:  {me} {verb.name} {behind if verb.name != 'help' else 'VERB'}"
     if verb.example:
         yield f"Example:  {verb.example.replace('flowwatch', me, 1)}"
     for group in verb.groups:
         yield from _group(group)
+    if verb.more:
+        yield ""
+        yield from verb.more
 
 
 def _group(group: Group) -> Iterator[str]:
@@ -77,7 +83,7 @@ def _flag(flag: Flag) -> Iterator[str]:
         left += f"[={flag.metavar}]"
     elif flag.metavar:
         left += f" {flag.metavar}"
-    words = flag.help
+    words = flag.words
     if flag.default and flag.kind != "switch":
         words += f" (default {flag.default})"
     elif flag.default == "true":

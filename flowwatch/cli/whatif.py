@@ -9,7 +9,7 @@ from flowwatch.cli.reading import Reading
 from flowwatch.cli.summary import direction, style
 from flowwatch.errors import UsageError
 from flowwatch.output import open_output
-from flowwatch.report.whatif import WHATIF_FORMATS, write_whatif
+from flowwatch.report.whatif import write_whatif
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -19,7 +19,7 @@ def run(parsed: Parsed) -> int:
     """Compare, print; 0 unless the input can't be read. What to make of changes is the reader's."""
     from flowwatch.audit.whatif import WhatIf
 
-    form = parsed.output(WHATIF_FORMATS)
+    form = parsed.text("output")
     if parsed.switch("follow"):
         raise UsageError("a what-if ends", "leave out --follow")
     way = direction(parsed)

@@ -12,7 +12,7 @@ Source of the facts: Cilium 1.20.2, hubble/cmd/observe/flows_filter.go and flows
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from google.protobuf import json_format
 
 from flowwatch.errors import UsageError
 from flowwatch.gotext import quote
-from flowwatch.hubble.filters.values import BadValue, check_utf8, value_of
+from flowwatch.hubble.filters.values import BadValue, NotOneOf, check_utf8, value_of
 from flowwatch.hubble.wire.jsonprint import message_to_json
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import FlowFilter
 from flowwatch.text import safe
@@ -235,15 +235,22 @@ def _into_namespaces(one: FlowFilter, end: str, namespaces: list[str]) -> None:
         names.extend(full)
 
 
+def _no_advice(_flag: str, _text: str) -> str:
+    return ""
+
+
 def build(
     occurrences: Sequence[Occurrence],
     allowlist: Iterable[str] = (),
     denylist: Iterable[str] = (),
+    *,
+    advice: Callable[[str, str], str] = _no_advice,
 ) -> Filters:
     """The filters for ``occurrences`` in their order, and JSON FlowFilters of the two lists.
 
-    Raises UsageError with hubble's own words for what hubble's command line refuses. Ports,
-    protocols, addresses, labels and HTTP statuses are looked at by the server only.
+    ``advice`` is what follows a refusal, by flag and value: what to write instead. Raises UsageError
+    with hubble's own words for what hubble's command line refuses. Ports, protocols, addresses,
+    labels and HTTP statuses are looked at by the server only.
     """
     allow: _Pair | None = None
     deny: _Pair | None = None
@@ -264,7 +271,8 @@ def build(
                 allow.add(flag, text)
         except BadValue as error:
             raise UsageError(
-                f'invalid argument {quote(text)} for "{_written(flag)}" flag: {safe(str(error))}'
+                f'invalid argument {quote(text)} for "{_written(flag)}" flag: {safe(str(error))}',
+                advice(flag, text) if isinstance(error, NotOneOf) else "",
             ) from None
     if negate:
         raise UsageError("trailing --not found in the arguments")

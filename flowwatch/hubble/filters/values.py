@@ -44,6 +44,10 @@ class BadValue(ValueError):
     """A value that hubble refuses, in hubble's words."""
 
 
+class NotOneOf(BadValue):
+    """The same, where only some words will do."""
+
+
 def check_utf8(text: str) -> None:
     try:
         text.encode()
@@ -64,7 +68,7 @@ def _event_type(text: str) -> flow_pb2.EventTypeFilter:
         try:
             number = _int32(parse_uint(name, 32))
         except ValueError as error:
-            raise BadValue(
+            raise NotOneOf(
                 f"unable to parse type '{name}', not a known type name and "
                 f"unable to parse as numeric value: {error}"
             ) from None
@@ -76,7 +80,7 @@ def _event_type(text: str) -> flow_pb2.EventTypeFilter:
             try:
                 known = _int32(parse_uint(sub, 32))
             except ValueError as error:
-                raise BadValue(
+                raise NotOneOf(
                     f"unable to parse event sub-type '{sub}', not a known sub-type name and "
                     f"unable to parse as numeric value: {error}"
                 ) from None
@@ -89,7 +93,7 @@ def _tcp_flags(text: str) -> flow_pb2.TCPFlags:
     flags = flow_pb2.TCPFlags()
     for name in text.split(","):
         if name.upper() not in _TCP_FLAGS:
-            raise BadValue(f"unknown tcp flag: {name}")
+            raise NotOneOf(f"unknown tcp flag: {name}")
         setattr(flags, name.upper(), True)
     return flags
 
@@ -101,7 +105,7 @@ def _identity(text: str) -> int:
         return parse_uint(text, 32, base=0)
     except ValueError:
         names = " ".join(_IDENTITIES)
-        raise BadValue(
+        raise NotOneOf(
             f"invalid security identity, expected one of [{names}] or a numeric value"
         ) from None
 
@@ -121,7 +125,7 @@ def _http_header(text: str) -> flow_pb2.HTTPHeader:
 def _direction(text: str) -> int:
     known = {"ingress": flow_pb2.INGRESS, "egress": flow_pb2.EGRESS}.get(text.lower())
     if known is None:
-        raise BadValue(f"{text.lower()}: invalid traffic direction, expected ingress or egress")
+        raise NotOneOf(f"{text.lower()}: invalid traffic direction, expected ingress or egress")
     return known
 
 
@@ -139,7 +143,7 @@ def _named(enum: Any, flag: str, text: str) -> int:
         raise BadValue("empty --drop-reason-desc value")
     number = dict(enum.items()).get(text)
     if number is None:
-        raise BadValue(f"invalid --{flag} value: {text}")
+        raise NotOneOf(f"invalid --{flag} value: {text}")
     return int(number)
 
 

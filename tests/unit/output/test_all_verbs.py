@@ -59,6 +59,7 @@ COMMANDS = {
     "doctor": "doctor --server SERVER",
     "list nodes": "list nodes --server SERVER",
     "list namespaces": "list namespaces --server SERVER",
+    "completion": "completion zsh",
     "version": "version",
     "help": "help observe",
 }
@@ -66,6 +67,8 @@ COMMANDS = {
 
 MORE = [
     "--help",
+    "--version",
+    "__complete observe --drop-reason-desc P",
     "demo --print-policy",
     "demo --serve 127.0.0.1:0 --duration 1ms",
     f"summary {FILE} -o json",
