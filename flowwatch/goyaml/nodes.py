@@ -144,10 +144,8 @@ class Value:
                 merged.update(brought)
                 fields.update(brought)
                 continue
-            if key.tag == STR and isinstance(key, Scalar):
-                name = key.text
-            else:
-                name = self._name(key, any_word=twice)
+            text = isinstance(key, Scalar) and key.tag == STR and key.text
+            name = text if isinstance(text, str) else self._name(key, any_word=twice)
             if name in fields and name not in merged and not twice:
                 raise Value(key).fault(f'key "{Value(key, place, name).path}" is there twice')
             merged.discard(name)
