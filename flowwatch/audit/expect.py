@@ -30,6 +30,8 @@ _WEB = {443: "https", 80: "http"}
 _TIMES = 100_000
 _SECONDS = 5
 """Given to a probe: a dropped packet is never answered."""
+_IPV4_BITS, _MAPPED = 32, 0xFFFF
+"""``::ffff:1.2.3.4``: what stands before the IPv4 address."""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,9 @@ class Expected:
         except ValueError:
             return False
         version, number = party.address
+        if version != network.version and number >> _IPV4_BITS == _MAPPED:
+            # IPv6 to Cilium's policies; who expects something of IPv4 means it, too.
+            version, number = network.version, number & ((1 << _IPV4_BITS) - 1)
         first, last = network.network_address, network.broadcast_address
         return version == network.version and int(first) <= number <= int(last)
 
