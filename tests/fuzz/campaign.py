@@ -19,7 +19,8 @@ from tests.fuzz.targets import TARGETS
 
 SHRINK_SECONDS = 20.0
 SHRINK_TRIES = 400
-_FRAME = re.compile(r'File "[^"]*?(flowwatch/[^"]+)", line \d+, in (\w+)')
+# Greedy: the checkout's own folder may have the package's name too.
+_FRAME = re.compile(r'File "[^"]*(?<=/)(flowwatch/[^"]+)", line \d+, in (\w+)')
 _VARIES = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"")
 
 
