@@ -13,6 +13,12 @@ from flowwatch.text import safe
 WIDTH = 80
 _COLUMN = 30
 
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed (audit: findings), 2 the command line, or input that can't be "
+    "read, 70 a defect of flowwatch (please report; --debug shows the traceback), 128 + the "
+    "signal that ended it, 141 nobody reads the output any more."
+)
+
 
 def usage(verb: Verb, words: list[str]) -> str:
     """The help of ``verb``; ``flowwatch help WORDS`` shows that of the verb they name."""
@@ -51,6 +57,8 @@ def _overview(verb: Verb) -> Iterator[str]:
         f"(--server, --tls …) are hubble's own: {me} observe --help lists them.",
         WIDTH,
     )
+    yield ""
+    yield from wrap(EXIT_CODES, WIDTH)
 
 
 def _of_verb(verb: Verb) -> Iterator[str]:

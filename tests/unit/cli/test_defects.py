@@ -144,6 +144,11 @@ def test_memory_that_ran_out_is_no_finding(tmp_path: Path) -> None:
     assert told.stderr.startswith("flowwatch: out of memory: ")
 
 
+def test_help_says_so(tmp_path: Path) -> None:
+    told = run("flowwatch.text.nothing = wrong", "--help", tmp_path)
+    assert "70 a defect of flowwatch (please report;" in " ".join(told.stdout.split())
+
+
 def test_the_place_is_the_innermost_of_ours() -> None:
     with pytest.raises(AttributeError) as failed:
         flowwatch.text.safe(3)  # type: ignore[arg-type]
