@@ -80,7 +80,8 @@ def policy_files(paths: Sequence[str]) -> list[str]:
     """
     files: list[str] = []
     for path in paths:
-        if path == "-" or not Path(path).is_dir():
+        # Path.is_dir() raises for a name that is too long.
+        if path == "-" or not os.path.isdir(path):
             files.append(path)
             continue
         found = _inside(path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowwatch.egress.query import DIRECTIONS, ORDERS
@@ -258,7 +258,9 @@ def _switched(argument: str) -> bool | None:
 
 
 def _export_to(app: Dashboard, argument: str) -> None:
-    export_rows(app, app.options.export_dir / Path(argument).expanduser() if argument else None)
+    # Path's own raises for a user who isn't there.
+    path = app.options.export_dir / os.path.expanduser(argument) if argument else None
+    export_rows(app, path)
 
 
 def _theme_named(app: Dashboard, argument: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -28,7 +29,8 @@ def free_path(directory: Path, name: str) -> Path:
     """A path in ``directory`` that nothing has yet: ``name``, else with ``-2``, ``-3`` …"""
     path = directory / name
     number = 2
-    while path.exists():
+    # Path.exists() raises for a name that is too long; writing there then says so.
+    while os.path.lexists(path):
         path = directory / f"{name.removesuffix('.csv')}-{number}.csv"
         number += 1
     return path

@@ -29,9 +29,9 @@ CPU_LIMIT = 10.0
 """Seconds of processor time for one input: some thousand times what one takes."""
 _PYTHON = ("Traceback", "Exception ignored", "Warning: ", '  File "')
 """What nobody but a programmer should see."""
-LASTING = ("kubernetes", "asyncio_")
+LASTING = ("kubernetes", "asyncio_", "fuzz")
 """Threads that serve the process to its end: the loop of flowwatch.hubble.kube.api, and those in which
-it resolves names."""
+it resolves names; and the campaign's own."""
 DEFECT = "defect of flowwatch"
 """How flowwatch tells that it didn't foresee something: of a record (flowwatch.errors.defect), or at all."""
 LINE = 4000
@@ -40,12 +40,16 @@ LINES = 60
 """Lines on standard error at most."""
 
 
+WAIT = 90.0
+"""Seconds after which it isn't waited for any more."""
+
+
 class Fault(Exception):
     """A promise that was broken."""
 
 
 class Stuck(BaseException):
-    """An input that took all of CPU_LIMIT; no ``except Exception`` stands in its way."""
+    """An input that took all of CPU_LIMIT, or WAIT; no ``except Exception`` stands in its way."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,35 @@ class Ran:
 
 @contextlib.contextmanager
 def bounded(seconds: float = CPU_LIMIT) -> Iterator[None]:
-    """Raise :class:`Stuck` in what runs inside when it has taken ``seconds`` of processor time.
+    """Raise :class:`Stuck` in what runs inside after ``seconds`` of processor time, or WAIT by the clock.
 
     In the main thread alone, and not inside of a library's C: the campaign has a clock for that.
     """
 
+    waits = False
+
     def stuck(_number: int, _frame: FrameType | None) -> None:
-        raise Stuck(f"still busy after {seconds:g} s of processor time")
+        raise Stuck(
+            f"no end after {WAIT:g} s"
+            if waits
+            else f"still busy after {seconds:g} s of processor time"
+        )
+
+    def give_up() -> None:
+        nonlocal waits
+        waits = True
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPROF)
 
     before = signal.signal(signal.SIGPROF, stuck)
     signal.setitimer(signal.ITIMER_PROF, seconds)
+    clock = threading.Timer(WAIT, give_up)
+    clock.daemon = True
+    clock.start()
     try:
         yield
     finally:
+        clock.cancel()
+        clock.join()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
 

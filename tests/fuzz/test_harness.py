@@ -84,9 +84,15 @@ def test_what_never_ends_is_ended() -> None:
             while True:
                 pass
 
-    with pytest.raises(Stuck):
+    with pytest.raises(Stuck, match="still busy"):
         forever()
     assert mark(Stuck("still busy after 15 s")) == "Stuck: still busy after … s"
+
+
+def test_what_only_waits_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "WAIT", 0.2)
+    with pytest.raises(Stuck, match="no end"), bounded():
+        threading.Event().wait(60)
 
 
 def test_what_goes_wrong_in_a_thread_is_a_fault() -> None:

@@ -21,6 +21,8 @@ from flowwatch.text import safe
 
 _PAGE = 500
 """Objects asked for at once, as kubectl does (``--chunk-size``)."""
+_PAGES = 200
+"""Pages of a list at most: 100,000 objects."""
 _FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
 _TRIES = 3
 """A list that expires between two pages (410) is begun anew."""
@@ -152,7 +154,7 @@ class _Lister(Cluster):
     ) -> tuple[int, list[dict[str, Any]]]:
         items: list[dict[str, Any]] = []
         token = ""
-        while True:
+        for _ in range(_PAGES):
             params = {"limit": str(_PAGE), **({"continue": token} if token else {})}
             with self._explained(f"list {plural}"):
                 answer = await self._client.get(path(version, namespace, plural), params)
@@ -167,6 +169,7 @@ class _Lister(Cluster):
             token = str(meta.get("continue") or "") if isinstance(meta, dict) else ""
             if not token:
                 return 0, items
+        raise Refused(f"{safe(self.access.server)} lists {plural} without an end ({self._where()})")
 
 
 def _text(resource: Resource, item: dict[str, Any]) -> tuple[str, str]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.fuzz.inputs import Target
+from tests.fuzz.targets.answers import Answers
 from tests.fuzz.targets.captures import Captures
+from tests.fuzz.targets.clusters import Clusters
 from tests.fuzz.targets.configs import Configs
+from tests.fuzz.targets.flags import Flags
 from tests.fuzz.targets.frames import Frames
 from tests.fuzz.targets.kubeconfigs import Kubeconfigs
 from tests.fuzz.targets.policies import Policies
+from tests.fuzz.targets.screens import Screens
 from tests.fuzz.targets.wire import Wire
 
 TARGETS: dict[str, Callable[[], Target]] = {
@@ -19,4 +23,8 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "kubeconfigs": Kubeconfigs,
     "frames": Frames,
     "configs": Configs,
+    "flags": Flags,
+    "answers": Answers,
+    "clusters": Clusters,
+    "screens": Screens,
 }

@@ -26,7 +26,7 @@ class Wire:
 
     def __init__(self) -> None:
         self._server = Served()
-        self._good = [corpus.wire(record) for record in corpus.good()]
+        self.good = [corpus.wire(record) for record in corpus.good()]
         self._expected: dict[tuple[str, ...], object] = {}
 
     @cached_property
@@ -37,11 +37,12 @@ class Wire:
 
     def make(self, random: Random) -> Input:
         call = random.choice([_VIEWS] * 4 + list(_BY_CALL))
-        messages = [self._spoilt(random) for _ in range(random.choice((1, 2, 4, 16, 32)))]
+        messages = [self.spoilt(random) for _ in range(random.choice((1, 2, 4, 16, 32)))]
         files = {f"{number:02}.bin": message for number, message in enumerate(messages)}
         return Input(call, files, len(messages))
 
-    def _spoilt(self, random: Random) -> bytes:
+    def spoilt(self, random: Random) -> bytes:
+        """A message."""
         raw = random.choice(self._seeds)
         kind = random.randrange(10)
         if kind < 7:
@@ -63,7 +64,7 @@ class Wire:
 
     def _seen(self, call: tuple[str, ...], spoilt: list[bytes], place: Path) -> object:
         """What ``call`` says of the good records with the spoilt ones among them."""
-        messages = [self._good[0], *spoilt, *self._good[1:]]
+        messages = [self.good[0], *spoilt, *self.good[1:]]
         if call == _VIEWS:
             with bounded():
                 return views.look(messages, load([("policy.yaml", POLICY.decode())]))

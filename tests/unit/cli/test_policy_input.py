@@ -265,6 +265,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for path, words in (
         (tmp_path / "folder", "no .yaml, .yml, .json file in"),
         (tmp_path / "missing.yaml", "No such file or directory"),
+        (tmp_path / ("x" * 300), "File name too long"),
         (Path("-"), "no policy in standard input"),
     ):
         told = flowwatch("audit", "-f", path, "--demo")

@@ -248,6 +248,17 @@ def test_an_export_that_fails_says_why_and_the_dashboard_goes_on(tmp_path: Path)
     run(test())
 
 
+def test_an_export_to_nobodys_home_says_so(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with played(Played(STORY), size=(160, 30), export_dir=tmp_path) as driven:
+            await driven.press("colon")
+            await driven.type("export ~nosuchuser/rows.csv")
+            await driven.press("enter")
+            await driven.sees("~nosuchuser/rows.csv: No such file or directory")
+
+    run(test())
+
+
 def test_export_of_a_pause_writes_the_frozen_rows(tmp_path: Path) -> None:
     async def test() -> None:
         source = Played(STORY, LIVE)

@@ -87,6 +87,13 @@ def test_whatever_is_written_ends_in_an_address_or_one_safe_line(text: str) -> N
     assert shown == safe(shown)
 
 
+@pytest.mark.parametrize("host", ["a" * 70, "a..b", "ä" * 70])
+def test_what_can_be_no_host_is_one_line_too(host: str) -> None:
+    """The resolver isn't asked: Python's codec for names refuses them, with a ValueError."""
+    with pytest.raises(OSError, match="this can't be a host's name"):
+        parse(f"{host}:4245").connect(1.0)
+
+
 def test_a_socket_is_reached_by_either_kind(tmp_path: Path) -> None:
     path = tmp_path / "hubble.sock"
     with socket.socket(socket.AF_UNIX) as listener:

@@ -132,6 +132,15 @@ def test_all_kinds_are_read_and_compile(server: Server) -> None:
     assert policies.policies[0].file == name
 
 
+def test_a_list_without_an_end_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page names a next one, and none is the last."""
+    monkeypatch.setattr(cluster_policies, "_PAGES", 3)
+    server.page = 2
+    with pytest.raises(Refused, match="lists networkpolicies without an end"):
+        read(server)
+    assert server.asked.count(NETPOL) == 3
+
+
 def test_pages_are_put_together_and_an_expired_list_is_begun_anew(server: Server) -> None:
     server.page, server.expire = 3, 1
     names = [name for name, _ in read(server).texts if "networkpolicies/shop" in name]
