@@ -123,6 +123,13 @@ def _port(value: Value) -> str | None:
     return None
 
 
+def _begins_a_name(text: str) -> bool:
+    """As maskTrailingDash (k8s.io/apimachinery, api/validation/generic.go): a hyphen may end it."""
+    if len(text) > 1 and text.endswith("-"):
+        text = text[:-2] + "a"
+    return _SUBDOMAIN.match(text) is not None
+
+
 _FORMATS: dict[str, Test] = {
     "cidr": _cidr,
     "dns-label": _optional(_form(_NAME.match, "a namespace (a-z, 0-9 and hyphens inside)", _MAX_LABEL)),
@@ -131,7 +138,7 @@ _FORMATS: dict[str, Test] = {
     "network": _network,
     "port": _port,
     "prefix": _optional(
-        _form(lambda text: _SUBDOMAIN.match(text[:-1] + "a"), "the begin of a name", _MAX_NAME)
+        _form(_begins_a_name, "the begin of a name", _MAX_NAME)
     ),
     "printable": _form(str.isprintable, "printable text"),
     "subdomain": _optional(_form(_SUBDOMAIN.match, "a name of a-z, 0-9, and - and . inside", _MAX_NAME)),
