@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flowwatch.policy.engine import PolicySet
 
 _USAGE = 2
+_LONGEST = 1 << 20
+"""Bytes of a question; one with a thousand labels takes 50 KB."""
 
 
 def run(parsed: Parsed) -> int:
@@ -57,10 +59,8 @@ def _queries(policies: PolicySet, path: str) -> int:
 
     queries = Queries(policies)
     bad = 0
-    with _opened(path) as lines, open_output(None, "jsonl") as out:
-        for number, line in enumerate(lines, 1):
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
+    with _opened(path) as file, open_output(None, "jsonl") as out:
+        for number, line in _lines(file, path):
             if not line.strip():
                 continue
             try:
@@ -74,6 +74,25 @@ def _queries(policies: PolicySet, path: str) -> int:
         )
         say(f"{bad:,} {lines_were} no answer")
     return _USAGE if bad or policies.documents.unread else 0
+
+
+def _lines(file: IO[bytes], path: str) -> Iterator[tuple[int, bytes]]:
+    """Number and text of each line. Raises UsageError where there are no lines, as in a device."""
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = file.readline(_LONGEST + 1)
+        except OSError as error:
+            raise UsageError(f"cannot read {shown(path)}: {error.strerror}") from None
+        if not line:
+            return
+        if len(line) > _LONGEST:
+            raise UsageError(
+                f"{shown(path)}:{number}: the line is longer than {_LONGEST >> 20} MiB",
+                "give one question a line, as JSON",
+            )
+        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
 @contextmanager

@@ -341,3 +341,9 @@ def test_the_stored_answers_of_ciliums_engine(
         )
         print(f"\nexplain --queries against Cilium's engine: {told_so}")
     assert counts == {"compared": STORED, "equal": STORED}
+
+
+def test_a_file_of_questions_that_has_no_lines(policy: Path) -> None:
+    told = flowwatch("explain", "-f", policy, "--queries", "/dev/zero")
+    assert told.returncode == 2
+    assert "/dev/zero:1: the line is longer than 1 MiB: give one question a line" in one_line(told)
