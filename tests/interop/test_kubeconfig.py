@@ -48,9 +48,8 @@ STRICTER = (
 LENIENT = (
     # client-go wants it said for v1; here nothing asks at a terminal in any mode.
     "interactiveMode must be specified",
-    # Fields that aren't read here, and numbers that only Go's YAML takes for some.
+    # Not read here.
     "Context.contexts.context.namespace",
-    "cannot unmarshal number",
     "unsupported value: NaN",
 )
 """Words of client-go's refusals where we take it."""
