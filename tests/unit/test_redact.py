@@ -8,12 +8,6 @@ import pytest
 from flowwatch import redact
 from flowwatch.errors import UsageError
 
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redact, "_known", {})
-
-
 FORMS = (
     ("https://jane:s3cret@host:1/x is away", "https://***@host:1/x is away"),
     ("https://s3cret@host", "https://***@host"),
