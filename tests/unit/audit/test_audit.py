@@ -200,5 +200,5 @@ def test_a_difference_in_attribution(tmp_path: Path) -> None:
 def test_usage_errors(policy: Path) -> None:
     assert "no policy was given" in one_line(flowwatch("audit", "--demo"))
     assert "invalid output format" in one_line(flowwatch("audit", "-f", policy, "-o", "xlsx"))
-    assert "before or after" in one_line(flowwatch("audit", "-f", policy, "--demo=never"))
+    assert "one of all, before, after" in one_line(flowwatch("audit", "-f", policy, "--demo=never"))
     assert flowwatch("audit", "-f", policy, "--demo=never").returncode == 2
