@@ -97,8 +97,10 @@ class ParquetWriter(Generic[Item]):
         self._times = [(c.name, c.value) for c in columns if c.kind == "time"]
         self._held: list[dict[str, Any]] = []
         self._out = out
+        # Its own __del__ writes the footer, into a file that an interrupt has closed by then.
+        writer = type("Writer", (parquet.ParquetWriter,), {"__del__": lambda _: None})
         try:
-            self._file = parquet.ParquetWriter(out.binary, self._schema)
+            self._file = writer(out.binary, self._schema)
         except OSError as error:
             raise out.translate(error) from error
 
