@@ -179,7 +179,7 @@ class Aggregate:
         columns, counted = self.columns, self._counted
         self._idents += 1
         ahead = self._ahead.get(origin)
-        time = flow.time - ahead.get(flow.node, 0) if ahead and flow.time else flow.time
+        time = max(flow.time - ahead.get(flow.node, 0), 0) if ahead and flow.time else flow.time
         if counted.outcome[attempt.number] == _NOT_YET:
             counted.begun[attempt.number] = time
         row = columns.row(
@@ -276,8 +276,8 @@ class Aggregate:
                     if row >= 0:
                         timeline = self.timelines[self.columns.direction[row]]
                         timeline.add(begun, dropped, -1)
-                        timeline.add(begun - back, dropped)
-                counted.begun[number] = begun - back
+                        timeline.add(max(begun - back, 1), dropped)
+                counted.begun[number] = max(begun - back, 1)
 
     def _fold(self) -> None:
         columns, moved, folded = self.columns.folded(self.max_rows)

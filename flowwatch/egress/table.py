@@ -268,8 +268,8 @@ class Columns:
         moves = [back.get(node, 0) for node in self.nodes.things]
         for row, node in enumerate(self.node):
             if (by := moves[node]) and self.last[row]:
-                self.first[row] -= by
-                self.last[row] -= by
+                self.first[row] = max(self.first[row] - by, 0)
+                self.last[row] = max(self.last[row] - by, 0)
                 self.rated[row] -= by / 1e9
 
     def add_address(self, row: int, address: str) -> None:

@@ -481,7 +481,7 @@ class Attempts:
     def shared(self, time: int, node: str) -> int:
         """A node's time on the clock that most nodes share; 0 stays 0."""
         ahead = self.clocks.ahead
-        return time - ahead.get(node, 0) if ahead and time else time
+        return max(time - ahead.get(node, 0), 0) if ahead and time else time
 
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
