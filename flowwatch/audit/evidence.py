@@ -41,7 +41,6 @@ _EVIDENCE = len(meaning.OUTCOME_OF) - 1
 _VERDICTS = meaning.POLICY_DROP | meaning.AUDITED | meaning.TO_PROXY | meaning.ALLOWED
 _REQUEST = 1
 _DECIDES = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
-_FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
 
 
 @dataclass(slots=True)
@@ -299,7 +298,11 @@ class Observer:
                 port,
                 outcome(bits),
                 bool(bits & meaning.POLICY_DROP),
-                bool(bits & (OPENED | meaning.ALLOWED) or drop or protocol in _FROM_FIRST_PACKET),
+                bool(
+                    bits & (OPENED | meaning.ALLOWED)
+                    or drop
+                    or protocol in meaning.FROM_FIRST_PACKET
+                ),
                 shared(attempt.first, attempt.node),
                 shared(attempt.last, attempt.node),
                 attempt.reason,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from flowwatch.audit.evidence import Observation
 from flowwatch.audit.findings import Hint
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import EQUALS, IN, NAMESPACE, OWN_CLUSTER, Selector
 from flowwatch.policy.names import NameRule
@@ -203,7 +203,7 @@ def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
             if expired:
                 yield Hint(
                     "name-expired", entry.policy, entry.line,
-                    f"{what} was dropped after the answer that named it had expired ({_clock(expired)} "
+                    f"{what} was dropped after the answer that named it had expired ({time_of_day(expired)} "
                     "UTC): the application kept the address longer than the answer said",
                     row.attempts,
                 )  # fmt: skip
@@ -211,14 +211,10 @@ def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
                 yield Hint(
                     "name-not-yet-known", entry.policy, entry.line,
                     f"{what} was dropped before the name was first looked up through the DNS proxy: "
-                    f"allowed from {_clock(since)} UTC on (an address kept from before the policy)",
+                    f"allowed from {time_of_day(since)} UTC on (an address kept from before the policy)",
                     row.attempts,
                 )  # fmt: skip
             return
-
-
-def _clock(time: int) -> str:
-    return datetime.fromtimestamp(time // 10**9, UTC).strftime("%H:%M:%S")
 
 
 def _late(row: Judged) -> Iterator[Hint]:

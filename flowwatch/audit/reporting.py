@@ -6,7 +6,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from flowwatch.audit.counts import TIMED, Counts, JudgedRow
 from flowwatch.audit.evidence import Observer, Version, several_clusters
@@ -22,6 +21,7 @@ from flowwatch.audit.findings import (
 from flowwatch.audit.hints import Judged, hints
 from flowwatch.audit.judge import Judge, deciders
 from flowwatch.flows import meaning
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.join import Join
 from flowwatch.policy.rules import Direction, Entry, Policy
 
@@ -206,20 +206,16 @@ _ADVICE: dict[Kind, str] = {
 _NO_TIMES = array("q")
 
 
-def _clock(time: int) -> str:
-    return datetime.fromtimestamp(time // 10**9, UTC).strftime("%H:%M:%S")
-
-
 def _before(version: Version) -> str:
     return (
         f"before this version of the policies: verdicts name revision {version.revision} from "
-        f"{_clock(version.since)} UTC on, and an older one until then"
+        f"{time_of_day(version.since)} UTC on, and an older one until then"
     )
 
 
 def _unenforced(ended: int) -> str:
     return (
-        f"since {_clock(ended)} UTC nothing enforces it: no verdict of the pod's policies came after, "
+        f"since {time_of_day(ended)} UTC nothing enforces it: no verdict of the pod's policies came after, "
         "as if they were taken away"
     )
 

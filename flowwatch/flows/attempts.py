@@ -66,9 +66,6 @@ _WORKING = meaning.PASSED | meaning.WORKS
 PAIRS = 65_536
 """Pairs of addresses whose latest attempt is remembered, for ICMP errors: they tell no ports."""
 
-_FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
-
-
 _FAR = 1 << 80
 """A time that is beside every attempt."""
 
@@ -490,6 +487,6 @@ def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[Po
 
 def _opens(flow: Flow) -> bool:
     """Whether the record is of an attempt's first packet."""
-    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in _FROM_FIRST_PACKET:
+    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in meaning.FROM_FIRST_PACKET:
         return True
     return flow.tcp_flags & (SYN | meaning.ACK) == SYN

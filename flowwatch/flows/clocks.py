@@ -14,6 +14,7 @@ All times are nanoseconds.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ ASKED = 16
 
 NAMED = 5
 """Nodes named in a sentence."""
+
+
+def time_of_day(ns: int) -> str:
+    """Nanoseconds since 1970 as ``10:20:30`` (UTC, as hubble prints times)."""
+    return time.strftime("%H:%M:%S", time.gmtime(ns // _SECOND))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
-from flowwatch.flows.clocks import LATE, Clocks, ClockSkew, skew_words, span
+from flowwatch.flows.clocks import LATE, Clocks, ClockSkew, skew_words, span, time_of_day
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import Batch, Flow, Gap, LostEvents, NodeStatus
 from flowwatch.flows.ranges import count_odd
@@ -306,9 +305,7 @@ def odd_words(odd: Mapping[str, int]) -> Iterator[str]:
 
 def gap_words(gap: Gap) -> str:
     """A gap as a warning: how long, when, whose, and why."""
-    start, end = (
-        datetime.fromtimestamp(at // 10**9, UTC).strftime("%H:%M:%S") for at in (gap.start, gap.end)
-    )
+    start, end = time_of_day(gap.start), time_of_day(gap.end)
     whose = f" of {_list(list(gap.nodes))}" if gap.nodes else ""
     at = f" of {safe(gap.origin)}" if gap.origin and not gap.nodes else ""
     return (

@@ -63,6 +63,10 @@ OUTCOMES = ("forwarded", "dropped", "audited", "error", "unknown")
 """Outcomes by number; the numbers are those of the aggregate's columns."""
 
 SYN, ACK = 2, 16
+
+FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
+"""Protocols whose records tell no first packet from a later one: each counts as the first."""
+
 # ICMP echo replies: type 0 of ICMPv4, 129 of ICMPv6 (RFC 792, RFC 4443).
 _ICMP_REPLIES = {("ICMPv4", 0), ("ICMPv6", 129)}
 _TO_PROXY_POINT = 1

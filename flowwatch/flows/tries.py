@@ -87,11 +87,6 @@ def turned(known: int, bits: int) -> bool:
     return bool(bits & PASSED and known & _DENIED)
 
 
-def opens(flow: Flow) -> bool:
-    """Whether the record is of a SYN that a client sends."""
-    return flow.tcp_flags & (meaning.SYN | meaning.ACK) == meaning.SYN
-
-
 _EPHEMERAL = 32_768
 """Linux gives clients ports from here on (net.ipv4.ip_local_port_range)."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.report.human import count, pad, shorten, width
 
 Piece = tuple[str, str]
@@ -16,14 +16,9 @@ Line = tuple[Piece, ...]
 SECOND = 1_000_000_000
 
 
-def clock(ns: int) -> str:
-    """Nanoseconds since 1970 as ``10:20:30`` (UTC, as hubble prints times)."""
-    return time.strftime("%H:%M:%S", time.gmtime(ns // SECOND))
-
-
 def stamp(ns: int) -> str:
-    """The same with milliseconds: ``10:20:30.123``."""
-    return f"{clock(ns)}.{ns % SECOND // 1_000_000:03d}"
+    """Nanoseconds since 1970 with milliseconds: ``10:20:30.123``."""
+    return f"{time_of_day(ns)}.{ns % SECOND // 1_000_000:03d}"
 
 
 def rate(per_second: float) -> str:

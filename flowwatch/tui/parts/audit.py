@@ -13,10 +13,11 @@ from flowwatch.audit.findings import (
     Kind,
     PolicyUse,
 )
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.report.audit.words import DOINGS, MISTAKES, State, answer
 from flowwatch.report.human import percent, plural, span
 from flowwatch.text import safe
-from flowwatch.tui.format import Line, Piece, clock, wrap
+from flowwatch.tui.format import Line, Piece, wrap
 from flowwatch.tui.theme import Signs
 
 ROWS = 200
@@ -59,7 +60,7 @@ def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
     window = ""
     if blind.first:
         length = span((blind.last - blind.first) / 1e9)
-        window = f" in {length}, {clock(blind.first)} to {clock(blind.last)} UTC"
+        window = f" in {length}, {time_of_day(blind.first)} to {time_of_day(blind.last)} UTC"
     text = (
         f"{blind.records:,} records of {plural(blind.nodes, 'node')}{window}: "
         f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects; "

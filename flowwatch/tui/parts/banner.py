@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import span, width
 from flowwatch.text import safe
-from flowwatch.tui.format import SECOND, Line, clock, ends
+from flowwatch.tui.format import SECOND, Line, ends
 from flowwatch.tui.parts.lines import Lines
 
 
@@ -36,7 +37,9 @@ def banner_line(state: SourceState, now: float, columns: int) -> Line:
         left = f" Failed: {why}" if named else f" Reading {where} failed: {why}"
         rights = ["the rows stay ", ""]
     else:
-        since = f"since {clock(int(state.since * SECOND))} UTC ({span(int(now - state.since))})"
+        since = (
+            f"since {time_of_day(int(state.since * SECOND))} UTC ({span(int(now - state.since))})"
+        )
         tries = f"retry in {state.retry_in:.0f}s " if state.retry_in >= 0.5 else "retrying now "
         left = f" Lost: {why}" if named else f" Lost {where}: {why}"
         rights = [f"{since}, {tries}", tries]

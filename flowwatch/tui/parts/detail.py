@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 
 from flowwatch.egress.rows import Recent, Row
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import by_name
 from flowwatch.flows.reasons_table import POLICY
 from flowwatch.report.human import age, count, plural
 from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import safe
-from flowwatch.tui.format import SECOND, Line, Piece, clock, labelled, rate, stamp, wrap
+from flowwatch.tui.format import SECOND, Line, Piece, labelled, rate, stamp, wrap
 from flowwatch.tui.hubble_command import command
 from flowwatch.tui.parts.panel import Panel
 from flowwatch.tui.parts.tail import verdict_piece
@@ -129,7 +130,9 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
         counted.append(f"{rate(row.rate)}/s")
     lines = _labelled("Attempts", ", ".join(counted), columns)
     last = age((now - row.last_seen) / SECOND)
-    seen = f"first {clock(row.first_seen)}, last {clock(row.last_seen)} UTC ({last} ago)"
+    seen = (
+        f"first {time_of_day(row.first_seen)}, last {time_of_day(row.last_seen)} UTC ({last} ago)"
+    )
     lines += _labelled("Seen", seen, columns)
     if row.cluster not in ("", "default"):
         lines += _labelled("Cluster", safe(row.cluster), columns)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from flowwatch.egress.query import ORDERS
 from flowwatch.egress.rows import Snapshot
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import gap_words
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import plural
 from flowwatch.text import safe
 from flowwatch.tui.commands import COMMANDS
-from flowwatch.tui.format import SECOND, Line, clock, labelled, rate, wrap
+from flowwatch.tui.format import SECOND, Line, labelled, rate, wrap
 from flowwatch.tui.keys import GROUPS, KEYS, labels
 from flowwatch.tui.parts.panel import Panel
 
@@ -92,7 +93,7 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
     for server in state.servers:
         bad = server.phase in ("lost", "failed")
         told = f": {safe(server.message)}" if server.message else ""
-        began = f" since {clock(int(server.since * SECOND))} UTC" if server.since else ""
+        began = f" since {time_of_day(int(server.since * SECOND))} UTC" if server.since else ""
         say(
             "Server",
             f"{safe(server.where)}: {safe(server.phase)}{began}{told}",
@@ -104,11 +105,11 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
     since = {away.name: away for away in snapshot.nodes_away}
     for name in sorted({*state.unavailable, *snapshot.nodes_unavailable}):
         known = since.get(name)
-        when = f" since {clock(known.since)} UTC" if known is not None and known.since else ""
+        when = f" since {time_of_day(known.since)} UTC" if known is not None and known.since else ""
         why = f": {safe(known.why)}" if known is not None and known.why else ""
         say("Unseen", f"{safe(name)}{when}{why}", "warn")
     for change in state.changes[-CHANGES:]:
-        at = clock(int(change.since * SECOND))
+        at = time_of_day(int(change.since * SECOND))
         why = f": {change.why}" if change.why else ""
         say("Node", f"{at} UTC {safe(change.name)} {_CHANGE.get(change.state, change.state)}{why}")
     for gap in snapshot.gaps[-CHANGES:]:
@@ -120,7 +121,7 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
     for reason, number in sorted(snapshot.records_skipped.items()):
         say("Not read", f"{number:,}: {safe(reason)}", "warn")
     for lost in snapshot.lost:
-        when = f", last at {clock(lost.last)} UTC" if lost.last >= SECOND else ""
+        when = f", last at {time_of_day(lost.last)} UTC" if lost.last >= SECOND else ""
         node = safe(lost.node) or "unknown node"
         per = f", {rate(lost.rate)}/s" if lost.rate >= 0.05 else ""
         why = f" ({lost.cause})" if lost.cause else ""

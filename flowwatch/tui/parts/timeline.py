@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from flowwatch.egress.rows import Snapshot, Timeline
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Gap
 from flowwatch.report.human import count, pad, span
-from flowwatch.tui.format import SECOND, Line, clock, cut
+from flowwatch.tui.format import SECOND, Line, cut
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import Signs
 
@@ -57,7 +58,7 @@ def timeline_lines(
         rows.append((label_piece, *_marked(bars, shaded, painted, signs.gap)))
     end = start + len(kept) * width
     # A column may begin before there was anything to count.
-    left, right = clock(max(start, timeline.start)), f"{clock(end)} UTC"
+    left, right = time_of_day(max(start, timeline.start)), f"{time_of_day(end)} UTC"
     rest = room - len(left) - len(right) - 2
     rule = signs.rule * max(rest, 0)
     if shaded and rest > 0:
