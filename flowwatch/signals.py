@@ -25,6 +25,8 @@ _LATER = 0.02
 """Seconds."""
 
 _received: list[int] = []
+_held_off: list[bool] = []
+"""An entry for each :func:`deferred` that is open."""
 
 
 def received() -> int:
@@ -51,7 +53,7 @@ def _handle(handler: Handler) -> dict[int, Any]:
 
     def note(number: int, frame: FrameType | None) -> None:
         _received.append(number)
-        if _importing(frame):
+        if _held_off or _importing(frame):
             # An exception in the middle of loading an extension in C has crashed the interpreter.
             _send_later(number)
         else:
@@ -113,11 +115,14 @@ def hold() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let no signal in until the end of the block, where those that came are delivered."""
+    """Let no signal in until the end of the block; those that came are delivered soon after."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    # Another thread can still be given one, for which Python interrupts the main thread.
+    _held_off.append(True)
     try:
         yield
     finally:
+        _held_off.pop()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

@@ -24,6 +24,7 @@ from urllib.parse import quote
 import httpx
 import httpx_ws
 
+from flowwatch import signals
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.kube.access import Access
 from flowwatch.hubble.kube.client import BROKEN, Answer, BadAnswer, Client, NotUpgraded
@@ -51,7 +52,9 @@ def loop() -> asyncio.AbstractEventLoop:
 
 @functools.cache
 def _started() -> asyncio.AbstractEventLoop:
-    new = asyncio.new_event_loop()
+    # Interrupted while it is made, it would say on standard error that it lacks a socket.
+    with signals.deferred():
+        new = asyncio.new_event_loop()
     threading.Thread(target=new.run_forever, name="kubernetes", daemon=True).start()
     return new
 

@@ -50,11 +50,6 @@ def line(number: int) -> bytes:
     return json.dumps({"flow": flow}).encode() + b"\n"
 
 
-def _listening() -> None:
-    for number, _ in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-
-
 @contextmanager
 def running(
     folder: Path, words: Sequence[str | Path], *, ignored: Sequence[int] = ()
@@ -68,8 +63,6 @@ def running(
         stderr=subprocess.PIPE,
         cwd=ROOT,
         env=clean_environment(str(folder)),
-        # Python, as some shells' background jobs, may itself run with Ctrl-C ignored.
-        preexec_fn=_listening,  # noqa: PLW1509 - the test has one thread
     ) as process:
         try:
             yield process
