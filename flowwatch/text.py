@@ -111,11 +111,6 @@ def json_safe(text: str) -> str:
     return _UNUSUAL_IN_JSON.sub(_written_out_in_json, text)
 
 
-def markup_safe(text: str) -> str:
-    """:func:`safe`, and with ``[`` escaped so that rich and textual show it as it is."""
-    return safe(text).replace("\\", "\\\\").replace("[", "\\[")
-
-
 def cell(text: str) -> str:
     """:func:`safe`, and with an apostrophe before what a spreadsheet would take for a formula."""
     return "'" + safe(text) if text.startswith(_FORMULA) else safe(text)

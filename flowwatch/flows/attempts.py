@@ -94,8 +94,6 @@ class Attempts:
         self._lost: dict[str, tuple[int, int]] = {}
         self.answers = 0
         """Attempts that were answered."""
-        self.icmp_errors_dropped = 0
-        """Records of dropped ICMP errors: whoever they were for never learned why."""
 
     @property
     def closed_early(self) -> int:
@@ -323,7 +321,6 @@ class Attempts:
     def _icmp_error(self, flow: Flow) -> None:
         """Tell the fate of the packet that an ICMP error is about: the latest between the two ends."""
         if flow.verdict == _DROPPED:
-            self.icmp_errors_dropped += 1
             return
         about = self._latest.get((flow.destination_ip, flow.source_ip))
         if about is not None and not about.answer and flow.time - about.last <= GAP:

@@ -118,7 +118,7 @@ _NO_PORTS = ("", 0, 0)
 _NO_NAMES: tuple[str, ...] = ()
 _NO_POLICIES: tuple[PolicyRef, ...] = ()
 _NOBODY: tuple[tuple[PolicyRef, ...], int] = (_NO_POLICIES, 0)
-_NO_ENDPOINT = make_endpoint(0, "", "", (), (), "")
+_NO_ENDPOINT = make_endpoint(0, "", "", (), "", "")
 
 
 class LineDecoder:
@@ -345,7 +345,7 @@ class LineDecoder:
             message.namespace,
             message.pod_name,
             tuple(message.labels),
-            tuple((w.kind, w.name) for w in message.workloads),
+            message.workloads[0].name if message.workloads else "",
             message.cluster_name,
         )
 
@@ -374,7 +374,6 @@ class LineDecoder:
             dns.query.rstrip("."),
             tuple(dns.ips),
             dns.ttl,
-            dns.rcode,
             tuple(dns.cnames),
             http.method,
             http.url,

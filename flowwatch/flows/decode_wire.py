@@ -78,7 +78,7 @@ def _endpoint(data: bytes) -> Endpoint:
         message.namespace,
         message.pod_name,
         tuple(message.labels),
-        tuple((w.kind, w.name) for w in message.workloads),
+        message.workloads[0].name if message.workloads else "",
         message.cluster_name,
     )
 
@@ -182,7 +182,6 @@ def _layer7(data: bytes) -> Layer7:
         dns.query.rstrip("."),
         tuple(dns.ips),
         dns.ttl,
-        dns.rcode,
         tuple(dns.cnames),
         http.method,
         http.url,

@@ -55,7 +55,6 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
     pod: str = ""
     workload: str = ""
     """The first workload's name; empty for pods that the observing node doesn't run."""
-    workload_kind: str = ""
     cluster: str = ""
     labels: tuple[str, ...] = ()
     entity: str = ""
@@ -83,7 +82,6 @@ class Layer7(msgspec.Struct, frozen=True, gc=False):
     """Without the final dot."""
     dns_ips: tuple[str, ...] = ()
     dns_ttl: int = 0
-    dns_rcode: int = 0
     dns_cnames: tuple[str, ...] = ()
     http_method: str = ""
     http_url: str = ""

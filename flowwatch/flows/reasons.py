@@ -2,7 +2,7 @@
 
     >>> reason(133).name
     'POLICY_DENIED'
-    >>> is_policy(133), is_policy(158)
+    >>> 133 in POLICY_REASONS, 158 in POLICY_REASONS
     (True, False)
 
 The facts are in :mod:`flowwatch.flows.reasons_table`. Looking up is one dict access, as it happens
@@ -44,17 +44,12 @@ _BY_NAME: dict[str, DropReason] = {known.name: known for known in REASONS.values
 
 POLICY_REASONS: frozenset[int] = frozenset({133, 181})
 """A network policy decided: 133 no rule allows it, 181 a deny rule forbids it. The proxy's denials
-are policy too (:func:`is_policy`), but have no number on the wire."""
-
-AUTH_REASONS: frozenset[int] = frozenset({189})
-"""The policy lets it through once both ends have authenticated: blocked only if it lasts."""
+are policy too, but have no number on the wire: ``L7_DENIED``."""
 
 NOT_A_LOSS: frozenset[int] = frozenset(
     number for number, known in REASONS.items() if known.group == table.NOT_A_LOSS
 )
 """Reported as drops, but nothing is missing at the other end: never counted as dropped."""
-
-_IS_POLICY = POLICY_REASONS | {L7_DENIED}
 
 
 def reason(number: int) -> DropReason:
@@ -85,13 +80,3 @@ def by_name(name: str) -> DropReason | None:
     if known is None and name.isascii() and name.isdigit():
         return reason(int(name))
     return known
-
-
-def is_policy(number: int) -> bool:
-    """Whether a network policy decided, at L3/L4 (133, 181) or in the proxy (``L7_DENIED``)."""
-    return number in _IS_POLICY
-
-
-def is_loss(number: int) -> bool:
-    """Whether somebody misses the packet. Unknown and absent reasons count as losses."""
-    return number not in NOT_A_LOSS

@@ -74,12 +74,11 @@ def make_endpoint(
     namespace: str,
     pod: str,
     labels: tuple[str, ...],
-    workloads: tuple[tuple[str, str], ...],
+    workload: str,
     cluster: str,
 ) -> Endpoint:
-    """The one :class:`Endpoint` for these values; ``workloads`` are (kind, name), the first counts."""
-    kind, workload = workloads[0] if workloads else ("", "")
-    key = (identity, namespace, pod, labels, kind, workload, cluster)
+    """The one :class:`Endpoint` for these values."""
+    key = (identity, namespace, pod, labels, workload, cluster)
     found = _endpoints.get(key)
     if found is None:
         if len(_endpoints) >= CACHE_LIMIT:
@@ -90,7 +89,6 @@ def make_endpoint(
             intern(namespace),
             intern(pod),
             intern(workload),
-            intern(kind),
             intern(cluster),
             tuple([intern(label) for label in labels]),
             entity_of(identity, labels),

@@ -14,7 +14,7 @@ What can't be told goes both ways: the answer is "can't tell" only if it makes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -377,8 +377,3 @@ class PolicySet:
                 own_node=own_node,
             )
         return meeting.decide(protocol, port)
-
-
-def all_entries(rules: Iterable[Rule]) -> Iterable[Entry]:
-    """Every entry of some rules."""
-    return (entry for rule in rules for entry in rule.entries)

@@ -85,7 +85,6 @@ class PeerIndex:
         self._blocks: defaultdict[tuple[int, int], defaultdict[int, list[int]]] = defaultdict(
             lambda: defaultdict(list)
         )
-        self._outside: list[int] = []
         for at, entry in enumerate(entries):
             if entry.peers is None:
                 self._always.append(at)

@@ -89,8 +89,6 @@ class Repeat(NamedTuple):
 
 Node = Chars | Look | Sequence | Either | Repeat
 
-NEWLINE = ord("\n")
-
 
 class _Flags(NamedTuple):
     i: bool = False

@@ -15,7 +15,7 @@ from flowwatch.cli.flags import parse
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import build
 from flowwatch.hubble.filters.match import FilterError, compile_filters
-from flowwatch.hubble.wire.jsonpb import flow_from_json
+from flowwatch.hubble.wire.jsonpb import FlowParser
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from tests.interop import odd_flows
 from tests.interop.real import Binaries, hubble
@@ -282,7 +282,8 @@ def capture(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries, captur
 
 @pytest.fixture(scope="module")
 def flows(capture: Path) -> list[flow_pb2.Flow]:
-    return [flow_from_json(json.loads(line)).flow for line in capture.read_text().splitlines()]
+    parse = FlowParser().response
+    return [parse(line).flow for line in capture.read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
@@ -348,8 +349,10 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[flow_pb2.F
     random = Random(1)
     records = [{"flow": odd_flows.record(random, str(number))} for number in range(700)]
     path = tmp_path_factory.mktemp("odd") / "odd.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path, [flow_from_json(record).flow for record in records]
+    lines = [json.dumps(record).encode() for record in records]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    parse = FlowParser().response
+    return path, [parse(line).flow for line in lines]
 
 
 @pytest.mark.parametrize("seed", range(ODD_COMMAND_LINES))

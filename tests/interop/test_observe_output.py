@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
 
-from flowwatch.hubble.captures.files import read_capture
+from flowwatch.hubble.captures.files import CaptureReader, Chunk
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.hubble.wire.pb.relay import relay_pb2
@@ -46,8 +46,9 @@ STYLES: dict[str, tuple[ObserveOptions, list[str]]] = {
 def records(paths: list[str]) -> list[Response]:
     """All records of captures, bare flows wrapped, as both programs shall read them."""
     found = []
-    for batch in read_capture(paths):
-        for data in batch:
+    chunks: Iterator[Chunk[None]] = CaptureReader(paths).chunks(lambda _: None)
+    for chunk in chunks:
+        for data in chunk.records:
             value = json.loads(data)
             if not {"flow", "lost_events", "node_status"} & value.keys():
                 value = {"flow": value}

@@ -69,9 +69,6 @@ class CaptureReader:
         """What was passed over so far, by reason; see :func:`take_skipped`."""
         self.problems: list[InputError] = []
         """Files that could not be read to their end."""
-        self.bytes_read = 0
-        self.bytes_total: int | None = 0
-        """Size of all files as they lie there; None when a pipe is among them."""
         self._limit = limit
         self._keep = self._kept if keep else None
         self._unread: list[tuple[str, bytes]] = []
@@ -80,11 +77,7 @@ class CaptureReader:
         if self.paths.count("-") > 1:
             raise UsageError("standard input can be read only once")
         for path in self.paths:
-            size = self._look_at(path)
-            if size is None or self.bytes_total is None:
-                self.bytes_total = None
-            else:
-                self.bytes_total += size
+            self._look_at(path)
 
     @property
     def where(self) -> str:
@@ -215,7 +208,6 @@ class CaptureReader:
                 continue
             if not block:
                 return
-            self.bytes_read += len(block)
             yield block
 
     def _standard_input(self) -> BinaryIO:
@@ -225,8 +217,8 @@ class CaptureReader:
             raise InputError("standard input is closed", "name a file, or pipe flows in")
         return sys.stdin.buffer
 
-    def _look_at(self, path: str) -> int | None:
-        """Size in bytes of a file that can be read, None of a pipe; raises when it can't be."""
+    def _look_at(self, path: str) -> None:
+        """Raise when it can't be read."""
         if path == "-":
             stdin = self._standard_input()
             descriptor = _descriptor(stdin)
@@ -235,8 +227,7 @@ class CaptureReader:
                     "standard input is a terminal",
                     "pipe flows in, as in: hubble observe -o json | flowwatch summary --input-file -",
                 )
-            regular = descriptor is not None and _is_regular(descriptor)
-            return os.fstat(descriptor).st_size if regular and descriptor is not None else None
+            return
         try:
             status = os.stat(path)
         except (OSError, ValueError) as error:
@@ -246,19 +237,6 @@ class CaptureReader:
             raise InputError(f"{safe(path)} is a directory", "name the capture files in it")
         if not os.access(path, os.R_OK):
             raise InputError(f"cannot read {safe(path)}", "permission denied")
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-
-def read_capture(paths: Sequence[str | os.PathLike[str]] | str) -> Iterator[list[bytes]]:
-    """Yield the records of ``paths`` (one path, or several) in lists, as complete JSON objects.
-
-    The simple way in, for who does not care what was skipped; errors as for CaptureReader.
-    """
-    reader = CaptureReader([paths] if isinstance(paths, str) else paths)
-    chunks: Iterator[Chunk[None]] = reader.chunks(lambda _: None)
-    for chunk in chunks:
-        if chunk.records:
-            yield chunk.records
 
 
 def _name(path: str) -> str:

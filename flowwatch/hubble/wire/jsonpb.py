@@ -17,7 +17,7 @@ On valid input the result equals json_format's. Where input is newer than our wi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -55,7 +55,6 @@ __all__ = [
     "BadTime",
     "FlowParser",
     "NotAFlow",
-    "flow_from_json",
     "message_to_json",
     "nanoseconds",
     "newer_name",
@@ -234,14 +233,6 @@ class FlowParser:
         if "aggregate" in raws:
             _refuse_aggregated(raws["aggregate"])
         return _arm(1, self.flow_wire(raws))
-
-
-def flow_from_json(obj: dict[str, Any]) -> observer_pb2.GetFlowsResponse:
-    """The GetFlowsResponse for a decoded record (wrapped or bare); raises NotAFlow.
-
-    For single records; many are faster through one :class:`FlowParser` and their bytes.
-    """
-    return FlowParser().response(msgspec.json.encode(obj))
 
 
 def fields_in_both_cases(names: Iterable[str]) -> frozenset[str]:

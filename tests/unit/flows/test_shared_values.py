@@ -35,11 +35,11 @@ def test_entities(identity: int, labels: tuple[str, ...], entity: str) -> None:
 
 
 def test_equal_values_give_one_object() -> None:
-    first = make_endpoint(300, "n", "p", ("k8s:a=b",), (("Deployment", "d"), ("Job", "j")), "c")
-    again = make_endpoint(300, "n", "p", ("k8s:a=" + "b",), (("Deployment", "d"),), "c")
+    first = make_endpoint(300, "n", "p", ("k8s:a=b",), "d", "c")
+    again = make_endpoint(300, "n", "p", ("k8s:a=" + "b",), "d", "c")
     assert first is again
-    assert (first.workload_kind, first.workload) == ("Deployment", "d")
-    assert make_endpoint(301, "n", "p", ("k8s:a=b",), (), "c") is not first
+    assert first.workload == "d"
+    assert make_endpoint(301, "n", "p", ("k8s:a=b",), "", "c") is not first
     assert make_policy("K", "n", "p") is make_policy("K", "n", "p")
     assert (service_name("n", "s"), service_name("", "s"), service_name("", "")) == ("n/s", "s", "")
 
@@ -47,7 +47,7 @@ def test_equal_values_give_one_object() -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_values, "CACHE_LIMIT", 10)
     for n in range(50):
-        assert make_endpoint(n + 300, "n", f"p{n}", (), (), "").pod == f"p{n}"
+        assert make_endpoint(n + 300, "n", f"p{n}", (), "", "").pod == f"p{n}"
         assert make_policy("K", "n", f"p{n}").name == f"p{n}"
     assert len(shared_values._endpoints) <= 10
     assert len(shared_values._policies) <= 10

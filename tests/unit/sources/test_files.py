@@ -101,7 +101,7 @@ def test_a_whole_flow(capture: Write) -> None:
                     "namespace": "weather",
                     "labels": ["k8s:app=weather"],
                     "pod_name": "weather-1",
-                    "workloads": [{"name": "weather", "kind": "Deployment"}],
+                    "workloads": [{"name": "weather", "kind": "Deployment"}, {"name": "second"}],
                 },
                 destination={"identity": 16777217, "labels": ["cidr:1.2.3.4/32", "reserved:world"]},
                 destination_names=["api.openweathermap.org"],
@@ -126,7 +126,7 @@ def test_a_whole_flow(capture: Write) -> None:
     )
     source = one.source
     assert (source.namespace, source.pod, source.identity) == ("weather", "weather-1", 5000)
-    assert (source.workload, source.workload_kind, source.cluster) == ("weather", "Deployment", "c")
+    assert (source.workload, source.cluster) == ("weather", "c")
     assert (one.destination.entity, one.destination_names) == ("world", ("api.openweathermap.org",))
     assert one.denied_by == (PolicyRef("CiliumNetworkPolicy", "weather", "p"),)
     assert (one.node, one.uuid) == ("n1", "5")
