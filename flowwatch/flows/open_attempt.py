@@ -59,7 +59,7 @@ class Numbers:
 
 
 class OpenAttempt:
-    """What is known of an attempt so far. Only :class:`Attempts` writes to it."""
+    """What is known of an attempt so far. Only :class:`flowwatch.flows.attempts.Attempts` writes to it."""
 
     __slots__ = (
         "allowed_by",

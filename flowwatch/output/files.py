@@ -10,8 +10,8 @@ and pipes (``/dev/stdout``, ``/dev/fd/3``, a FIFO) are written directly, as noth
 A temporary file is called ``.NAME.flowwatch-0123abcd.tmp`` and locked while it is written. One that a
 killed process has left is removed by the next that writes into the directory.
 
-When the reader of standard output goes away (``flowwatch export | head``), :class:`ClosedPipe` is
-raised: the program should end without a word.
+When the reader of standard output goes away (``flowwatch export | head``),
+:class:`flowwatch.output.base.ClosedPipe` is raised: the program should end without a word.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Columns: what each exported table has, declared once for CSV, JSON lines, Parquet and the docs.
 
-Three tables: attempts (:data:`ATTEMPT`), rows (:data:`ROW`) and records (:data:`RECORD`, in
-:mod:`flowwatch.report.records`). A column has a name, a kind, a meaning, and a function that takes its
-value from the item. The kinds, and what becomes of them:
+Three tables: attempts (:data:`ATTEMPT`), rows (:data:`ROW`) and records
+(:data:`flowwatch.report.records.RECORD`). A column has a name, a kind, a meaning, and a function
+that takes its value from the item. The kinds, and what becomes of them:
 
 =========  =======================  ==============================  =========================
 kind       value                    CSV                             JSON lines

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 TIDY_EVERY = 60.0
-"""Seconds between collections of the oldest generation (see :meth:`Pauses.tidy`)."""
+"""Seconds between collections of the oldest generation (see :func:`tidy`)."""
 
 SWITCH_INTERVAL = 0.001
 """Seconds that the reading thread may keep the interpreter: a key press waits for it some four

@@ -1,6 +1,6 @@
 """Every key of the dashboard, once: what it does, its words, and where it is shown.
 
-The footer, the help screen and docs/keys.md are made from this table; the app looks keys up in it.
+The footer and the help screen are made from this table; the app looks keys up in it.
 A key is written as the character it types (``/``, ``G``), or by its name (``ctrl+d``, ``enter``).
 """
 
@@ -91,16 +91,3 @@ def label(key: str) -> str:
 def labels(key: Key) -> str:
     """All keys for one thing: ``j ↓``."""
     return " ".join([label(name) for name in key.keys])
-
-
-def markdown() -> str:
-    """The table as docs/keys.md has it."""
-    lines = []
-    for group, title in GROUPS.items():
-        lines += [f"## {title}", "", "| key | what it does |", "|---|---|"]
-        for key in KEYS:
-            if key.group == group:
-                names = " ".join([f"`{label(name)}`" for name in key.keys])
-                lines.append(f"| {names} | {key.words} |")
-        lines.append("")
-    return "\n".join(lines)

@@ -1,4 +1,6 @@
-"""Hubble's JSON into its protobuf messages, fast: the other half, printing, is :mod:`.jsonprint`.
+"""Hubble's JSON into its protobuf messages, fast.
+
+The other half, printing, is :mod:`flowwatch.hubble.wire.jsonprint`.
 
 ``json_format`` takes 180 to 570 µs for a flow. Here each message of the wire contract is compiled
 once into a table from JSON key (either case) to a function that writes the value in wire format;
