@@ -204,7 +204,7 @@ class Aggregate:
             self._count(row, attempt, 1)
             columns.add_answer(row, counted.answer[number], 1)
             if counted.late[number]:
-                columns.add_late(row, attempt.waited)
+                columns.add_late(row, attempt.waited, attempt.retries)
         (counted.ingress if way == _INGRESS else counted.egress)[number] = row
         columns.add_rate(row, time)
         if attempt.allowed_by or attempt.denied_by:
@@ -238,7 +238,7 @@ class Aggregate:
             self.columns.add_answer(row, counted.answer[number], -1)
             self.columns.add_answer(row, attempt.answer, 1)
             if attempt.passed and not counted.late[number]:
-                self.columns.add_late(row, attempt.waited)
+                self.columns.add_late(row, attempt.waited, attempt.retries)
         counted.answer[number] = attempt.answer
         counted.late[number] = bool(attempt.passed)
 

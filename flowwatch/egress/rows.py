@@ -65,6 +65,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """Attempts that were denied at first, and let through on a retry; counted as what they became."""
     waited: float = 0.0
     """Seconds: the longest of their waits."""
+    retries: int = 0
+    """SYNs that were sent again by the attempt that waited longest."""
     key: int = 0
     """Stable for the life of the aggregate: the selection follows it."""
 

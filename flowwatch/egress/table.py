@@ -72,7 +72,7 @@ PolicySet = tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]
 class Rare:
     """What few rows have: answers that were none, and attempts that were let through late."""
 
-    __slots__ = ("answers", "late", "waited")
+    __slots__ = ("answers", "late", "retries", "waited")
 
     def __init__(self) -> None:
         self.answers = [0] * len(ANSWERS)
@@ -80,11 +80,18 @@ class Rare:
         self.late = 0
         self.waited = 0.0
         """The longest wait, seconds."""
+        self.retries = 0
+        """Of the attempt that waited longest."""
 
     def add(self, other: Rare) -> None:
         self.answers = [a + b for a, b in zip(self.answers, other.answers, strict=True)]
         self.late += other.late
-        self.waited = max(self.waited, other.waited)
+        self.wait(other.waited, other.retries)
+
+    def wait(self, waited: float, retries: int) -> None:
+        """Take in how long an attempt waited, in how many retries: the longest counts."""
+        if (waited, retries) > (self.waited, self.retries):
+            self.waited, self.retries = waited, retries
 
 
 class Columns:
@@ -204,11 +211,11 @@ class Columns:
         elif answer:
             self._rare(row).answers[answer] += by
 
-    def add_late(self, row: int, waited: float) -> None:
-        """Count an attempt that was let through after ``waited`` seconds."""
+    def add_late(self, row: int, waited: float, retries: int) -> None:
+        """Count an attempt that was let through after ``waited`` seconds, on the last of ``retries``."""
         rare = self._rare(row)
         rare.late += 1
-        rare.waited = max(rare.waited, waited)
+        rare.wait(waited, retries)
 
     def _rare(self, row: int) -> Rare:
         rare = self.rare.get(row)

@@ -168,6 +168,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         answers_dropped=rare.answers[ANSWER_DROPPED],
         late=rare.late,
         waited=rare.waited,
+        retries=rare.retries,
         key=columns.ident[i],
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.report.came_back import dropped_words, failed_words, late_words
 from flowwatch.report.columns import policies
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import age, count, pad, percent, plural, shorten, span, width
@@ -267,30 +268,13 @@ def missing(snapshot: Snapshot, now: int) -> list[str]:
 
 def _what_came_back(snapshot: Snapshot) -> list[str]:
     """Of the rows shown: what "forwarded" and "dropped" leave open."""
-    rows = snapshot.rows
-    lines = []
-    if late := sum(row.late for row in rows):
-        waited = max(row.waited for row in rows)
-        lines.append(
-            f"{plural(late, 'attempt')} late: denied at first, let through on a retry after "
-            f"{span(waited)} at most"
-        )
-    if lost := sum(row.answers_dropped for row in rows):
-        lines.append(
-            f"{plural(lost, 'attempt')} with the answer dropped: the request was let through, and what "
-            "came back met the policies of the pod that dropped it"
-        )
-    failed = [
-        f"{number:,} {word}"
-        for number, word in (
-            (sum(row.refused for row in rows), "refused (reset)"),
-            (sum(row.unreachable for row in rows), "unreachable (ICMP)"),
-        )
-        if number
-    ]
-    if failed:
-        lines.append(f"let through, and then: {', '.join(failed)}")
-    return lines
+    failed = failed_words(snapshot.rows)
+    lines = (
+        late_words(snapshot.rows),
+        dropped_words(snapshot.rows),
+        f"let through, and then: {failed}" if failed else "",
+    )
+    return [line for line in lines if line]
 
 
 def _totals(snapshot: Snapshot, style: Style) -> list[str]:

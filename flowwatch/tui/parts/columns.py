@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flowwatch.egress.rows import Row, Totals
+from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
 from flowwatch.report.summary_table import peer_text, policy_text, worst
 from flowwatch.text import safe
@@ -70,7 +71,7 @@ def _reason(row: Row, cells: Cells) -> str:
     if not row.drop_reasons:
         if row.audited:
             return f"would deny {count(row.audited)}"
-        return f"proxy error {count(row.errors)}" if row.errors else ""
+        return f"proxy error {count(row.errors)}" if row.errors else odd_answer(row)
     name = min(row.drop_reasons, key=lambda reason: (-row.drop_reasons[reason], reason))
     more = len(row.drop_reasons) - 1
     return safe(name) + (f" +{more}" if more else "")
@@ -88,6 +89,7 @@ def _count(value: int) -> str:
 COLUMNS: tuple[Column, ...] = (
     Column("DROPPED", 0, 7, lambda r, _: _count(r.dropped), True, "drop"),
     Column("FORWARD", 1, 7, lambda r, _: _count(r.forwarded), True, "ok"),
+    Column("ANSWERED", 6, 8, lambda r, _: _count(r.answered), True, "dim"),
     Column("AUDIT", 4, 5, lambda r, _: _count(r.audited), True, "warn", lambda t: t.audited),
     Column("ERROR", 5, 5, lambda r, _: _count(r.errors), True, "warn", lambda t: t.errors),
     Column("RATE/s", 7, 6, lambda r, _: rate(r.rate), True, "dim"),

@@ -10,6 +10,7 @@ from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import by_name
 from flowwatch.flows.reasons_table import POLICY
+from flowwatch.report.came_back import answer_words, dropped_words, late_words
 from flowwatch.report.human import age, count, plural
 from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import safe
@@ -92,6 +93,7 @@ def detail_lines(
             "No final record yet: the proxy or the socket layer took it over, and no more is known."
         )
         lines += _labelled("Why", text, columns)
+    lines += _what_came_back(row, columns)
     lines += _policies(row, columns, attribution)
     lines += _manner(row, records, columns)
     lines += _command(row, columns, hubble)
@@ -156,6 +158,18 @@ def _reason(name: str, times: int, columns: int) -> list[Line]:
     if first.startswith(head):
         why[0] = (label, (head, "drop"), (first.removeprefix(head), "text"))
     return [*why, *_labelled("Next", known.next, columns)]
+
+
+def _what_came_back(row: Row, columns: int) -> list[Line]:
+    """What "forwarded" and "dropped" leave open, in the summary's words."""
+    lines: list[Line] = []
+    odd = row.refused or row.unreachable
+    if through := answer_words(row):
+        lines += _labelled("Answers", through, columns, role="warn" if odd else "text")
+    for label, text in (("Late", late_words([row])), ("No answer", dropped_words([row]))):
+        if text:
+            lines += _labelled(label, text, columns, role="warn")
+    return lines
 
 
 def _policies(row: Row, columns: int, attribution: Sequence[str]) -> list[Line]:

@@ -1,0 +1,69 @@
+"""What "forwarded" and "dropped" leave open, in words: what came back, and how late it was.
+
+The summary says it of all rows, the dashboard of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowwatch.egress.rows import Row
+from flowwatch.report.human import count, plural, span
+
+
+def late_words(rows: Sequence[Row]) -> str:
+    """Of attempts that were denied at first, and let through on a retry; empty if none were."""
+    late = sum(row.late for row in rows)
+    if not late:
+        return ""
+    waited, retries = max((row.waited, row.retries) for row in rows)
+    tries = f", {plural(retries, 'retry', 'retries')}" if retries else ""
+    return (
+        f"{plural(late, 'attempt')} late: denied at first, let through on a retry after "
+        f"{span(waited)}{tries}" + (" at most" if late > 1 else "")
+    )
+
+
+def dropped_words(rows: Sequence[Row]) -> str:
+    """Of attempts whose answer was dropped; empty if none was."""
+    lost = sum(row.answers_dropped for row in rows)
+    if not lost:
+        return ""
+    return (
+        f"{plural(lost, 'attempt')} with the answer dropped: the request was let through, and what "
+        "came back met the policies of the pod that dropped it"
+    )
+
+
+def failed_words(rows: Sequence[Row]) -> str:
+    """``2 refused (reset), 1 unreachable (ICMP)``: let through, and then; empty if none was."""
+    counted = (
+        (sum(row.refused for row in rows), "refused (reset)"),
+        (sum(row.unreachable for row in rows), "unreachable (ICMP)"),
+    )
+    return ", ".join([f"{number:,} {word}" for number, word in counted if number])
+
+
+def answer_words(row: Row) -> str:
+    """``18 let through, 3 answered, 2 refused (reset)``; empty if nothing was let through."""
+    through = row.forwarded + row.audited
+    if not through:
+        return ""
+    # Without a record of a reply nobody knows whether one came: "0 answered" would say none did.
+    answered = f"{row.answered:,} answered" if row.answered else "no answer seen"
+    failed = failed_words([row])
+    if failed and not row.answered:
+        return f"{through:,} let through, {failed}"
+    return ", ".join(filter(None, (f"{through:,} let through", answered, failed)))
+
+
+def odd_answer(row: Row) -> str:
+    """The oddest thing that came of a row's attempts, in a word for a cell; empty if nothing odd."""
+    for number, word in (
+        (row.answers_dropped, "answers dropped"),
+        (row.refused, "refused"),
+        (row.unreachable, "unreachable"),
+    ):
+        if number:
+            return f"{word} {count(number)}"
+    return f"late {span(row.waited)}" if row.late else ""
