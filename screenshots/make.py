@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import resvg_py  # noqa: E402
 
-from flowwatch.audit.live import LiveAudit  # noqa: E402
+from flowwatch.audits.live import LiveAudit  # noqa: E402
 from flowwatch.cli.flags import parse  # noqa: E402
 from flowwatch.cli.sources import asked, open_source  # noqa: E402
 from flowwatch.demo.server import DemoServer  # noqa: E402

@@ -23,7 +23,7 @@ from flowwatch.report.audit import write_audit
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
-    from flowwatch.audit.expect import Expected
+    from flowwatch.audits.expect import Expected
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
     from flowwatch.policy.engine import PolicySet
@@ -44,7 +44,7 @@ def run(parsed: Parsed) -> int:
 
 
 def _audit(parsed: Parsed) -> int:
-    from flowwatch.audit.audit import Audit
+    from flowwatch.audits.audit import Audit
 
     form = parsed.text("output")
     policies = read_set(parsed)
@@ -137,7 +137,7 @@ def _applied_at(text: str) -> int | None:
 def _expected(path: str) -> list[Expected]:
     if not path:
         return []
-    from flowwatch.audit.expect import read_expected
+    from flowwatch.audits.expect import read_expected
     from flowwatch.goyaml.nodes import DocumentError
 
     try:

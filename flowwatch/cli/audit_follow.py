@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.findings import FAILURES, Finding
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.findings import FAILURES, Finding
 from flowwatch.output import say
 from flowwatch.report.audit.words import who
 from flowwatch.text import safe

@@ -15,7 +15,7 @@ from flowwatch.output import put, say
 from flowwatch.sources.keeping import kept_words
 
 if TYPE_CHECKING:
-    from flowwatch.audit.live import LiveAudit
+    from flowwatch.audits.live import LiveAudit
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.join import Join
     from flowwatch.flows.source import Source
@@ -91,7 +91,7 @@ def live_audit(parsed: Parsed, join: Join) -> LiveAudit | None:
     if not parsed.was_set("policies") and not parsed.was_set("policies-from-cluster"):
         return None
     # The policies' part is loaded only for who asks for it.
-    from flowwatch.audit.live import LiveAudit
+    from flowwatch.audits.live import LiveAudit
     from flowwatch.cli.policies_in_force import given
 
     policies = given(parsed)

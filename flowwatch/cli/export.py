@@ -26,7 +26,7 @@ from flowwatch.text import safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowwatch.audit.judge import Judge
+    from flowwatch.audits.judge import Judge
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.listing import Teller
 
@@ -84,7 +84,7 @@ def _judge(parsed: Parsed) -> Judge | None:
     if not asks_for_policies(parsed):
         return None
     # The policies' part is loaded only for who asks for it.
-    from flowwatch.audit.judge import Judge
+    from flowwatch.audits.judge import Judge
     from flowwatch.cli.policies_in_force import given
 
     policies = given(parsed)
@@ -155,7 +155,7 @@ class _Export:
         """Who tells what blocked an attempt, where policies were given."""
         if self._judge is None:
             return None
-        from flowwatch.audit.attribution import Attributor
+        from flowwatch.audits.attribution import Attributor
 
         return Attributor(self._judge)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(parsed: Parsed) -> int:
     """Compare, print; 0 unless the input can't be read. What to make of changes is the reader's."""
-    from flowwatch.audit.whatif import WhatIf
+    from flowwatch.audits.whatif import WhatIf
 
     form = parsed.text("output")
     if parsed.switch("follow"):

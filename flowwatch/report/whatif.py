@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flowwatch.audit.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
+from flowwatch.audits.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
 from flowwatch.output import Writer
 from flowwatch.report.audit.words import short_window
 from flowwatch.report.goformat import TimeFormat, join_host_port

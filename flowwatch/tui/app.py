@@ -24,7 +24,7 @@ from flowwatch.tui.garbage import Pauses
 from flowwatch.tui.restored import Restored
 
 if TYPE_CHECKING:
-    from flowwatch.audit.live import LiveAudit
+    from flowwatch.audits.live import LiveAudit
     from flowwatch.tui.shell import Dashboard
 
 _SIGNALLED = 128

@@ -19,8 +19,8 @@ from flowwatch.egress.rows import Recent, Snapshot
 from flowwatch.flows.source import SourceState
 
 if TYPE_CHECKING:
-    from flowwatch.audit.findings import AuditReport
-    from flowwatch.audit.live import LiveAudit
+    from flowwatch.audits.findings import AuditReport
+    from flowwatch.audits.live import LiveAudit
 
 FASTEST = 0.2
 """Seconds between frames at least: five a second."""

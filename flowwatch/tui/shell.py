@@ -44,7 +44,7 @@ from flowwatch.tui.state import FIRST_LIMIT, LAST_LIMIT, ViewState
 from flowwatch.tui.theme import FANCY, Look, Signs
 
 if TYPE_CHECKING:
-    from flowwatch.audit.live import LiveAudit
+    from flowwatch.audits.live import LiveAudit
 
 DEAF = 2.0
 """Seconds in which keys are ignored when the terminal owes an answer that would look like keys."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from flowwatch.audit.live import LiveAudit
+from flowwatch.audits.live import LiveAudit
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import DIRECTIONS, ORDERS, Query
 from flowwatch.egress.view import records, snapshot

@@ -16,7 +16,7 @@ from tests.command import ROOT, flowwatch
 from tests.interop.control_plane import KINDS, ControlPlane
 from tests.interop.judged_documents import whole
 from tests.interop.kubeapi import KubeApi
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 (ROLE,) = (

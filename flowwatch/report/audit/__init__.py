@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
-from flowwatch.audit.findings import AuditReport
+from flowwatch.audits.findings import AuditReport
 from flowwatch.errors import UsageError
 from flowwatch.output import Writer
 from flowwatch.report.audit.text import audit_lines

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowwatch.audit.findings import AuditReport
+from flowwatch.audits.findings import AuditReport
 from flowwatch.output.forms import break_up
 from flowwatch.report.audit.words import Level, Remark, answer, evidence, remarks, warnings
 from flowwatch.report.human import plural

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from flowwatch import __version__
-from flowwatch.audit.findings import (
+from flowwatch.audits.findings import (
     FAILURES,
     KINDS,
     MEANING,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowwatch.audit.findings import (
+from flowwatch.audits.findings import (
     KINDS,
     AuditReport,
     Expectation,

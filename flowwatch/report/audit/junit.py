@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-from flowwatch.audit.findings import (
+from flowwatch.audits.findings import (
     FAILURES,
     KINDS,
     MEANING,

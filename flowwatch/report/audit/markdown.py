@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from flowwatch.audit.findings import KINDS, MEANING, AuditReport, Finding, Kind, PolicyUse
+from flowwatch.audits.findings import KINDS, MEANING, AuditReport, Finding, Kind, PolicyUse
 from flowwatch.report.audit.words import (
     DOINGS,
     MISTAKES,

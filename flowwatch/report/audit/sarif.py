@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flowwatch import __version__
-from flowwatch.audit.findings import AuditReport
+from flowwatch.audits.findings import AuditReport
 from flowwatch.report.audit.json import evidence_object
 from flowwatch.report.audit.words import REMARKS, Remark, answer, evidence, remarks, warnings
 from flowwatch.report.jsontext import to_json

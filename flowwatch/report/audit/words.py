@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from flowwatch.audit.findings import (
+from flowwatch.audits.findings import (
     FAILURES,
     MEANING,
     AuditReport,

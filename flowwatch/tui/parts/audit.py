@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flowwatch.audit.findings import (
+from flowwatch.audits.findings import (
     FAILURES,
     KINDS,
     MEANING,

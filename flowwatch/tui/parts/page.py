@@ -18,7 +18,7 @@ from flowwatch.tui.keys import GROUPS, KEYS, labels
 from flowwatch.tui.parts.panel import Panel
 
 if TYPE_CHECKING:
-    from flowwatch.audit.findings import AuditReport
+    from flowwatch.audits.findings import AuditReport
 
 CHANGES = 10
 """Of the nodes' changes, and of gaps, so many are spelt out: the latest."""

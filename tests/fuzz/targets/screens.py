@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from flowwatch.audit.live import LiveAudit
+from flowwatch.audits.live import LiveAudit
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows.decode_wire import WireDecoder

@@ -10,7 +10,7 @@ import pytest
 
 from flowwatch.cli.main import run
 from flowwatch.report.audit import AUDIT_FORMATS
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 
 WIDE = CORRECT + "    - toEntities: [world]\n"
 CASES = {

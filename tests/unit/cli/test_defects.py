@@ -52,9 +52,9 @@ PLACES = {
     "summary": ("flowwatch.flows.join.Join.add = wrong", "summary FLOWS"),
     "export": ("flowwatch.report.export.table_writer = wrong", "export FLOWS"),
     "observe": ("flowwatch.report.observe.CompactPrinter.close = wrong", "observe FLOWS"),
-    "an audit": ("flowwatch.audit.audit.Audit.finish = wrong", "audit -f POLICY FLOWS"),
+    "an audit": ("flowwatch.audits.audit.Audit.finish = wrong", "audit -f POLICY FLOWS"),
     "an audit's report": ("flowwatch.report.audit.audit_lines = wrong", "audit -f POLICY FLOWS"),
-    "whatif": ("flowwatch.audit.whatif.WhatIf.read = wrong", "whatif -f POLICY FLOWS"),
+    "whatif": ("flowwatch.audits.whatif.WhatIf.read = wrong", "whatif -f POLICY FLOWS"),
     "explain": (
         "flowwatch.policy.explain.explain = wrong",
         "explain -f POLICY --from weather/a --to world:443",
@@ -138,7 +138,7 @@ def test_a_thread_of_ours_ends_the_work_with_70(verb: str, tmp_path: Path) -> No
 
 
 def test_memory_that_ran_out_is_no_finding(tmp_path: Path) -> None:
-    patch = "flowwatch.audit.audit.Audit.finish = lambda *_: (_ for _ in ()).throw(MemoryError())"
+    patch = "flowwatch.audits.audit.Audit.finish = lambda *_: (_ for _ in ()).throw(MemoryError())"
     told = run(patch, "audit -f POLICY FLOWS", tmp_path)
     assert told.returncode == 70
     assert told.stderr.startswith("flowwatch: out of memory: ")

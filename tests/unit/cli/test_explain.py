@@ -11,7 +11,7 @@ import pytest
 
 from flowwatch.cli.main import run
 from tests.command import ROOT, flowwatch, one_line
-from tests.unit.audit.planted import CORRECT
+from tests.unit.audits.planted import CORRECT
 
 SHARED = ROOT.parent / "shared"
 STORED = 16_749

@@ -14,7 +14,7 @@ import pytest
 
 from flowwatch.cli.main import run
 from tests.command import ROOT, clean_environment, flowwatch, one_line
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n"
 CALICO = """\

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flowwatch.goyaml.nodes import TEMPLATE, DocumentError, Value, read_nodes
 from flowwatch.goyaml.tree import Node, Scalar, compose
-from tests.unit.audit.planted import CORRECT
+from tests.unit.audits.planted import CORRECT
 
 BITS = ["{", "}", "[", "]", ": ", "- ", "\t", '"', "'", "*a", "&a ", "|", ">", "!!str ", "~", "on", "\n",
         "  ", "1e9", "? ", "---\n", "\u202e", "\x85", "é", ""]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowwatch.audit.findings import (
+from flowwatch.audits.findings import (
     KINDS,
     AuditReport,
     BlindSpots,

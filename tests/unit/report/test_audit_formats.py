@@ -18,15 +18,15 @@ import xmlschema
 from junitparser import JUnitXml
 from markdown_it import MarkdownIt
 
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.findings import KINDS, AuditReport
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.findings import KINDS, AuditReport
 from flowwatch.errors import UsageError
 from flowwatch.policy import load
 from flowwatch.report.audit import AUDIT_FORMATS, write_audit
 from flowwatch.report.audit import sarif as sarif_module
 from flowwatch.report.audit.words import REMARKS, remarks
 from flowwatch.sources.files import FileSource
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 from tests.unit.report.made_audit import HOSTILE, everything, finding, hostile, nothing
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tinyhtml5.parser import HTMLParser as Html5
 
-from flowwatch.audit.findings import AuditReport
+from flowwatch.audits.findings import AuditReport
 from flowwatch.report.audit import html as page_module
 from flowwatch.report.audit import write_audit
 from tests.unit.report.made_audit import HOSTILE, everything, finding, hostile, nothing

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowwatch.audit.whatif import WhatIf
+from flowwatch.audits.whatif import WhatIf
 from flowwatch.egress.rows import SCHEMA_VERSION
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.output import ClosedPipe
@@ -23,7 +23,7 @@ from flowwatch.report.records import RECORD
 from flowwatch.report.summary import summary_object
 from flowwatch.report.whatif import whatif_object
 from flowwatch.sources.files import FileSource
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 from tests.unit.report.made import snapshot
 from tests.unit.report.made_audit import everything
 

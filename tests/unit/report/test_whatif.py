@@ -7,7 +7,7 @@ import io
 import pytest
 from markdown_it import MarkdownIt
 
-from flowwatch.audit.whatif import Change, WhatIfReport, WhatIfRow
+from flowwatch.audits.whatif import Change, WhatIfReport, WhatIfRow
 from flowwatch.report.summary_table import Style
 from flowwatch.report.whatif import WHATIF_FORMATS, write_whatif
 from tests.unit.report.made_audit import HOSTILE

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.live import LiveAudit
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.live import LiveAudit
 from flowwatch.cli.demo import policy_text, traffic
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.flows.join import Join

@@ -19,7 +19,7 @@ import pytest
 
 from tests.benchmarks.pty_driver import Terminal, cursor_row
 from tests.command import ROOT
-from tests.unit.audit.hostile import record, request
+from tests.unit.audits.hostile import record, request
 
 PATIENCE = 20.0
 DEMO = [sys.executable, "-m", "flowwatch", "demo", "--speed", "30"]

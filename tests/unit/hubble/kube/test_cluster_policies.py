@@ -24,7 +24,7 @@ from flowwatch.hubble.kube import cluster_policies
 from flowwatch.hubble.kube.access import Access
 from flowwatch.policy import load
 from tests.command import ROOT, flowwatch
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 
 CNP = "cilium.io/v2/ciliumnetworkpolicies"
 CCNP = "cilium.io/v2/ciliumclusterwidenetworkpolicies"

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flowwatch.audit.counts import TIMED, Counts, JudgedRow
-from flowwatch.audit.evidence import Observer, Version, several_clusters
-from flowwatch.audit.findings import (
+from flowwatch.audits.counts import TIMED, Counts, JudgedRow
+from flowwatch.audits.evidence import Observer, Version, several_clusters
+from flowwatch.audits.findings import (
     KINDS,
     AuditReport,
     BlindSpots,
@@ -18,8 +18,8 @@ from flowwatch.audit.findings import (
     PolicyUse,
     RuleUse,
 )
-from flowwatch.audit.hints import Judged, hints
-from flowwatch.audit.judge import Judge, deciders
+from flowwatch.audits.hints import Judged, hints
+from flowwatch.audits.judge import Judge, deciders
 from flowwatch.flows import meaning
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.join import Join

@@ -1,6 +1,6 @@
 """Mistakes planted in policies, and the traffic of a small cluster that enforces them as written.
 
-    python -m tests.unit.audit.planted      prints the table of docs/audit.md
+    python -m tests.unit.audits.planted      prints the table of docs/audit.md
 
 The verdict of each attempt is what the policy set in force says (our decisions are held to those of
 Cilium's own engine elsewhere); the audit only sees records.
@@ -12,7 +12,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 
-from flowwatch.audit.audit import Audit
+from flowwatch.audits.audit import Audit
 from flowwatch.policy import Party, PolicySet, load
 from flowwatch.sources.files import FileSource
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from flowwatch.audit.counts import Counts, Questions
-from flowwatch.audit.evidence import Extra, Observer
-from flowwatch.audit.expect import Expected
-from flowwatch.audit.findings import AuditReport
-from flowwatch.audit.judge import Judge
-from flowwatch.audit.reporting import Reporter
+from flowwatch.audits.counts import Counts, Questions
+from flowwatch.audits.evidence import Extra, Observer
+from flowwatch.audits.expect import Expected
+from flowwatch.audits.findings import AuditReport
+from flowwatch.audits.judge import Judge
+from flowwatch.audits.reporting import Reporter
 from flowwatch.flows.coverage import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch

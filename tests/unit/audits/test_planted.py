@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import ROOT, flowwatch
-from tests.unit.audit.planted import CORRECT, FAULTS, Fault, capture, table
+from tests.unit.audits.planted import CORRECT, FAULTS, Fault, capture, table
 
 
 def audit(tmp_path: Path, policy: str, traffic: str) -> tuple[int, dict[str, object]]:

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from flowwatch.audit.evidence import Observation
-from flowwatch.audit.findings import Expectation, State
+from flowwatch.audits.evidence import Observation
+from flowwatch.audits.findings import Expectation, State
 from flowwatch.flows import meaning
 from flowwatch.gotext import whole_number
 from flowwatch.goyaml.nodes import DocumentError, Value, read_nodes

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from flowwatch.audit.attribution import Attributor
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.findings import AuditReport, Finding
-from flowwatch.audit.judge import Judge
+from flowwatch.audits.attribution import Attributor
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.findings import AuditReport, Finding
+from flowwatch.audits.judge import Judge
 from flowwatch.cli.demo import policy_text, traffic
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
@@ -25,7 +25,7 @@ from flowwatch.flows.model import Batch, Endpoint, Flow, Layer7
 from flowwatch.policy import load
 from flowwatch.report.columns import ATTEMPT
 from tests.command import flowwatch, one_line
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 from tests.unit.flows.made import API, APP, DENY, denied, flow, l7, verdict
 
 BOTH = frozenset({"egress", "ingress"})

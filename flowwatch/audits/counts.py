@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from flowwatch.audit.evidence import Observation
-from flowwatch.audit.expect import Expected
-from flowwatch.audit.findings import Kind
-from flowwatch.audit.judge import Judge, same_policy
+from flowwatch.audits.evidence import Observation
+from flowwatch.audits.expect import Expected
+from flowwatch.audits.findings import Kind
+from flowwatch.audits.judge import Judge, same_policy
 from flowwatch.flows import meaning
 from flowwatch.policy.engine import Decision
 from flowwatch.policy.party import Party

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.expect import read_expected
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.expect import read_expected
 from flowwatch.hubble.filters.flags import Filters
 from flowwatch.hubble.filters.match import compile_filters
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import FlowFilter
@@ -18,7 +18,7 @@ from flowwatch.policy import load
 from flowwatch.re2 import expression, google
 from flowwatch.sources.files import FileSource
 from tests.command import flowwatch
-from tests.unit.audit.hostile import POLICY, record, request
+from tests.unit.audits.hostile import POLICY, record, request
 
 
 def files(

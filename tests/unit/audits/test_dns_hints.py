@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.findings import AuditReport
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.findings import AuditReport
 from flowwatch.policy import load
 from flowwatch.sources.files import FileSource
-from tests.unit.audit import planted
-from tests.unit.audit.planted import API, APP, CORRECT, End
+from tests.unit.audits import planted
+from tests.unit.audits.planted import API, APP, CORRECT, End
 
 NODE_LOCAL = """\
     - toEntities: [host]

@@ -97,7 +97,7 @@ class Hint:
     """A probable mistake in a policy: enforced as written, but hardly as meant; or an incident."""
 
     name: str
-    """``missing-dns-rule``, ``port-mismatch`` …: flowwatch.audit.hints has them all."""
+    """``missing-dns-rule``, ``port-mismatch`` …: flowwatch.audits.hints has them all."""
     policy: Policy
     line: int
     text: str

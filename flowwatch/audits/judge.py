@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowwatch.audit.evidence import Observation, Request
-from flowwatch.audit.findings import Kind
+from flowwatch.audits.evidence import Observation, Request
+from flowwatch.audits.findings import Kind
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Layer7, PolicyRef
 from flowwatch.flows.reasons import reason as drop_reason

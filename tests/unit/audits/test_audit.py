@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import flowwatch, one_line
-from tests.unit.audit.planted import CORRECT, capture
+from tests.unit.audits.planted import CORRECT, capture
 
 
 @pytest.fixture(scope="module")

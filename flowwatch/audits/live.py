@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import threading
 
-from flowwatch.audit.attribution import attributions
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.evidence import Extra
-from flowwatch.audit.findings import AuditReport
+from flowwatch.audits.attribution import attributions
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.evidence import Extra
+from flowwatch.audits.findings import AuditReport
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.open_attempt import OpenAttempt, addresses
 from flowwatch.flows.peers import subject

@@ -2,15 +2,15 @@
 
     listing = AttemptListing(batches, ways, outcomes, Attributor(Judge(policies)))
 
-The judgement is the audit's own (:mod:`flowwatch.audit.judge`), so the two can't disagree.
+The judgement is the audit's own (:mod:`flowwatch.audits.judge`), so the two can't disagree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from flowwatch.audit.evidence import Observation, Observer
-from flowwatch.audit.judge import Judge, describe
+from flowwatch.audits.evidence import Observation, Observer
+from flowwatch.audits.judge import Judge, describe
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flowwatch.audit.evidence import Observation
-from flowwatch.audit.findings import Hint
+from flowwatch.audits.evidence import Observation
+from flowwatch.audits.findings import Hint
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import EQUALS, IN, NAMESPACE, OWN_CLUSTER, Selector

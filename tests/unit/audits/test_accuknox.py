@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowwatch.audit.audit import Audit
+from flowwatch.audits.audit import Audit
 from flowwatch.policy import load
 from flowwatch.sources.files import FileSource
 from tests.command import ROOT

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from flowwatch.audit.audit import Audit
-from flowwatch.audit.findings import AuditReport
+from flowwatch.audits.audit import Audit
+from flowwatch.audits.findings import AuditReport
 from flowwatch.flows.model import Batch, EventType, Flow, Layer7
 from flowwatch.policy import load
 from flowwatch.sources.files import FileSource

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flowwatch.audit.evidence import Observation, Observer, several_clusters
-from flowwatch.audit.judge import passes_requests
+from flowwatch.audits.evidence import Observation, Observer, several_clusters
+from flowwatch.audits.judge import passes_requests
 from flowwatch.flows import meaning
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
