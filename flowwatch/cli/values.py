@@ -1,14 +1,16 @@
 """What the values of flags may be: for the parser, ``--help``, errors and completion alike.
 
-The names are hubble's (Cilium 1.20.2: hubble/cmd/observe, pkg/monitor/api, pkg/identity, the enums of
-flow.proto) or our formats'; written out here because completion may load nothing that takes time. A
-test holds them to where they are decided.
+The names are hubble's (flowwatch.hubble.wire.names; Cilium 1.20.2, hubble/cmd/observe) or our formats', which
+are written out here because completion may load nothing that takes time. A test holds them to where
+they are decided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+from flowwatch.hubble.wire import names
 
 _NEAR = 0.6
 """How alike two words must be for one to be meant by the other (difflib's ratio)."""
@@ -174,31 +176,16 @@ KUBE_CONTEXT = Choices(_contexts)
 SHELL = Choices(("bash", "zsh", "fish"), refusal="invalid shell")
 
 # Of hubble's filters: hubble's parser, or the server, says what is wrong with a value.
+_FIRST = ("FORWARDED", "DROPPED", "AUDIT", "REDIRECTED")  # what is asked for most
 VERDICT = Choices(
-    ("FORWARDED", "DROPPED", "AUDIT", "REDIRECTED", "ERROR", "TRACED", "TRANSLATED"),
-    also=("VERDICT_UNKNOWN",),
+    (*_FIRST, *(name for name in names.VERDICTS[1:] if name not in _FIRST)),
+    also=names.VERDICTS[:1],
 )
 DROP_REASON = Choices(_drop_reasons)
-_TRACE_POINTS = (
-    "to-endpoint",
-    "to-proxy",
-    "to-host",
-    "to-stack",
-    "to-overlay",
-    "from-endpoint",
-    "from-proxy",
-    "from-host",
-    "from-stack",
-    "from-overlay",
-    "from-network",
-    "to-network",
-    "from-crypto",
-    "to-crypto",
-)
 TYPE = Choices(
     ("trace", "drop", "policy-verdict", "l7", "trace-sock", "capture"),
     also=("agent", "debug"),
-    below=(("trace", _TRACE_POINTS),),
+    below=(("trace", names.TRACE_POINTS),),
 )
 FILTER_PROTOCOL = Choices(
     ("tcp", "udp", "sctp", "icmp", "icmpv4", "icmpv6", "vrrp", "igmp", "dns", "http"), any_case=True
@@ -208,27 +195,14 @@ IP_VERSION = Choices(
     ("v4", "v6", "none"), also=("4", "6", "ip4", "ip6", "ipv4", "ipv6"), any_case=True
 )
 TCP_FLAGS = Choices(
-    ("SYN", "FIN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS"), any_case=True, comma=True
+    # As hubble lists them: SYN first.
+    tuple(sorted(names.TCP_FLAGS, key=lambda name: name != "SYN")),
+    any_case=True,
+    comma=True,
 )
 IDENTITY = Choices(
-    (
-        "host",
-        "world",
-        "unmanaged",
-        "health",
-        "init",
-        "remote-node",
-        "kube-apiserver",
-        "ingress",
-        "world-ipv4",
-        "world-ipv6",
-    ),
-    also=(
-        "aggregate-cluster",
-        "aggregate-cluster-mesh",
-        "aggregate-world",
-        "aggregate-remote-node",
-    ),
+    tuple(name for name in names.RESERVED.values() if not name.startswith("aggregate-")),
+    also=tuple(name for name in names.RESERVED.values() if name.startswith("aggregate-")),
     named=True,
 )
 HTTP_METHOD = Choices(

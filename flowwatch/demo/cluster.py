@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from flowwatch.hubble.wire import names
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 
 CLUSTER = "demo"
@@ -20,14 +21,8 @@ CLUSTER = "demo"
 # Identities of scope 1 (addresses and names outside) start above this (2^24).
 _SCOPE_ONE = 16777216
 
-RESERVED = {
-    "host": 1,
-    "world": 2,
-    "health": 4,
-    "remote-node": 6,
-    "kube-apiserver": 7,
-}
-"""Reserved identities that occur here."""
+RESERVED = {name: number for number, name in names.RESERVED.items()}
+"""Identities by the name of an entity."""
 
 # Letters that Kubernetes makes name suffixes of.
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"

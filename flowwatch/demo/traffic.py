@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from flowwatch.demo.cluster import RESERVED, End, Node, Pod, Service
+from flowwatch.hubble.wire.names import EVENT_TYPES
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import (
     DROPPED,
@@ -32,8 +33,9 @@ FIN, SYN, PSH, ACK = 1, 2, 8, 16
 # In the order in which Hubble writes them.
 _FLAGS = ((SYN, "SYN"), (ACK, "ACK"), (FIN, "FIN"), (PSH, "PSH"))
 
-# Event types (pkg/monitor/api/types.go).
-_DROP, _TRACE, _VERDICT, _SOCK, _L7 = 1, 4, 5, 7, 129
+_DROP, _TRACE, _VERDICT, _SOCK, _L7 = (
+    EVENT_TYPES[name] for name in ("drop", "trace", "policy-verdict", "trace-sock", "l7")
+)
 
 POLICY_DENIED, POLICY_DENY, NO_BACKEND = 133, 181, 158
 

@@ -151,7 +151,7 @@ class Recent:
     protocol: str
     direction: str
     kind: str
-    """``drop``, ``policy-verdict``, ``to-stack``, ``dns-request`` …, as hubble prints it."""
+    """``drop``, ``policy-verdict``, ``to-stack``, ``dns-request`` …: :func:`flowwatch.flows.kinds.kind`."""
     verdict: str
     reason: str
     """Drop reason, or what the proxy saw; else empty."""

@@ -13,9 +13,10 @@ from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
 from flowwatch.flows.coverage import Tally
+from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.losses import cause
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import Direction, EventType, Flow
+from flowwatch.flows.model import Direction, Flow
 from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
@@ -198,41 +199,6 @@ def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:
     return found
 
 
-_TRACE_POINTS = (
-    "to-endpoint",
-    "to-proxy",
-    "to-host",
-    "to-stack",
-    "to-overlay",
-    "from-endpoint",
-    "from-proxy",
-    "from-host",
-    "from-stack",
-    "from-overlay",
-    "from-network",
-    "to-network",
-    "from-crypto",
-    "to-crypto",
-)
-_FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
-
-
-def _kind(flow: Flow) -> str:
-    event = flow.event_type
-    if event == EventType.TRACE:
-        known = 0 <= flow.sub_type < len(_TRACE_POINTS)
-        return _TRACE_POINTS[flow.sub_type] if known else f"trace {flow.sub_type}"
-    if event == EventType.L7 and flow.l7 is not None:
-        what = "dns" if flow.l7.dns_query else "http" if flow.l7.http_method else "l7"
-        return f"{what}-{'response' if flow.l7.type == 2 else 'request'}"
-    return {
-        int(EventType.DROP): "drop",
-        int(EventType.POLICY_VERDICT): "policy-verdict",
-        int(EventType.TRACE_SOCK): "trace-sock",
-        int(EventType.CAPTURE): "capture",
-    }.get(event, "record")
-
-
 def _recent(row: int, number: int, flow: Flow, reply: bool, names: PeerNames) -> Recent:
     """The record told from the side of the pod that it is counted for."""
     ingress = flow.direction == Direction.INGRESS
@@ -254,7 +220,6 @@ def _recent(row: int, number: int, flow: Flow, reply: bool, names: PeerNames) ->
         what = l7.dns_query or f"{l7.http_method} {l7.http_url}".strip()
         if l7.http_code:
             what = f"{l7.http_code} {what}"
-    flags = flow.tcp_flags
     return Recent(
         key=row,
         number=number,
@@ -265,9 +230,9 @@ def _recent(row: int, number: int, flow: Flow, reply: bool, names: PeerNames) ->
         port=flow.source_port if reply else flow.destination_port,
         protocol=flow.protocol,
         direction="ingress" if ingress else "egress",
-        kind=_kind(flow),
+        kind=kind(flow),
         verdict=verdict_name(flow.verdict),
         reason=what,
-        flags=", ".join(name for bit, name in enumerate(_FLAG_NAMES) if flags & 1 << bit),
+        flags=", ".join(tcp_flags(flow)),
         node=flow.node,
     )

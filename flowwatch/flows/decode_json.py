@@ -80,6 +80,7 @@ from flowwatch.hubble.wire.jsonpb import (
     message_to_json,
     nanoseconds,
 )
+from flowwatch.hubble.wire.names import TCP_FLAGS
 
 CACHE_LIMIT = 65_536
 """Distinct parts remembered per kind; past it the memory starts anew."""
@@ -109,7 +110,6 @@ class _Wrapped(msgspec.Struct):
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode_lines
 _decode_raws = msgspec.json.Decoder(Raws).decode_lines
 
-_FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
 
 _EGRESS, _FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
 # Records that carry policies; those without an event type may be of this kind.
@@ -361,7 +361,7 @@ class LineDecoder:
     def _flag_bits(self, text: bytes) -> int:
         flow = self.parser.flow({"l4": Raw(b'{"TCP":{"flags":' + text + b"}}")})
         flags = flow.l4.TCP.flags
-        return sum(1 << bit for bit, name in enumerate(_FLAG_NAMES) if getattr(flags, name))
+        return sum(1 << bit for bit, name in enumerate(TCP_FLAGS) if getattr(flags, name))
 
     def _l7(self, text: bytes) -> Layer7 | None:
         flow = self.parser.flow({"l7": Raw(text)})

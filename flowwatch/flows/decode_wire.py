@@ -47,6 +47,7 @@ from flowwatch.flows.ranges import (
 )
 from flowwatch.flows.shared_values import make_endpoint, make_policy
 from flowwatch.hubble.wire.damage import damage
+from flowwatch.hubble.wire.names import TCP_FLAGS
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.narrow import narrow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
@@ -60,7 +61,6 @@ CACHE_LIMIT = 65_536
 
 NEWER_KIND = "unknown kind of response"
 
-_TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
 
 EGRESS, FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
 POLICY_VERDICT = int(EventType.POLICY_VERDICT)
@@ -98,7 +98,7 @@ def _parsed_ports(data: bytes) -> Ports:
         raise OutOfRange
     if kind == "TCP":
         set_flags = part.flags
-        flags = sum(1 << bit for bit, name in enumerate(_TCP_FLAGS) if getattr(set_flags, name))
+        flags = sum(1 << bit for bit, name in enumerate(TCP_FLAGS) if getattr(set_flags, name))
         return kind, part.source_port, part.destination_port, flags
     if kind in ("UDP", "SCTP"):
         return kind, part.source_port, part.destination_port, 0

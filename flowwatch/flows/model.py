@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from flowwatch.hubble.wire.names import EVENT_TYPES
+
 
 class Verdict(IntEnum):
     """flow.Verdict: what Hubble wrote. A newer server's number stays a plain int in the Flow."""
@@ -36,15 +38,15 @@ class Direction(IntEnum):
 
 
 class EventType(IntEnum):
-    """flow.CiliumEventType.type (pkg/monitor/api/types.go)."""
+    """flow.CiliumEventType.type: those that are told apart here."""
 
     UNKNOWN = 0
-    DROP = 1
-    CAPTURE = 3
-    TRACE = 4
-    POLICY_VERDICT = 5
-    TRACE_SOCK = 7
-    L7 = 129
+    DROP = EVENT_TYPES["drop"]
+    CAPTURE = EVENT_TYPES["capture"]
+    TRACE = EVENT_TYPES["trace"]
+    POLICY_VERDICT = EVENT_TYPES["policy-verdict"]
+    TRACE_SOCK = EVENT_TYPES["trace-sock"]
+    L7 = EVENT_TYPES["l7"]
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):

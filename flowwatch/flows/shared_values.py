@@ -10,27 +10,10 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from flowwatch.flows.model import Endpoint, PolicyRef
+from flowwatch.hubble.wire.names import RESERVED
 
 CACHE_LIMIT = 65_536
 """Distinct endpoints remembered; past it the memory starts anew, and nothing else changes."""
-
-RESERVED = {
-    1: "host",
-    2: "world",
-    3: "unmanaged",
-    4: "health",
-    5: "init",
-    6: "remote-node",
-    7: "kube-apiserver",
-    8: "ingress",
-    9: "world-ipv4",
-    10: "world-ipv6",
-    11: "aggregate-cluster",
-    12: "aggregate-cluster-mesh",
-    13: "aggregate-world",
-    14: "aggregate-remote-node",
-}
-"""Reserved identities by number (Cilium 1.20, pkg/identity/reserved.go). 0 is "unknown", or masked."""
 
 _SCOPE = 1 << 24
 # Identities numbered per node, by their upper byte: addresses and DNS names outside; other nodes.

@@ -12,26 +12,12 @@ from typing import Any
 from flowwatch.flows.model import EventType
 from flowwatch.flows.reasons import REASONS
 from flowwatch.hubble.wire.enum_names import newer_name
+from flowwatch.hubble.wire.names import MATCH_TYPES, RESERVED, SOCKET_POINTS, TRACE_POINTS
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.report.goformat import join_host_port
 from flowwatch.text import safe
 
 RED, GREEN, YELLOW, MAGENTA, CYAN = 31, 32, 33, 35, 36
-
-TRACE_POINTS = (
-    "to-endpoint", "to-proxy", "to-host", "to-stack", "to-overlay", "from-endpoint", "from-proxy",
-    "from-host", "from-stack", "from-overlay", "from-network", "to-network", "from-crypto",
-    "to-crypto",
-)  # fmt: skip
-
-MATCH_TYPES = ("none", "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", "Proto-Only")
-
-SOCKET_POINTS = {
-    1: "pre-xlate-fwd",
-    2: "post-xlate-fwd",
-    3: "pre-xlate-rev",
-    4: "post-xlate-rev",
-}
 
 # Sub types of drop events below 130 aren't drops, but have texts all the same.
 _DROP_TEXTS = {number: known.cilium_text for number, known in REASONS.items() if known.cilium_text}
@@ -52,11 +38,7 @@ _DROP_TEXTS |= {
     15: "MTU error message",
 }
 
-_RESERVED = {
-    0: "unknown", 1: "host", 2: "world", 3: "unmanaged", 4: "health", 5: "init", 6: "remote-node",
-    7: "kube-apiserver", 8: "ingress", 9: "world-ipv4", 10: "world-ipv6", 11: "aggregate-cluster",
-    12: "aggregate-cluster-mesh", 13: "aggregate-world", 14: "aggregate-remote-node",
-}  # fmt: skip
+_IDENTITIES = {0: "unknown"} | RESERVED
 
 _VERDICT_COLORS = {1: GREEN, 5: GREEN, 2: RED, 3: RED, 4: YELLOW, 6: YELLOW, 7: YELLOW}
 # On a policy verdict: FORWARDED and REDIRECTED, DROPPED and ERROR, AUDIT; the policies that did it.
@@ -144,7 +126,7 @@ class Words:
 
     def identity(self, number: int) -> str:
         """``(world)``, or ``(ID:1234)``."""
-        name = _RESERVED.get(number)
+        name = _IDENTITIES.get(number)
         return self._paint(MAGENTA, f"({name})" if name else f"(ID:{number})")
 
     def kind(self, flow: flow_pb2.Flow) -> str:

@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
+from flowwatch.flows.kinds import kind, match_type, tcp_flags
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import Direction, EventType, Flow, Verdict
+from flowwatch.flows.model import Direction, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, reason
 from flowwatch.report.columns import Column, policies, versioned
-from flowwatch.report.observe_words import MATCH_TYPES, SOCKET_POINTS, TRACE_POINTS
 
 _DIRECTIONS = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
-_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
-_L7_TYPES = {1: "request", 2: "response", 3: "sample"}
-_KINDS = {
-    int(EventType.DROP): "drop",
-    int(EventType.POLICY_VERDICT): "policy-verdict",
-    int(EventType.CAPTURE): "capture",
-}
-
-
-def kind(flow: Flow) -> str:
-    """What kind of record it is: ``drop``, ``policy-verdict``, ``to-stack``, ``dns-request`` …
-
-    hubble's TYPE without what other columns say already (reason, match, direction).
-    """
-    if flow.l7 is not None:
-        which = "dns" if flow.l7.dns_query else "http" if flow.l7.http_method else "l7"
-        return f"{which}-{_L7_TYPES.get(flow.l7.type, 'unknown')}"
-    sub = flow.sub_type & 0xFF
-    if flow.event_type == EventType.TRACE:
-        return TRACE_POINTS[sub] if sub < len(TRACE_POINTS) else f"trace-{sub}"
-    if flow.event_type == EventType.TRACE_SOCK:
-        return SOCKET_POINTS.get(sub, f"trace-sock-{sub}")
-    return _KINDS.get(flow.event_type, "unknown")
 
 
 def number(flow: Flow) -> int:
@@ -52,13 +29,6 @@ def _l7(flow: Flow) -> str:
         return f"DNS {l7.dns_query}"
     code = str(l7.http_code) if l7.http_code else ""
     return " ".join(part for part in (l7.http_method, l7.http_url, code) if part)
-
-
-def _match_type(flow: Flow) -> str:
-    if flow.event_type != EventType.POLICY_VERDICT:
-        return ""
-    known = flow.match_type < len(MATCH_TYPES)
-    return MATCH_TYPES[flow.match_type] if known else str(flow.match_type)
 
 
 RECORD: tuple[Column[Flow], ...] = versioned(
@@ -101,7 +71,7 @@ RECORD: tuple[Column[Flow], ...] = versioned(
         "what happened, in one plain sentence; empty if not dropped",
         lambda f: reason(number(f)).plain if _dropped(f) else "",
     ),
-    Column("match_type", "text", "what the policy matched, on policy verdicts", _match_type),
+    Column("match_type", "text", "what the policy matched, on policy verdicts", match_type),
     Column("source_namespace", "text", "the sender's namespace", lambda f: f.source.namespace),
     Column("source_pod", "text", "the sending pod", lambda f: f.source.pod),
     Column("source_workload", "text", "its workload, if known", lambda f: f.source.workload),
@@ -157,7 +127,7 @@ RECORD: tuple[Column[Flow], ...] = versioned(
         "tcp_flags",
         "texts",
         "`SYN`, `ACK` …",
-        lambda f: tuple([n for bit, n in enumerate(_FLAGS) if f.tcp_flags & 1 << bit]),
+        tcp_flags,
     ),
     Column("l7", "text", "what the proxy saw: `DNS example.com`, `GET http://… 200`", _l7),
     Column(

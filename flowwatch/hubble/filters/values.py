@@ -1,6 +1,6 @@
 """The values of filter flags: from a flag's text to what its field of FlowFilter holds.
 
-Tables and words of Cilium 1.20.2: hubble/cmd/observe, pkg/monitor/api, pkg/identity.
+Words of Cilium 1.20.2, hubble/cmd/observe; the tables are flowwatch.hubble.wire.names.
 """
 
 from __future__ import annotations
@@ -9,35 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 from flowwatch.gotext import parse_uint, quote
+from flowwatch.hubble.wire import names
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 
 _IP_VERSIONS = {
     **dict.fromkeys(("4", "v4", "ipv4", "ip4"), flow_pb2.IPv4),
     **dict.fromkeys(("6", "v6", "ipv6", "ip6"), flow_pb2.IPv6),
 }
-# pkg/monitor/api/types.go: MessageTypeNames.
-_TYPES = {
-    "drop": 1, "debug": 2, "capture": 3, "trace": 4, "policy-verdict": 5,
-    "trace-sock": 7, "l7": 129, "agent": 130,
-}  # fmt: skip
-_TRACE_POINTS = {
-    "to-endpoint": 0, "to-proxy": 1, "to-host": 2, "to-stack": 3, "to-overlay": 4,
-    "from-endpoint": 5, "from-proxy": 6, "from-host": 7, "from-stack": 8, "from-overlay": 9,
-    "from-network": 10, "to-network": 11, "from-crypto": 12, "to-crypto": 13,
-}  # fmt: skip
-_AGENT_EVENTS = {
-    "unspecified": 0, "message": 1, "agent-started": 2, "endpoint-regenerate-success": 3,
-    "endpoint-regenerate-failure": 4, "policy-updated": 5, "policy-deleted": 6,
-    "endpoint-created": 7, "endpoint-deleted": 8, "ipcache-upserted": 9, "ipcache-deleted": 10,
-}  # fmt: skip
-# pkg/identity/numericidentity.go: reserved names, and the well-known ones that --identity takes.
-_IDENTITIES = {
-    "host": 1, "world": 2, "unmanaged": 3, "health": 4, "init": 5, "remote-node": 6,
-    "kube-apiserver": 7, "ingress": 8, "world-ipv4": 9, "world-ipv6": 10,
-    "aggregate-cluster": 11, "aggregate-cluster-mesh": 12, "aggregate-world": 13,
-    "aggregate-remote-node": 14,
-}  # fmt: skip
-_TCP_FLAGS = ("SYN", "FIN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
+_SUB_TYPES = {
+    "trace": {name: number for number, name in enumerate(names.TRACE_POINTS)},
+    "agent": {name: number for number, name in enumerate(names.AGENT_EVENTS)},
+}
+# Reserved names; --identity takes the well-known ones alone.
+_IDENTITIES = {name: number for number, name in names.RESERVED.items()}
 
 
 class BadValue(ValueError):
@@ -63,7 +47,7 @@ def _int32(number: int) -> int:
 
 def _event_type(text: str) -> flow_pb2.EventTypeFilter:
     name, colon, sub = text.partition(":")
-    number = _TYPES.get(name)
+    number = names.EVENT_TYPES.get(name)
     if number is None:
         try:
             number = _int32(parse_uint(name, 32))
@@ -74,8 +58,7 @@ def _event_type(text: str) -> flow_pb2.EventTypeFilter:
             ) from None
     wanted = flow_pb2.EventTypeFilter(type=number)
     if colon:
-        subs = {"trace": _TRACE_POINTS, "agent": _AGENT_EVENTS}.get(name, {})
-        known = subs.get(sub)
+        known = _SUB_TYPES.get(name, {}).get(sub)
         if known is None:
             try:
                 known = _int32(parse_uint(sub, 32))
@@ -92,7 +75,7 @@ def _event_type(text: str) -> flow_pb2.EventTypeFilter:
 def _tcp_flags(text: str) -> flow_pb2.TCPFlags:
     flags = flow_pb2.TCPFlags()
     for name in text.split(","):
-        if name.upper() not in _TCP_FLAGS:
+        if name.upper() not in names.TCP_FLAGS:
             raise NotOneOf(f"unknown tcp flag: {name}")
         setattr(flags, name.upper(), True)
     return flags
@@ -104,9 +87,9 @@ def _identity(text: str) -> int:
     try:
         return parse_uint(text, 32, base=0)
     except ValueError:
-        names = " ".join(_IDENTITIES)
+        known = " ".join(_IDENTITIES)
         raise NotOneOf(
-            f"invalid security identity, expected one of [{names}] or a numeric value"
+            f"invalid security identity, expected one of [{known}] or a numeric value"
         ) from None
 
 

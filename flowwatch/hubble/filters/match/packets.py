@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from flowwatch.gotext import parse_uint, quote
 from flowwatch.hubble.filters.match.base import Build, FilterError, Match
+from flowwatch.hubble.wire.names import TCP_FLAGS
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow, FlowFilter
 
@@ -114,12 +115,9 @@ def reply(values: Iterable[bool], _: FlowFilter) -> Match:
     return test
 
 
-_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
-
-
 def tcp_flags(values: Iterable[flow_pb2.TCPFlags], _: FlowFilter) -> Match:
     """All of these are set; others may be."""
-    wanted = [[name for name in _FLAGS if getattr(value, name)] for value in values]
+    wanted = [[name for name in TCP_FLAGS if getattr(value, name)] for value in values]
 
     def test(flow: Flow) -> bool:
         if flow.l4.WhichOneof("protocol") != "TCP" or not flow.l4.TCP.HasField("flags"):
