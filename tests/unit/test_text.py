@@ -15,7 +15,7 @@ from flowwatch.report.human import width
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import IGNORABLE, WRITTEN_OUT, cell, json_safe, safe
 from flowwatch.tui.editor import Editor
-from tests.command import flowwatch
+from tests.in_process import flowwatch
 from tests.unicode_table import ignorable
 
 SHOWN = [
@@ -60,10 +60,10 @@ def test_in_json_it_means_the_same(text: str, shown: str) -> None:
 def test_every_character_by_its_property() -> None:
     """All of Unicode, as this Python knows it."""
     wrong = []
-    ranges = [range(first, last + 1) for first, last in IGNORABLE]
+    unseen = {code for first, last in IGNORABLE for code in range(first, last + 1)}
     for code in range(sys.maxunicode + 1):
         char = chr(code)
-        out = unicodedata.category(char) in WRITTEN_OUT or any(code in one for one in ranges)
+        out = unicodedata.category(char) in WRITTEN_OUT or code in unseen
         if (char in safe("a" + char)) == out:
             wrong.append(code)
         if code >= 0x7F and (char in json_safe("a" + char)) == out:

@@ -24,7 +24,8 @@ from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.model import Batch, Endpoint, Flow, Layer7
 from flowwatch.policy import load
 from flowwatch.report.columns import ATTEMPT
-from tests.command import flowwatch, one_line
+from tests.command import one_line
+from tests.in_process import flowwatch
 from tests.unit.audits.planted import CORRECT, capture
 from tests.unit.flows.made import API, APP, DENY, denied, flow, l7, verdict
 

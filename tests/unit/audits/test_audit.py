@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import flowwatch, one_line
+from tests.command import one_line
+from tests.in_process import flowwatch
 from tests.unit.audits.planted import CORRECT, capture
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, flowwatch
+from tests.command import ROOT
+from tests.in_process import flowwatch
 from tests.unit.audits.planted import CORRECT, FAULTS, Fault, capture, table
 
 

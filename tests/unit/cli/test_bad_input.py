@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, clean_environment, flowwatch, one_line
+from tests.command import ROOT, clean_environment, one_line
+from tests.in_process import flowwatch
 
 FLOW = {
     "time": "2026-01-31T10:00:00.5Z",
@@ -310,7 +311,7 @@ def test_wrong_servers_are_told_apart(
     verb: str, answer: Callable[[socket.socket], None], words: str
 ) -> None:
     with serving(answer) as address:
-        told = flowwatch(verb, "--server", address, "--request-timeout", "1s", timeout=30)
+        told = flowwatch(verb, "--server", address, "--request-timeout", "1s")
     assert told.returncode == 1
     assert words in one_line(told)
 

@@ -12,7 +12,7 @@ import pytest
 
 from flowwatch.report.audit import AUDIT_FORMATS
 from flowwatch.report.whatif import WHATIF_FORMATS
-from tests.command import flowwatch
+from tests.in_process import flowwatch
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TOLD = "clocks are apart: node-1 is 90 s ahead of node-2 (by 1 connection that two nodes saw)"

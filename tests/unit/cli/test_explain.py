@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from flowwatch.cli.main import run
-from tests.command import ROOT, flowwatch, one_line
+from tests.command import ROOT, one_line
+from tests.in_process import flowwatch
 from tests.unit.audits.planted import CORRECT
 
 SHARED = ROOT.parent / "shared"

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from flowwatch.cli.main import run
-from tests.command import ROOT, clean_environment, flowwatch, one_line
+from tests.command import ROOT, clean_environment, one_line
+from tests.in_process import flowwatch
 from tests.unit.audits.planted import CORRECT, capture
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n"
@@ -88,9 +89,7 @@ def audit(folder: Path, text: str | bytes, *more: str) -> subprocess.CompletedPr
     path = folder / "policy.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     (folder / "flows.jsonl").write_text(capture(CORRECT))
-    told = flowwatch(
-        "audit", "-f", path, "--input-file", folder / "flows.jsonl", *more, timeout=120
-    )
+    told = flowwatch("audit", "-f", path, "--input-file", folder / "flows.jsonl", *more)
     assert "Traceback" not in told.stderr
     return told
 

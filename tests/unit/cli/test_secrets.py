@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.benchmarks.pty_driver import Terminal
-from tests.command import flowwatch
+from tests.in_process import flowwatch
 from tests.kubeconfigs import SECRET
 
 CLOSED = "127.0.0.1:1"

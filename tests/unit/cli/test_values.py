@@ -27,7 +27,8 @@ from flowwatch.report.summary import SUMMARY_FORMATS
 from flowwatch.report.tables import TABLE_FORMATS
 from flowwatch.report.whatif import WHATIF_FORMATS
 from flowwatch.tui.theme import THEMES
-from tests.command import flowwatch, one_line
+from tests.command import one_line
+from tests.in_process import flowwatch
 
 
 def of(verb: str, name: str) -> Choices:

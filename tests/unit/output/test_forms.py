@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowwatch.output.forms import break_up, form_of
-from tests.command import flowwatch
+from tests.in_process import flowwatch
 
 COMMANDS = [
     ("##[add-mask]e.example.com", r"#\x23[add-mask]e.example.com"),

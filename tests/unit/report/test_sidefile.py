@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowwatch.flows.model import Gap
 from flowwatch.report.sidefile import note_beside
-from tests.command import flowwatch
+from tests.in_process import flowwatch
 from tests.unit.report.made import START, row, snapshot
 
 

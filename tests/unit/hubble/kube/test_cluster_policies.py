@@ -23,7 +23,8 @@ from flowwatch.errors import Refused, ServerError
 from flowwatch.hubble.kube import cluster_policies
 from flowwatch.hubble.kube.access import Access
 from flowwatch.policy import load
-from tests.command import ROOT, flowwatch
+from tests.command import ROOT
+from tests.in_process import flowwatch
 from tests.unit.audits.planted import CORRECT, capture
 
 CNP = "cilium.io/v2/ciliumnetworkpolicies"

@@ -13,7 +13,8 @@ from flowwatch import userfile
 from flowwatch.errors import FlowwatchError, Refused, UsageError
 from flowwatch.hubble.kube import plugin as plugin_room
 from flowwatch.hubble.kube.kubeconfig import at_hand, load
-from tests.command import flowwatch, one_line
+from tests.command import one_line
+from tests.in_process import flowwatch
 from tests.kubeconfigs import GOOD, PEM, SECRET, cases
 from tests.unit.hubble.kube.test_kubeconfig import V1, document, plugin, write
 
