@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types contract pytest format bench judge mutants fuzz screenshots proto lock dist clean
+.PHONY: help demo test lint types contract pytest format bench judge mutants fuzz screenshots docs proto lock dist clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do \
@@ -63,6 +63,9 @@ fuzz: $(DEV) ## spoilt inputs against the whole program, ten minutes; ARGS="--he
 
 screenshots: $(DEV) ## write screenshots/ from the running demo
 	$(BIN)/python screenshots/make.py $(ARGS)
+
+docs: $(DEV) ## write the tables of docs/formats.md from the columns that are declared
+	$(BIN)/python -m tests.unit.report.test_formats_doc
 
 proto: $(DEV) ## regenerate flowwatch/hubble/wire/pb from proto/
 	$(BIN)/python -m flowwatch.hubble.wire.generate

@@ -2,84 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from flowwatch.egress.rows import Row
+from flowwatch.egress.schema import ROW, Column, Kind, Policies, carried
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    "direction",
-    "namespace",
-    "pod",
-    "workload",
-    "peer",
-    "peer_kind",
-    "port",
-    "protocol",
-    "forwarded",
-    "dropped",
-    "audited",
-    "errors",
-    "unknown",
-    "records",
-    "drop_reasons",
-    "policies",
-    "first_seen",
-    "last_seen",
-    "rate",
-    "peer_addresses",
-    "cluster",
-    "server",
-)
+# Text is as pandas has it. Times are objects at first: beside a missing one they would become floats, which
+# lose nanoseconds.
+_TYPES: dict[Kind, str | None] = {"int": "int64", "float": "float64", "text": None}
 
 
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """One line per row, in their order.
+def _policies(values: Policies) -> tuple[str, ...]:
+    # Allowing ones first.
+    return tuple(
+        [f"{effect} {policy}" for effect, policy in sorted(values, key=lambda one: one[0])]
+    )
 
-    Counts are integers, ``first_seen`` and ``last_seen`` UTC timestamps (missing where no record
-    had a time), ``drop_reasons`` dicts of attempts by reason, ``policies`` tuples of text as
-    ``deny weather/deny-world (CiliumNetworkPolicy)``.
+
+_VALUES: dict[Kind, Callable[[Any], Any]] = {
+    "policies": _policies,
+    "time": lambda value: value or None,
+}
+
+
+def frame(items: Iterable[Any], columns: tuple[Column[Any], ...] = ROW) -> pd.DataFrame:
+    """One line per item, in their order: rows, or what ``columns`` are declared for.
+
+    Numbers are exact, times UTC timestamps (missing where no record had one), counts dicts of attempts by
+    name, texts tuples, policies tuples of text as ``deny weather/deny-world (CiliumNetworkPolicy)``.
     """
     import pandas as pd
 
-    table = pd.DataFrame(
-        [
-            (
-                row.direction,
-                row.namespace,
-                row.pod,
-                row.workload,
-                row.peer,
-                row.peer_kind,
-                row.port,
-                row.protocol,
-                row.forwarded,
-                row.dropped,
-                row.audited,
-                row.errors,
-                row.unknown,
-                row.records,
-                row.drop_reasons,
-                tuple(
-                    [f"allow {policy}" for policy in row.allowed_by]
-                    + [f"deny {policy}" for policy in row.denied_by]
-                ),
-                row.first_seen or None,
-                row.last_seen or None,
-                row.rate,
-                row.peer_addresses,
-                row.cluster,
-                row.server,
-            )
-            for row in rows
-        ],
-        columns=list(COLUMNS),
-    )
-    for column in ("first_seen", "last_seen"):
-        table[column] = pd.to_datetime(table[column], unit="ns", utc=True)
-    for column in ("port", "forwarded", "dropped", "audited", "errors", "unknown", "records"):
-        table[column] = table[column].astype("int64")
-    return table
+    given = list(items)
+
+    def series(column: Column[Any]) -> pd.Series[Any]:
+        form = _VALUES.get(column.kind)
+        values = [column.value(item) for item in given]
+        if form is not None:
+            values = [form(value) for value in values]
+        made = pd.Series(values, dtype=_TYPES.get(column.kind, "object"))
+        if column.kind != "time":
+            return made
+        return pd.to_datetime(made, unit="ns", utc=True).astype("datetime64[ns, UTC]")
+
+    return pd.DataFrame({one.name: series(one) for one in carried(columns, "frame")})

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.rows import Row
+from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, ROW, Column
 from flowwatch.errors import OutputError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import Flow
 from flowwatch.output import Output
-from flowwatch.report.columns import ATTEMPT, ATTRIBUTED, ROW, Column
-from flowwatch.report.records import RECORD
 from flowwatch.report.tables import TABLE_FORMATS as TABLE_FORMATS
 from flowwatch.report.tables import table_writer
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from flowwatch.egress.record_schema import RECORD
 from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import odd_words, skipped_words
 from flowwatch.flows.decode_wire import WireDecoder
@@ -28,7 +29,6 @@ from flowwatch.output import Writer
 from flowwatch.report.goformat import DEFAULT_TIME_FORMAT, TimeFormat, align
 from flowwatch.report.observe_nodes import is_trouble, lost_words, status_line, status_pairs
 from flowwatch.report.observe_words import Words
-from flowwatch.report.records import RECORD
 from flowwatch.report.tables import CsvWriter
 from flowwatch.text import safe
 
@@ -318,7 +318,7 @@ class JsonPrinter(_Printer):
 
 
 class CsvPrinter(_Printer):
-    """Our own: a line per flow, with the columns of :mod:`flowwatch.report.records`.
+    """Our own: a line per flow, with the columns of :data:`flowwatch.egress.record_schema.RECORD`.
 
     Lost events aren't flows, so their line goes to stderr.
     """

@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 from flowwatch.egress.rows import SCHEMA_VERSION, Snapshot
+from flowwatch.egress.schema import ROW, VERSION
 from flowwatch.errors import UsageError
 from flowwatch.output import Output
-from flowwatch.report.columns import ROW, json_object
+from flowwatch.report.columns import json_object
 from flowwatch.report.export import write_rows
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.jsontext import to_json
@@ -65,11 +66,8 @@ def warning_lines(snapshot: Snapshot) -> list[str]:
 def summary_object(snapshot: Snapshot) -> dict[str, Any]:
     """The object that ``-o json`` prints; docs/formats.md describes it."""
     times = TimeFormat.iso()
-    row_object = json_object(ROW)
-    rows = [row_object(row) for row in snapshot.rows]
-    for row in rows:
-        # Said once for the object.
-        del row["schema_version"]
+    # The version is said once for the object.
+    row_object = json_object(tuple([one for one in ROW if one is not VERSION]))
     totals = snapshot.totals
 
     def moment(time: int) -> str | None:
@@ -93,7 +91,7 @@ def summary_object(snapshot: Snapshot) -> dict[str, Any]:
             "rows": totals.rows,
         },
         "rows_matched": snapshot.matched,
-        "rows": rows,
+        "rows": [row_object(row) for row in snapshot.rows],
         "records_read": snapshot.records_read,
         "records_skipped": sum(snapshot.records_skipped.values()),
         "skipped_by_reason": snapshot.records_skipped,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.egress.schema import NUMBERS, OF_ROW, policies
 from flowwatch.report.came_back import dropped_words, failed_words, late_words
-from flowwatch.report.columns import policies
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import age, count, pad, percent, plural, shorten, span, width
 from flowwatch.text import safe
@@ -66,6 +66,8 @@ def worst(row: Row) -> str:
 class _Column:
     """One column: ``rank`` says which go first when room is short (0 stays in any case)."""
 
+    name: str
+    """Of the field that it shows (flowwatch.egress.schema)."""
     title: str
     rank: int
     cell: Callable[[Row, int], str]
@@ -126,19 +128,28 @@ def _number(value: int) -> str:
     return count(value) if value else "-"
 
 
+def _column(
+    name: str, rank: int, cell: Callable[[Row, int], str] | None = None, least: int = 0
+) -> _Column:
+    """The column of a field by its declaration; without ``cell`` its count."""
+    field = OF_ROW[name]
+    shown = cell or (lambda row, _: _number(field.value(row)))
+    return _Column(name, field.short, rank, shown, field.kind in NUMBERS, least)
+
+
 _COLUMNS = (
-    _Column("NAMESPACE/POD", 0, lambda r, _: pod_text(r), least=18),
-    _Column("CLUSTER", 1, lambda r, _: safe(r.cluster) or "-", least=8),
-    _Column("WORKLOAD", 5, lambda r, _: safe(r.workload) or "-", least=12),
-    _Column("DESTINATION", 0, lambda r, _: peer_text(r), least=20),
-    _Column("FWD", 0, lambda r, _: _number(r.forwarded), number=True),
-    _Column("DROP", 0, lambda r, _: _number(r.dropped), number=True),
-    _Column("AUDIT", 0, lambda r, _: _number(r.audited), number=True),
-    _Column("ERR", 0, lambda r, _: _number(r.errors), number=True),
-    _Column("RECORDS", 4, lambda r, _: _number(r.records), number=True),
-    _Column("LAST", 2, lambda r, now: age((now - r.last_seen) / 1e9), number=True),
-    _Column("REASON", 1, lambda r, _: _main_reason(r), least=16),
-    _Column("POLICY", 3, lambda r, _: policy_text(r) or "-", least=16),
+    replace(_column("pod", 0, lambda r, _: pod_text(r), least=18), title="NAMESPACE/POD"),
+    _column("cluster", 1, lambda r, _: safe(r.cluster) or "-", least=8),
+    _column("workload", 5, lambda r, _: safe(r.workload) or "-", least=12),
+    _column("peer", 0, lambda r, _: peer_text(r), least=20),
+    _column("forwarded", 0),
+    _column("dropped", 0),
+    _column("audited", 0),
+    _column("errors", 0),
+    _column("records", 4),
+    _column("last_seen", 2, lambda r, now: age((now - r.last_seen) / 1e9)),
+    _column("drop_reasons", 1, lambda r, _: _main_reason(r), least=16),
+    _column("policies", 3, lambda r, _: policy_text(r) or "-", least=16),
 )
 
 
@@ -164,13 +175,13 @@ def _rows(snapshot: Snapshot, style: Style) -> list[str]:
     now = style.now or snapshot.last_seen
     both = len({row.direction for row in snapshot.rows}) > 1
     shown = [c for c in _COLUMNS if _has_content(c, snapshot)]
-    cells = {c.title: [c.cell(row, now) for row in snapshot.rows] for c in shown}
+    cells = {c.name: [c.cell(row, now) for row in snapshot.rows] for c in shown}
     arrows = {"egress": "->" if style.ascii else "→", "ingress": "<-" if style.ascii else "←"}
     if both:
-        arrow = _Column("", 0, lambda r, _: arrows.get(r.direction, "?"))
+        arrow = _Column("direction", "", 0, lambda r, _: arrows.get(r.direction, "?"))
         shown.insert(1, arrow)
-        cells[""] = [arrow.cell(row, now) for row in snapshot.rows]
-    title_of = {"DESTINATION": "PEER"} if both or snapshot.rows[0].direction != "egress" else {}
+        cells[arrow.name] = [arrow.cell(row, now) for row in snapshot.rows]
+    title_of = {"peer": "PEER"} if both or snapshot.rows[0].direction != "egress" else {}
     shown, widths = _fit(shown, cells, style.width)
 
     def line(texts: list[str]) -> str:
@@ -180,12 +191,12 @@ def _rows(snapshot: Snapshot, style: Style) -> list[str]:
             parts.append(pad(short, columns, right=column.number))
         return _GAP.join(parts).rstrip()
 
-    header = "  " + line([title_of.get(c.title, c.title) for c in shown])
+    header = "  " + line([title_of.get(c.name, c.title) for c in shown])
     lines = [_paint(header, (_BOLD,), style)]
     for index, row in enumerate(snapshot.rows):
         mark = _MARKS[worst(row)]
         sign = mark.plain if style.ascii else mark.sign
-        text = line([cells[c.title][index] for c in shown])
+        text = line([cells[c.name][index] for c in shown])
         if style.ascii:
             text = text.replace("…", "~")
         weight = (_BOLD,) if row.dropped else ()
@@ -193,22 +204,21 @@ def _rows(snapshot: Snapshot, style: Style) -> list[str]:
     return lines
 
 
+_CONTENT: dict[str, Callable[[Row], object]] = {
+    "audited": lambda row: row.audited,
+    "errors": lambda row: row.errors,
+    "drop_reasons": lambda row: row.drop_reasons,
+    "policies": lambda row: row.denied_by or row.allowed_by,
+    "workload": lambda row: row.workload,
+}
+"""Columns for what is rare: left out when no row has any of it."""
+
+
 def _has_content(column: _Column, snapshot: Snapshot) -> bool:
-    """Columns for what is rare are left out when there is none of it."""
-    match column.title:
-        case "AUDIT":
-            return any(row.audited for row in snapshot.rows)
-        case "ERR":
-            return any(row.errors for row in snapshot.rows)
-        case "REASON":
-            return any(row.drop_reasons for row in snapshot.rows)
-        case "POLICY":
-            return any(row.denied_by or row.allowed_by for row in snapshot.rows)
-        case "CLUSTER":
-            return len({row.cluster for row in snapshot.rows}) > 1
-        case "WORKLOAD":
-            return any(row.workload for row in snapshot.rows)
-    return True
+    if column.name == "cluster":
+        return len({row.cluster for row in snapshot.rows}) > 1
+    has = _CONTENT.get(column.name)
+    return has is None or any(has(row) for row in snapshot.rows)
 
 
 def _fit(
@@ -216,9 +226,9 @@ def _fit(
 ) -> tuple[list[_Column], list[int]]:
     """The columns that fit into ``room``, and their widths: names shrink first, then ranks go."""
     shown = list(columns)
-    natural = {title: max(map(width, [title, *texts])) for title, texts in cells.items()}
+    natural = {c.name: max(map(width, [c.title, *cells[c.name]])) for c in columns}
     while True:
-        widths = [natural[column.title] for column in shown]
+        widths = [natural[column.name] for column in shown]
         # The mark and a space stand before the first column.
         excess = 2 + sum(widths) + len(_GAP) * (len(shown) - 1) - room
         if room <= 0 or excess <= 0:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
+from flowwatch.egress.schema import Column, carried
 from flowwatch.errors import UsageError
 from flowwatch.output import Output, Writer
-from flowwatch.report.columns import Column, csv_cells, json_object
+from flowwatch.report.columns import csv_cells, json_object
 from flowwatch.report.jsontext import to_json
 
 Item = TypeVar("Item")
@@ -39,7 +40,7 @@ class CsvWriter(Generic[Item]):
 
     def __init__(self, columns: tuple[Column[Item], ...], out: Writer) -> None:
         self._rows = csv.writer(out, lineterminator="\n")
-        self._rows.writerow([column.name for column in columns])
+        self._rows.writerow([column.name for column in carried(columns, "csv")])
         self._cells: Callable[[Item], list[Any]] = csv_cells(columns)
 
     def write(self, item: Item) -> None:
@@ -88,12 +89,12 @@ class ParquetWriter(Generic[Item]):
             ),
             "counts": pyarrow.map_(pyarrow.string(), pyarrow.int64()),
         }
+        columns = carried(columns, "parquet")
         self._schema = pyarrow.schema(
             [(c.name, types.get(c.kind, pyarrow.string())) for c in columns]
         )
         self._pyarrow = pyarrow
-        self._columns = columns
-        self._object = json_object(tuple(c for c in columns if c.kind != "time"))
+        self._object = json_object(tuple(c for c in columns if c.kind != "time"), "parquet")
         self._times = [(c.name, c.value) for c in columns if c.kind == "time"]
         self._held: list[dict[str, Any]] = []
         self._out = out

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flowwatch.egress.rows import Row, Totals
+from flowwatch.egress.schema import NUMBERS, OF_ROW
 from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
 from flowwatch.report.summary_table import peer_text, policy_text, worst
@@ -35,6 +36,8 @@ class Cells:
 class Column:
     """One column; ``rank`` 0 is always there, the highest goes first when room is short."""
 
+    name: str
+    """Of the field that it shows (flowwatch.egress.schema)."""
     title: str
     rank: int
     least: int
@@ -85,22 +88,43 @@ def _count(value: int) -> str:
     return count(value) if value else "-"
 
 
+def _column(
+    name: str,
+    rank: int,
+    least: int,
+    cell: Callable[[Row, Cells], str] | None = None,
+    *,
+    role: str = "text",
+    when: Callable[[Totals], int] | None = None,
+    clusters: bool = False,
+    good: int = 0,
+    most: int = 400,
+    tail: int = 0,
+) -> Column:
+    """The column of a field by its declaration; without ``cell`` its count."""
+    field = OF_ROW[name]
+    return Column(
+        name, field.title, rank, least, cell or (lambda row, _: _count(field.value(row))),
+        field.kind in NUMBERS, role, when, clusters, good, most, tail,
+    )  # fmt: skip
+
+
 # Counts come first: they change most, and a line is painted only up to its last change.
 COLUMNS: tuple[Column, ...] = (
-    Column("DROPPED", 0, 7, lambda r, _: _count(r.dropped), True, "drop"),
-    Column("FORWARD", 1, 7, lambda r, _: _count(r.forwarded), True, "ok"),
-    Column("ANSWERED", 6, 8, lambda r, _: _count(r.answered), True, "dim"),
-    Column("AUDIT", 4, 5, lambda r, _: _count(r.audited), True, "warn", lambda t: t.audited),
-    Column("ERROR", 5, 5, lambda r, _: _count(r.errors), True, "warn", lambda t: t.errors),
-    Column("RATE/s", 7, 6, lambda r, _: rate(r.rate), True, "dim"),
-    Column("LAST", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), True, "dim"),
-    Column("POD", 0, 16, _pod, good=22, most=48, tail=5),
-    Column("CLUSTER", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
-    Column("DESTINATION", 0, 20, _peer, good=26, most=72),
-    Column("REASON", 2, 13, _reason, most=36, role="drop"),
-    Column("POLICY", 5, 17, _policy, most=60, role="dim"),
-    Column("WORKLOAD", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
-    Column("RECORDS", 8, 7, lambda r, _: _count(r.records), True, "dim"),
+    _column("dropped", 0, 7, role="drop"),
+    _column("forwarded", 1, 7, role="ok"),
+    _column("answered", 6, 8, role="dim"),
+    _column("audited", 4, 5, role="warn", when=lambda t: t.audited),
+    _column("errors", 5, 5, role="warn", when=lambda t: t.errors),
+    _column("rate", 7, 6, lambda r, _: rate(r.rate), role="dim"),
+    _column("last_seen", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), role="dim"),
+    _column("pod", 0, 16, _pod, good=22, most=48, tail=5),
+    _column("cluster", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
+    _column("peer", 0, 20, _peer, good=26, most=72),
+    _column("drop_reasons", 2, 13, _reason, most=36, role="drop"),
+    _column("policies", 5, 17, _policy, most=60, role="dim"),
+    _column("workload", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
+    _column("records", 8, 7, role="dim"),
 )
 
 MARK = 2
@@ -168,18 +192,13 @@ def header(
     chosen: Sequence[Column], widths: Sequence[int], order: str, namespace: str | None, peer: str
 ) -> Line:
     """The titles; that of the column which orders the rows is marked."""
-    ordered = {
-        "drops": "DROPPED", "forwarded": "FORWARD", "rate": "RATE/s",
-        "last": "LAST", "pod": "POD", "peer": "DESTINATION",
-    }.get(order)  # fmt: skip
+    ordered = {"drops": "dropped", "last": "last_seen"}.get(order, order)
     pieces: list[Piece] = [(" " * (MARK + 1), "head")]
     for column, columns in zip(chosen, widths, strict=True):
-        title = column.title
-        if title == "DESTINATION":
-            title = peer
-        if title == "POD" and namespace:
-            title = f"POD in {safe(namespace)}"
-        role = "strong" if column.title == ordered else "head"
+        title = peer if column.name == "peer" else column.title
+        if column.name == "pod" and namespace:
+            title = f"{title} in {safe(namespace)}"
+        role = "strong" if column.name == ordered else "head"
         pieces.append((fit(title, columns, right=column.number), role))
         pieces.append((GAP, "head"))
     return tuple(pieces)
@@ -210,7 +229,7 @@ def row_line(
             role = "dim"
         elif role == "text" and bad:
             role = "strong"
-        elif column.title == "REASON" and not row.dropped:
+        elif column.name == "drop_reasons" and not row.dropped:
             role = "warn"
         # Where there is nothing to read, no style need be sent.
         if not text.strip():

@@ -18,12 +18,12 @@ from flowwatch.audits.audit import Audit
 from flowwatch.audits.findings import AuditReport, Finding
 from flowwatch.audits.judge import Judge
 from flowwatch.cli.demo import policy_text, traffic
+from flowwatch.egress.schema import ATTEMPT
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.model import Batch, Endpoint, Flow, Layer7
 from flowwatch.policy import load
-from flowwatch.report.columns import ATTEMPT
 from tests.command import one_line
 from tests.in_process import flowwatch
 from tests.unit.audits.planted import CORRECT, capture

@@ -14,15 +14,15 @@ from typing import Any
 import pandas
 import pytest
 
+from flowwatch.egress.record_schema import RECORD
+from flowwatch.egress.schema import ATTEMPT, ROW, explanation
 from flowwatch.errors import InputError, OutputError, UsageError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.kinds import kind
 from flowwatch.flows.model import Endpoint, Flow, Layer7
 from flowwatch.flows.reasons import L7_DENIED, reason
 from flowwatch.output import Output, open_output
-from flowwatch.report.columns import ATTEMPT, ROW, explanation
 from flowwatch.report.export import write_attempts, write_records, write_rows
-from flowwatch.report.records import RECORD
 from tests.unit.report.made import ALLOW, DENY, HOSTILE, START, attempt, row
 
 TIME = "2026-03-04T05:06:07.089000123Z"

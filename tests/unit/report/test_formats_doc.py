@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowwatch.audits.whatif import WhatIf
+from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.rows import SCHEMA_VERSION
+from flowwatch.egress.schema import ATTEMPT, ROW, Column
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.output import ClosedPipe
 from flowwatch.policy import load
@@ -17,9 +20,8 @@ from flowwatch.policy.explain import explain, read_end
 from flowwatch.policy.queries import Queries
 from flowwatch.report.audit.json import audit_object
 from flowwatch.report.audit.words import REMARKS
-from flowwatch.report.columns import ATTEMPT, ROW, markdown_reference
 from flowwatch.report.explain import explanation_object
-from flowwatch.report.records import RECORD
+from flowwatch.report.reference import markdown_reference, with_tables
 from flowwatch.report.summary import summary_object
 from flowwatch.report.whatif import whatif_object
 from flowwatch.sources.files import FileSource
@@ -27,12 +29,17 @@ from tests.unit.audits.planted import CORRECT, capture
 from tests.unit.report.made import snapshot
 from tests.unit.report.made_audit import everything
 
-TEXT = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
+PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
+TEXT = PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("columns", [ATTEMPT, ROW, RECORD], ids=["attempts", "rows", "records"])
-def test_columns_are_documented_as_they_are(columns: object) -> None:
-    assert markdown_reference(columns) in TEXT  # type: ignore[arg-type]
+def test_columns_are_documented_as_they_are(columns: tuple[Column[Any], ...]) -> None:
+    assert markdown_reference(columns) in TEXT
+
+
+def test_make_docs_has_nothing_to_write() -> None:
+    assert with_tables(TEXT) == TEXT
 
 
 def test_keys_of_the_summary_are_documented_in_order() -> None:
@@ -90,3 +97,7 @@ def test_numbers_in_the_text() -> None:
     assert f"`schema_version` is {SCHEMA_VERSION}." in TEXT
     assert f"`L7_DENIED`, {L7_DENIED}." in TEXT
     assert f"| {ClosedPipe('').exit_code} | nobody reads" in TEXT
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(TEXT), encoding="utf-8")

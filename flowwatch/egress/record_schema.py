@@ -1,12 +1,12 @@
-"""Records as a table of our own: ``observe -o csv`` and ``export --raw`` print the same columns."""
+"""What a record consists of: ``observe -o csv`` and ``export --raw`` print the same columns."""
 
 from __future__ import annotations
 
+from flowwatch.egress.schema import VERSION, Column, column, policies
 from flowwatch.flows.kinds import kind, match_type, tcp_flags
 from flowwatch.flows.meaning import verdict_name
 from flowwatch.flows.model import Direction, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, reason
-from flowwatch.report.columns import Column, policies, versioned
 
 _DIRECTIONS = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
 
@@ -31,114 +31,90 @@ def _l7(flow: Flow) -> str:
     return " ".join(part for part in (l7.http_method, l7.http_url, code) if part)
 
 
-RECORD: tuple[Column[Flow], ...] = versioned(
-    Column("time", "time", "when the node's agent read the event", lambda f: f.time),
-    Column("node", "text", "the node that saw it", lambda f: f.node),
-    Column(
+RECORD: tuple[Column[Flow], ...] = (
+    VERSION,
+    column("time", "time", "when the node's agent read the event"),
+    column("node", "text", "the node that saw it"),
+    column(
         "direction",
         "text",
         "`egress`, `ingress` or `unknown`: the connection's; a newer one as Hubble writes it",
         lambda f: _DIRECTIONS.get(f.direction) or f.newer_direction or "unknown",
     ),
-    Column("is_reply", "bool", "whether it goes from server to client", lambda f: f.is_reply),
-    Column(
+    column("is_reply", "bool", "whether it goes from server to client"),
+    column(
         "verdict",
         "text",
         "Hubble's verdict: `FORWARDED`, `DROPPED`, `AUDIT`, `REDIRECTED` …",
         lambda f: verdict_name(f.verdict),
     ),
-    Column(
-        "kind",
-        "text",
-        "`drop`, `policy-verdict`, `to-stack`, `dns-request` …",
-        kind,
-    ),
-    Column(
+    column("kind", "text", "`drop`, `policy-verdict`, `to-stack`, `dns-request` …", kind),
+    column(
         "drop_reason",
         "text",
         "Hubble's name; `L7_DENIED` if the proxy refused; empty if not dropped",
         lambda f: reason(number(f)).name if _dropped(f) else "",
     ),
-    Column(
+    column(
         "drop_reason_number",
         "int",
         "Hubble's number, 0 if not dropped; negative: -7007 `L7_DENIED`, else a newer name's",
         number,
     ),
-    Column(
+    column(
         "explanation",
         "text",
         "what happened, in one plain sentence; empty if not dropped",
         lambda f: reason(number(f)).plain if _dropped(f) else "",
     ),
-    Column("match_type", "text", "what the policy matched, on policy verdicts", match_type),
-    Column("source_namespace", "text", "the sender's namespace", lambda f: f.source.namespace),
-    Column("source_pod", "text", "the sending pod", lambda f: f.source.pod),
-    Column("source_workload", "text", "its workload, if known", lambda f: f.source.workload),
-    Column("source_entity", "text", "`host`, `world` … if it is one", lambda f: f.source.entity),
-    Column("source_identity", "int", "Cilium's security identity", lambda f: f.source.identity),
-    Column("source_address", "text", "IP address", lambda f: f.source_ip),
-    Column("source_port", "int", "port, 0 if none", lambda f: f.source_port),
-    Column("source_names", "texts", "DNS names of that address", lambda f: f.source_names),
-    Column("source_service", "text", "service of that address", lambda f: f.source_service),
-    Column(
+    column("match_type", "text", "what the policy matched, on policy verdicts", match_type),
+    column("source_namespace", "text", "the sender's namespace", lambda f: f.source.namespace),
+    column("source_pod", "text", "the sending pod", lambda f: f.source.pod),
+    column("source_workload", "text", "its workload, if known", lambda f: f.source.workload),
+    column("source_entity", "text", "`host`, `world` … if it is one", lambda f: f.source.entity),
+    column("source_identity", "int", "Cilium's security identity", lambda f: f.source.identity),
+    column("source_address", "text", "IP address", lambda f: f.source_ip),
+    column("source_port", "int", "port, 0 if none"),
+    column("source_names", "texts", "DNS names of that address"),
+    column("source_service", "text", "service of that address"),
+    column(
         "destination_namespace",
         "text",
         "the receiver's namespace",
         lambda f: f.destination.namespace,
     ),
-    Column("destination_pod", "text", "the receiving pod", lambda f: f.destination.pod),
-    Column(
+    column("destination_pod", "text", "the receiving pod", lambda f: f.destination.pod),
+    column(
         "destination_workload", "text", "its workload, if known", lambda f: f.destination.workload
     ),
-    Column(
+    column(
         "destination_entity",
         "text",
         "`host`, `world` … if it is one",
         lambda f: f.destination.entity,
     ),
-    Column(
+    column(
         "destination_identity",
         "int",
         "Cilium's security identity",
         lambda f: f.destination.identity,
     ),
-    Column("destination_address", "text", "IP address", lambda f: f.destination_ip),
-    Column(
-        "destination_port",
-        "int",
-        "port, 0 if none; for ICMP the type",
-        lambda f: f.destination_port,
-    ),
-    Column(
-        "destination_names",
-        "texts",
-        "DNS names of that address",
-        lambda f: f.destination_names,
-    ),
-    Column(
-        "destination_service",
-        "text",
-        "service of that address",
-        lambda f: f.destination_service,
-    ),
-    Column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …", lambda f: f.protocol),
-    Column(
-        "tcp_flags",
-        "texts",
-        "`SYN`, `ACK` …",
-        tcp_flags,
-    ),
-    Column("l7", "text", "what the proxy saw: `DNS example.com`, `GET http://… 200`", _l7),
-    Column(
+    column("destination_address", "text", "IP address", lambda f: f.destination_ip),
+    column("destination_port", "int", "port, 0 if none; for ICMP the type"),
+    column("destination_names", "texts", "DNS names of that address"),
+    column("destination_service", "text", "service of that address"),
+    column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …"),
+    column("tcp_flags", "texts", "`SYN`, `ACK` …", tcp_flags),
+    column("l7", "text", "what the proxy saw: `DNS example.com`, `GET http://… 200`", _l7),
+    column(
         "policies",
         "policies",
         "policies that denied or allowed it, as far as Hubble names them",
         lambda f: policies(f.allowed_by, f.denied_by),
     ),
-    Column("uuid", "text", "the record's own id", lambda f: f.uuid),
-    Column("source_cluster", "text", "the sender's cluster", lambda f: f.source.cluster),
-    Column(
+    column("uuid", "text", "the record's own id"),
+    column("source_cluster", "text", "the sender's cluster", lambda f: f.source.cluster),
+    column(
         "destination_cluster", "text", "the receiver's cluster", lambda f: f.destination.cluster
     ),
 )

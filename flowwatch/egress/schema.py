@@ -1,0 +1,264 @@
+"""What a row, an attempt and a record consist of, declared once.
+
+    column("late", "int", "attempts denied at first, let through on a retry", unit="attempts")
+
+is all that a field needs: the pandas frame, CSV, JSON, Parquet and the tables of docs/formats.md are made of
+these declarations (``make docs`` writes the last), and the headings that people see come from here.
+Records have a file of their own, :mod:`flowwatch.egress.record_schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Generic, Literal, TypeVar
+
+from flowwatch.egress.rows import SCHEMA_VERSION, Row
+from flowwatch.flows.attempt import Attempt
+from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.reasons import reason
+
+Item = TypeVar("Item")
+Kind = Literal["text", "int", "float", "bool", "time", "texts", "counts", "policies"]
+"""Types of values: str, int, float, bool or None, int (ns since 1970, 0 for unknown), tuple of str, dict of
+str to int, :data:`Policies`. What becomes of each in a file: docs/formats.md, "Values"."""
+Format = Literal["frame", "csv", "json", "parquet"]
+EVERYWHERE: frozenset[Format] = frozenset({"frame", "csv", "json", "parquet"})
+
+Policies = tuple[tuple[str, PolicyRef], ...]
+"""(``allow`` or ``deny``, policy) in that order of effect: deny first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Item]):
+    """One field of an item, by the name that it has in every format."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    """One phrase for the documentation."""
+    value: Callable[[Item], Any]
+    """Takes it from the item, as it is: formats round and spell out."""
+    unit: str
+    """What is counted or measured, "" where that goes without saying."""
+    title: str
+    """Its heading where people read it."""
+    short: str
+    """The same where there is less room."""
+    formats: frozenset[Format]
+    """Those that carry it."""
+
+
+def column(
+    name: str,
+    kind: Kind,
+    meaning: str,
+    value: Callable[[Item], Any] | None = None,
+    *,
+    unit: str = "",
+    title: str = "",
+    short: str = "",
+    formats: frozenset[Format] = EVERYWHERE,
+) -> Column[Item]:
+    """Declare a field: its value is the attribute of that name, and its title the name, if not given."""
+    title = title or name.replace("_", " ").upper()
+    return Column(
+        name, kind, meaning, value or attrgetter(name), unit, title, short or title, formats
+    )
+
+
+def carried(columns: tuple[Column[Item], ...], by: Format) -> tuple[Column[Item], ...]:
+    """Those of ``columns`` that a format has."""
+    return tuple([one for one in columns if by in one.formats])
+
+
+def policies(allowed: tuple[PolicyRef, ...], denied: tuple[PolicyRef, ...]) -> Policies:
+    """Both lists in one, denying policies first."""
+    if not allowed and not denied:
+        return ()
+    return (*[("deny", p) for p in denied], *[("allow", p) for p in allowed])
+
+
+def explanation(outcome: str, number: int) -> str:
+    """A plain English sentence for what happened to an attempt, empty if it simply got through."""
+    if outcome == "dropped":
+        return reason(number).plain
+    return _OUTCOMES.get(outcome, "")
+
+
+_OUTCOMES = {
+    "audited": "A policy would deny this connection, but audit mode let it through.",
+    "error": "Cilium's proxy failed to handle this request.",
+    "unknown": "No record says what became of this attempt.",
+}
+
+VERSION: Column[Any] = column(
+    "schema_version",
+    "int",
+    f"{SCHEMA_VERSION}; raised when a column changes its meaning or goes",
+    lambda _: SCHEMA_VERSION,
+    formats=EVERYWHERE - {"frame"},
+)
+
+ATTEMPT: tuple[Column[Attempt], ...] = (
+    VERSION,
+    column("first_seen", "time", "time of the attempt's first record, by the clock of `node`"),
+    column("last_seen", "time", "time of its last record (retries included), by the same"),
+    column("direction", "text", "`egress` or `ingress`, of the pod"),
+    column("outcome", "text", "`forwarded`, `dropped`, `audited`, `error` or `unknown`"),
+    column("namespace", "text", "the pod's namespace"),
+    column("pod", "text", "the pod; for what isn't one its entity (`host`) or address"),
+    column("workload", "text", "the pod's workload, if Hubble knew it"),
+    column("pod_address", "text", "the pod's IP address"),
+    column("source_port", "int", "the client's port, 0 if none"),
+    column("peer", "text", "the other end: DNS name, service, pod, entity or address"),
+    column("peer_kind", "text", "`dns`, `service`, `pod`, `entity`, `address` or `unknown`"),
+    column("peer_address", "text", "the other end's IP address"),
+    column("port", "int", "the server's port, 0 if none; for ICMP the type"),
+    column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …"),
+    column(
+        "drop_reason",
+        "text",
+        "Hubble's name; `L7_DENIED` if the proxy refused; empty if not dropped, nor late",
+    ),
+    column(
+        "drop_reason_number",
+        "int",
+        "Hubble's number, 0 if not dropped; negative: -7007 `L7_DENIED`, else a newer name's",
+    ),
+    column(
+        "explanation",
+        "text",
+        "what happened, in one plain sentence; empty if forwarded",
+        lambda a: explanation(a.outcome, a.drop_reason_number),
+    ),
+    column(
+        "detail",
+        "text",
+        "what the proxy refused: `GET http://…`, `DNS example.com`; where an answer was dropped",
+    ),
+    column(
+        "policies",
+        "policies",
+        "policies that denied or allowed it, as far as Hubble names them",
+        lambda a: policies(a.allowed_by, a.denied_by),
+    ),
+    column("records", "int", "Hubble's records of this attempt", unit="records"),
+    column("node", "text", "the node whose record came first"),
+    column("cluster", "text", "the pod's cluster, as Hubble names it"),
+    column("server", "text", "the server it was seen through; empty if there was but one"),
+    column(
+        "answer",
+        "text",
+        "what came back: `answered`, `refused` (reset), `unreachable` (ICMP), `dropped` on its way, "
+        "`none`; empty if nothing was let through, or answers aren't recorded",
+    ),
+    column(
+        "waited",
+        "float",
+        "seconds until a retry was let through, where the first was denied; else 0",
+        unit="s",
+    ),
+    column("retries", "int", "SYNs sent again, as far as seen", unit="SYNs"),
+)
+"""``export``: one line per attempt."""
+
+ATTRIBUTED: tuple[Column[Attempt], ...] = (
+    *ATTEMPT,
+    column(
+        "attribution",
+        "text",
+        "what blocked it by the policies given, or why that can't be told; empty if not blocked",
+    ),
+)
+"""``export --policies``: the same, with one column more."""
+
+ROW: tuple[Column[Row], ...] = (
+    VERSION,
+    column("direction", "text", "`egress` or `ingress`, of the pod"),
+    column("namespace", "text", "the pod's namespace"),
+    column("pod", "text", "the pod; for what isn't one its entity (`host`) or address"),
+    column("workload", "text", "the pod's workload, if Hubble knew it"),
+    column(
+        "peer",
+        "text",
+        "the other end: DNS name, service, pod, entity or address",
+        title="DESTINATION",
+    ),
+    column(
+        "peer_kind",
+        "text",
+        "`dns`, `service`, `pod`, `entity`, `address`, `other` (folded rows) or `unknown`",
+    ),
+    column("port", "int", "the server's port, 0 if none; for ICMP the type"),
+    column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …"),
+    column(
+        "forwarded",
+        "int",
+        "attempts that were let through",
+        unit="attempts",
+        title="FORWARD",
+        short="FWD",
+    ),
+    column(
+        "dropped", "int", "attempts that were dropped or refused", unit="attempts", short="DROP"
+    ),
+    column(
+        "audited",
+        "int",
+        "attempts let through that would be denied",
+        unit="attempts",
+        title="AUDIT",
+    ),
+    column(
+        "errors",
+        "int",
+        "attempts that failed in Cilium's proxy",
+        unit="attempts",
+        title="ERROR",
+        short="ERR",
+    ),
+    column("unknown", "int", "attempts without a final record", unit="attempts"),
+    column("records", "int", "Hubble's records of all these attempts", unit="records"),
+    column(
+        "drop_reasons",
+        "counts",
+        "dropped attempts by Hubble's reason (`L7_DENIED`: the proxy refused)",
+        unit="attempts",
+        title="REASON",
+    ),
+    column(
+        "policies",
+        "policies",
+        "policies that denied or allowed them, as far as Hubble names them",
+        lambda r: policies(r.allowed_by, r.denied_by),
+        title="POLICY",
+    ),
+    column("first_seen", "time", "time of the first record"),
+    column("last_seen", "time", "time of the last record", title="LAST"),
+    column(
+        "rate",
+        "float",
+        "attempts per second of late (weighted over 30 s)",
+        unit="attempts/s",
+        title="RATE/s",
+    ),
+    column("peer_addresses", "texts", "addresses behind the peer, the latest first, at most four"),
+    column("cluster", "text", "the pod's cluster, as Hubble names it"),
+    column("server", "text", "the server it was seen through; empty if there was but one"),
+    column("answered", "int", "attempts that something came back for", unit="attempts"),
+    column("refused", "int", "attempts that a reset came back for", unit="attempts"),
+    column("unreachable", "int", "attempts that an ICMP error came back for", unit="attempts"),
+    column(
+        "answers_dropped", "int", "attempts whose answer was dropped on its way", unit="attempts"
+    ),
+    column("late", "int", "attempts denied at first, let through on a retry", unit="attempts"),
+    column("waited", "float", "seconds, the longest of their waits", unit="s"),
+)
+"""``summary`` and ``export --grouped``: one line per pod and destination."""
+
+OF_ROW = {one.name: one for one in ROW}
+"""The fields of a row by name, for tables that people read."""
+NUMBERS: frozenset[Kind] = frozenset({"int", "float", "time"})
+"""Kinds that stand at the right of their column there."""

@@ -1,0 +1,43 @@
+"""The tables of docs/formats.md, made of what is declared.
+
+A line of ``<!-- table: row -->`` says which one stands behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flowwatch.egress.record_schema import RECORD
+from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, ROW, Column
+
+Columns = tuple[Column[Any], ...]
+
+TABLES: Mapping[str, Columns] = {
+    "attempt": ATTEMPT,
+    "attributed": tuple([one for one in ATTRIBUTED if one not in ATTEMPT]),
+    "row": ROW,
+    "record": RECORD,
+}
+"""By the name that stands before each."""
+
+_TABLE = re.compile(r"(?<=^<!-- table: )(\w+) -->\n\n(?:\|.*\n)*", re.MULTILINE)
+
+
+def markdown_reference(columns: Columns) -> str:
+    """The columns as a Markdown table."""
+    heads = ["column", "kind", "unit", "meaning"]
+    rows = [[f"`{one.name}`", one.kind, one.unit, one.meaning] for one in columns]
+    if not any(one.unit for one in columns):
+        for cells in (heads, *rows):
+            del cells[2]
+    lines = [f"| {' | '.join(cells)} |\n" for cells in (heads, *rows)]
+    return "".join((lines[0], "|---" * len(heads), "|\n", *lines[1:]))
+
+
+def with_tables(page: str, tables: Mapping[str, Columns] = TABLES) -> str:
+    """``page`` with its tables as they are declared. KeyError for one that isn't."""
+    return _TABLE.sub(
+        lambda found: f"{found[1]} -->\n\n{markdown_reference(tables[found[1]])}", page
+    )
