@@ -18,7 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from flowwatch.errors import ServerError, UsageError
+from flowwatch.errors import FlowwatchError, ServerError, UsageError
 from flowwatch.hubble.client.config import DEFAULT, Settings
 from flowwatch.hubble.kube import kubeconfig
 from flowwatch.text import safe
@@ -89,7 +89,7 @@ class Way:
         return self._carrier.pod.name if self._carrier is not None else ""
 
     @property
-    def failure(self) -> ServerError | None:
+    def failure(self) -> FlowwatchError | None:
         """Why a later connection could not be forwarded."""
         return self._carrier.failure if self._carrier is not None else None
 

@@ -55,8 +55,17 @@ def _started() -> asyncio.AbstractEventLoop:
     # Interrupted while it is made, it would say on standard error that it lacks a socket.
     with signals.deferred():
         new = asyncio.new_event_loop()
+    new.set_exception_handler(lambda _loop, context: unforeseen(context.get("exception")))
     threading.Thread(target=new.run_forever, name="kubernetes", daemon=True).start()
     return new
+
+
+def unforeseen(error: BaseException | None) -> None:
+    """Tell of what ended a task that nobody waits for, as of what ends a thread."""
+    # asyncio goes on by itself where the system lacks descriptors for a connection.
+    if isinstance(error, Exception) and not isinstance(error, OSError):
+        about = (type(error), error, error.__traceback__, threading.current_thread())
+        threading.excepthook(threading.ExceptHookArgs(about))
 
 
 def wait(work: Coroutine[Any, Any, Result]) -> Result:
@@ -210,6 +219,12 @@ class Cluster:
             raise Unreachable(
                 f"the Kubernetes API server {server} did not answer in time ({self._where()})",
                 "is it reachable from here (VPN)? kubectl version tells",
+            ) from None
+        except httpx.InvalidURL as why:
+            # A name or a selector of the server's own, or a namespace that was asked for.
+            raise Refused(
+                f"the Kubernetes API server {server} can't be asked to {right}: {safe(str(why))} "
+                f"({self._where()})"
             ) from None
         except BROKEN as error:
             raise _unreachable(error, server, self._where()) from None

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx_ws
 import wsproto.utilities
 
-from flowwatch.errors import ServerError, Unreachable
+from flowwatch.errors import FlowwatchError, Unreachable
 from flowwatch.hubble.kube import api
 from flowwatch.hubble.kube.api import Cluster, Pod
 from flowwatch.hubble.kube.client import BROKEN
@@ -30,6 +30,7 @@ _SPARE_SECONDS = 10.0
 """How long the way that was opened as a trial waits for the first connection."""
 _CLOSE_SECONDS = 5.0
 
+Error = TypeVar("Error", bound=Exception)
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -49,7 +50,7 @@ class Carrier:
         """Tries the way to the pod at once. Raises ServerError, and then has closed all it has."""
         self.pod = pod
         self.port: int = sockets[0].getsockname()[1]
-        self.failure: ServerError | None = None
+        self.failure: FlowwatchError | None = None
         self._cluster = cluster
         self._legs: set[asyncio.Task[None]] = set()
         self._spare: asyncio.Future[Streams] | None = None
@@ -83,7 +84,13 @@ class Carrier:
     def _begin(self, leg: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(leg)
         self._legs.add(task)
-        task.add_done_callback(self._legs.discard)
+        task.add_done_callback(self._end)
+
+    def _end(self, leg: asyncio.Task[None]) -> None:
+        self._legs.discard(leg)
+        error = None if leg.cancelled() else leg.exception()
+        if isinstance(error, Exception):
+            api.unforeseen(_first(ExceptionGroup("", [error])))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         spare, self._spare = self._spare, None
@@ -98,6 +105,7 @@ class Carrier:
         self, streams: asyncio.Future[Streams], opened: asyncio.Future[None] | None = None
     ) -> None:
         """One websocket from its opening to its end; then the connection that it carried ends."""
+        failure: Exception = Unreachable("the port-forward was closed")
         try:
             async with self._cluster.forward(self.pod) as session:
                 if opened is not None:
@@ -109,15 +117,20 @@ class Carrier:
                     streams.cancel()
                     return
                 await self._carry(session, reader, writer)
-        except* ServerError as errors:
-            self.failure = _first(errors)
-            if opened is not None and not opened.done():
-                opened.set_exception(self.failure)
+        except* FlowwatchError as errors:
+            failure = self.failure = _first(errors)
         except* BROKEN as errors:
-            self.failure = Unreachable(f"the port-forward broke: {safe(str(errors.exceptions[0]))}")
+            failure = self.failure = Unreachable(
+                f"the port-forward broke: {safe(str(_first(errors)))}"
+            )
+        except* Exception as errors:
+            # Told by the one who waits, or by nobody else.
+            if opened is None or opened.done():
+                raise
+            failure = _first(errors)
         finally:
             if opened is not None and not opened.done():
-                opened.set_exception(Unreachable("the port-forward was closed"))
+                opened.set_exception(failure)
             if streams.done() and not streams.cancelled():
                 streams.result()[1].close()
 
@@ -164,7 +177,7 @@ class Carrier:
                 raise Unreachable(f"relay's pod {safe(self.pod.name)}: {words}")
 
 
-def _first(errors: ExceptionGroup[ServerError]) -> ServerError:
+def _first(errors: ExceptionGroup[Error]) -> Error:
     first = errors.exceptions[0]
     return _first(first) if isinstance(first, ExceptionGroup) else first
 

@@ -1,13 +1,15 @@
 """What an API server may answer, and what is made of it: one question, one line."""
 
 import asyncio
+import contextlib
 import copy
 import gzip
 import json
+import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +21,7 @@ from flowwatch.hubble.kube.access import Access
 from flowwatch.hubble.kube.api import Cluster, Pod, wait
 from flowwatch.hubble.kube.client import Answer, BadAnswer
 from flowwatch.hubble.kube.material import pem_text
+from flowwatch.hubble.kube.portforward import Carrier
 from tests.proxies import Socks5
 
 SERVICE: dict[str, Any] = {
@@ -329,3 +332,79 @@ def test_a_websocket_that_is_refused_tells_why(server: Server) -> None:
     assert answer.status == 403
     assert b"cannot get resource" in answer.body
     assert server.asked == ["/forward"]
+
+
+# What nobody waits for ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("pod", "can't be asked to create pods/portforward: URL too long"),
+        ("selector", "can't be asked to list pods: URL component 'query' too long"),
+    ],
+)
+def test_a_name_too_long_for_a_url(server: Server, where: str, words: str) -> None:
+    """It is the server's own; nothing but the line is told, in no thread."""
+    long = "x" * 70_000
+    if where == "pod":
+        server.put(PODS_PATH, {"items": [changed(POD, ("metadata", "name"), long)]})
+    else:
+        server.put(SERVICE_PATH, changed(SERVICE, ("spec", "selector"), {"k8s-app": long}))
+    pod = Pod(long, 4245) if where == "pod" else None
+    with pytest.raises(Refused, match=words):
+        carried(Cluster(server.access, "kube-system", 10.0), pod)
+
+
+def carried(cluster: Cluster, pod: Pod | None) -> Carrier:
+    """A port-forward to ``pod``, or to the one that is found."""
+    sockets = [socket.create_server(("127.0.0.1", 0))]
+    try:
+        return Carrier(cluster, pod or wait(cluster.relay()), sockets)
+    except BaseException:
+        sockets[0].close()
+        wait(cluster.close())
+        raise
+
+
+class Faulty(Cluster):
+    """Forwards ``sound`` times, to nothing, and then fails as nobody foresaw."""
+
+    sound = 0
+
+    @contextlib.asynccontextmanager
+    async def forward(self, pod: Pod) -> AsyncIterator[Any]:
+        self.sound -= 1
+        if self.sound < 0:
+            raise LookupError("planted")
+        yield _Nobody()
+
+
+class _Nobody:
+    async def receive_bytes(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+def test_a_fault_of_the_first_connection_is_raised_where_it_is_waited_for() -> None:
+    with pytest.raises(LookupError, match="planted"):
+        carried(Faulty(Access(server="http://127.0.0.1:1"), "", 1.0), Pod("relay-1", 4245))
+
+
+def test_a_fault_of_a_later_connection_is_told_as_one_of_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which ends the work with exit code 70; asyncio would write a traceback, sooner or later."""
+    told: queue.Queue[BaseException | None] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", lambda about: told.put(about.exc_value))
+    cluster = Faulty(Access(server="http://127.0.0.1:1"), "", 1.0)
+    cluster.sound = 1
+    forward = carried(cluster, Pod("relay-1", 4245))
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", forward.port)),
+            socket.create_connection(("127.0.0.1", forward.port)) as second,
+        ):
+            assert second.recv(1) == b"", "its connection ends"
+        assert isinstance(told.get(timeout=30), LookupError)
+    finally:
+        forward.close()
