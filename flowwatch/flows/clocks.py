@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -35,6 +35,9 @@ AGREE = _SECOND
 
 ENOUGH = 3
 """Connections that must agree before anything is taken as known by them."""
+
+BELIEVED = 86_400 * _SECOND
+"""By more than this a single connection moves no time but its own: a record may be odd."""
 
 KEPT = 9
 """Differences kept of a pair: a clock that is set is followed after ENOUGH connections."""
@@ -114,6 +117,12 @@ class _Pair:
     def told(self) -> int | None:
         """What is known, or at least assumed."""
         return self.guess if self.known is None else self.known
+
+    @property
+    def moves(self) -> int | None:
+        """By how much the times of all records of the two are moved."""
+        told = self.told
+        return told if self.known is not None or abs(told or 0) <= BELIEVED else None
 
 
 class Clocks:
@@ -207,7 +216,7 @@ class Clocks:
             self._set_ahead()
 
     def _set_ahead(self) -> None:
-        ahead = {skew.node: skew.ahead for skew in self.skews()}
+        ahead = {skew.node: skew.ahead for skew in self._apart(lambda pair: pair.moves)}
         if self.shift:
             ahead = {node: ahead.get(node, 0) + self.shift for node in {**self.heard, **ahead}}
         if ahead != self.ahead:
@@ -215,12 +224,15 @@ class Clocks:
 
     def skews(self) -> tuple[ClockSkew, ...]:
         """Every node that is more than SKEW apart from most of those that it is compared with."""
+        return self._apart(lambda pair: pair.told)
+
+    def _apart(self, difference: Callable[[_Pair], int | None]) -> tuple[ClockSkew, ...]:
         found: list[ClockSkew] = []
         near: _Near = {}
         for (one, other), pair in self._pairs.items():
-            if pair.told is not None:
-                near.setdefault(one, {})[other] = pair.told, pair
-                near.setdefault(other, {})[one] = -pair.told, pair
+            if (ahead := difference(pair)) is not None:
+                near.setdefault(one, {})[other] = ahead, pair
+                near.setdefault(other, {})[one] = -ahead, pair
         placed: set[str] = set()
         for start in sorted(near, key=lambda node: -len(near[node])):
             if start in placed:

@@ -135,6 +135,16 @@ def test_one_connection_is_enough_to_tell_when_nothing_else_explains_it() -> Non
     )
 
 
+@pytest.mark.parametrize(("days", "moved"), [(0.5, True), (20_000, False)])
+def test_one_odd_record_moves_no_time_of_others_by_years(days: float, moved: bool) -> None:
+    """It may be a damaged one; that the clocks may be apart is told all the same."""
+    odd, here = through_on_two(0, source_port=1)[1:3]
+    odd.time -= int(days * 86_400 * SECOND)
+    tracker = joined([odd, here])
+    assert {skew.node for skew in tracker.clocks.skews()} == {"node-2"}
+    assert (tracker.shared(here.time, "node-2") != here.time) == moved
+
+
 def test_the_one_that_is_off_is_named_among_many() -> None:
     tracker = Attempts()
     names = [f"node-{i}" for i in range(1, 7)]
