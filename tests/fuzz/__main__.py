@@ -6,7 +6,7 @@
     make fuzz ARGS="--input 5/wire/1234"             one of a campaign, by its seed
 
 Exit code 1 when there was a fault. An input that hangs inside of a library's C ends the campaign with
-a stack, after five minutes; which one it was stands in KEEP/running.
+a stack, after five minutes; which one it was stands in KEEP/running-PID.
 """
 
 from __future__ import annotations

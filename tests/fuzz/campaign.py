@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -167,10 +168,12 @@ class Campaign:
         """Make and run the input of ``seed``."""
         given = target.make(Random(seed))
         self._keep.mkdir(parents=True, exist_ok=True)
+        # Others may run beside it.
+        running = self._keep / f"running-{os.getpid()}"
         began = time.process_time()
-        (self._keep / "running").write_text(seed)
+        running.write_text(seed)
         fault = tried(target, given)
-        (self._keep / "running").unlink()
+        running.unlink()
         tally.tried += given.tried
         tally.dearest = max(tally.dearest, (time.process_time() - began, seed))
         if fault is None:
@@ -187,8 +190,14 @@ class Campaign:
         found.given = shrunk(target, found.given, found.mark)
         name = re.sub(r"[^A-Za-z0-9]+", "-", found.mark)[:80].strip("-")
         found.folder = self._keep / target.name / name
-        shutil.rmtree(found.folder, ignore_errors=True)
-        found.given.save(found.folder)
         replay = f'make fuzz ARGS="--replay {found.folder}"'
         text = f'{found.mark}\n\n{replay}\nunshrunk: make fuzz ARGS="--input {found.seed}"\n\n{found.words}'
-        (found.folder / "fault.txt").write_text(text, errors="backslashreplace")
+        # Whole or not at all: another campaign may keep the same.
+        made = self._keep / target.name / f".{os.getpid()}"
+        found.given.save(made)
+        (made / "fault.txt").write_text(text, errors="backslashreplace")
+        shutil.rmtree(found.folder, ignore_errors=True)
+        try:
+            made.rename(found.folder)
+        except OSError:
+            shutil.rmtree(made)

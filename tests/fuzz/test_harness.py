@@ -57,6 +57,25 @@ def test_a_fault_is_found_once_made_small_and_kept(tmp_path: Path) -> None:
     assert tally.tried == 6
 
 
+def test_two_campaigns_in_one_folder(tmp_path: Path) -> None:
+    """One runs, and is killed maybe, while another keeps the same fault there."""
+    said: list[str] = []
+    first = Campaign("5", tmp_path, said.append)
+    second = Campaign("5", tmp_path, said.append)
+
+    def meanwhile() -> None:
+        for running in tmp_path.glob("running-*"):
+            other = running.rename(tmp_path / "running-1")
+            second.one(Planted(differ), Tally("planted", "bytes"), "5/planted/7")
+            other.rename(running)
+        differ()
+
+    first.one(Planted(meanwhile), Tally("planted", "bytes"), "5/planted/0")
+    [kept] = (tmp_path / "planted").iterdir()
+    assert load(kept).files == {"01.bin": b"\xff"}
+    assert not list(tmp_path.glob("running*"))
+
+
 def test_the_same_seed_gives_the_same_inputs() -> None:
     target = Planted(differ)
     assert target.make(Random("5/planted/0")) == target.make(Random("5/planted/0"))
