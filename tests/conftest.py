@@ -1,6 +1,9 @@
-"""For all tests: secrets that one has read, and the signals that what they start is given."""
+"""For all tests: which run side by side, secrets that one has read, and the signals that what they
+start is given."""
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,26 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+MOST_WORKERS = 8
+"""The longest group of tests takes an eighth of all; and each worker needs some 300 MB."""
+INTEROP = Path(__file__).parent / "interop"
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """As many as there are processors for us; xdist itself counts those of the whole machine."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep in one worker what shares a real part: the API server, and a file's Hubble servers."""
+    for item in items:
+        if "api" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("the API server"))
+        elif item.path.is_relative_to(INTEROP):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(autouse=True)

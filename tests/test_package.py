@@ -19,6 +19,9 @@ import pytest
 
 import flowwatch
 
+# They share what is made once.
+pytestmark = pytest.mark.xdist_group("package")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -14,6 +14,9 @@ import pytest
 from flowwatch.demo.server import DemoServer
 from tests.command import ROOT, clean_environment
 
+# They share what is made once.
+pytestmark = pytest.mark.xdist_group("readme")
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 NOT_HERE = re.compile(r"make |pip |kubectl |.*flowwatch completion ")
