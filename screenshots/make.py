@@ -25,7 +25,8 @@ from flowwatch.demo.story import policy_text  # noqa: E402
 from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
 from flowwatch.flows.join import Join  # noqa: E402
 from flowwatch.policy import load  # noqa: E402
-from flowwatch.tui.shell import Dashboard, Options  # noqa: E402
+from flowwatch.tui.dashboard import dashboard  # noqa: E402
+from flowwatch.tui.state import Options  # noqa: E402
 
 FONT = "DejaVu Sans Mono"
 
@@ -66,7 +67,7 @@ async def take(picture: Picture, address: str) -> None:
         theme=picture.theme,
         hubble=("hubble", "observe", "--server", "localhost:4245"),
     )
-    app = Dashboard(start, options, audit)
+    app = dashboard(start, options, audit)
     try:
         async with app.run_test(size=picture.size) as pilot:
             await pilot.pause(2.0)

@@ -71,7 +71,8 @@ def run(
     with Restored():
         shade, deaf = _load(ask=theme == "auto")
         from flowwatch.tui import theme as themes
-        from flowwatch.tui.shell import Dashboard, Options
+        from flowwatch.tui.dashboard import dashboard
+        from flowwatch.tui.state import Options
 
         if theme not in themes.THEMES:
             raise UsageError(f"no theme '{theme}'", f"choose one of {', '.join(themes.THEMES)}")
@@ -92,7 +93,7 @@ def run(
         def start() -> Monitor:
             return monitor() if callable(monitor) else monitor
 
-        return _shown(Dashboard(start, options, audit))
+        return _shown(dashboard(start, options, audit))
 
 
 def _load(*, ask: bool) -> tuple[str, bool]:
@@ -108,7 +109,7 @@ def _load(*, ask: bool) -> tuple[str, bool]:
         if ask:
             background.ask()
         try:
-            import flowwatch.tui.shell  # noqa: F401
+            import flowwatch.tui.dashboard  # noqa: F401
         finally:
             away = "SSH_CONNECTION" in os.environ or "SSH_TTY" in os.environ
             shade = background.answer(AWAY_PATIENCE if away else 0.15)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowwatch.egress.query import DIRECTIONS, ORDERS
 from flowwatch.text import safe
+from flowwatch.tui.keys import ANYWHERE, ROWS
 from flowwatch.tui.theme import THEMES
 
 _SWITCH = ("on", "off")
@@ -13,7 +15,7 @@ _SWITCH = ("on", "off")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command; the app's method ``command_…`` carries it out, given the argument's text."""
+    """One command: an entry of actions.COMMAND_ACTIONS, given the argument's text, or a view's name."""
 
     name: str
     words: str
@@ -22,6 +24,9 @@ class Command:
     """How the argument reads in help; in brackets when it may be left out."""
     choices: tuple[str, ...] = ()
     """What the argument may be; empty: anything."""
+    context: str = ANYWHERE
+    """Of keys.CONTEXTS: what is gone back to before it is carried out, so that what it does is seen."""
+    aliases: tuple[str, ...] = ()
 
     @property
     def synopsis(self) -> str:
@@ -29,84 +34,100 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("filter", "only rows in which all words occur (!word: doesn't)", "[WORDS]"),
-    Command("drops", "only rows with dropped or audited attempts", "[on|off]", _SWITCH),
-    Command("all", "all rows again: no filter, not only drops"),
-    Command("sort", "order of the rows", "|".join(ORDERS), tuple(ORDERS)),
-    Command("dir", "direction of the attempts", "|".join(DIRECTIONS), DIRECTIONS),
-    Command("export", "write the rows to a CSV file", "[FILE]"),
+    Command(
+        "filter", "only rows in which all words occur (!word: doesn't)", "[WORDS]", context=ROWS
+    ),
+    Command(
+        "drops", "only rows with dropped or audited attempts", "[on|off]", _SWITCH, context=ROWS
+    ),
+    Command("all", "all rows again: no filter, not only drops", context=ROWS),
+    Command("sort", "order of the rows", "|".join(ORDERS), tuple(ORDERS), context=ROWS),
+    Command(
+        "dir", "direction of the attempts", "|".join(DIRECTIONS), DIRECTIONS, ROWS, ("direction",)
+    ),
+    Command("export", "write the rows to a CSV file", "[FILE]", (), ROWS, ("w",)),
     Command("pause", "hold the screen", "[on|off]", _SWITCH),
-    Command("detail", "the selected row", "[on|off]", _SWITCH),
-    Command("tail", "the last records", "[on|off]", _SWITCH),
-    Command("copy", "copy the hubble command of the row"),
-    Command("notices", "what the numbers don't include"),
-    Command("audit", "what the policies given say of the traffic"),
+    Command("detail", "the selected row", "[on|off]", _SWITCH, context=ROWS),
+    Command("tail", "the last records", "[on|off]", _SWITCH, context=ROWS),
+    Command("copy", "copy the hubble command of the row", context=ROWS),
     Command("theme", "colours", "|".join(THEMES), tuple(THEMES)),
     Command("mouse", "mouse for the dashboard, or for the terminal", "[on|off]", _SWITCH),
-    Command("help", "keys and commands"),
-    Command("quit", "leave; also :q"),
+    Command("quit", "leave; also :q", aliases=("q", "q!", "x")),
 )
-
-_ALIASES = {"q": "quit", "q!": "quit", "x": "quit", "h": "help", "w": "export", "direction": "dir"}
-_BY_NAME = {command.name: command for command in COMMANDS}
 
 
 class BadCommand(Exception):
     """What was typed can't be carried out; the text is a safe line for the footer."""
 
 
-def parse(line: str) -> tuple[Command, str]:
-    """The command and its argument; BadCommand with what to type instead."""
-    name, _, argument = line.strip().partition(" ")
-    argument = argument.strip()
-    command = _find(name)
-    if command is None:
-        raise BadCommand(f"no command '{safe(name)}': :help lists them all")
-    if command.choices:
-        if not argument and command.usage.startswith("["):
-            return command, ""
-        found = [choice for choice in command.choices if choice.startswith(argument)]
-        if argument in command.choices:
-            found = [argument]
-        if len(found) != 1 or not argument:
-            raise BadCommand(f"usage: :{command.synopsis}")
-        argument = found[0]
-    elif argument and not command.usage:
-        raise BadCommand(f":{command.name} takes no argument")
-    return command, argument
+class CommandLine:
+    """Commands, found by what is typed."""
 
+    def __init__(self, commands: Sequence[Command] = COMMANDS) -> None:
+        self.commands = tuple(commands)
+        self._by_name = {
+            name: command for command in commands for name in (command.name, *command.aliases)
+        }
 
-def _find(name: str) -> Command | None:
-    """By name, alias, or an unambiguous beginning."""
-    exact = _BY_NAME.get(_ALIASES.get(name, name))
-    if exact is not None:
-        return exact
-    found = [command for command in COMMANDS if name and command.name.startswith(name)]
-    return found[0] if len(found) == 1 else None
+    def parse(self, line: str) -> tuple[Command, str]:
+        """The command and its argument; BadCommand with what to type instead."""
+        name, _, argument = line.strip().partition(" ")
+        argument = argument.strip()
+        command = self._find(name)
+        if command is None:
+            raise BadCommand(f"no command '{safe(name)}': :help lists them all")
+        if command.choices:
+            if not argument and command.usage.startswith("["):
+                return command, ""
+            found = [choice for choice in command.choices if choice.startswith(argument)]
+            if argument in command.choices:
+                found = [argument]
+            if len(found) != 1 or not argument:
+                raise BadCommand(f"usage: :{command.synopsis}")
+            argument = found[0]
+        elif argument and not command.usage:
+            raise BadCommand(f":{command.name} takes no argument")
+        return command, argument
 
+    def _find(self, name: str) -> Command | None:
+        """By name, alias, or an unambiguous beginning."""
+        exact = self._by_name.get(name)
+        if exact is not None:
+            return exact
+        found = [command for command in self.commands if name and command.name.startswith(name)]
+        return found[0] if len(found) == 1 else None
 
-def completions(line: str) -> list[str]:
-    """What ``line`` may become: whole command lines."""
-    name, space, argument = line.lstrip().partition(" ")
-    if not space:
-        return [
-            command.name + (" " if command.usage else "")
-            for command in COMMANDS
-            if command.name.startswith(name)
-        ]
-    command = _find(name)
-    if command is None:
-        return []
-    return [f"{name} {choice}" for choice in command.choices if choice.startswith(argument)]
+    def completions(self, line: str) -> list[str]:
+        """What ``line`` may become: whole command lines."""
+        name, space, argument = line.lstrip().partition(" ")
+        if not space:
+            return [
+                command.name + (" " if command.usage else "")
+                for command in self.commands
+                if command.name.startswith(name)
+            ]
+        command = self._find(name)
+        if command is None:
+            return []
+        return [f"{name} {choice}" for choice in command.choices if choice.startswith(argument)]
 
+    def completed(self, line: str) -> str:
+        """``line``, as far as all completions agree."""
+        found = self.completions(line)
+        if not found:
+            return line
+        common = found[0]
+        while not all(other.startswith(common) for other in found):
+            common = common[:-1]
+        return max(common, line, key=len)
 
-def hint(line: str) -> str:
-    """What could come next, for the eye: shown after the caret."""
-    name, space, argument = line.lstrip().partition(" ")
-    command = _find(name)
-    if command is not None and (space or name == command.name):
-        if argument or not command.usage:
-            return command.words
-        return f"{command.usage}  {command.words}"
-    names = [command.name for command in COMMANDS if command.name.startswith(name)]
-    return " ".join(names) if names else "no such command"
+    def hint(self, line: str) -> str:
+        """What could come next, for the eye: shown after the caret."""
+        name, space, argument = line.lstrip().partition(" ")
+        command = self._find(name)
+        if command is not None and (space or name == command.name):
+            if argument or not command.usage:
+                return command.words
+            return f"{command.usage}  {command.words}"
+        names = [command.name for command in self.commands if command.name.startswith(name)]
+        return " ".join(names) if names else "no such command"

@@ -1,32 +1,22 @@
-"""The thread that asks the monitor, so that a key press never waits for a snapshot.
+"""The thread that answers questions, so that a key press never waits for one.
 
-The app says what it wants (:meth:`Feed.ask`) and is told when a newer frame is there; it then takes
-:attr:`Feed.frame`. At most FASTEST frames a second are made, and fewer when snapshots are dear: no
-more than a tenth of the time goes into them. When nothing changes, none is made; once a second the
-app is told all the same, as ages on the screen go on.
+The app says what it asks (:meth:`Feed.ask`) and is told when there is a newer frame; it then takes
+:attr:`Feed.frame`. Answers come no faster than their question wants them, and slower when they are
+dear: no more than a tenth of the time goes into them. When nothing changes, none is made; once a
+second the app is told all the same, as ages on the screen go on. The last answer to each kind of
+question is kept: it is what is seen until a newer one is there, and what a pause holds.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, cast
 
-from flowwatch.egress.query import Monitor, Query
-from flowwatch.egress.rows import Recent, Snapshot
 from flowwatch.flows.source import SourceState
-
-if TYPE_CHECKING:
-    from flowwatch.audits.findings import AuditReport
-    from flowwatch.audits.live import LiveAudit
-
-FASTEST = 0.2
-"""Seconds between frames at least: five a second."""
-
-SLOWEST = 2.0
-"""Seconds between frames at most, however dear they are."""
+from flowwatch.tui.question import A, Question, Readings
 
 COSTLY = 0.25
 """Seconds between frames that repaint much of a large screen: four a second."""
@@ -34,73 +24,64 @@ COSTLY = 0.25
 FAST_LINE = 15_000
 """Columns a second that may be painted before frames get rarer; with their styling some 25 KB."""
 
-REPORT_EVERY = 1.0
-"""Seconds between reports of the audit at least."""
-
 STATE_EVERY = 0.25
 """Seconds between looks at the source's state (lost, back again)."""
 
+HELD_EVERY = 0.5
+"""Seconds between looks at how far a pause is behind."""
+
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the app wants to be given."""
+class Answer(Generic[A]):
+    """What was answered last to a kind of question."""
 
-    query: Query
-    key: int = 0
-    """The row whose records are wanted, 0 for none."""
-    records: int = 0
-    """How many of them."""
-    paused: bool = False
-    audit: bool = False
-    """Whether the audit's report is wanted."""
+    question: Question[A]
+    value: A
+    taken: float
+    """time.time() of it."""
+    records: int
+    """Read until then."""
+    revision: int
+    """The monitor's: while it is the same, the answer would be, too."""
+    due: float
+    """time.monotonic() before which it isn't made anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What the app shows until the next one."""
 
-    wish: Wish
-    """What it answers."""
-    snapshot: Snapshot
+    question: Question[Any] | None
+    """What was asked, and is answered."""
     state: SourceState
-    records: tuple[Recent, ...] = ()
-    """The last records of row ``wish.key``."""
-    attribution: tuple[str, ...] = ()
-    """What blocked that row, by the policies that were given; empty without any."""
-    report: AuditReport | None = None
-    """The audit so far, while it is wanted."""
-    taken: float = 0.0
-    """time.time() of the snapshot."""
+    answers: Mapping[type[Question[Any]], Answer[Any]] = field(default_factory=dict)
     behind: int = 0
-    """When paused: records read since."""
+    """When the question is about a moment that is past: records read since."""
     number: int = 0
-    """Grows with each snapshot; equal numbers mean that only state, records or time differ."""
+    """Grows with each answer that was read anew."""
+
+    def answer(self, kind: type[Question[A]]) -> Answer[A] | None:
+        """The last answer to a question of this kind; None until there is one."""
+        return cast("Answer[A] | None", self.answers.get(kind))
 
 
 class Feed:
-    """Makes frames in a thread of its own; all methods may be called from any thread."""
+    """Answers in a thread of its own; all methods may be called from any thread."""
 
     def __init__(
         self,
-        start: Callable[[], Monitor],
+        start: Callable[[], Readings],
         told: Callable[[], None],
-        wish: Wish,
-        audit: LiveAudit | None = None,
+        question: Question[Any] | None = None,
     ) -> None:
-        """``start`` is called once, in the thread; ``told`` whenever there is a newer frame.
-
-        ``audit`` hears of all that the monitor reads, where policies were given.
-        """
+        """``start`` is called once, in the thread; ``told`` whenever there is a newer frame."""
         self._start = start
-        self._audit = audit
-        self._report_due = 0.0
         self._told = told
-        self._wish = wish
+        self._question = question
         self._wake = threading.Condition()
         self._stopped = False
         self._frame: Frame | None = None
-        self._monitor: Monitor | None = None
-        self._spent = 0.0
+        self._readings: Readings | None = None
         self._second = 0
         self.painted = 0
         """Columns that the last frame changed on the screen; told by the app."""
@@ -119,12 +100,22 @@ class Feed:
         if self._thread.is_alive():
             self._thread.join(1.0)
 
-    def ask(self, wish: Wish) -> None:
-        """Change what is wanted; an answer comes as soon as it can be made."""
+    def ask(self, question: Question[Any] | None) -> None:
+        """Ask something else (None: nothing); an answer comes as soon as it can be made.
+
+        Raises ValueError for a window of time, which nobody answers yet.
+        """
+        if question is not None and question.when.window:
+            raise ValueError("only all that was read can be asked for, no window of it")
         with self._wake:
-            if wish != self._wish:
-                self._wish = wish
+            if question != self._question:
+                self._question = question
                 self._wake.notify()
+
+    @property
+    def asked(self) -> Question[Any] | None:
+        """What is asked now."""
+        return self._question
 
     @property
     def frame(self) -> Frame | None:
@@ -132,126 +123,85 @@ class Feed:
         return self._frame
 
     @property
-    def monitor(self) -> Monitor | None:
-        """The monitor, once it has started."""
-        return self._monitor
+    def readings(self) -> Readings | None:
+        """What is asked, once it has started."""
+        return self._readings
 
     def _run(self) -> None:
         try:
-            monitor = self._monitor = self._start()
-            seen, due = -1, 0.0
+            of = self._readings = self._start()
             while not self._stopped:
-                wish = self._wish
-                frame = self._frame
-                now = time.monotonic()
-                revision = monitor.revision
-                if frame is None or self._is_new(wish, frame):
-                    frame, seen = self._snapshot(monitor, wish, frame), revision
-                    due = time.monotonic() + self._pause()
-                elif revision != seen and now >= due:
-                    if wish.paused:
-                        frame = self._behind(monitor, wish, frame)
-                    else:
-                        frame = self._snapshot(monitor, wish, frame)
-                    seen = revision
-                    due = time.monotonic() + max(self._pause(), 0.5 if wish.paused else 0.0)
-                elif wish != frame.wish:
-                    frame = self._records(monitor, wish, frame)
-                frame = self._judged(wish, frame)
-                self._deliver(frame, monitor.state())
-                self._sleep(wish, due if monitor.revision != seen else 0.0)
+                question = self._question
+                revision = of.monitor.revision
+                frame = self._frame or Frame(question, of.monitor.state())
+                frame, seen, due = self._next(of, question, frame, revision)
+                if frame.question is not question:
+                    frame = replace(frame, question=question)
+                self._deliver(frame, of.monitor.state())
+                self._sleep(question, due if of.monitor.revision != seen else 0.0)
         except BaseException as error:  # noqa: BLE001 - handed to the app, which raises it
             self.failure = error
             self._told()
 
-    @staticmethod
-    def _is_new(wish: Wish, frame: Frame) -> bool:
-        """Whether other rows are wanted than the frame has, or a pause is over."""
-        return wish.query != frame.wish.query or (frame.wish.paused and not wish.paused)
+    def _next(
+        self, of: Readings, question: Question[Any] | None, frame: Frame, revision: int
+    ) -> tuple[Frame, int, float]:
+        """The frame with ``question`` answered; its revision, and when it is due again."""
+        if question is None:
+            return frame, revision, 0.0
+        held = frame.answer(type(question))
+        now = time.monotonic()
+        if held is None or (held.question.when.at and not question.when.at):
+            return self._anew(of, question, frame, revision)
+        if question != held.question:
+            value = question.amend(of, held.question, held.value)
+            if value is None:
+                return self._anew(of, question, frame, revision)
+            held = replace(held, question=question, value=value)
+            frame = _with(frame, held)
+        elif revision != held.revision and now >= held.due:
+            if not question.when.at:
+                return self._anew(of, question, frame, revision)
+            # The moment asked for is past: only how long ago, in records, goes on.
+            held = replace(held, revision=revision, due=now + HELD_EVERY)
+            behind = max(of.records - held.records, 0)
+            frame = replace(_with(frame, held), behind=behind)
+        if not question.when.at and frame.behind:
+            frame = replace(frame, behind=0)
+        return frame, held.revision, held.due
 
-    def _snapshot(self, monitor: Monitor, wish: Wish, last: Frame | None) -> Frame:
+    def _anew(
+        self, of: Readings, question: Question[Any], frame: Frame, revision: int
+    ) -> tuple[Frame, int, float]:
         began = time.monotonic()
-        snapshot = monitor.snapshot(wish.query)
-        records = monitor.recent(wish.key, wish.records) if wish.key and wish.records else ()
-        told = self._attribution(wish, snapshot)
-        self._spent = time.monotonic() - began
-        number = last.number + 1 if last is not None else 1
-        report = last.report if last is not None else None
-        return Frame(wish, snapshot, monitor.state(), records, told, report, time.time(), 0, number)
-
-    def _records(self, monitor: Monitor, wish: Wish, frame: Frame) -> Frame:
-        """Another row was selected, or a pause began: the rows stay as they are."""
-        records = frame.records
-        if (wish.key, wish.records) != (frame.wish.key, frame.wish.records):
-            records = monitor.recent(wish.key, wish.records) if wish.key and wish.records else ()
-            if wish.paused:
-                last = frame.snapshot.records_read
-                records = tuple([record for record in records if record.number <= last])
-        told = frame.attribution
-        if wish.key != frame.wish.key:
-            told = self._attribution(wish, frame.snapshot)
-        return replace(frame, wish=wish, records=records, attribution=told)
-
-    def _attribution(self, wish: Wish, snapshot: Snapshot) -> tuple[str, ...]:
-        """What blocked the row whose records are wanted."""
-        if self._audit is None or not wish.key:
-            return ()
-        for row in snapshot.rows:
-            if row.key == wish.key:
-                return (
-                    self._audit.attribution(
-                        row.server,
-                        row.direction,
-                        row.namespace,
-                        row.pod,
-                        row.peer_addresses,
-                        row.port,
-                        row.protocol,
-                    )
-                    if row.dropped or row.audited
-                    else ()
-                )
-        return ()
-
-    def _judged(self, wish: Wish, frame: Frame) -> Frame:
-        """The frame with the audit's report, a new one at most once a second, and then at most a
-        tenth of the time; without it when it isn't wanted."""
-        if self._audit is None or not wish.audit:
-            self._report_due = 0.0
-            return replace(frame, report=None) if frame.report is not None else frame
-        began = time.monotonic()
-        if began < self._report_due or (wish.paused and frame.report is not None):
-            return frame
-        report = self._audit.report()
+        value = question.answer(of)
         spent = time.monotonic() - began
-        self._report_due = time.monotonic() + max(REPORT_EVERY, spent * 10)
-        return frame if report is frame.report else replace(frame, report=report)
-
-    def _behind(self, monitor: Monitor, wish: Wish, frame: Frame) -> Frame:
-        began = time.monotonic()
-        read = monitor.snapshot(Query(direction=wish.query.direction, limit=0)).records_read
-        self._spent = time.monotonic() - began
-        behind = max(read - frame.snapshot.records_read, 0)
-        return replace(self._records(monitor, wish, frame), behind=behind)
-
-    def _pause(self) -> float:
         slow_line = min(self.painted / FAST_LINE, COSTLY)
-        return min(max(FASTEST, slow_line, self._spent * 10), SLOWEST)
+        pause = min(max(question.LEAST, slow_line, spent * 10), question.MOST)
+        records = question.records(of, value)
+        due = time.monotonic() + pause
+        answer = Answer(question, value, time.time(), records, revision, due)
+        frame = replace(_with(frame, answer), behind=0, number=frame.number + 1)
+        return frame, revision, due
 
     def _deliver(self, frame: Frame, state: SourceState) -> None:
         if state != frame.state:
             frame = replace(frame, state=state)
         told = self._frame
-        self._frame = frame
         second = int(time.time())
         if frame is not told or second != self._second:
+            self._frame = frame
             self._second = second
             self._told()
 
-    def _sleep(self, wish: Wish, due: float) -> None:
-        """Until something is wanted, the next frame is due, or the state should be looked at."""
+    def _sleep(self, question: Question[Any] | None, due: float) -> None:
+        """Until something else is asked, the next answer is due, or the state should be looked at."""
         with self._wake:
-            if self._stopped or wish is not self._wish:
+            if self._stopped or question is not self._question:
                 return
             left = due - time.monotonic() if due else STATE_EVERY
             self._wake.wait(min(max(left, 0.005), STATE_EVERY))
+
+
+def _with(frame: Frame, answer: Answer[Any]) -> Frame:
+    return replace(frame, answers={**frame.answers, type(answer.question): answer})

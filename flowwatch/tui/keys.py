@@ -1,12 +1,25 @@
-"""Every key of the dashboard, once: what it does, its words, and where it is shown.
+"""Every key of the dashboard, once: what it does, its words, where it acts and where it is shown.
 
-The footer and the help screen are made from this table; the app looks keys up in it.
-A key is written as the character it types (``/``, ``G``), or by its name (``ctrl+d``, ``enter``).
+The footer and the help screen are made from this table and the keys of the views
+(:mod:`flowwatch.tui.views`); the app looks keys up in both. A key is written as the character it types
+(``/``, ``G``), or by its name (``ctrl+d``, ``enter``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+ANYWHERE = "anywhere"
+ROWS = "rows"
+OPENED = "opened"
+
+CONTEXTS: dict[str, str] = {
+    ROWS: "a table of rows",
+    OPENED: "a view that was opened over another",
+    ANYWHERE: "all that is seen",
+}
+"""On what keys act, with the words for who presses one elsewhere. The first that has a key counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +27,15 @@ class Key:
     """One thing that keys do."""
 
     action: str
-    """The app's method ``action_…``, or the pager's for those of the group ``moving``."""
+    """What it does: a name of actions.ACTIONS, or of a view."""
     keys: tuple[str, ...]
     words: str
     """For help: a phrase."""
     short: str = ""
     """For the footer; empty: not shown there."""
     group: str = "rows"
+    context: str = ANYWHERE
+    """Of CONTEXTS, or the name of the only view that has it."""
 
 
 GROUPS: dict[str, str] = {
@@ -28,30 +43,56 @@ GROUPS: dict[str, str] = {
     "rows": "Which rows",
     "row": "The selected row",
     "view": "The screen",
+    "views": "Views",
     "leaving": "Leaving",
 }
 
 KEYS: tuple[Key, ...] = (
     Key(
-        "filter", ("/",), "filter rows as you type; words must all occur, !word must not", "filter"
+        "filter",
+        ("/",),
+        "filter rows as you type; words must all occur, !word must not",
+        "filter",
+        context=ROWS,
     ),
-    Key("detail", ("enter",), "show or hide the detail of the selected row", "detail", "row"),
-    Key("drops", ("d",), "only rows with dropped or audited attempts, or all", "drops only"),
-    Key("sort", ("s",), "next order: drops, forwarded, rate, last, pod, peer", "sort"),
-    Key("reverse", ("S",), "turn the order round"),
-    Key("direction", ("i",), "egress, ingress, both"),
+    Key(
+        "detail",
+        ("enter",),
+        "show or hide the detail of the selected row",
+        "detail",
+        "row",
+        context=ROWS,
+    ),
+    Key(
+        "drops",
+        ("d",),
+        "only rows with dropped or audited attempts, or all",
+        "drops only",
+        context=ROWS,
+    ),
+    Key(
+        "sort", ("s",), "next order: drops, forwarded, rate, last, pod, peer", "sort", context=ROWS
+    ),
+    Key("reverse", ("S",), "turn the order round", context=ROWS),
+    Key("direction", ("i",), "egress, ingress, both", context=ROWS),
     Key("pause", ("p",), "hold the screen; reading and counting go on", "pause", "view"),
-    Key("tail", ("t",), "show or hide the last records, as they come", "tail", "view"),
-    Key("export", ("e",), "write the rows as asked for to a CSV file", "export"),
-    Key("copy", ("y",), "copy the hubble command that shows the row's records", "copy cmd", "row"),
-    Key("copy_row", ("Y",), "copy the row as text", "", "row"),
-    Key("notices", ("w",), "what the numbers don't include: losses, nodes, warnings", "", "view"),
-    Key("audit", ("A",), "what the policies given (--policies) say of the traffic", "", "view"),
-    Key("window", ("z",), "timeline: everything, or the latest alone", "", "view"),
+    Key(
+        "tail", ("t",), "show or hide the last records, as they come", "tail", "view", context=ROWS
+    ),
+    Key("export", ("e",), "write the rows as asked for to a CSV file", "export", context=ROWS),
+    Key(
+        "copy",
+        ("y",),
+        "copy the hubble command that shows the row's records",
+        "copy cmd",
+        "row",
+        context=ROWS,
+    ),
+    Key("copy_row", ("Y",), "copy the row as text", "", "row", context=ROWS),
+    Key("window", ("z",), "timeline: everything, or the latest alone", "", "view", context=ROWS),
     Key("theme", ("T",), "next theme: dark, light, ansi, mono", "", "view"),
     Key("mouse", ("m",), "give the mouse to the terminal (to select text), or take it", "", "view"),
     Key("command", (":",), "command line; tab completes, :help lists all", "", "view"),
-    Key("help", ("?", "f1"), "this page", "help", "view"),
     Key("down", ("j", "down"), "down a row", "", "moving"),
     Key("up", ("k", "up"), "up a row", "", "moving"),
     Key("half_down", ("ctrl+d",), "half a page down", "", "moving"),
@@ -60,15 +101,14 @@ KEYS: tuple[Key, ...] = (
     Key("page_up", ("pageup", "ctrl+b", "b"), "a page up", "", "moving"),
     Key("top", ("g", "home"), "to the first row, and stay there", "", "moving"),
     Key("bottom", ("G", "end"), "to the last row", "", "moving"),
-    Key("panel_down", ("J", "shift+down"), "scroll the detail down", "", "moving"),
-    Key("panel_up", ("K", "shift+up"), "scroll the detail up", "", "moving"),
-    Key("back", ("escape",), "close help, detail, tail; then clear the filter", "", "leaving"),
+    Key("panel_down", ("J", "shift+down"), "scroll the detail down", "", "moving", context=ROWS),
+    Key("panel_up", ("K", "shift+up"), "scroll the detail up", "", "moving", context=ROWS),
+    Key("back", ("escape",), "close a view, detail, tail; then clear the filter", "", "leaving"),
     Key("suspend", ("ctrl+z",), "back to the shell; fg returns", "", "leaving"),
     Key("interrupt", ("ctrl+c",), "leave the input; pressed twice: quit", "", "leaving"),
-    Key("quit", ("q",), "quit", "quit", "leaving"),
+    Key("close", ("q",), "close a view", "back", "leaving", OPENED),
+    Key("quit", ("q",), "quit, from the table", "quit", "leaving"),
 )
-
-_BY_KEY: dict[str, Key] = {name: key for key in KEYS for name in key.keys}
 
 _NAMES = {
     " ": "space", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup",
@@ -76,11 +116,39 @@ _NAMES = {
 }  # fmt: skip
 
 
-def lookup(key: str, character: str | None) -> Key | None:
-    """What a key press means; ``key`` is Textual's name for it, ``character`` what it types."""
-    if character is not None and character.isprintable():
-        return _BY_KEY.get(character)
-    return _BY_KEY.get(key)
+class KeyMap:
+    """Keys, looked up by what is seen."""
+
+    def __init__(self, keys: Iterable[Key] = KEYS) -> None:
+        """Raises ValueError when a key means two things in one context."""
+        self.keys = tuple(keys)
+        self._by_name: dict[str, dict[str, Key]] = {}
+        for key in self.keys:
+            for name in key.keys:
+                found = self._by_name.setdefault(name, {}).setdefault(key.context, key)
+                if found is not key:
+                    raise ValueError(f"{label(name)} is both {found.action} and {key.action}")
+
+    def lookup(self, key: str, character: str | None, contexts: Sequence[str]) -> Key | None:
+        """What a key press means where ``contexts`` hold, the nearest first.
+
+        ``key`` is Textual's name for it, ``character`` what it types.
+        """
+        known = self.everywhere(key, character)
+        return next((known[context] for context in contexts if context in known), None)
+
+    def everywhere(self, key: str, character: str | None) -> dict[str, Key]:
+        """What a key press means, by context."""
+        typed = character is not None and character.isprintable()
+        return self._by_name.get(character if typed and character else key, {})
+
+    def acting(self, contexts: Sequence[str]) -> tuple[Key, ...]:
+        """The keys that act where ``contexts`` hold, in the order of the table."""
+        return tuple(
+            key
+            for key in self.keys
+            if any(self.lookup(name, name, contexts) is key for name in key.keys)
+        )
 
 
 def label(key: str) -> str:

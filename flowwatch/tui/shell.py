@@ -1,47 +1,40 @@
-"""The Textual application: puts the parts on the screen, hands them frames, and keys to actions."""
+"""The Textual application: title, banner and last line, a stack of views, and the feed they ask.
+
+It names no view: those it is given (:mod:`flowwatch.tui.views`), the first of them at the bottom.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import App, ComposeResult
-from textual.containers import Container
 from textual.message import Message
 from textual.timer import Timer
 
 from flowwatch.egress.query import Monitor, Query
-from flowwatch.egress.rows import Snapshot
 from flowwatch.errors import Stopped
 from flowwatch.flows.source import SourceState
 from flowwatch.tui import keys, prompt
-from flowwatch.tui.actions import ACTIONS
+from flowwatch.tui.actions import ACTIONS, Action
+from flowwatch.tui.commands import Command, CommandLine
 from flowwatch.tui.driver import TerminalDriver
-from flowwatch.tui.editor import Editor
-from flowwatch.tui.feed import Feed, Frame, Wish
-from flowwatch.tui.format import SECOND
+from flowwatch.tui.feed import Answer, Feed, Frame
 from flowwatch.tui.garbage import TIDY_EVERY, tidy
-from flowwatch.tui.hubble_command import HUBBLE
-from flowwatch.tui.layout import layout, roomy
+from flowwatch.tui.keys import Key
+from flowwatch.tui.layout import layout
 from flowwatch.tui.parts.banner import Banner, needed
-from flowwatch.tui.parts.detail import RECORDS, Detail
-from flowwatch.tui.parts.empty import empty_lines
-from flowwatch.tui.parts.footer import Footer
-from flowwatch.tui.parts.headline import Headline
 from flowwatch.tui.parts.lines import Lines
-from flowwatch.tui.parts.page import Page
-from flowwatch.tui.parts.panel import Panel
-from flowwatch.tui.parts.table import Table
-from flowwatch.tui.parts.tail import Tail
-from flowwatch.tui.parts.timeline import TimelineView
+from flowwatch.tui.parts.prompt import Prompt
 from flowwatch.tui.parts.title import Title
-from flowwatch.tui.state import FIRST_LIMIT, LAST_LIMIT, ViewState
-from flowwatch.tui.theme import FANCY, Look, Signs
+from flowwatch.tui.question import NOW, A, Question, Readings, When
+from flowwatch.tui.state import FIRST_LIMIT, Options, ViewState
+from flowwatch.tui.theme import Look
+from flowwatch.tui.view import Body, View, command_table, key_map
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
@@ -49,34 +42,18 @@ if TYPE_CHECKING:
 DEAF = 2.0
 """Seconds in which keys are ignored when the terminal owes an answer that would look like keys."""
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What :func:`flowwatch.tui.app.run` was asked for."""
-
-    title: str = "flowwatch"
-    filter_words: str = ""
-    export_dir: Path = field(default_factory=Path.cwd)
-    theme: str = "ansi"
-    auto_theme: str = "ansi"
-    signs: Signs = FANCY
-    direction: str = "egress"
-    drops_only: bool = False
-    hubble: tuple[str, ...] = HUBBLE
-    mouse: bool = True
-    deaf: bool = False
+AGAIN = 2.0
+"""Seconds in which a second ctrl-c quits."""
 
 
-class Dashboard(App[int]):
-    """Rows of a monitor on a terminal."""
+class Dashboard(App[int], inherit_bindings=False):
+    """Views of a monitor on a terminal: the desk of actions and views (flowwatch.tui.desk)."""
 
-    CSS = """
-    Screen { layout: vertical; overflow: hidden; }
-    #body { height: 1fr; width: 1fr; }
-    """
+    CSS = "Screen { layout: vertical; overflow: hidden; }"
     TITLE = "flowwatch"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
+    AUTO_FOCUS = None
 
     class Told(Message):
         """The feed has a newer frame."""
@@ -84,14 +61,17 @@ class Dashboard(App[int]):
     def __init__(
         self,
         start: Callable[[], Monitor],
+        views: Sequence[View],
         options: Options | None = None,
         audit: LiveAudit | None = None,
     ) -> None:
+        """``start`` is called once the first frame is on the screen; ``audit``, where policies were
+        given, hears of all that its monitor reads."""
         # The terminal's own background, and colours as they are given.
         super().__init__(driver_class=TerminalDriver, ansi_color=True)
         self.options = options or Options()
         self.look = Look(self.options.theme, self.options.signs)
-        self.view: ViewState = ViewState(
+        self.chosen: ViewState = ViewState(
             title=self.options.title,
             filter_words=self.options.filter_words,
             query=Query(
@@ -101,19 +81,23 @@ class Dashboard(App[int]):
             ),
             mouse=self.options.mouse,
         )
-        self.audit = audit
-        self.auditing = False
-        """Whether the page on the screen is the audit's, which goes on."""
-        self.feed = Feed(start, self._told, Wish(self.view.query), audit)
+        self.with_policies = audit is not None
+        self.views = {view.name: view for view in views}
+        self.key_map = key_map(views)
+        self._own: dict[str, Action] = {
+            key.action: action for view in views for key, action in view.keys.items()
+        }
+        self._commands = CommandLine(command_table(views))
+        self._ways = prompt.ways(self, self._commands)
+        self.open: list[Body] = [views[0].body(self)]
+        """The views that are open, the one on top last."""
+        self.feed = Feed(lambda: Readings(start(), audit), self._told, self.seen.question())
         self.frame: Frame | None = None
-        self.editor: Editor | None = None
-        self.history: dict[str, list[str]] = {"/": [], ":": []}
-        self.interrupted = float("-inf")
-        """time.monotonic() of the last ctrl-c."""
         self.defect: Exception | None = None
         """What nobody foresaw, and ended the app: for its owner to raise."""
         self.stopped: Stopped | None = None
         """The signal that ended it, if one did."""
+        self._interrupted = float("-inf")
         self._loop_now: asyncio.AbstractEventLoop | None = None
         self._awaited = False
         self._began = time.monotonic()
@@ -122,36 +106,13 @@ class Dashboard(App[int]):
         self._banner_needed = False
         self.bar = Title()
         self.banner = Banner()
-        self.headline = Headline()
-        self.timeline = TimelineView()
-        self.body = Container(id="body")
-        self.table = Table()
-        self.detail = Detail()
-        self.tail = Tail()
-        self.page = Page()
-        self.footer = Footer()
-        self.parts: tuple[Lines, ...] = (
-            self.bar,
-            self.banner,
-            self.headline,
-            self.timeline,
-            self.table,
-            self.detail,
-            self.tail,
-            self.page,
-            self.footer,
-        )
+        self.footer = Prompt()
 
     def compose(self) -> ComposeResult:
-        yield from (self.bar, self.banner, self.headline, self.timeline)
-        with self.body:
-            yield self.table
-            yield self.detail
-        yield from (self.tail, self.page, self.footer)
+        yield from (self.bar, self.banner, self.seen, self.footer)
 
     def on_mount(self) -> None:
-        for part in self.parts:
-            part.look = self.look
+        self._dress(*self.parts)
         self._loop_now = asyncio.get_running_loop()
         self.arrange()
         self.call_after_refresh(self._first)
@@ -186,47 +147,94 @@ class Dashboard(App[int]):
         if isinstance(self._driver, TerminalDriver):
             self._driver.give_up()
 
+    def leave(self) -> None:
+        self.exit(0)
+
+    def interrupt(self) -> None:
+        now = time.monotonic()
+        if self.footer.line is not None:
+            self.footer.leave()
+        elif now - self._interrupted < AGAIN:
+            self.exit(0)
+        else:
+            self._interrupted = now
+            self.say("ctrl-c again to quit (q quits at once; y copies the command)", seconds=AGAIN)
+
+    def suspend_program(self) -> None:
+        self.action_suspend_process()
+
+    # The stack of views ---------------------------------------------------------------------
+
+    @property
+    def seen(self) -> Body:
+        """The view on top."""
+        return self.open[-1]
+
+    @property
+    def trail(self) -> tuple[str, ...]:
+        return tuple([body.view.name for body in self.open])
+
+    def go(self, name: str) -> None:
+        view = self.views[name]
+        if view in [body.view for body in self.open]:
+            self._close_while(lambda body: body.view is not view)
+        elif refusal := view.refusal(self):
+            self.say(refusal, "warn")
+        else:
+            body = view.body(self)
+            self.seen.display = False
+            self.open.append(body)
+            self._dress(*body.parts)
+            self.mount(body, before=self.footer)
+            self.refresh_view()
+
+    def back(self) -> bool:
+        return self._close_while(lambda body: body is self.seen)
+
+    def come_back_to(self, context: str) -> None:
+        if context != keys.ANYWHERE:
+            self._close_while(lambda body: context not in body.CONTEXTS)
+
+    def _close_while(self, wanted: Callable[[Body], bool]) -> bool:
+        """Close views from the top while ``wanted`` says so of the one that was there at first."""
+        closing = []
+        for body in reversed(self.open[1:]):
+            if not wanted(body):
+                break
+            closing.append(body)
+        for body in closing:
+            self.open.remove(body)
+            body.remove()
+        if closing:
+            self.seen.display = True
+            self.refresh_view()
+        return bool(closing)
+
     # What is on the screen ------------------------------------------------------------------
 
     @property
-    def detail_open(self) -> bool:
-        """Whether the detail is on the screen, when no page covers it."""
-        if self.view.detail is None:
-            return roomy(self.size.width, self.size.height)
-        return self.view.detail
+    def parts(self) -> list[Lines]:
+        """All that is painted, below the view on top too."""
+        return [self.bar, self.banner, self.footer, *(x for body in self.open for x in body.parts)]
 
-    @property
-    def panel(self) -> Panel:
-        """What scrolls beside the table."""
-        return self.tail if self.view.tail and not self.detail.display else self.detail
+    def _dress(self, *parts: Lines) -> None:
+        for part in parts:
+            part.look = self.look
 
     def arrange(self) -> None:
         """Give every part its lines; called when the terminal or the choice of parts changes."""
-        plan = layout(
-            self.size.width,
-            self.size.height,
-            banner=self._banner_needed,
-            detail=self.detail_open,
-            tail=self.view.tail,
-        )
-        covered = self.page.display
-        for part, lines in (
-            (self.bar, plan.title),
-            (self.banner, plan.banner),
-            (self.headline, plan.headline),
-            (self.timeline, plan.timeline),
-            (self.tail, plan.tail),
-        ):
-            part.display = lines > 0 and not covered
-            part.styles.height = max(lines, 1)
+        columns, lines = self.size
+        plan = layout(columns, lines, banner=self._banner_needed, detail=False, tail=False)
+        for part, height in ((self.bar, plan.title), (self.banner, plan.banner)):
+            part.display = height > 0 and not self.seen.COVERS
+            part.styles.height = max(height, 1)
         self.footer.display = plan.footer > 0
-        self.body.display = not covered
-        self.body.styles.layout = "horizontal" if plan.side else "vertical"
-        self.table.display = plan.table > 0
-        self.detail.display = plan.detail > 0
-        self.detail.side = plan.side > 0
-        self.detail.styles.width = plan.side or "1fr"
-        self.detail.styles.height = "1fr" if plan.side or not plan.table else plan.detail
+        self.seen.lay_out(columns, lines, self._banner_needed)
+
+    def refresh_view(self) -> None:
+        self.arrange()
+        self.call_after_refresh(self.repaint)
+        self.ask()
 
     def on_resize(self, event: events.Resize) -> None:
         self.arrange()
@@ -244,98 +252,77 @@ class Dashboard(App[int]):
             self.exit(1)
             return
         self.frame = self.feed.frame
-        if self.frame is not None and needed(self.frame.state) != self._banner_needed:
+        if needed(self.state) != self._banner_needed:
             self._banner_needed = not self._banner_needed
             self.arrange()
             self.call_after_refresh(self.repaint)
-        before = sum(part.painted for part in self.parts)
+        parts = self.parts
+        before = sum(part.painted for part in parts)
         self.repaint()
-        self.feed.painted = sum(part.painted for part in self.parts) - before
+        self.feed.painted = sum(part.painted for part in parts) - before
         # The row at the top may be another one now.
-        self.wish()
-
-    def on_table_selected(self) -> None:
-        self.repaint()
-        self.wish()
-
-    def on_table_opened(self) -> None:
-        self.do("detail")
-
-    def on_table_wanted(self, wanted: Table.Wanted) -> None:
-        limit = self.view.query.limit or LAST_LIMIT
-        if limit < LAST_LIMIT:
-            self.choose(limit=LAST_LIMIT if wanted.last else min(limit * 4, LAST_LIMIT))
-
-    def choose(self, **changes: Any) -> None:
-        """Ask for other rows: ``changes`` are fields of the Query."""
-        self.view.query = replace(self.view.query, **({"limit": FIRST_LIMIT} | changes))
-        self.wish()
-        self.repaint()
-
-    def wish(self) -> None:
-        """Tell the feed what the screen shows now."""
-        row = self.table.selected if self.detail_open else None
-        key = row.key if row is not None else 0
-        records = RECORDS if key else 0
-        self.feed.ask(Wish(self.view.query, key, records, self.view.paused, self.auditing))
+        self.ask()
 
     def repaint(self) -> None:
-        """Show the newest frame; parts whose lines are as before cost nothing."""
         self._foot()
-        if self.page.display:
-            if self.auditing and self.frame is not None and self.frame.report is not None:
-                self.page.audit(self.frame.report, self.view.paused)
-            return
-        frame = self.frame or Frame(
-            Wish(self.view.query), Snapshot(), SourceState("", "connecting")
-        )
-        snapshot, state = frame.snapshot, frame.state
-        now = self.now_ns()
-        # What ages of records are counted to, on their clock.
-        now_there = now - snapshot.clock_late
-        self.bar.update_from(state, self.view)
-        if self.banner.display:
-            self.banner.update_from(state, time.time())
-        if self.headline.display:
-            self.headline.update_from(snapshot, state, now, frame.behind)
-        if self.timeline.display:
-            live = state.phase == "following" and not self.view.paused
-            self.timeline.update_from(snapshot, self.view.whole_timeline, now_there if live else 0)
-        query = frame.wish.query
-        empty = empty_lines(snapshot, state, query, self.view.filter_words, self.table.size.width)
-        self.table.update_from(snapshot, query, now_there, empty)
-        if self.detail.display:
-            row = self.table.selected
-            known = row is not None and frame.wish.key == row.key
-            records, told = (frame.records, frame.attribution) if known else ((), ())
-            self.detail.update_from(row, records, now_there, self.options.hubble, told)
-        if self.tail.display:
-            self.tail.update_from(snapshot.recent, self.view.paused)
-
-    def now_ns(self) -> int:
-        """What ages are counted to: the clock while live, the moment of a pause, a file's end."""
-        frame = self.frame
-        if frame is None:
-            return time.time_ns()
-        if frame.state.phase in ("reading", "ended"):
-            return frame.snapshot.last_seen
-        return int(frame.taken * SECOND) if self.view.paused else time.time_ns()
+        if not self.seen.COVERS:
+            self.bar.update_from(self.state, self.chosen, self.trail[1:])
+            if self.banner.display:
+                self.banner.update_from(self.state, time.time())
+        self.seen.repaint()
 
     def relook(self, theme: str) -> None:
-        """Another theme."""
         self.look = Look(theme, self.options.signs)
         for part in self.parts:
             part.relook(self.look)
 
     def write(self, sequence: str) -> None:
-        """Send a control sequence to the terminal, as it is."""
         if self._driver is not None:
             self._driver.write(sequence)
 
+    # What is asked and answered ---------------------------------------------------------------
+
+    @property
+    def state(self) -> SourceState:
+        return self.frame.state if self.frame is not None else SourceState("", "connecting")
+
+    @property
+    def behind(self) -> int:
+        return self.frame.behind if self.frame is not None else 0
+
+    @property
+    def readings(self) -> Readings | None:
+        return self.feed.readings
+
+    def answer(self, kind: type[Question[A]]) -> Answer[A] | None:
+        return self.frame.answer(kind) if self.frame is not None else None
+
+    def ask(self) -> None:
+        self.feed.ask(self.seen.question())
+
+    def choose(self, **changes: Any) -> None:
+        self.chosen.query = replace(self.chosen.query, **({"limit": FIRST_LIMIT} | changes))
+        self.ask()
+        self.repaint()
+
+    def hold(self, on: bool) -> None:
+        self.chosen.when = When(at=time.time_ns()) if on else NOW
+        self.ask()
+        self.repaint()
+
+    def beside(self, work: Callable[[], object]) -> None:
+        self.run_worker(work, thread=True)
+
+    def from_beside(self, function: Callable[..., object], *args: object) -> None:
+        self.call_from_thread(function, *args)
+
     # The last line --------------------------------------------------------------------------
 
+    def edit(self, sign: str, text: str = "") -> None:
+        self.footer.edit(sign, text, self._ways[sign])
+        self.repaint()
+
     def say(self, text: str, role: str = "strong", seconds: float = 5.0) -> None:
-        """Show one safe line in place of the keys, for a while."""
         self._message = (text, role)
         if self._message_timer is not None:
             self._message_timer.stop()
@@ -347,47 +334,75 @@ class Dashboard(App[int]):
         self._foot()
 
     def _foot(self) -> None:
-        if self.editor is not None:
-            self.footer.editor(self.editor, prompt.advice(self, self.editor))
+        if self.footer.line is not None:
+            self.footer.show_line()
         elif self._message is not None:
             self.footer.message(*self._message)
-        elif self.page.display:
-            self.footer.keys(("back", "down", "up", "page_down"))
-        elif self.detail_open:
-            self.footer.keys(("detail", "copy", "filter", "drops"))
         else:
-            self.footer.keys()
+            self.footer.keys(self.key_map.acting(self.contexts), self.seen.first_keys)
 
     # Keys -----------------------------------------------------------------------------------
 
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Whose keys act now, the nearest first."""
+        opened = (keys.OPENED,) if len(self.open) > 1 else ()
+        return (self.seen.view.name, *self.seen.CONTEXTS, *opened, keys.ANYWHERE)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        return self.key_map.keys
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return self._commands.commands
+
+    @property
+    def helps(self) -> tuple[str, ...]:
+        return tuple([text for view in self.views.values() for text in view.help])
+
     async def on_event(self, event: events.Event) -> None:
-        """Keys go straight to their actions: nothing here has a focus that could take them."""
-        if isinstance(event, events.Key):
+        """What has the focus gets the keys; without one they go straight to their actions."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             deaf = self.options.deaf and time.monotonic() - self._began < DEAF
-            if not deaf or event.key == "ctrl+c":
-                self.press(event.key, event.character)
-        elif isinstance(event, events.Paste):
-            if self.editor is not None:
-                self.editor.insert(event.text)
-                prompt.changed(self, self.editor)
-                self.repaint()
-        else:
-            await super().on_event(event)
+            if self.footer.line is not None:
+                self.footer.take_focus()
+            if isinstance(event, events.Key) and (deaf or self.focused is None):
+                if not deaf or event.key == "ctrl+c":
+                    self.press(event.key, event.character)
+                return
+        await super().on_event(event)
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that who has the focus has no use for."""
+        self.press(event.key, event.character)
 
     def press(self, key: str, character: str | None) -> None:
         """One key press; ``character`` is what it types, if anything."""
-        if key == "ctrl+c":
-            self.do("interrupt")
-        elif self.editor is not None:
-            prompt.press(self, self.editor, key, character)
-        elif (found := keys.lookup(key, character)) is not None:
+        found = self.key_map.lookup(key, character, self.contexts)
+        if found is not None:
             self.do(found.action)
+            return
+        for context, known in self.key_map.everywhere(key, character).items():
+            where = keys.CONTEXTS.get(context, f"the view {context}")
+            self.say(f"{keys.labels(known)} acts on {where}: esc goes back", "dim", 2.0)
 
     def do(self, action: str) -> None:
-        """Carry out an action of the key map."""
-        ACTIONS[action](self)
+        """Carry out an action of the key map; the name of a view opens it, or closes it on top."""
+        if action in self.views:
+            if self.seen.view.name == action:
+                self.back()
+            else:
+                self.go(action)
+        else:
+            (self._own.get(action) or ACTIONS[action])(self)
 
-    def leave_editor(self) -> None:
-        """Close the input line, as esc does."""
-        if self.editor is not None:
-            prompt.leave(self, self.editor)
+    def take_mouse(self, on: bool) -> None:
+        self.chosen.mouse = on
+        # Textual has no public switch; a driver without these (tests, the web) has no mouse to give.
+        driver: Any = self._driver
+        switch = getattr(driver, f"_{'en' if on else 'dis'}able_mouse_support", None)
+        if switch is not None:
+            driver._mouse = True
+            switch()
+            driver._mouse = on

@@ -1,10 +1,14 @@
-"""What the person at the keyboard has chosen: all that the screen shows besides the data."""
+"""What the dashboard was started with, and what the person at the keyboard has chosen since."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flowwatch.egress.query import Query
+from flowwatch.tui.hubble_command import HUBBLE
+from flowwatch.tui.question import When
+from flowwatch.tui.theme import FANCY, Signs
 
 FIRST_LIMIT = 120
 """Rows asked for at first: a snapshot costs by the row, and a screen shows few."""
@@ -13,17 +17,34 @@ LAST_LIMIT = 7_680
 """Rows that scrolling can reach; past it a filter finds the rest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What :func:`flowwatch.tui.app.run` was asked for."""
+
+    title: str = "flowwatch"
+    filter_words: str = ""
+    export_dir: Path = field(default_factory=Path.cwd)
+    theme: str = "ansi"
+    auto_theme: str = "ansi"
+    signs: Signs = FANCY
+    direction: str = "egress"
+    drops_only: bool = False
+    hubble: tuple[str, ...] = HUBBLE
+    mouse: bool = True
+    deaf: bool = False
+
+
 @dataclass(slots=True)
 class ViewState:
-    """Changed by the app alone; widgets read it."""
+    """What all views follow. Changed by the shell alone; widgets read it."""
 
     title: str
     filter_words: str = ""
     """The filters of the command line, as words."""
     query: Query = field(default_factory=lambda: Query(limit=FIRST_LIMIT))
-    paused: bool = False
-    detail: bool | None = None
-    """Whether the detail is open; None: if it has room."""
-    tail: bool = False
-    whole_timeline: bool = False
+    when: When = field(default_factory=When)
     mouse: bool = True
+
+    @property
+    def paused(self) -> bool:
+        return self.when.at > 0

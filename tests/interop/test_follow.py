@@ -119,7 +119,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
 
 
 def test_the_dashboard_on_relay_survives_a_node_that_dies_and_comes_back() -> None:
-    from flowwatch.tui.shell import Dashboard
+    from flowwatch.tui.dashboard import dashboard
 
     with (
         Observer(node="worker1") as one,
@@ -133,7 +133,7 @@ def test_the_dashboard_on_relay_survives_a_node_that_dies_and_comes_back() -> No
             two.write(*attempt(number, "app-2", "worker2"))
 
         async def watch() -> None:
-            app = Dashboard(lambda: monitor)
+            app = dashboard(lambda: monitor)
             async with app.run_test(size=(110, 30)) as pilot:
                 for number in range(3):
                     write(number)

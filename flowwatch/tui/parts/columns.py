@@ -88,7 +88,7 @@ def _count(value: int) -> str:
     return count(value) if value else "-"
 
 
-def _column(
+def column(
     name: str,
     rank: int,
     least: int,
@@ -111,20 +111,20 @@ def _column(
 
 # Counts come first: they change most, and a line is painted only up to its last change.
 COLUMNS: tuple[Column, ...] = (
-    _column("dropped", 0, 7, role="drop"),
-    _column("forwarded", 1, 7, role="ok"),
-    _column("answered", 6, 8, role="dim"),
-    _column("audited", 4, 5, role="warn", when=lambda t: t.audited),
-    _column("errors", 5, 5, role="warn", when=lambda t: t.errors),
-    _column("rate", 7, 6, lambda r, _: rate(r.rate), role="dim"),
-    _column("last_seen", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), role="dim"),
-    _column("pod", 0, 16, _pod, good=22, most=48, tail=5),
-    _column("cluster", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
-    _column("peer", 0, 20, _peer, good=26, most=72),
-    _column("drop_reasons", 2, 13, _reason, most=36, role="drop"),
-    _column("policies", 5, 17, _policy, most=60, role="dim"),
-    _column("workload", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
-    _column("records", 8, 7, role="dim"),
+    column("dropped", 0, 7, role="drop"),
+    column("forwarded", 1, 7, role="ok"),
+    column("answered", 6, 8, role="dim"),
+    column("audited", 4, 5, role="warn", when=lambda t: t.audited),
+    column("errors", 5, 5, role="warn", when=lambda t: t.errors),
+    column("rate", 7, 6, lambda r, _: rate(r.rate), role="dim"),
+    column("last_seen", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), role="dim"),
+    column("pod", 0, 16, _pod, good=22, most=48, tail=5),
+    column("cluster", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
+    column("peer", 0, 20, _peer, good=26, most=72),
+    column("drop_reasons", 2, 13, _reason, most=36, role="drop"),
+    column("policies", 5, 17, _policy, most=60, role="dim"),
+    column("workload", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
+    column("records", 8, 7, role="dim"),
 )
 
 MARK = 2
@@ -139,9 +139,11 @@ _SIGNS = {
 }
 
 
-def choose(columns: int, totals: Totals, clusters: bool = False) -> list[Column]:
-    """The columns that fit, in order."""
-    shown = [c for c in COLUMNS if c.when is None or c.when(totals)]
+def choose(
+    columns: int, totals: Totals, clusters: bool = False, of: Sequence[Column] = COLUMNS
+) -> list[Column]:
+    """Those of the columns that fit, in order."""
+    shown = [c for c in of if c.when is None or c.when(totals)]
     shown = [c for c in shown if clusters or not c.clusters]
     while len(shown) > 1:
         last = max(c.rank for c in shown)

@@ -20,9 +20,6 @@ from flowwatch.tui.parts.panel import Panel
 from flowwatch.tui.parts.tail import verdict_piece
 from flowwatch.tui.theme import Signs
 
-RECORDS = 12
-"""Last records of the row that are shown."""
-
 _FLAG = re.compile(r"(--[a-z-]+) (?!--)")
 """A flag that has a value behind it."""
 

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from flowwatch.report.human import width
 from flowwatch.tui.editor import Editor
 from flowwatch.tui.format import Line, Piece, cut, fill
-from flowwatch.tui.keys import KEYS, label
+from flowwatch.tui.keys import Key, label
 from flowwatch.tui.parts.lines import Lines
+
+LAST = ("help", "close", "quit")
+"""Actions whose keys stand at the right end."""
 
 _GAP: Piece = ("  ", "text")
 
@@ -18,9 +21,9 @@ class Footer(Lines):
 
     DEFAULT_CSS = "Footer { height: 1; dock: bottom; }"
 
-    def keys(self, first: Sequence[str] = ()) -> None:
-        """The keys, with those for the actions ``first`` before the others."""
-        self.show([keys_line(first, self.size.width)])
+    def keys(self, acting: Sequence[Key], first: Sequence[str] = ()) -> None:
+        """The keys that act now, with those for the actions ``first`` before the others."""
+        self.show([keys_line(acting, first, self.size.width)])
 
     def message(self, text: str, role: str = "strong") -> None:
         """One safe line."""
@@ -31,11 +34,11 @@ class Footer(Lines):
         self.show([editor_line(editor, hint, self.size.width)])
 
 
-def keys_line(first: Sequence[str], columns: int) -> Line:
-    """As many keys as fit; help and quit are among them unless nothing fits."""
-    shown = [key for key in KEYS if key.short]
-    last = [key for key in shown if key.action in ("help", "quit")]
-    order = [key for action in first for key in KEYS if key.action == action]
+def keys_line(acting: Sequence[Key], first: Sequence[str], columns: int) -> Line:
+    """As many keys as fit; help and the way out are among them unless nothing fits."""
+    shown = [key for key in acting if key.short]
+    last = [key for key in shown if key.action in LAST]
+    order = [key for action in first for key in acting if key.action == action]
     order += [key for key in shown if key not in order and key not in last]
 
     def part(key_name: str, words: str) -> Line:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.message import Message
 
@@ -41,8 +43,9 @@ class Table(Lines):
             super().__init__()
             self.last = last
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, columns: Sequence[cols.Column] = cols.COLUMNS) -> None:
+        super().__init__()
+        self._columns = columns
         self._rows: tuple[Row, ...] = ()
         self._place: dict[int, int] = {}
         self._matched = 0
@@ -131,7 +134,7 @@ class Table(Lines):
         both = self._query.direction == "both"
         signs = self.look.signs
         cells = cols.Cells(self._now, self._namespace, (signs.to, signs.of) if both else None)
-        chosen = cols.choose(width, self._totals, self._clusters)
+        chosen = cols.choose(width, self._totals, self._clusters, self._columns)
         widths = cols.share(width, chosen, self._sticky(chosen, rows, cells))
         peer = "DESTINATION" if self._query.direction == "egress" else "PEER"
         head = cols.header(chosen, widths, self._query.order, self._namespace, peer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import plural, shorten
 from flowwatch.text import safe
@@ -27,15 +29,18 @@ class Title(Lines):
 
     DEFAULT_CSS = "Title { height: 1; }"
 
-    def update_from(self, state: SourceState, view: ViewState) -> None:
-        self.show([title_line(state, view, self.size.width, self.look.signs)])
+    def update_from(self, state: SourceState, chosen: ViewState, trail: Sequence[str]) -> None:
+        self.show([title_line(state, chosen, self.size.width, self.look.signs, trail)])
 
 
-def title_line(state: SourceState, view: ViewState, columns: int, signs: Signs) -> Line:
-    """The line for a terminal of so many columns."""
+def title_line(
+    state: SourceState, view: ViewState, columns: int, signs: Signs, trail: Sequence[str] = ()
+) -> Line:
+    """The line for a terminal of so many columns; ``trail``: the views that were opened."""
     right = fill(_asked(view), (" ", "text"), columns * 2 // 3)
     room = columns - line_width(right) - 1
-    parts: list[Line] = [((f" {view.title}", "strong"),)]
+    name = f" {signs.to} ".join([view.title, *trail])
+    parts: list[Line] = [((f" {name}", "strong"),)]
     if state.where:
         where = shorten(safe(state.where), max(room // 2, 12))
         parts.append(((where, "accent"), *_security(state, signs)))

@@ -16,8 +16,10 @@ from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch
 from flowwatch.flows.source import SourceState
 from flowwatch.policy import load
-from flowwatch.tui.keys import KEYS
-from flowwatch.tui.shell import Dashboard, Options
+from flowwatch.tui.dashboard import dashboard
+from flowwatch.tui.state import Options
+from flowwatch.tui.view import key_map
+from flowwatch.tui.views import VIEWS
 from tests.fuzz.inputs import Input
 from tests.fuzz.program import Fault, alone, bounded
 from tests.fuzz.readers import POLICY
@@ -56,7 +58,7 @@ class Screens:
         self._wire = Wire()
         self._keys = [
             _NAMES.get(name, name)
-            for key in KEYS
+            for key in key_map(VIEWS).keys
             if key.action not in _LEFT_OUT
             for name in key.keys
         ]
@@ -104,7 +106,7 @@ async def _shown(messages: list[bytes], keys: tuple[str, ...], place: Path) -> N
     audit = LiveAudit(load([("policy.yaml", POLICY.decode())]), join)
     monitor = LiveMonitor(_Source(messages), live=False, join=join)
     monitor.start()
-    app = Dashboard(lambda: monitor, Options(theme="mono", export_dir=place), audit)
+    app = dashboard(lambda: monitor, Options(theme="mono", export_dir=place), audit)
     try:
         async with app.run_test(size=(100, 30)) as pilot:
             for key in keys:

@@ -16,7 +16,9 @@ from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Monitor
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState
-from flowwatch.tui.shell import Dashboard, Options
+from flowwatch.tui.dashboard import dashboard
+from flowwatch.tui.shell import Dashboard
+from flowwatch.tui.state import Options
 from tests.unit.tui.made import COMPLETE
 
 PATIENCE = 8.0
@@ -113,7 +115,7 @@ class Driven:
     async def settled(self) -> None:
         """Wait until the screen answers what was asked for last."""
         await self.until(
-            lambda: self.app.frame is not None and self.app.frame.wish == self.app.feed._wish,
+            lambda: self.app.frame is not None and self.app.frame.question == self.app.feed.asked,
             "an answer",
         )
         await self._pilot.pause()
@@ -124,7 +126,7 @@ async def shown(
     monitor: Monitor, size: tuple[int, int] = (100, 30), **options: Any
 ) -> AsyncIterator[Driven]:
     """The dashboard over ``monitor``; ``options`` are fields of Options."""
-    app = Dashboard(lambda: monitor, Options(**({"theme": "mono"} | options)))
+    app = dashboard(lambda: monitor, Options(**({"theme": "mono"} | options)))
     async with app.run_test(size=size) as pilot:
         driven = Driven(app, pilot)
         try:

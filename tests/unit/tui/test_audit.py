@@ -15,7 +15,9 @@ from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.policy import load
-from flowwatch.tui.shell import Dashboard, Options
+from flowwatch.tui.dashboard import dashboard
+from flowwatch.tui.state import Options
+from flowwatch.tui.views.audit import AuditSoFar
 from tests.unit.flows.made import APP, denied, flow, reply, verdict
 from tests.unit.tui.driven import Driven, Played, played, run
 
@@ -48,7 +50,7 @@ async def audited(source: Played, size: tuple[int, int] = (140, 40)) -> AsyncIte
     join = Join()
     audit = LiveAudit(load([("rules.yaml", RULES)]), join)
     monitor = LiveMonitor(source, live=False, join=join)
-    app = Dashboard(lambda: monitor, Options(theme="mono"), audit)
+    app = dashboard(lambda: monitor, Options(theme="mono"), audit)
     monitor.start()
     try:
         async with app.run_test(size=size) as pilot:
@@ -113,8 +115,8 @@ def test_the_audits_page_goes_on() -> None:
             assert "spec.egress.0 (line 7): 1 attempt" in driven.text
             assert "spec.egress.1 (line 9): never exercised" in driven.text
             await driven.press("A")
-            await driven.until(lambda: not driven.app.page.display, "the table")
-            assert driven.app.feed._wish.audit is False
+            await driven.until(lambda: driven.app.trail == ("rows",), "the table")
+            assert not isinstance(driven.app.feed.asked, AuditSoFar)
 
     run(test())
 
@@ -138,6 +140,12 @@ def test_what_was_scrolled_to_stays() -> None:
     run(test())
 
 
+def told(driven: Driven) -> object:
+    """The report that is on the screen."""
+    answer = driven.app.answer(AuditSoFar)
+    return answer and answer.value
+
+
 def _leaks(driven: Driven) -> str:
     return next((line for line in driven.screen if " leak " in line), "")
 
@@ -150,10 +158,10 @@ def test_paused_the_page_stands_still() -> None:
             await driven.sees("1x dropped")
             await driven.press("p")
             await driven.sees("paused")
-            report = driven.app.feed.frame.report  # type: ignore[union-attr]
+            report = told(driven)
             source.play(blocked(1, 1.0))
             await driven.until(lambda: driven.app.frame and driven.app.frame.behind, "more records")
-            assert driven.app.feed.frame.report is report  # type: ignore[union-attr]
+            assert told(driven) is report
 
     run(test())
 

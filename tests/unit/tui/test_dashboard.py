@@ -115,7 +115,7 @@ def test_keys_of_the_map_are_text_while_a_line_is_typed() -> None:
             await driven.type("qd?")
             await driven.sees("/qd?")
             assert driven.app.is_running
-            assert not driven.app.view.query.drops_only
+            assert not driven.app.chosen.query.drops_only
 
     run(test())
 

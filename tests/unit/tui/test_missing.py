@@ -10,11 +10,11 @@ from flowwatch.flows.source import NodeChange, SourceState
 from flowwatch.tui.parts import columns as cols
 from flowwatch.tui.parts.banner import banner_line, needed
 from flowwatch.tui.parts.headline import headline_lines
-from flowwatch.tui.parts.page import notice_lines
 from flowwatch.tui.parts.timeline import timeline_lines
 from flowwatch.tui.parts.title import title_line
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import FANCY, PLAIN
+from flowwatch.tui.views.warnings import notice_lines
 from tests.unit.tui.made import FOLLOWING, LOST, NOON, SECOND, row, snapshot
 from tests.unit.tui.test_text import text
 

@@ -166,9 +166,9 @@ def test_a_pasted_file_of_any_bytes_is_no_end(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "a key": "shell.Dashboard.wish = wrong",
-    "painting": "shell.Table.update_from = wrong",
-    "the feed's thread": "feed.Feed._snapshot = wrong",
+    "a key": "shell.Dashboard.ask = wrong",
+    "painting": "table.Table.update_from = wrong",
+    "the feed's thread": "rows.Rows.answer = wrong",
     "the reading thread": "monitor.LiveMonitor._tick = wrong",
     "an export's thread": "take_away.write_csv = wrong",
     "a helper's thread": "polls.Polls.answers = wrong; polls.Polls._run = wrong",
@@ -183,7 +183,8 @@ def test_a_defect_of_ours_is_told_as_one(tmp_path: Path, place: str, debug: bool
 import sys
 from flowwatch.egress import monitor
 from flowwatch.sources import polls
-from flowwatch.tui import feed, shell, take_away
+from flowwatch.tui import shell, take_away
+from flowwatch.tui.parts import rows, table
 from flowwatch.__main__ import main
 def wrong(*_, **__):
     raise KeyError("\\x1b[2Jsecret")
@@ -321,6 +322,9 @@ def test_while_the_audit_is_at_its_hardest_it_answers(end: str, tmp_path: Path) 
         if end == "SIGTERM":
             terminal.signal(signal.SIGTERM)
         elif end == "q":
+            # The first closes the audit, the second ends the program.
+            terminal.press("q")
+            terminal.wait_for(lambda screen: cursor_row(screen, "▌") >= 0, PATIENCE)
             terminal.press("q")
         else:
             terminal.press("\x03")

@@ -10,12 +10,12 @@ from flowwatch.tui.format import Line, cut, ends, fit, line_width, rate, wrap
 from flowwatch.tui.parts import columns as cols
 from flowwatch.tui.parts.detail import detail_lines
 from flowwatch.tui.parts.headline import headline_lines
-from flowwatch.tui.parts.page import notice_lines
 from flowwatch.tui.parts.tail import tail_line
 from flowwatch.tui.parts.timeline import timeline_lines
 from flowwatch.tui.parts.title import title_line
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import FANCY, PLAIN
+from flowwatch.tui.views.warnings import notice_lines
 from tests.unit.tui.made import (
     COMPLETE,
     FOLLOWING,

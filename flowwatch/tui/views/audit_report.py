@@ -1,4 +1,4 @@
-"""The audit on a page of the dashboard: what was found so far, the worst first."""
+"""The text of the audit's view: what was found so far, the worst first."""
 
 from __future__ import annotations
 

@@ -1,0 +1,25 @@
+"""The dashboard put together: the shell, with its views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from flowwatch.egress.query import Monitor
+from flowwatch.tui.shell import Dashboard
+from flowwatch.tui.state import Options
+from flowwatch.tui.view import View
+from flowwatch.tui.views import VIEWS
+
+if TYPE_CHECKING:
+    from flowwatch.audits.live import LiveAudit
+
+
+def dashboard(
+    start: Callable[[], Monitor],
+    options: Options | None = None,
+    audit: LiveAudit | None = None,
+    views: Sequence[View] = VIEWS,
+) -> Dashboard:
+    """The app over the monitor that ``start`` makes; ``audit`` where policies were given."""
+    return Dashboard(start, views, options, audit)

@@ -1,0 +1,146 @@
+"""What an action may ask: of the shell, and of the view that is seen.
+
+Actions (:mod:`flowwatch.tui.actions`) and views know these two protocols, never the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from flowwatch.egress.rows import Row
+from flowwatch.flows.source import SourceState
+from flowwatch.tui.commands import Command
+from flowwatch.tui.feed import Answer
+from flowwatch.tui.keys import Key
+from flowwatch.tui.question import A, Question, Readings
+from flowwatch.tui.state import Options, ViewState
+from flowwatch.tui.theme import Look
+
+
+class Seen(Protocol):
+    """The view on top, as far as keys act on it."""
+
+    @property
+    def selected(self) -> Row | None:
+        """The row under the cursor, where there is one."""
+
+    def now_ns(self) -> int:
+        """What ages are counted to: the clock while live, the moment of a pause, a file's end."""
+
+    def enter(self) -> None:
+        """Go into what is selected."""
+
+    def toggle(self, part: str, on: bool | None = None) -> None:
+        """Show or hide a part of the view (``detail``, ``tail``, ``window``), or the other of both."""
+
+    def close_part(self) -> bool:
+        """Close what is open in it, the last first; whether there was anything."""
+
+    def move(self, step: Callable[[int], int], *, panel: bool = False) -> None:
+        """By ``step`` of a page's lines: the selection, the text, or what scrolls beside (``panel``)."""
+
+    def move_to_end(self, *, first: bool) -> None:
+        """To the first line, or the last."""
+
+
+class Desk(Protocol):
+    """The shell, as far as actions and views ask of it."""
+
+    @property
+    def options(self) -> Options: ...
+
+    @property
+    def chosen(self) -> ViewState: ...
+
+    @property
+    def look(self) -> Look: ...
+
+    @property
+    def state(self) -> SourceState: ...
+
+    @property
+    def readings(self) -> Readings | None:
+        """What is read; None until that has begun."""
+
+    @property
+    def with_policies(self) -> bool:
+        """Whether policies were given, so that there is an audit."""
+
+    @property
+    def behind(self) -> int:
+        """When paused: records read since."""
+
+    @property
+    def seen(self) -> Seen: ...
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, those of the views too."""
+
+    @property
+    def commands(self) -> tuple[Command, ...]: ...
+
+    @property
+    def helps(self) -> tuple[str, ...]:
+        """What the views have to say beyond their keys, a paragraph each."""
+
+    @property
+    def trail(self) -> tuple[str, ...]:
+        """The names of the open views, the one on top last."""
+
+    def answer(self, kind: type[Question[A]]) -> Answer[A] | None:
+        """The last answer to a question of this kind."""
+
+    def choose(self, **changes: Any) -> None:
+        """Ask for other rows: ``changes`` are fields of the Query."""
+
+    def hold(self, on: bool) -> None:
+        """Pause, or go on."""
+
+    def ask(self) -> None:
+        """What the view on top asks has changed."""
+
+    def repaint(self) -> None:
+        """Show the newest frame."""
+
+    def refresh_view(self) -> None:
+        """Parts of the view on top came or went."""
+
+    def go(self, name: str) -> None:
+        """Open a view over what is seen, or come back to it if it is below."""
+
+    def back(self) -> bool:
+        """Close the view on top; False when it is the only one."""
+
+    def come_back_to(self, context: str) -> None:
+        """Close views until keys of this context (flowwatch.tui.keys) act on what is seen."""
+
+    def edit(self, sign: str, text: str = "") -> None:
+        """Let a line be typed, after ``/`` or ``:``."""
+
+    def say(self, text: str, role: str = "strong", seconds: float = 5.0) -> None:
+        """Show one safe line in place of the keys, for a while."""
+
+    def relook(self, theme: str) -> None: ...
+
+    def take_mouse(self, on: bool) -> None:
+        """Take the mouse from the terminal, or give it back."""
+
+    def write(self, sequence: str) -> None:
+        """Send a control sequence to the terminal, as it is."""
+
+    def beside(self, work: Callable[[], object]) -> None:
+        """Do ``work`` in a thread."""
+
+    def from_beside(self, function: Callable[..., object], *args: object) -> None:
+        """From such a thread: call ``function`` where it may touch the screen."""
+
+    def interrupt(self) -> None:
+        """ctrl-c: leave the input; pressed twice, the program."""
+
+    def suspend_program(self) -> None:
+        """Back to the shell that it was started from, until that continues it."""
+
+    def leave(self) -> None:
+        """End the dashboard."""

@@ -1,0 +1,150 @@
+"""A view: what the shell is told of one, and the widget that shows it."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from textual.containers import Container
+
+from flowwatch.egress.rows import Row
+from flowwatch.tui.commands import COMMANDS, Command
+from flowwatch.tui.desk import Desk
+from flowwatch.tui.keys import ANYWHERE, KEYS, Key, KeyMap
+from flowwatch.tui.parts.lines import Lines
+from flowwatch.tui.question import Question
+
+
+def nothing(desk: Desk, key: int) -> Question[Any] | None:
+    """The question of a view that asks none."""
+    return None
+
+
+def always(desk: Desk) -> str:
+    """What keeps a view from being opened: nothing."""
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(ABC):
+    """One screen of the dashboard, declared. Subclasses say what kind of body shows it."""
+
+    name: str
+    """What opens it in the command line, and what the breadcrumb calls it."""
+    words: str
+    """For help: a phrase."""
+    key: tuple[str, ...] = ()
+    """What opens it, and closes it again."""
+    short: str = ""
+    """For the footer; empty: not shown there."""
+    alias: tuple[str, ...] = ()
+    """Other names in the command line."""
+    question: Callable[[Desk, int], Question[Any] | None] = nothing
+    """What it asks, given the key of the row that is looked into (0: none)."""
+    keys: Mapping[Key, Callable[[Desk], None]] = field(default_factory=dict)
+    """Keys that only this view has, and what they do."""
+    help: tuple[str, ...] = ()
+    """Lines for the help screen, beyond what its keys say."""
+    refusal: Callable[[Desk], str] = always
+    """Why it can't be opened now; empty if it can."""
+
+    @abstractmethod
+    def body(self, desk: Desk) -> Body:
+        """The widget that shows it."""
+
+
+def key_map(views: Sequence[View]) -> KeyMap:
+    """The keys of the table (flowwatch.tui.keys), and those of the views.
+
+    Raises ValueError when the key of a view means something else already.
+    """
+    opening = [
+        Key(view.name, view.key, view.words, view.short, "views", ANYWHERE)
+        for view in views
+        if view.key
+    ]
+    taken = {name: key.action for key in KEYS for name in key.keys}
+    for key in opening:
+        for name in key.keys:
+            if name in taken:
+                raise ValueError(f"{name} opens {key.action}, and is {taken[name]} already")
+    own = [replace(key, context=view.name) for view in views for key in view.keys]
+    last = [key for key in KEYS if key.group == "leaving"]
+    return KeyMap([*(key for key in KEYS if key not in last), *own, *opening, *last])
+
+
+def command_table(views: Sequence[View]) -> tuple[Command, ...]:
+    """The commands of the table (flowwatch.tui.commands), and one to open each view."""
+    opening = [Command(view.name, view.words, aliases=view.alias) for view in views]
+    return (*COMMANDS[:-1], *opening, COMMANDS[-1])
+
+
+class Body(Container):
+    """The widget of an open view. The shell lays it out, asks it what it asks, and has it painted."""
+
+    CONTEXTS: ClassVar[tuple[str, ...]] = ()
+    """Of keys.CONTEXTS: which of them act on it."""
+
+    COVERS: ClassVar[bool] = False
+    """Whether the title and the banner give way to it."""
+
+    FIRST: ClassVar[tuple[str, ...]] = ()
+    """Actions whose keys the footer shows first."""
+
+    def __init__(self, view: View, desk: Desk) -> None:
+        super().__init__()
+        self.view = view
+        self.desk = desk
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Lines, ...]:
+        """All that is painted."""
+
+    @property
+    def first_keys(self) -> tuple[str, ...]:
+        """Actions whose keys the footer shows first, as things are."""
+        return self.FIRST
+
+    @property
+    def looked_into(self) -> int:
+        """The key of the row whose records are looked at; 0: of none."""
+        return 0
+
+    def question(self) -> Question[Any] | None:
+        """What it asks now."""
+        return self.view.question(self.desk, self.looked_into)
+
+    def lay_out(self, columns: int, lines: int, banner: bool) -> None:
+        """Give each part its lines, for a terminal of this size."""
+
+    @abstractmethod
+    def repaint(self) -> None:
+        """Show the newest answer; parts whose lines are as before cost nothing."""
+
+    # What keys do (flowwatch.tui.desk.Seen) ---------------------------------------------------
+
+    @property
+    def selected(self) -> Row | None:
+        return None
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def enter(self) -> None:
+        return None
+
+    def toggle(self, part: str, on: bool | None = None) -> None:
+        return None
+
+    def close_part(self) -> bool:
+        return False
+
+    def move(self, step: Callable[[int], int], *, panel: bool = False) -> None:
+        return None
+
+    def move_to_end(self, *, first: bool) -> None:
+        return None

@@ -1,0 +1,56 @@
+"""The audit so far, of the policies that were given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from flowwatch.tui.desk import Desk
+from flowwatch.tui.format import Line
+from flowwatch.tui.parts.page import TextView
+from flowwatch.tui.question import Question, Readings
+
+if TYPE_CHECKING:
+    from flowwatch.audits.findings import AuditReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSoFar(Question["AuditReport | None"]):
+    """What the policies given say of what was read; None without policies."""
+
+    LEAST: ClassVar[float] = 1.0
+    MOST: ClassVar[float] = float("inf")
+
+    def answer(self, of: Readings) -> AuditReport | None:
+        return of.audit.report() if of.audit is not None else None
+
+
+def _question(desk: Desk, key: int) -> AuditSoFar:
+    return AuditSoFar(when=desk.chosen.when)
+
+
+def _lines(desk: Desk, columns: int) -> list[Line]:
+    answer = desk.answer(AuditSoFar)
+    if answer is None or answer.value is None:
+        return [((" judging what was read so far …", "dim"),)]
+    # Loaded only for who gave policies.
+    from flowwatch.tui.views.audit_report import report_lines
+
+    return report_lines(answer.value, columns, desk.look.signs)
+
+
+def _refusal(desk: Desk) -> str:
+    if desk.with_policies:
+        return ""
+    return "no policies were given: start with flowwatch --policies FILE"
+
+
+AUDIT = TextView(
+    name="audit",
+    words="what the policies given (--policies) say of the traffic",
+    key=("A",),
+    title="Audit: does the traffic go as the policies say?",
+    question=_question,
+    lines=_lines,
+    refusal=_refusal,
+)

@@ -1,0 +1,20 @@
+"""The table of rows: what is seen first."""
+
+from __future__ import annotations
+
+from flowwatch.tui.parts.board import TableView
+from flowwatch.tui.parts.columns import COLUMNS
+from flowwatch.tui.parts.detail import Detail
+from flowwatch.tui.parts.headline import Headline
+from flowwatch.tui.parts.table import Table
+from flowwatch.tui.parts.tail import Tail
+from flowwatch.tui.parts.timeline import TimelineView
+
+ROWS = TableView(
+    name="rows",
+    words="the table: a row per pod and destination",
+    columns=COLUMNS,
+    help=tuple(
+        " ".join(part.ABOUT) for part in (Headline, TimelineView, Table, Detail, Tail) if part.ABOUT
+    ),
+)
