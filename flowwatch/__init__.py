@@ -1,11 +1,14 @@
 """flowwatch: does your Cilium policy block what it should? Egress per pod and destination, from Hubble.
 
-As a library, two lines give the rows that the dashboard shows, as a pandas frame::
+As a library::
 
     import flowwatch
-    frame = flowwatch.read("flows.jsonl")
-
+    frame = flowwatch.read("flows.jsonl")                                  # rows, for pandas
     frame = flowwatch.read(server="localhost:4245", namespace="weather")
+    report = flowwatch.audit("flows.jsonl", policies="policy.yaml")        # findings
+    source = flowwatch.open_source(follow=True)                            # flows, batch by batch
+
+and whatever yields batches can be read too: see :class:`flowwatch.Source`.
 """
 
 from __future__ import annotations
@@ -13,27 +16,53 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["FlowwatchError", "__version__", "read"]
+__all__ = [
+    "AuditReport",
+    "Batch",
+    "Flow",
+    "FlowwatchError",
+    "Source",
+    "SourceState",
+    "__version__",
+    "audit",
+    "decode",
+    "open_source",
+    "read",
+]
 
 from flowwatch.errors import FlowwatchError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from flowwatch.api.auditing import audit
+    from flowwatch.api.traffic import decode, open_source, read
+    from flowwatch.audits.findings import AuditReport
+    from flowwatch.flows.model import Batch, Flow
+    from flowwatch.flows.source import Source, SourceState
 
-    from flowwatch.api import FlagValue
+_HOMES = {
+    "AuditReport": "flowwatch.audits.findings",
+    "Batch": "flowwatch.flows.model",
+    "Flow": "flowwatch.flows.model",
+    "Source": "flowwatch.flows.source",
+    "SourceState": "flowwatch.flows.source",
+    "audit": "flowwatch.api.auditing",
+    "decode": "flowwatch.api.traffic",
+    "open_source": "flowwatch.api.traffic",
+    "read": "flowwatch.api.traffic",
+}
+"""Where a public name is loaded from when it is first asked for: the command line asks for none."""
 
 
-def read(*files: str, **flags: FlagValue) -> pd.DataFrame:
-    """The egress table of capture files, or of a Hubble server, as a pandas frame.
+if not TYPE_CHECKING:
 
-    ``files`` are paths, ``-`` for standard input; without any, a server is asked. ``flags`` are
-    those of ``flowwatch summary``, with ``_`` for ``-``: ``namespace="weather"``, ``to_fqdn=["a",
-    "b"]``, ``since="5m"``, ``direction="both"``, ``tls=True``, ``server="localhost:4245"``; a list
-    repeats the flag. Columns: see :mod:`flowwatch.egress.frame`.
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    What makes the numbers less than the whole truth comes as UserWarning. Raises FlowwatchError,
-    one line that says what to do.
-    """
-    from flowwatch.api import read as read_frame
+        return getattr(import_module(home), name)
 
-    return read_frame(files, flags)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,13 +18,13 @@ sys.path.insert(0, str(HERE.parent))
 import resvg_py  # noqa: E402
 
 from flowwatch.audits.live import LiveAudit  # noqa: E402
-from flowwatch.cli.flags import parse  # noqa: E402
-from flowwatch.cli.sources import asked, open_source  # noqa: E402
 from flowwatch.demo.server import DemoServer  # noqa: E402
 from flowwatch.demo.story import policy_text  # noqa: E402
 from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
 from flowwatch.flows.join import Join  # noqa: E402
 from flowwatch.policy import load  # noqa: E402
+from flowwatch.sources.opening import open_source  # noqa: E402
+from flowwatch.sources.request import PlainOptions, flow_request  # noqa: E402
 from flowwatch.tui.dashboard import dashboard  # noqa: E402
 from flowwatch.tui.state import Options  # noqa: E402
 
@@ -52,8 +52,8 @@ PICTURES = (
 
 async def take(picture: Picture, address: str) -> None:
     """One picture of a dashboard that has read the demo's ring and followed for two seconds."""
-    words = ["--server", address, "--namespace", "weather"]
-    source = open_source(asked(parse(words), follow=True, environ={}), with_ring=True)
+    options = PlainOptions({"server": address}, [("namespace", "weather")])
+    source = open_source(flow_request(options, follow=True, environ={}), with_ring=True)
     join = Join()
     audit = LiveAudit(load([("weather.yaml", policy_text())]), join) if picture.policies else None
     monitor = LiveMonitor(source, join=join)
@@ -62,12 +62,12 @@ async def take(picture: Picture, address: str) -> None:
         monitor.start()
         return monitor
 
-    options = Options(
+    shown = Options(
         filter_words="--namespace weather",
         theme=picture.theme,
         hubble=("hubble", "observe", "--server", "localhost:4245"),
     )
-    app = dashboard(start, options, audit)
+    app = dashboard(start, shown, audit)
     try:
         async with app.run_test(size=picture.size) as pilot:
             await pilot.pause(2.0)

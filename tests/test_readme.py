@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from flowwatch import AuditReport
 from flowwatch.demo.server import DemoServer
+from flowwatch.demo.story import policy_text
 from tests.command import ROOT, clean_environment
 
 # They share what is made once.
@@ -102,15 +104,19 @@ def test_the_commands_run_in_their_order(place: tuple[Path, dict[str, str]]) -> 
             assert told.stdout, command
     assert (folder / "drops.csv").stat().st_size > 1000
     [python] = blocks("python")
+    (folder / "weather.yaml").write_text(policy_text())
     seen: dict[str, object] = {}
     os.chdir(folder)
     try:
         with pytest.warns(UserWarning, match="lost"):
-            exec(python, seen)  # the README's two lines
+            exec(python, seen)  # the README's lines
     finally:
         os.chdir(ROOT)
     frame = seen["frame"]
     assert len(frame) > 5  # type: ignore[arg-type]
+    report = seen["report"]
+    assert isinstance(report, AuditReport)
+    assert report.counts["ok"] > 5
 
 
 def test_links_and_pictures_lead_somewhere() -> None:

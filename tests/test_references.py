@@ -94,7 +94,8 @@ def member(owner: Any, name: str) -> Any:
     if found is not NOTHING:
         return getattr(owner, name, found)
     if inspect.ismodule(owner):
-        return _module(f"{owner.__name__}.{name}")
+        # Public names are loaded when they are asked for.
+        return getattr(owner, name, None) or _module(f"{owner.__name__}.{name}")
     for base in getattr(owner, "__mro__", ()):
         if name in getattr(base, "__annotations__", {}):
             return base.__annotations__[name]

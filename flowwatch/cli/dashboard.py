@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.flag_table import LIST, SERVER, SWITCH
-from flowwatch.cli.reading import at_terminal
-from flowwatch.cli.sources import asked, open_source
-from flowwatch.cli.summary import direction, max_rows
+from flowwatch.cli.shared.reading import at_terminal
+from flowwatch.cli.shared.screen import show_dashboard
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import raw_filters
-from flowwatch.output import put, say
-from flowwatch.sources.keeping import kept_words
+from flowwatch.output import put
+from flowwatch.sources.opening import open_source
+from flowwatch.sources.request import flow_request
 
 if TYPE_CHECKING:
-    from flowwatch.audits.live import LiveAudit
     from flowwatch.cli.flags import Parsed
-    from flowwatch.flows.join import Join
-    from flowwatch.flows.source import Source
 
 
 def run(parsed: Parsed) -> int:
     """Start with what the ring holds, then follow until ``q``."""
-    wanted = asked(parsed, follow=True)
+    wanted = flow_request(parsed, follow=True, several=True)
     if parsed.switch("print-raw-filters"):
         put(raw_filters(wanted.filters), "json")
         return 0
@@ -33,97 +28,4 @@ def run(parsed: Parsed) -> int:
             "flowwatch summary prints the table once, flowwatch observe -f prints flows",
         )
     source = open_source(wanted, with_ring=True, keep_trying=True)
-    return show(parsed, source, live=not wanted.files, notes=wanted.settings.warnings)
-
-
-def show(
-    parsed: Parsed,
-    source: Source,
-    *,
-    live: bool,
-    notes: tuple[str, ...] = (),
-    server: str = "",
-) -> int:
-    """The dashboard over ``source`` until the user quits; then what went wrong, if anything.
-
-    ``server`` is named in the hubble commands that it shows, if it isn't the default one.
-    """
-    from flowwatch.egress.monitor import LiveMonitor
-    from flowwatch.flows.join import Join
-    from flowwatch.tui.app import run as run_app
-
-    join = Join()
-    audit = live_audit(parsed, join)
-    rows, way = max_rows(parsed), direction(parsed)
-    monitors: list[LiveMonitor] = []
-
-    def start() -> LiveMonitor:
-        """Called when the first frame is on the screen."""
-        monitor = LiveMonitor(source, rows, live=live, join=join)
-        monitors.append(monitor)
-        monitor.start()
-        return monitor
-
-    try:
-        code = run_app(
-            start,
-            title="flowwatch",
-            filter_words=filter_words(parsed),
-            export_dir=Path(parsed.text("export-dir")),
-            direction=way,
-            theme=parsed.text("theme"),
-            hubble=hubble_command(parsed, server),
-            audit=audit,
-        )
-    finally:
-        for monitor in monitors:
-            monitor.stop()
-    for line in (*notes, *kept_words(source)):
-        say(line)
-    for monitor in monitors:
-        if monitor.failure is not None:
-            raise monitor.failure
-    return code
-
-
-def live_audit(parsed: Parsed, join: Join) -> LiveAudit | None:
-    """The audit of the policies in force, where they were given; else None. Raises UsageError."""
-    if not parsed.was_set("policies") and not parsed.was_set("policies-from-cluster"):
-        return None
-    # The policies' part is loaded only for who asks for it.
-    from flowwatch.audits.live import LiveAudit
-    from flowwatch.cli.policies_in_force import given
-
-    policies = given(parsed)
-    return LiveAudit(policies, join) if policies is not None else None
-
-
-def hubble_command(parsed: Parsed, server: str) -> list[str]:
-    """How a command begins that shows the same flows in hubble: same server, same files."""
-    if server:
-        return ["hubble", "observe", "--server", server]
-    words = ["hubble", "observe"]
-    for flag in SERVER.flags:
-        # A password has no place on a screen; hubble takes it from its variable too.
-        if not parsed.was_set(flag.name) or flag.name in NOT_SHOWN:
-            continue
-        if flag.kind == SWITCH:
-            words.append(f"--{flag.name}={'true' if parsed.switch(flag.name) else 'false'}")
-        elif flag.kind == LIST:
-            words += [f"--{flag.name}", ",".join(parsed.list(flag.name))]
-        else:
-            words += [f"--{flag.name}", parsed.text(flag.name)]
-    for path in parsed.list("input-file") if "input-file" in parsed.flags else ():
-        words += ["--input-file", path]
-    return words
-
-
-NOT_SHOWN = ("basic-auth-password", "debug")
-
-
-def filter_words(parsed: Parsed) -> str:
-    """The filters as they were typed, for the title."""
-    words = []
-    for name, value in parsed.filters:
-        words.append(f"--{name}" if value in ("true", "v4", "v6") else f"--{name} {value}")
-    return " ".join(words)
+    return show_dashboard(parsed, source, live=not wanted.files, notes=wanted.settings.warnings)

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flowwatch.cli import dashboard, summary
-from flowwatch.cli.flags import parse
-from flowwatch.cli.reading import at_terminal
-from flowwatch.cli.sources import asked, open_source
+from flowwatch.cli.shared.reading import at_terminal
+from flowwatch.cli.shared.screen import show_dashboard
+from flowwatch.cli.shared.table import print_table
+from flowwatch.cli.shared.traffic import ANY_PORT, of_demo
 from flowwatch.errors import Stopped, UsageError
 from flowwatch.hubble.client.config import seconds
 from flowwatch.output import put, say
+from flowwatch.sources.opening import open_source
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.demo.server import DemoServer
-    from flowwatch.flows.source import Source
-
-ANY_PORT = "127.0.0.1:0"
 
 
 def run(parsed: Parsed) -> int:
     """Serve the story; show it in the dashboard, or without a terminal print its summary."""
     if parsed.switch("print-policy"):
+        from flowwatch.demo.story import policy_text
+
         put(policy_text())
         return 0
     from flowwatch.demo.server import DemoServer
@@ -52,32 +50,6 @@ def run(parsed: Parsed) -> int:
         return _show(parsed, server.address, terminal, duration)
 
 
-def policy_text() -> str:
-    """The policy that the story applies, as YAML."""
-    import importlib.resources
-
-    return importlib.resources.files("flowwatch.demo").joinpath("policy.yaml").read_text("utf-8")
-
-
-BEFORE_OR_AFTER = {"all": None, "before": 1e6, "after": 0.0}
-"""Seconds until the policy is applied, by what ``--demo`` may say; None for the story's own."""
-
-
-@contextmanager
-def traffic(when: str, filters: list[tuple[str, str]]) -> Iterator[Source]:
-    """The demo's whole story as a source, for verbs that judge it."""
-    from flowwatch.demo.server import DemoServer
-
-    with DemoServer(ANY_PORT, live=False, policy_after=BEFORE_OR_AFTER[when]) as server:
-        words = [
-            "summary",
-            "--server",
-            server.address,
-            *(f"--{name}={value}" for name, value in filters),
-        ]
-        yield open_source(asked(parse(words), follow=False, environ={}))
-
-
 def _serve(server: DemoServer, duration: float) -> int:
     try:
         put(f"serving the demo on {server.address}; Ctrl-C ends it\n")
@@ -94,13 +66,9 @@ def _serve(server: DemoServer, duration: float) -> int:
 
 
 def _show(parsed: Parsed, address: str, terminal: bool, duration: float) -> int:
-    words = ["--server", address]
-    for name, value in parsed.filters:
-        words.append(f"--{name}={value}")
-    # No configuration of the user's may come between the demo and its own server.
-    wanted = asked(parse(words if terminal else ["summary", *words]), follow=terminal, environ={})
+    wanted = of_demo(address, parsed, follow=terminal)
     if not terminal:
-        return summary.show(parsed, open_source(wanted))
+        return print_table(parsed, open_source(wanted))
     source = open_source(wanted, with_ring=True)
     if duration:
         import threading
@@ -108,4 +76,4 @@ def _show(parsed: Parsed, address: str, terminal: bool, duration: float) -> int:
         timer = threading.Timer(duration, source.close)
         timer.daemon = True
         timer.start()
-    return dashboard.show(parsed, source, live=True, server=address)
+    return show_dashboard(parsed, source, live=True, server=address)

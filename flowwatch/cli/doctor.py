@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.sources import one_server
 from flowwatch.hubble.client import config, forward
 from flowwatch.output import columns, put, shows
 from flowwatch.report.doctor import SIGNS, check_output, step_text, steps_json, summary_text
+from flowwatch.sources.request import one_server
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from flowwatch.cli.policies import read_policies, shown
-from flowwatch.cli.reading import standard_input
+from flowwatch.api.policy_files import read_policies, shown, standard_input
 from flowwatch.errors import UsageError
 from flowwatch.output import columns, open_output, say
 from flowwatch.report.explain import write_explanation
@@ -37,7 +36,7 @@ def run(parsed: Parsed) -> int:
             raise UsageError("the answers to --queries are JSON lines", "leave out --output")
         if parsed.text("queries") == "-" and "-" in paths:
             raise UsageError("policies and queries can't both come from standard input")
-        return _queries(read_policies(paths, keep_going=True), parsed.text("queries"))
+        return _queries(read_policies(paths, say, keep_going=True), parsed.text("queries"))
     from flowwatch.policy.explain import QuestionError, explain, read_end
 
     form = parsed.text("output")
@@ -45,7 +44,7 @@ def run(parsed: Parsed) -> int:
     try:
         subject = read_end(parsed.text("from"), parsed.text("from-labels"))
         peer = read_end(parsed.text("to"), parsed.text("to-labels"))
-        answers = explain(read_policies(paths), subject, peer, protocol)
+        answers = explain(read_policies(paths, say), subject, peer, protocol)
     except QuestionError as error:
         raise UsageError(safe(str(error)), "see flowwatch explain --help") from None
     with open_output(None, form) as out:

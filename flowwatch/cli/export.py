@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.reading import Reading
-from flowwatch.cli.sources import asked, open_source
-from flowwatch.cli.summary import direction, max_rows
+from flowwatch.cli.shared.options import direction, directions, max_rows
+from flowwatch.cli.shared.reading import Reading
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
@@ -21,6 +20,8 @@ from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.output import Output, open_output, put, say
 from flowwatch.report.export import write_attempts, write_records, write_rows
 from flowwatch.report.sidefile import note_beside
+from flowwatch.sources.opening import open_source
+from flowwatch.sources.request import flow_request
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(parsed: Parsed) -> int:
     if asks_for_policies(parsed) and (parsed.switch("raw") or parsed.switch("grouped")):
         raise UsageError("--policies tells of attempts", "leave out --raw and --grouped")
     outcomes = _outcomes(parsed)
-    wanted = asked(parsed)
+    wanted = flow_request(parsed, several=True)
     if parsed.switch("print-raw-filters"):
         put(raw_filters(wanted.filters), "json")
         return 0
@@ -85,9 +86,9 @@ def _judge(parsed: Parsed) -> Judge | None:
         return None
     # The policies' part is loaded only for who asks for it.
     from flowwatch.audits.judge import Judge
-    from flowwatch.cli.policies_in_force import given
+    from flowwatch.cli.shared.policies import in_force
 
-    policies = given(parsed)
+    policies = in_force(parsed)
     return Judge(policies) if policies is not None else None
 
 
@@ -130,9 +131,8 @@ class _Export:
         """What was read, and what wasn't."""
         self._form = form
         self._outcomes = outcomes
-        way = direction(parsed)
-        self._directions = frozenset(("egress", "ingress") if way == "both" else (way,))
-        self._query = Query(direction=way)
+        self._directions = directions(parsed)
+        self._query = Query(direction=direction(parsed))
         self._raw = parsed.switch("raw")
         self._grouped = parsed.switch("grouped")
         self._max_rows = max_rows(parsed)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.sources import one_server
 from flowwatch.hubble.client import config, forward
 from flowwatch.output import put, say
 from flowwatch.report.status import check_list_output, namespaces_text, nodes_text
+from flowwatch.sources.request import one_server
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed

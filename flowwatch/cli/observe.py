@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from flowwatch.cli.sources import Asked, HubbleServer, asked, file_window, matcher
 from flowwatch.errors import Defect, FlowwatchError, OutputError, Stopped, UsageError, defect
 from flowwatch.flows.coverage import note_place, skipped_words
 from flowwatch.flows.model import Unread
@@ -21,7 +20,10 @@ from flowwatch.hubble.wire.damage import damage
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
+from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.live import unreadable
+from flowwatch.sources.opening import file_window, matcher
+from flowwatch.sources.request import FlowRequest, flow_request
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def run(parsed: Parsed) -> int:
     """Print until the end, or until Ctrl-C when following (that is its end, exit code 0)."""
     form = parsed.text("output")
     kind = check_output(form, follow=parsed.switch("follow"))
-    wanted = asked(parsed, default=LAST_BY_DEFAULT)
+    wanted = flow_request(parsed, default=LAST_BY_DEFAULT)
     if parsed.switch("print-raw-filters"):
         put(raw_filters(wanted.filters), "json")
         return 0
@@ -88,7 +90,7 @@ def run(parsed: Parsed) -> int:
         return _print(wanted, make_printer(options, out, StandardError()), out, silent)
 
 
-def _masked(parsed: Parsed, wanted: Asked, kind: str) -> Asked:
+def _masked(parsed: Parsed, wanted: FlowRequest, kind: str) -> FlowRequest:
     if wanted.mask and kind != "jsonpb":
         raise UsageError(
             f"{safe(parsed.text('output'))} output format is not compatible with custom field mask"
@@ -98,7 +100,7 @@ def _masked(parsed: Parsed, wanted: Asked, kind: str) -> Asked:
     return wanted
 
 
-def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
+def _print(wanted: FlowRequest, printer: Printer, out: Output, silent: bool) -> int:
     printed = 0
     failure: FlowwatchError | None = None
     stopped: Stopped | None = None
@@ -142,7 +144,7 @@ def _print(wanted: Asked, printer: Printer, out: Output, silent: bool) -> int:
 class _Reading:
     """Records as Hubble's own messages, each with its number; those that can't be read are counted."""
 
-    def __init__(self, wanted: Asked) -> None:
+    def __init__(self, wanted: FlowRequest) -> None:
         self._keeper = wanted.keeper()
         self._skipped: dict[str, int] = {}
         self._places: dict[str, list[str]] = {}
@@ -170,7 +172,7 @@ class _Reading:
 class _Live(_Reading):
     """A server's."""
 
-    def __init__(self, wanted: Asked) -> None:
+    def __init__(self, wanted: FlowRequest) -> None:
         super().__init__(wanted)
         self._wanted = wanted
 
@@ -200,7 +202,7 @@ class _Live(_Reading):
 class _File(_Reading):
     """Those of capture files."""
 
-    def __init__(self, wanted: Asked) -> None:
+    def __init__(self, wanted: FlowRequest) -> None:
         super().__init__(wanted)
         self._records = FileRecords(
             wanted.files,

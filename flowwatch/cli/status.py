@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.sources import one_server
 from flowwatch.errors import FlowwatchError, Unreachable
 from flowwatch.hubble.client import config, forward
 from flowwatch.output import put, say
 from flowwatch.report.status import check_status_output, health_line, status_text
+from flowwatch.sources.request import one_server
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.audit import read_set, source_of
-from flowwatch.cli.reading import Reading
-from flowwatch.cli.summary import direction, style
+from flowwatch.cli.shared.options import directions
+from flowwatch.cli.shared.policies import read_set
+from flowwatch.cli.shared.reading import Reading
+from flowwatch.cli.shared.table import style
+from flowwatch.cli.shared.traffic import source_of
 from flowwatch.errors import UsageError
 from flowwatch.output import open_output
 from flowwatch.report.whatif import write_whatif
@@ -22,15 +24,13 @@ def run(parsed: Parsed) -> int:
     form = parsed.text("output")
     if parsed.switch("follow"):
         raise UsageError("a what-if ends", "leave out --follow")
-    way = direction(parsed)
-    directions = frozenset(("egress", "ingress") if way == "both" else (way,))
     draft = read_set(parsed)
     current = read_set(parsed, "current") if parsed.list("current") else None
     with source_of(parsed) as source:
         if source is None:
             return 0
         reading = Reading(source)
-        report = WhatIf(draft, current, directions).read(reading.batches())
+        report = WhatIf(draft, current, directions(parsed)).read(reading.batches())
         reading.nothing()
     with open_output(None, form) as out:
         write_whatif(report, form, out, style=style(parsed))

@@ -3,9 +3,9 @@
     for batch in source.batches():
         join.add(batch)
 
-There are four: :class:`flowwatch.sources.live.LiveSource` (a Hubble server), several of them as one
-(:class:`flowwatch.sources.merged.MergedSource`), :class:`flowwatch.sources.files.FileSource` (captures),
-and in the tests lists of batches.
+Ours are :class:`flowwatch.sources.live.LiveSource` (a Hubble server), several of them as one
+(:class:`flowwatch.sources.merged.MergedSource`) and :class:`flowwatch.sources.files.FileSource`
+(captures); whoever uses the library may hand in another.
 """
 
 from __future__ import annotations
@@ -62,17 +62,40 @@ class SourceState:
 
 
 class Source(Protocol):
-    """Iterate ``batches()`` once, in one thread; ``state()`` and ``close()`` may be called from any."""
+    """Whatever yields batches of flows. One of your own needs these three methods, and no base class::
+
+        class Topic:
+            def __init__(self, consumer):
+                self.consumer = consumer
+
+            def batches(self):
+                for message in self.consumer:              # JSON lines, as Hubble exports them
+                    yield flowwatch.decode(message.value)
+
+            def state(self):
+                return flowwatch.SourceState("topic hubble-flows", "reading")
+
+            def close(self):
+                self.consumer.close()
+
+        frame = flowwatch.read(source=Topic(consumer))
+
+    ``batches()`` is iterated once, in one thread; ``state()`` and ``close()`` may be called from any.
+    """
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches until the end, or until closed; raises FlowwatchError when it fails.
 
-        When following it also yields empty batches about ten times a second, so that the caller
-        can look at the clock.
+        Flows come in any order, each once, roughly as time goes. What is known to be missing belongs
+        into the batch too (``lost``, ``gaps``, ``skipped``): it is told beside the numbers. When
+        following it also yields empty batches about ten times a second, so that the caller can look
+        at the clock.
         """
         ...
 
-    def state(self) -> SourceState: ...
+    def state(self) -> SourceState:
+        """Where the flows come from, and how that goes; never waits."""
+        ...
 
     def close(self) -> None:
         """End ``batches()`` soon; safe to call twice."""

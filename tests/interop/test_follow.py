@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flowwatch.cli.flags import parse
-from flowwatch.cli.sources import asked, open_source
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
+from flowwatch.sources.opening import open_source
+from flowwatch.sources.request import flow_request
 from tests.interop.real import Observer, Relay
 
 PATIENCE = 25.0
@@ -20,7 +21,7 @@ PATIENCE = 25.0
 @contextmanager
 def following(*arguments: str) -> Iterator[LiveMonitor]:
     """What ``flowwatch ARGUMENTS`` runs behind the dashboard."""
-    wanted = asked(parse(list(arguments)), follow=True, environ={})
+    wanted = flow_request(parse(list(arguments)), follow=True, several=True, environ={})
     monitor = LiveMonitor(open_source(wanted, with_ring=True, keep_trying=True))
     monitor.start()
     try:

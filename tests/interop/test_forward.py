@@ -236,13 +236,14 @@ def test_relay_is_replaced_and_no_flow_counts_twice(
     kube: KubeApi, relay: Relay, tmp_path: Path
 ) -> None:
     from flowwatch.cli.flags import parse
-    from flowwatch.cli.sources import HubbleServer, asked
+    from flowwatch.sources.hubble_server import HubbleServer
+    from flowwatch.sources.request import flow_request
 
     with Observer(generate=0) as observer, Relay([observer]) as first, Relay([observer]) as second:
         observer.write(*({"uuid": f"before-{i}", "verdict": "DROPPED"} for i in range(50)))
         kube.put_relay(first.address, "hubble-relay-old")
         words = ["-P", "--port-forward-port=0", f"--kubeconfig={kube.kubeconfig(tmp_path)}"]
-        wanted = asked(parse(["observe", "-f", "--since=1h", *words]), environ={})
+        wanted = flow_request(parse(["observe", "-f", "--since=1h", *words]), environ={})
         source = LiveSource(lambda: HubbleServer(wanted), where="relay", follow=True)
         seen: list[str] = []
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from flowwatch.cli.flags import parse
-from flowwatch.cli.sources import asked
 from flowwatch.errors import Refused
 from flowwatch.hubble.client import forward
 from flowwatch.hubble.client.config import Settings
+from flowwatch.sources.request import flow_request
 from tests.command import ROOT
 from tests.interop.control_plane import ControlPlane
 from tests.interop.kubeapi import KubeApi
@@ -104,7 +104,7 @@ def test_the_pod_starts_flowwatch_without_rights() -> None:
     assert spec["securityContext"]["runAsNonRoot"]
     (container,) = spec["containers"]
     assert container["command"] == ["flowwatch"]
-    wanted = asked(parse(container["args"]), environ={})
+    wanted = flow_request(parse(container["args"]), several=True, environ={})
     assert wanted.settings.address.host == "hubble-relay.kube-system.svc"
     assert not wanted.settings.port_forward
     assert container["stdin"]
@@ -121,7 +121,7 @@ def test_the_pod_starts_flowwatch_without_rights() -> None:
 def test_the_pods_arguments_for_tls() -> None:
     words = re.findall(r"`(--(?:server=tls|tls-ca-cert-files|tls-server-name)[^`]*=?[^`]*)`", PAGE)
     words = [word for word in words if "=" in word]
-    settings = asked(parse(words), environ={}).settings
+    settings = flow_request(parse(words), several=True, environ={}).settings
     assert settings.encrypted
     assert settings.tls_ca_cert_files == ("/etc/hubble/ca.crt",)
     assert settings.tls_server_name == "instance.hubble-relay.cilium.io"
@@ -161,7 +161,7 @@ def test_the_k9s_plugins_start_flowwatch(k9s: dict[str, dict[str, Any]]) -> None
             words = re.sub(re.escape(variable) + r"\b", value, words)
         assert "$" not in words
         parsed = parse(words.split())
-        settings = asked(parsed, environ={}).settings
+        settings = flow_request(parsed, several=True, environ={}).settings
         assert settings.port_forward
         assert settings.port_forward_port == 0
         assert settings.kube_context == "kind"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flowwatch.cli.flags import parse
-from flowwatch.cli.sources import asked, open_source
+from flowwatch.sources.opening import open_source
+from flowwatch.sources.request import flow_request
 from tests.command import flowwatch
 from tests.interop.real import Observer, free_port
 from tests.interop.test_follow import attempt, eventually, following, snapshot
@@ -115,7 +116,9 @@ def test_the_same_server_twice_is_one() -> None:
 
 def test_closing_ends_all(tmp_path: Path) -> None:
     with Observer() as one, Observer() as two:
-        wanted = asked(parse(both(one, two)), follow=True, environ={"HOME": str(tmp_path)})
+        wanted = flow_request(
+            parse(both(one, two)), follow=True, several=True, environ={"HOME": str(tmp_path)}
+        )
         source = open_source(wanted, with_ring=True, keep_trying=True)
         began = time.monotonic()
         for _ in source.batches():

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from flowwatch import read
-from flowwatch.cli import sources
 from flowwatch.cli.flags import parse
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
+from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.live import LiveSource
+from flowwatch.sources.request import flow_request
 from flowwatch.tui.theme import FANCY
 from tests.command import flowwatch
 from tests.interop.real import Observer, Relay
@@ -58,9 +59,9 @@ class Watched:
 @contextmanager
 def watching(*arguments: str, quiet: float = 30.0) -> Iterator[Watched]:
     """What the dashboard runs, with shorter times between polls."""
-    wanted = sources.asked(parse(list(arguments)), follow=True, environ={})
+    wanted = flow_request(parse(list(arguments)), follow=True, environ={})
     source = LiveSource(
-        lambda: sources.HubbleServer(wanted, with_ring=True),
+        lambda: HubbleServer(wanted, with_ring=True),
         where=wanted.settings.address.text,
         follow=True,
         keep_trying=True,

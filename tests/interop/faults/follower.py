@@ -20,12 +20,13 @@ from typing import Any, Self
 
 import psutil
 
-from flowwatch.cli import sources
 from flowwatch.cli.flags import parse
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
 from flowwatch.sources import live
+from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.live import LiveSource
+from flowwatch.sources.request import flow_request
 from tests.command import ROOT, clean_environment
 from tests.interop.program import Program
 
@@ -155,9 +156,9 @@ def main(no_names: str, poll: str, quiet: str, first_retry: str, *arguments: str
     """Follow until standard input ends; answer each line of it."""
     _resolve_unless(Path(no_names))
     live.FIRST_RETRY = float(first_retry)
-    wanted = sources.asked(parse(list(arguments)), follow=True)
+    wanted = flow_request(parse(list(arguments)), follow=True)
     source = LiveSource(
-        lambda: sources.HubbleServer(wanted, with_ring=True),
+        lambda: HubbleServer(wanted, with_ring=True),
         where=wanted.settings.address.text,
         follow=True,
         encrypted=wanted.settings.encrypted,

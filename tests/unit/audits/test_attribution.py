@@ -17,7 +17,9 @@ from flowwatch.audits.attribution import Attributor
 from flowwatch.audits.audit import Audit
 from flowwatch.audits.findings import AuditReport, Finding
 from flowwatch.audits.judge import Judge
-from flowwatch.cli.demo import policy_text, traffic
+from flowwatch.cli.flags import parse
+from flowwatch.cli.shared.traffic import demo_traffic
+from flowwatch.demo.story import policy_text
 from flowwatch.egress.schema import ATTEMPT
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
@@ -216,7 +218,7 @@ def test_a_policy_that_is_not_there(files: tuple[Path, Path]) -> None:
 @pytest.fixture(scope="module", params=["all", "after"])
 def demo(request: pytest.FixtureRequest) -> Iterator[list[Batch]]:
     """The demo's story, once for both."""
-    with traffic(request.param, []) as source:
+    with demo_traffic(request.param, parse(["audit"])) as source:
         yield list(source.batches())
 
 

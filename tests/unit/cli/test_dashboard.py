@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flowwatch.cli.dashboard import filter_words, hubble_command
 from flowwatch.cli.flags import parse
+from flowwatch.cli.shared.options import filter_words
+from flowwatch.cli.shared.screen import hubble_command
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_what_was_read_until_then_is_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["summary FLOWS", "audit -f POLICY FLOWS"])
 def test_a_thread_of_ours_ends_the_work_with_70(verb: str, tmp_path: Path) -> None:
     patch = (
-        "flowwatch.cli.reading.Reading.nothing = "
+        "flowwatch.cli.shared.reading.Reading.nothing = "
         "lambda self: threading.Thread(target=wrong).start() or __import__('time').sleep(20)"
     )
     told = run(patch, verb, tmp_path)

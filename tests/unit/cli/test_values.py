@@ -7,9 +7,9 @@ import re
 import pytest
 
 from flowwatch.cli import values
-from flowwatch.cli.demo import BEFORE_OR_AFTER
 from flowwatch.cli.flag_table import VERBS
 from flowwatch.cli.flags import parse
+from flowwatch.cli.shared.traffic import BEFORE_OR_AFTER
 from flowwatch.cli.usage import usage
 from flowwatch.cli.values import Choices
 from flowwatch.egress.query import DIRECTIONS

@@ -10,7 +10,9 @@ import msgspec
 
 from flowwatch.audits.audit import Audit
 from flowwatch.audits.live import LiveAudit
-from flowwatch.cli.demo import policy_text, traffic
+from flowwatch.cli.flags import parse
+from flowwatch.cli.shared.traffic import demo_traffic
+from flowwatch.demo.story import policy_text
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch, Flow
@@ -182,7 +184,7 @@ def test_without_policies_the_key_says_how_to_give_some() -> None:
 def test_a_report_in_between_changes_nothing_in_the_end() -> None:
     """Asked after every batch, the audit ends with what it says when it is asked but once."""
     policies = load([("weather.yaml", policy_text())])
-    with traffic("all", []) as source:
+    with demo_traffic("all", parse(["audit"])) as source:
         batches = list(source.batches())
     asked, silent = Audit(policies), Audit(policies)
     cut: list[Batch] = [batch for whole in batches for batch in _pieces(whole)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
 from flowwatch import output, signals
-from flowwatch.errors import Defect, FlowwatchError, Stopped, UsageError
+from flowwatch.errors import Defect, FlowwatchError, Stopped
 from flowwatch.flows.model import Batch
 from flowwatch.flows.source import Source
 from flowwatch.sources.keeping import kept_words
@@ -78,13 +77,6 @@ class Reading:
             say(f"{self.stopped.word} after {self.read:,} flows: this is partial")
             return self.stopped.exit_code
         return 0
-
-
-def standard_input(what: str) -> BinaryIO:
-    """Standard input, which should bring ``what``. Raises UsageError when it is closed."""
-    if sys.stdin is None or sys.stdin.closed:
-        raise UsageError("standard input is closed", f"name a file, or pipe {what} in")
-    return sys.stdin.buffer
 
 
 def at_terminal() -> bool:

@@ -1,20 +1,19 @@
-"""Reading policy files: what ``-f``, ``--current`` and ``--policies`` name.
+"""Reading what a user names: policy files, folders of them, standard input.
 
-Files, folders, standard input; YAML or JSON, several documents, Lists as kubectl prints them. What is
-not read is told, one line each: nothing is left out in silence.
+YAML or JSON, several documents, Lists as kubectl prints them. What is not read is told, one line each:
+nothing is left out in silence.
 """
 
 from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowwatch.cli.reading import standard_input
 from flowwatch.errors import UsageError
-from flowwatch.output import say
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
 from flowwatch.text import safe
@@ -33,6 +32,16 @@ _BOMS = (
 _KNOWN = ((b"\x1f\x8b", "compressed (gzip)"), (b"PK\x03\x04", "an archive (zip)"))
 _TOLD = 20
 """Replaced duplicates told one by one; the others are counted."""
+
+Tell = Callable[[str], None]
+"""Given what a user must know, a safe line at a time."""
+
+
+def standard_input(what: str) -> BinaryIO:
+    """Standard input, which should bring ``what``. Raises UsageError when it is closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("standard input is closed", f"name a file, or pipe {what} in")
+    return sys.stdin.buffer
 
 
 def read_text(path: str) -> str:
@@ -112,14 +121,13 @@ def _inside(folder: str) -> list[str]:
 
 
 def read_policies(
-    paths: Sequence[str], *, cluster: str = "default", keep_going: bool = False
+    paths: Sequence[str], tell: Tell, *, cluster: str = "default", keep_going: bool = False
 ) -> PolicySet:
     """The policies of files, folders and standard input, compiled.
 
-    What was refused, replaced or skipped is told on standard error.
-
     Args:
         paths: as on the command line.
+        tell: is given what was refused, replaced or skipped.
         cluster: the name of the cluster the policies are applied in.
         keep_going: whether documents that the cluster would refuse are only told. Those that Cilium can't
             read take no part; those that only the API server refuses do, as if they had got past it.
@@ -130,7 +138,7 @@ def read_policies(
     files = policy_files(paths)
     policies = load(((shown(file), read_text(file)) for file in files), cluster=cluster)
     documents = policies.documents
-    _tell(documents)
+    _tell_of(documents, tell)
     if documents.rejected and not keep_going:
         count = len(documents.rejected)
         raise UsageError(
@@ -138,7 +146,7 @@ def read_policies(
             "mend or leave out what is named above",
         )
     if count := len(documents.rejected) - len(documents.unread):
-        say(
+        tell(
             f"{count:,} document{'s' if count > 1 else ''} would be refused by the API server alone: "
             "Cilium's decision is told as if it were in force"
         )
@@ -151,23 +159,23 @@ def read_policies(
     return policies
 
 
-def _tell(documents: Documents) -> None:
-    """Say what would be refused, replaced or skipped, and why."""
+def _tell_of(documents: Documents, tell: Tell) -> None:
+    """Tell what would be refused, replaced or skipped, and why."""
     for rejected in documents.rejected:
-        say(safe(str(rejected)))
+        tell(safe(str(rejected)))
     for earlier, later in documents.replaced[:_TOLD]:
-        say(
+        tell(
             safe(
                 f"{later.file}:{later.line}: {later.reference} replaces the one of the same name in "
                 f"{earlier.file}:{earlier.line}"
             )
         )
     if (more := len(documents.replaced) - _TOLD) > 0:
-        say(f"{more:,} more policies replace ones of the same name")
+        tell(f"{more:,} more policies replace ones of the same name")
     if documents.skipped:
         total = documents.skipped.total()
         kinds = ", ".join(
             f"{safe(kind)} ({number:,})" if number > 1 else safe(kind)
             for kind, number in documents.skipped.most_common()
         )
-        say(f"skipped {total:,} object{'s' if total > 1 else ''} of other kinds: {kinds}")
+        tell(f"skipped {total:,} object{'s' if total > 1 else ''} of other kinds: {kinds}")

@@ -1,0 +1,53 @@
+"""The policies that are in force: those of the cluster, asked for by the kubeconfig."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.api.policy_files import Tell
+    from flowwatch.policy.engine import PolicySet
+    from flowwatch.sources.request import Options
+
+_TOLD = 5
+
+
+def read_cluster(options: Options, tell: Tell) -> PolicySet:
+    """The cluster's policies; ``tell`` is given what is missing or odd, and how many they are.
+
+    Where the user may not list all namespaces, those that ``options`` filter by are asked for.
+    Raises UsageError (kubeconfig) and ServerError.
+    """
+    from flowwatch.hubble.client import config
+    from flowwatch.hubble.kube import kubeconfig
+
+    settings = config.load(options)
+    access = kubeconfig.load(settings.kubeconfig, settings.kube_context)
+    # Only here: importing httpx and asyncio takes 0.1 s.
+    from flowwatch.hubble.kube import cluster_policies
+    from flowwatch.policy import load
+
+    names = ("namespace", "from-namespace", "to-namespace")
+    namespaces = dict.fromkeys(value for name, value in options.filters if name in names)
+    found = cluster_policies.read(
+        access, timeout=settings.request_timeout, namespaces=list(namespaces)
+    )
+    policies = load(found.texts)
+    documents = policies.documents
+    # Cilium takes no notice of what it can't read either: it says so in the object's status.
+    documents.missing += found.missing
+    documents.missing += [
+        # Some API server has taken them all.
+        f"refused, as Cilium would: {safe(str(one))}"
+        for one in documents.unread
+    ]
+    for line in documents.missing[:_TOLD]:
+        tell(line)
+    if len(documents.missing) > _TOLD:
+        tell(f"and {len(documents.missing) - _TOLD:,} more of this kind")
+    where = f"context {safe(access.context)}" if access.context else "this cluster"
+    count = len(documents.policies)
+    tell(f"{count:,} {'policy' if count == 1 else 'policies'} read from {where}")
+    return policies

@@ -1,0 +1,1 @@
+"""What verbs share; a verb leans on no other verb."""

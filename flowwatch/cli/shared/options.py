@@ -1,0 +1,32 @@
+"""Flags that several verbs have, as what is made of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+
+def direction(parsed: Parsed) -> str:
+    """``--direction``."""
+    return parsed.text("direction").lower()
+
+
+def directions(parsed: Parsed) -> frozenset[str]:
+    """The directions that ``--direction`` means."""
+    way = direction(parsed)
+    return frozenset(("egress", "ingress") if way == "both" else (way,))
+
+
+def max_rows(parsed: Parsed) -> int:
+    """``--max-rows``."""
+    return parsed.number("max-rows")
+
+
+def filter_words(parsed: Parsed) -> str:
+    """The filters as they were typed, for a title."""
+    words = []
+    for name, value in parsed.filters:
+        words.append(f"--{name}" if value in ("true", "v4", "v6") else f"--{name} {value}")
+    return " ".join(words)

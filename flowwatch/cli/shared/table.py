@@ -1,0 +1,54 @@
+"""The egress table, printed once: ``flowwatch summary``, and the demo without a terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.shared.options import direction, max_rows
+from flowwatch.cli.shared.reading import Reading
+from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.query import Query
+from flowwatch.egress.view import snapshot
+from flowwatch.output import columns, is_terminal, open_output, say, shows
+from flowwatch.report.observe import use_color
+from flowwatch.report.summary import warning_lines, write_summary
+from flowwatch.report.summary_table import Style
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.source import Source
+
+SIGNS = "→←✓✗⇒…"
+"""What the encoding must have for tables that aren't ASCII."""
+
+
+def print_table(parsed: Parsed, source: Source) -> int:
+    """Aggregate ``source`` to its end and print it as ``-o`` says; the exit code."""
+    form = parsed.text("output")
+    query = Query(direction=direction(parsed))
+    aggregate = Aggregate(max_rows(parsed), keep_recent=False)
+    reading = Reading(source)
+    for batch in reading.batches():
+        aggregate.join.add(batch)
+    reading.nothing()
+    taken = snapshot(aggregate, query)
+    with open_output(None, parsed.text("output")) as out:
+        write_summary(taken, form, out, style=style(parsed))
+    if form != "json":
+        for line in warning_lines(taken):
+            say(line)
+    return reading.finish()
+
+
+def style(parsed: Parsed) -> Style:
+    """How a table may look on this standard output."""
+    terminal = is_terminal()
+    return Style(
+        width=columns(),
+        color=use_color(parsed.text("color"), terminal=terminal),
+        bold=terminal and os.environ.get("TERM") != "dumb",
+        ascii=not shows(SIGNS),
+        now=time.time_ns() if terminal else 0,
+    )

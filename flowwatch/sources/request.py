@@ -1,0 +1,145 @@
+"""What is asked for, before anything is opened: which flows, and of whom.
+
+The one place where options become filters, a window and a connection, so that every verb and the
+Python API read the same flows for the same words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from flowwatch.errors import UsageError
+from flowwatch.hubble.client import config, forward
+from flowwatch.hubble.filters import request
+from flowwatch.hubble.filters.flags import Filters, build
+from flowwatch.hubble.filters.request import Window
+from flowwatch.sources.keeping import Keeper
+
+if TYPE_CHECKING:
+    from flowwatch.hubble.client.config import Settings
+
+
+class Options(config.Flags, Protocol):
+    """Where a request comes from: a command line, keywords of a call, or plain values.
+
+    Names are those of the command line's flags, without the dashes before them.
+    """
+
+    @property
+    def filters(self) -> Sequence[tuple[str, str]]:
+        """Name and value of each filter, in order: ``--not`` is about the one that comes next."""
+        ...
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """Every server that was named; the value of ``server`` is the last."""
+        ...
+
+    def advice(self, name: str, text: str) -> str:
+        """What to write instead of ``text``, which the filter ``name`` was refused with; may be ""."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlainOptions:
+    """Options that the program itself gives; what isn't named has its default."""
+
+    values: Mapping[str, object] = field(default_factory=dict)
+    filters: Sequence[tuple[str, str]] = ()
+    advise: Callable[[str, str], str] = lambda _name, _text: ""
+    """What answers :meth:`advice`."""
+
+    @property
+    def servers(self) -> Sequence[str]:
+        return [str(self.values["server"])] if "server" in self.values else []
+
+    def get(self, name: str) -> object:
+        return self.values.get(name)
+
+    def was_set(self, name: str) -> bool:
+        return name in self.values
+
+    def advice(self, name: str, text: str) -> str:
+        return self.advise(name, text)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRequest:
+    """Which flows, and of which server or files."""
+
+    settings: Settings
+    filters: Filters
+    window: Window
+    files: list[str]
+    mask: tuple[str, ...] = ()
+    """Fields to ask the server for; none: all."""
+    servers: tuple[Settings, ...] = ()
+    """Of each server, where several are named; else empty."""
+    keep_bad: str = ""
+    """A folder for the records that can't be read; empty: they are only counted."""
+
+    def keeper(self) -> Keeper | None:
+        """What keeps them. Makes the folder; raises UsageError."""
+        return Keeper(self.keep_bad) if self.keep_bad else None
+
+
+def flow_request(
+    options: Options,
+    *,
+    default: int = 0,
+    follow: bool | None = None,
+    several: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> FlowRequest:
+    """Read the options (and HUBBLE_… and the config file). Raises UsageError.
+
+    ``default`` is the number of flows when nothing says which (0: all there are); ``follow``
+    overrides the option; ``several``: whether more than one server may be named.
+    """
+    settings = config.load(options, environ)
+    option_or_config = {
+        name: texts(options.get(name)) or list(getattr(settings, name))
+        for name in ("allowlist", "denylist")
+    }
+    filters = build(options.filters, **option_or_config, advice=options.advice)
+    flags = request.Flags(options.get)
+    files = texts(options.get("input-file"))
+    if files and flags.follow:
+        raise UsageError("cannot follow a capture file", "leave out --follow or --input-file")
+    if follow is not None and not files:
+        flags.follow = follow
+    window = request.window(flags, default=0 if files else default)
+    if not files:
+        settings = forward.decide(settings, environ)
+    servers: tuple[Settings, ...] = ()
+    if len(options.servers) > 1 and not files:
+        if not several:
+            one_server(options)
+        if settings.port_forward:
+            raise UsageError(
+                "a port-forward leads to one server, and several were given",
+                "leave out --port-forward, or --server",
+            )
+        servers = tuple(replace(settings, server=server) for server in options.servers)
+    mask, keep_bad = tuple(texts(options.get("field-mask"))), str(options.get("keep-bad") or "")
+    return FlowRequest(settings, filters, window, files, mask, servers, keep_bad)
+
+
+def one_server(options: Options) -> None:
+    """UsageError when several servers are named for who can ask only one."""
+    if len(options.servers) > 1:
+        raise UsageError(
+            "several servers were given", "only the dashboard, summary and export merge them"
+        )
+
+
+def texts(value: object) -> list[str]:
+    """The values of an option that may have several."""
+    if value is None or value is False:
+        return []
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [str(value)]
+    return [str(one) for one in value]
