@@ -78,12 +78,14 @@ def _attribution(judge: Judge, seen: Observation, decision: Decision) -> str:
         return f"dropped for a reason that is no policy's: {drop_reason(seen.reason).name}"
     if seen.unknown:
         return f"can't tell: {seen.unknown}"
-    if seen.outcome == meaning.AUDIT:
-        return f"passed in audit mode: {_said(judge, seen, decision)}"
     kind, why = judge.verdict(seen, decision)
-    if kind == "not covered":
+    if kind in ("unexplained", "not covered"):
         named = ", ".join(dict.fromkeys(map(str, seen.named_denied)))
-        return f"{NOT_GIVEN}: {named}" if named else NOT_GIVEN
+        text = f"{NOT_GIVEN}: {named}" if named else NOT_GIVEN
+        return text if seen.outcome == meaning.DROPPED else f"passed in audit mode; to be {text}"
+    if seen.outcome == meaning.AUDIT:
+        though = "though these policies allow it: " if kind == "overblock" else ""
+        return f"passed in audit mode: {though}{_said(judge, seen, decision)}"
     if kind == "inconclusive":
         return f"can't tell: {why}"
     if kind == "overblock":

@@ -19,7 +19,8 @@ from flowwatch.policy.rules import Direction, Entry, Policy
 
 MAX_ROWS = 200_000
 """Distinct rows kept; attempts beyond are counted together, as inconclusive."""
-TIMED: tuple[Kind, ...] = ("leak", "overblock", "difference")
+TIMED: tuple[Kind, ...] = ("leak", "overblock", "unexplained", "difference")
+_ADDRESSES = 3
 _TIMES = 100_000
 """Times of these kept for each row, to tell which came before the policy."""
 
@@ -43,9 +44,12 @@ class JudgedRow:
     waited: float = 0.0
     times: dict[Seen, array[int]] = field(default_factory=dict)
     """Of attempts of a kind in TIMED: when they began, by pod and whether a verdict was seen."""
+    addresses: dict[str, None] = field(default_factory=dict)
+    """The peer's, as far as _ADDRESSES of them."""
 
 
-RowKey = tuple[Kind, Direction, str, str, str, int, str]
+RowKey = tuple[Kind, Direction, str, str, str, int, str, int, str]
+"""Kind, direction, subject, peer, protocol, port, why, outcome, the subject's cluster."""
 
 
 class Questions:
@@ -72,21 +76,22 @@ class Questions:
         listener = peer if way == "egress" else subject
         found = []
         for entry in self._policies.selected(subject, way).index.candidates(peer):
-            if not entry.matches_peer(peer):
+            peer_match = entry.matches_peer(peer)
+            port_match = peer_match and entry.matches_port(protocol, port, listener)
+            if not port_match:
                 continue
             ports = [
                 at for at, rule in enumerate(entry.ports or ())
-                if rule.matches(protocol, port, listener.ports)
+                if rule.matches(protocol, port, listener.ports) is True
             ]  # fmt: skip
-            if entry.ports is not None and not ports:
-                continue
-            peers = [at for at, one in enumerate(entry.peers or ()) if one.matches(peer)]
-            found.append((entry, tuple(peers), tuple(ports)))
+            peers = [at for at, one in enumerate(entry.peers or ()) if one.matches(peer) is True]
+            sure = peer_match is True and port_match is True
+            found.append((entry, tuple(peers), tuple(ports), sure))
         return tuple(found)
 
 
-Met = tuple[Entry, tuple[int, ...], tuple[int, ...]]
-"""A rule, and which of its peers and of its ports (by their place) an attempt met."""
+Met = tuple[Entry, tuple[int, ...], tuple[int, ...], bool]
+"""A rule, which of its peers and of its ports (by their place) an attempt met, and whether that is sure."""
 
 
 class Counts:
@@ -103,10 +108,16 @@ class Counts:
         self.enforced: dict[tuple[int, Direction], int] = {}
         """Since when verdicts show the policies in force, by what applies to a pod and direction."""
         self.needed: Counter[Entry] = Counter()
+        self.perhaps: Counter[Entry] = Counter()
+        """Attempts of which can't be told whether they need the rule."""
+        self.let_through: set[Entry] = set()
+        """Rules that something passed by."""
         self.met_peers: dict[Entry, set[int]] = {}
         self.met_ports: dict[Entry, set[int]] = {}
         self.subjects: dict[Policy, dict[str, None]] = {}
-        self.blocked: Counter[tuple[Policy, str]] = Counter()
+        self.blocked: set[tuple[Policy, str] | Entry] = set()
+        """What blocked something: a policy's default deny in a direction, or a rule that denies or looks at
+        requests."""
         self.verdicts = False
         """Whether any policy verdict of a selected pod was seen."""
         self._subjects_seen: set[tuple[Party, str]] = set()
@@ -136,6 +147,8 @@ class Counts:
                 self.enforced[key] = since
         kind, why = self._judge.verdict(seen, decision)
         named = self._judge.other_policy(seen, decision)
+        if kind == "ok" and not named:
+            self._credit(seen, decision)
         if named and kind in ("leak", "overblock"):
             why = f"{why}; {named}"
         self._count(seen, decision, kind, why)
@@ -152,6 +165,8 @@ class Counts:
             seen.protocol,
             seen.port,
             why,
+            seen.outcome,
+            seen.cluster,
         )
         row = self.rows.get(key)
         if row is None:
@@ -164,6 +179,8 @@ class Counts:
                     "",
                     0,
                     "too many different rows",
+                    meaning.UNKNOWN,
+                    "",
                 )
                 row = self.rows.get(key)
             if row is None:
@@ -174,13 +191,18 @@ class Counts:
         row.last = max(row.last, seen.last)
         row.late += seen.waited > 0
         row.waited = max(row.waited, seen.waited)
+        if len(row.addresses) <= _ADDRESSES:
+            row.addresses[seen.peer_ip] = None
         if kind in TIMED and row.attempts <= _TIMES:
             row.times.setdefault((*seen.pod, seen.verdict), array("q")).append(seen.first)
 
     def _use(self, seen: Observation) -> None:
         """Which rules this attempt needs: each is asked by itself, whatever the others decide."""
-        subject, way = seen.subject, seen.direction
-        for entry, peers, ports in self._questions.meets(seen):
+        subject = seen.subject
+        for entry, peers, ports, sure in self._questions.meets(seen) if seen.judged else ():
+            if not sure:
+                self.perhaps[entry] += 1
+                continue
             self.needed[entry] += 1
             if entry not in self.met_peers:
                 self.met_peers[entry], self.met_ports[entry] = set(), set()
@@ -193,9 +215,14 @@ class Counts:
             for rule in self._policies.rules:
                 if rule.subject.selects(subject):
                     self.subjects.setdefault(rule.policy, {})[seen.subject_name] = None
-        if seen.outcome == meaning.DROPPED and seen.by_policy:
-            for policy in self._policies.selected(subject, way).denying:
-                self.blocked[policy, way] += 1
+
+    def _credit(self, seen: Observation, decision: Decision) -> None:
+        """Who let through, or blocked, what was decided rightly."""
+        if seen.outcome == meaning.FORWARDED:
+            self.let_through.update(decision.entries)
+        elif seen.outcome == meaning.DROPPED:
+            self.blocked.update(decision.entries)
+            self.blocked.update((policy, seen.direction) for policy in decision.denying)
 
 
 def _shows_enforcement(seen: Observation, decision: Decision) -> bool:

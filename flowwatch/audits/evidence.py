@@ -6,10 +6,10 @@ of either were seen; what was blocked in one direction says nothing about the po
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from flowwatch.audits.ends import OUTSIDE, name_of, named_cluster, party_labels, peer_name
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
@@ -23,14 +23,14 @@ from flowwatch.flows.model import (
     Verdict,
 )
 from flowwatch.flows.open_attempt import ANSWER, OPENED, SEEN, OpenAttempt, addresses, outcome
-from flowwatch.flows.peers import Peer, PeerNames
+from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.reasons import POLICY_REASONS
-from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
+from flowwatch.policy.nearest import Known
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction as Way
 
+_PROTOCOLS = {"ICMPv4": "ICMP"}
 _WITH_PORTS = frozenset({"TCP", "UDP", "SCTP"})
-_OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6"})
 _PARTIES = 200_000
 """Distinct parties kept; past it they are made anew."""
 _REQUESTS = 32
@@ -106,6 +106,12 @@ class Observation:
     """For an answer that was dropped, and is judged by the policies of the end that dropped it: the
     port it was on its way to. ``port`` is still that of the server; else 0."""
 
+    led_by: tuple[str, ...] = ()
+    """DNS names that lead to the peer, though it is no address outside."""
+    was: str = ""
+    """The pod that had the peer's address before, where now it counts as outside."""
+    cluster: str = ""
+    """The subject's, where a record names it."""
     pod: tuple[str, str] = ("", "")
     """Namespace and name of the subject, where it is one."""
     absent: tuple[tuple[str, int, int], ...] = ()
@@ -113,6 +119,18 @@ class Observation:
     first learnt and when it had expired before (0: it hadn't been known)."""
     waited: float = 0.0
     """Seconds until it was let through, where it was denied at first; else 0."""
+
+    @property
+    def known(self) -> Known:
+        """What is known of the peer, for near misses."""
+        return Known(self.peer_ip, self.peer_name, self.led_by, self.was)
+
+    @property
+    def judged(self) -> bool:
+        """Whether policies had a say: a packet may be lost before they are asked."""
+        return (
+            self.outcome != meaning.DROPPED or self.by_policy or self.verdict or self.waits_for_auth
+        )
 
     @property
     def asked_port(self) -> int:
@@ -152,6 +170,8 @@ class Observer:
         self._extra: dict[int, Extra] = {}
         self._other_end: dict[int, int] = {}
         self._parties: dict[tuple[object, ...], Party] = {}
+        self._pods: dict[str, str] = {}
+        """By address, the pod that last had it."""
         self.clusters: set[str] = set()
         """Those that the subjects' records name."""
         self.versions: dict[tuple[str, str], Version] = {}
@@ -199,9 +219,19 @@ class Observer:
         return self._observations(attempt, scope, extra, self._other_end.get(number, 0))
 
     def forget(self, attempt: OpenAttempt) -> None:
-        """An attempt is over and of no interest."""
+        """An attempt is over and of no interest, but for who its ends are."""
+        self._note_pods(attempt)
         self._extra.pop(attempt.number, None)
         self._other_end.pop(attempt.number, None)
+
+    def _note_pods(self, attempt: OpenAttempt) -> None:
+        if len(self._pods) >= _PARTIES:
+            self._pods.clear()
+        for end, address in zip(
+            (attempt.client, attempt.server), addresses(attempt.key), strict=True
+        ):
+            if end.pod and address:
+                self._pods[address] = f"{end.namespace}/{end.pod}"
 
     def _of(self, attempt: OpenAttempt) -> Extra:
         extra = self._extra.get(attempt.number)
@@ -268,6 +298,7 @@ class Observer:
     def _observations(
         self, attempt: OpenAttempt, scope: Attempts, extra: Extra, other_end: int
     ) -> Iterator[Observation]:
+        self._note_pods(attempt)
         names, shared = scope.names, scope.shared
         client_ip, server_ip = addresses(attempt.key)
         port, protocol = attempt.key[3], attempt.key[4]
@@ -280,7 +311,7 @@ class Observer:
             subject_ip, peer_ip = (client_ip, server_ip) if way == 0 else (server_ip, client_ip)
             named = attempt.ingress_peer if way else attempt.egress_peer
             resolves = names.resolves(subject)
-            own = _cluster(subject)
+            own = named_cluster(subject)
             if own:
                 self.clusters.add(own)
             dropped = extra.dropped.get(way, (0, ""))[0] if known & meaning.POLICY_DROP else 0
@@ -292,8 +323,10 @@ class Observer:
                 "ingress" if way else "egress",
                 self._party(subject, subject_ip, names, resolves=resolves, own=own),
                 peer_party,
-                _name_of(subject, subject_ip),
-                _peer_name(peer, peer_ip, peer_party, attempt.service if way == 0 else "", named),
+                name_of(subject, subject_ip),
+                peer_name(
+                    peer, peer_ip, peer_party, attempt.service if way == 0 else "", named, own
+                ),
                 _PROTOCOLS.get(protocol, protocol),
                 port,
                 outcome(bits),
@@ -315,6 +348,9 @@ class Observer:
                 shared(*extra.dropped.get(way, (0, ""))),
                 peer_ip,
                 verdict=bool(bits & _VERDICTS),
+                led_by=() if peer_party.outside else _led_by(names, peer_ip, attempt.service),
+                was=self._pods.get(peer_ip, "") if peer_party.outside else "",
+                cluster=own,
                 pod=(subject.namespace, subject.pod),
                 absent=_absent(names, peer_ip, dropped) if peer_party.outside else (),
                 named_at=shared(*extra.named.get(way, (0, ""))),
@@ -351,7 +387,7 @@ class Observer:
         at: int = 0,
     ) -> Party:
         """The party of an end; equal ones are one object, since parties are compared so."""
-        outside = end.entity in _OUTSIDE or (not end.labels and not end.identity and bool(address))
+        outside = end.entity in OUTSIDE or (not end.labels and not end.identity and bool(address))
         key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster, own)
         names: tuple[str, ...] | None = ()
         if outside or end.entity == "kube-apiserver":
@@ -364,62 +400,10 @@ class Observer:
             if len(self._parties) >= _PARTIES:
                 self._parties.clear()
             party = self._parties[key] = Party(
-                _labels(end, own, outside=outside), address if outside or names else "", names,
+                party_labels(end, own, outside=outside), address if outside or names else "", names,
                 {} if outside else None,
             )  # fmt: skip
         return party
-
-
-_TOLD = 5
-_PROTOCOLS = {"ICMPv4": "ICMP"}
-
-# A Deployment's pod: the hash of its template, and five characters of its own.
-_HASHES = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\Z")
-
-
-def _labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
-    """The labels a policy sees; what a trimmed record leaves out is filled in from what it says."""
-    if outside and not any(label.startswith("reserved:") for label in end.labels):
-        return tuple(end.labels)
-    labels = list(end.labels)
-    if not labels and end.entity:
-        return (f"reserved:{end.entity}",)
-    if not end.namespace:
-        return tuple(labels)
-    keys = {label.partition("=")[0] for label in labels}
-    prefix = "k8s:"
-    if f"{prefix}{NAMESPACE}" not in keys:
-        labels.append(f"{prefix}{NAMESPACE}={end.namespace}")
-    if not any(key.startswith(f"{prefix}{NAMESPACE_LABELS}") for key in keys):
-        # Kubernetes puts this one on every namespace.
-        labels.append(f"{prefix}{NAMESPACE_LABELS}kubernetes.io/metadata.name={end.namespace}")
-    cluster = f"{prefix}{CLUSTER}"
-    named = _cluster(end)
-    if cluster not in keys:
-        labels.append(f"{cluster}={named or own or 'default'}")
-    if named in ("", own):
-        # The policies are those of the subject's cluster, whatever its name.
-        labels.append(f"{OWN_CLUSTER}=default")
-    return tuple(labels)
-
-
-def several_clusters(clusters: Iterable[str]) -> Iterator[str]:
-    """A word of care, when pods of several clusters were judged by one set of policies."""
-    names = sorted(clusters)
-    if len(names) > 1:
-        told = ", ".join(names[:_TOLD]) + (", …" if len(names) > _TOLD else "")
-        yield (
-            f"pods of {len(names)} clusters ({told}), each judged as if these policies were its own: "
-            "--cluster NAME picks one"
-        )
-
-
-def _cluster(end: Endpoint) -> str:
-    """The cluster that a record names for one of its ends, "" when it names none."""
-    if end.cluster:
-        return end.cluster
-    wanted = f"k8s:{CLUSTER}="
-    return next((one[len(wanted) :] for one in end.labels if one.startswith(wanted)), "")
 
 
 def _unknown(subject: Endpoint, protocol: str, port: int) -> str:
@@ -438,25 +422,13 @@ def _unknown_peer(peer: Endpoint, address: str) -> str:
     return "the record has no labels of the other end"
 
 
+def _led_by(names: PeerNames, address: str, service: str) -> tuple[str, ...]:
+    """DNS names of an endpoint: those that answers gave its address, and its service's."""
+    space, slash, name = service.partition("/")
+    return (*names.names(address), *((f"{name}.{space}.svc.cluster.local",) if slash else ()))
+
+
 def _absent(names: PeerNames, address: str, at: int) -> tuple[tuple[str, int, int], ...]:
     if not at:
         return ()
     return tuple((name, one.since, one.expired(at)) for name, one in names.not_then(address, at))
-
-
-def _name_of(end: Endpoint, address: str) -> str:
-    """As a person names a subject: its workload, not each of its pods."""
-    # The pods of another node come without their workload: theirs is the name without the hashes.
-    name = end.workload or _HASHES.sub("", end.pod) or end.entity or address or "unknown"
-    return f"{end.namespace}/{name}" if end.namespace else name
-
-
-def _peer_name(end: Endpoint, address: str, party: Party, service: str, named: Peer | None) -> str:
-    if end.namespace or end.pod:
-        return service or _name_of(end, address)
-    if party.names:
-        # Of several, the one that the row has.
-        return named.name if named and named.name in party.names else party.names[0]
-    if end.entity and end.entity not in _OUTSIDE:
-        return end.entity
-    return address or end.entity or "unknown"

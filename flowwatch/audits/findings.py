@@ -8,16 +8,19 @@ from typing import Literal
 from flowwatch.policy.rules import Direction, Entry, Policy
 
 Kind = Literal[
-    "leak", "overblock", "difference", "inconclusive", "ok", "not covered"
+    "leak", "overblock", "unexplained", "difference", "inconclusive", "ok", "not covered"
 ]  # fmt: skip
-KINDS: tuple[Kind, ...] = ("leak", "overblock", "difference", "inconclusive", "ok", "not covered")
+KINDS: tuple[Kind, ...] = (
+    "leak", "overblock", "unexplained", "difference", "inconclusive", "ok", "not covered",
+)  # fmt: skip
 State = Literal["proven", "contradicted", "unproven"]
-FAILURES: tuple[Kind, ...] = ("leak", "overblock", "difference")
+FAILURES: tuple[Kind, ...] = ("leak", "overblock", "unexplained", "difference")
 """Findings that make an audit fail (exit code 1)."""
 
 MEANING: dict[Kind, str] = {
     "leak": "forwarded, though the policies deny it",
-    "overblock": "dropped by a policy, though the policies allow it",
+    "overblock": "dropped by a policy (or would be: audit mode), though the policies allow it",
+    "unexplained": "dropped by a policy, and none that was given selects the pod in this direction",
     "difference": "Hubble names another policy than the one that decides here",
     "inconclusive": "the evidence can't tell",
     "ok": "as the policies say",
@@ -50,6 +53,8 @@ class Finding:
     """Those of the entries, or those that ask for the default deny."""
     advice: str = ""
     """What to look at next; "" when there is nothing to do."""
+    apart: str = ""
+    """The peer's addresses, where another finding would else read the same."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -67,8 +72,11 @@ class RuleUse:
 
     entry: Entry
     attempts: int
+    """Those that are known to match it."""
     unused: tuple[str, ...] = ()
     """Its peers and ports that no attempt met."""
+    perhaps: int = 0
+    """Attempts of which can't be told whether they match."""
 
     @property
     def exercised(self) -> bool:
@@ -85,7 +93,8 @@ class PolicyUse:
     """Pods (by workload) that it selects, among those seen."""
     rules: tuple[RuleUse, ...]
     unproven: tuple[str, ...] = ()
-    """Directions whose default deny (and deny rules) nothing tried: no leak was seen, nor a block."""
+    """What neither blocked nor leaked: a direction (``egress``) where nothing tried anything that is
+    forbidden there, else ``egress, by default deny`` or ``egress, by spec.egressDeny.0``."""
 
 
 INCIDENTS = frozenset({"denied-at-first", "name-not-yet-known", "name-expired", "nothing-enforced"})
@@ -150,6 +159,12 @@ class AuditReport:
     """Probable mistakes; they say nothing against the enforcement and don't fail an audit."""
     incidents: tuple[Hint, ...] = ()
     """What the cluster did in passing, and no policy is to be mended for; they don't fail an audit."""
+
+    @property
+    def covered(self) -> int:
+        """Attempts of pods that a policy selects in their direction."""
+        beside = sum(self.counts.get(kind, 0) for kind in ("unexplained", "not covered"))
+        return self.blind.attempts - beside
 
     @property
     def failed(self) -> bool:

@@ -6,7 +6,7 @@ Each hint here needs a reason in the documents, most of them also one in the tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from flowwatch.audits.evidence import Observation
@@ -15,11 +15,14 @@ from flowwatch.flows.clocks import time_of_day
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import EQUALS, IN, NAMESPACE, OWN_CLUSTER, Selector
 from flowwatch.policy.names import NameRule
+from flowwatch.policy.nearest import is_wide
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Entity, Name, Pods
-from flowwatch.policy.rules import Direction, Entry, Policy, Rule
+from flowwatch.policy.ports import ICMP4, ICMP6
+from flowwatch.policy.rules import NORMAL, Direction, Entry, Policy, Rule
 
 _DNS = 53
+_ICMP = (ICMP4, ICMP6)
 _OTHERS = 3
 _WIDE = frozenset({"all", "world"})
 _NAMESPACE_KEYS = (NAMESPACE, f"any:{NAMESPACE}", f"k8s:{NAMESPACE}")
@@ -39,14 +42,18 @@ class Judged:
 
 
 def hints(
-    policies: PolicySet, rows: Sequence[Judged], aliases: Mapping[str, tuple[str, ...]]
+    policies: PolicySet,
+    rows: Sequence[Judged],
+    aliases: Mapping[str, tuple[str, ...]],
+    working: Set[Entry] = frozenset(),
 ) -> tuple[Hint, ...]:
     """All hints, those of one rule together, the most attempts first.
 
-    ``aliases``: where DNS names lead to by CNAME, as far as answers were seen.
+    ``aliases``: where DNS names lead to by CNAME, as far as answers were seen. ``working``: rules that
+    let something through; what they don't match is hardly what they were written for.
     """
     found: dict[tuple[str, str, int, str], Hint] = {}
-    for hint in _all(policies, rows, aliases):
+    for hint in _all(policies, rows, aliases, working):
         key = (hint.name, hint.policy.reference, hint.line, hint.text)
         earlier = found[key].attempts if key in found else 0
         found[key] = replace(hint, attempts=hint.attempts + earlier)
@@ -56,7 +63,10 @@ def hints(
 
 
 def _all(
-    policies: PolicySet, rows: Sequence[Judged], aliases: Mapping[str, tuple[str, ...]]
+    policies: PolicySet,
+    rows: Sequence[Judged],
+    aliases: Mapping[str, tuple[str, ...]],
+    working: Set[Entry],
 ) -> Iterator[Hint]:
     subjects = {
         (row.seen.subject, row.seen.subject_name): None for row in rows if not row.seen.unknown
@@ -75,7 +85,7 @@ def _all(
                 yield from _deny_only(selected.entries, way, default_deny=selected.default_deny)
     for row in rows:
         if row.decision.decision == "denied":
-            yield from _denied(policies, row)
+            yield from _denied(policies, row, working)
             yield from _name_then(policies, row)
             yield from _alias(policies, row, aliases)
         elif row.decision.decision == "allowed":
@@ -327,23 +337,28 @@ def _covers_ports(wide: Entry, narrow: Entry) -> bool:
     )  # fmt: skip
 
 
-def _denied(policies: PolicySet, row: Judged) -> Iterator[Hint]:
+def _denied(policies: PolicySet, row: Judged, working: Set[Entry]) -> Iterator[Hint]:
+    """What the rule that nearly allows it says, where nothing shows that the rule is as it was meant."""
     seen = row.seen
     selected = policies.selected(seen.subject, seen.direction)
     listener = seen.peer if seen.direction == "egress" else seen.subject
     for entry in selected.entries:
-        if entry.verdict != "allow":
+        if entry.verdict != "allow" or entry in working:
             continue
-        port = entry.matches_port(seen.protocol, seen.port, listener) is True
+        port = entry.matches_port(seen.protocol, seen.asked_port, listener) is True
         peer = entry.matches_peer(seen.peer)
         if row.decision.why == "rule" and port and peer is True:
             deny = row.decision.entries[0]
+            if (entry.tier, deny.tier) != (NORMAL, NORMAL):
+                continue  # a higher tier is asked before, and wins by that
             yield Hint(
                 "allow-hidden-by-deny", entry.policy, entry.line,
                 f"{entry.place} allows {_to(seen)}, but {deny} denies it, and a deny always wins",
                 row.attempts,
             )  # fmt: skip
-        elif row.decision.why == "default deny" and peer is True and entry.ports:
+        elif row.decision.why == "default deny" and peer is True and entry.ports and entry.peers:
+            if any(map(is_wide, entry.peers)):
+                continue  # it is for everybody, and no more for this one
             ports = ", ".join(map(str, entry.ports))
             if not port and _only_other_ports(entry, seen):
                 yield Hint(
@@ -359,7 +374,7 @@ def _denied(policies: PolicySet, row: Judged) -> Iterator[Hint]:
 def _only_other_ports(entry: Entry, seen: Observation) -> bool:
     """Whether a rule is for this protocol, on other ports: a typo rather than another service."""
     protocols = {rule.protocol for rule in entry.ports or ()}
-    return seen.protocol in protocols or "ANY" in protocols
+    return seen.protocol in protocols or ("ANY" in protocols and seen.protocol not in _ICMP)
 
 
 def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:

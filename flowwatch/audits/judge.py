@@ -15,7 +15,7 @@ from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.nearest import closest
 from flowwatch.policy.peers import Name
-from flowwatch.policy.rules import Policy
+from flowwatch.policy.rules import Direction, Policy
 
 
 class Judge:
@@ -29,6 +29,7 @@ class Judge:
     def __init__(self, policies: PolicySet, applied_at: int | None = None) -> None:
         self.policies = policies
         self.applied_at = applied_at
+        self._spaces = {one.namespace for one in policies.policies if one.namespace}
         self._known = {(one.kind, one.namespace, one.name) for one in policies.policies}
 
     def too_early(self, seen: Observation) -> bool:
@@ -45,16 +46,21 @@ class Judge:
 
     def verdict(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
         """The kind of a judged attempt, and why."""
-        if not decision.selected:
-            if seen.outcome == meaning.DROPPED and seen.by_policy:
-                return "not covered", "dropped by a policy that was not given"
-            return "not covered", decision.reason
-        if seen.outcome == meaning.AUDIT:
-            return "inconclusive", "audit mode is on: it passed, and would be denied"
+        denied = seen.outcome == meaning.AUDIT or (
+            seen.outcome == meaning.DROPPED and seen.by_policy
+        )
+        if not decision.selected and not denied:
+            return "not covered", _uncovered(seen, decision)
+        if not decision.selected and not self._about(seen):
+            return "not covered", _not_given(seen)
         if self.too_early(seen):
             return "inconclusive", "before the policy was applied"
+        if not decision.selected:
+            return "unexplained", _not_given(seen)
         if decision.decision == "cant_tell":
             return "inconclusive", decision.reason.removeprefix("can't tell: ")
+        if seen.outcome == meaning.AUDIT:
+            return _audited(decision)
         if seen.outcome == meaning.DROPPED and not seen.by_policy:
             if seen.waits_for_auth:
                 return "inconclusive", "authentication was not done yet: first packets drop"
@@ -63,6 +69,15 @@ class Judge:
         if decision.decision == "denied":
             return _denied(seen, decision)
         return _allowed(seen, decision)
+
+    def _about(self, seen: Observation) -> bool:
+        """Whether the policies are about the pod, or its namespace, at all: who audits one team's
+        policies doesn't have the others'."""
+        other: Direction = "ingress" if seen.direction == "egress" else "egress"
+        return (
+            seen.subject.namespace in self._spaces
+            or self.policies.selected(seen.subject, other).selected
+        )
 
     def other_policy(self, seen: Observation, decision: Decision) -> str:
         """Hubble's word on who allowed or denied, where it isn't ours; "" where it is."""
@@ -87,8 +102,31 @@ class Judge:
         """For a default deny: the rule that misses by the least, in words; else ""."""
         return closest(
             self.policies, decision, seen.direction, seen.subject, seen.peer,
-            seen.protocol, seen.asked_port, seen.peer_ip,
+            seen.protocol, seen.asked_port, seen.known,
         )  # fmt: skip
+
+
+def _uncovered(seen: Observation, decision: Decision) -> str:
+    if seen.outcome == meaning.DROPPED:
+        return f"dropped for a reason that is no policy's: {drop_reason(seen.reason).name}"
+    return decision.reason
+
+
+def _not_given(seen: Observation) -> str:
+    """Why a policy's block is none of these policies', as far as records name one."""
+    named = ", ".join(dict.fromkeys(map(str, seen.named_denied)))
+    who = f"{named}, a policy that was not given" if named else "a policy that was not given"
+    if seen.outcome == meaning.AUDIT:
+        return f"passed in audit mode, and would be dropped by {who}"
+    return f"dropped by {who}"
+
+
+def _audited(decision: Decision) -> tuple[Kind, str]:
+    """The rehearsal before policies are enforced: what they would do is what Hubble says they would."""
+    what = "audit mode is on: it passed, and would be denied"
+    if decision.decision == "allowed":
+        return "overblock", f"{what}, though these policies allow it: {decision.reason}"
+    return "inconclusive", f"{what}, as these policies say: {decision.reason}"
 
 
 def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
@@ -164,6 +202,8 @@ def _proxied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
             )
     if doubt:
         return "inconclusive", doubt
+    if not all(request.passed for request in seen.requests):
+        return "ok", f"denied by the L7 rules of {', '.join(map(str, decision.entries))}"
     return "ok", decision.reason
 
 
@@ -245,6 +285,11 @@ def _all_pass(decision: Decision) -> bool:
         if any(not (one.path or one.method or one.host or one.headers) for one in rule.l7.http):
             return True
     return False
+
+
+def refusal(seen: Observation) -> str:
+    """The first request of an attempt that the proxy refused, in words; "" without one."""
+    return next((describe(one.layer7) for one in seen.requests if not one.passed), "")
 
 
 def describe(layer7: Layer7) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from flowwatch.audits.counts import TIMED, Counts, JudgedRow
-from flowwatch.audits.evidence import Observer, Version, several_clusters
+from flowwatch.audits.ends import several_clusters
+from flowwatch.audits.evidence import Observer, Version
 from flowwatch.audits.findings import (
     KINDS,
     AuditReport,
@@ -19,13 +20,15 @@ from flowwatch.audits.findings import (
     RuleUse,
 )
 from flowwatch.audits.hints import Judged, hints
-from flowwatch.audits.judge import Judge, deciders
+from flowwatch.audits.judge import Judge, deciders, refusal
 from flowwatch.flows import meaning
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.join import Join
-from flowwatch.policy.rules import Direction, Entry, Policy
+from flowwatch.policy.rules import Entry, Policy, Rule
 
 _OUTCOMES = meaning.OUTCOMES
+_ADDRESSES = 3
+"""Told of one finding."""
 
 
 class Reporter:
@@ -56,27 +59,31 @@ class Reporter:
             for kind, attempts, why in self._split(row):
                 counts[kind] += attempts
                 findings.append(self._finding(row, kind, attempts, why))
+        findings = list(_told_apart(findings))
         order = {kind: at for at, kind in enumerate(KINDS)}
         findings.sort(
-            key=lambda one: (order[one.kind], -one.attempts, one.subject, one.peer, one.port)
+            key=lambda one: (
+                order[one.kind],
+                one.kind == "not covered" and one.observed == "forwarded",
+                *(-one.attempts, one.subject, one.peer, one.port),
+            )
         )
         judged = sum(counts[kind] for kind in ("leak", "overblock", "ok"))
-        total = judged + counts["inconclusive"] + counts["not covered"]
+        covered = judged + counts["inconclusive"]
+        total = covered + counts["unexplained"] + counts["not covered"]
         blind = BlindSpots(
             self.tally.first_seen, self.tally.last_seen, self.tally.records_read, len(self.tally.nodes),
             total, judged, self._join.replies,
-            tuple(self._care(total - counts["not covered"])), self._source,
+            tuple(self._care(covered)), self._source,
             self.tally.much_missing,
         )  # fmt: skip
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:
             since = {}  # what came before was left out at once
-        leaked = {
-            (policy, one.direction)
-            for one in findings
-            if one.kind == "leak"
-            for policy in one.policies
-        }
+        leaked: set[tuple[Policy, str] | Entry] = set()
+        for one in findings:
+            if one.kind == "leak":
+                leaked.update(one.entries or ((policy, one.direction) for policy in one.policies))
         told = hints(
             self.policies,
             [
@@ -84,6 +91,7 @@ class Reporter:
                 for row in self._rows
             ],
             {k: v for one in self._join.scopes.values() for k, v in one.names.aliases.items()},
+            frozenset().union(*(one.let_through for one in self._both)),
         )
         return AuditReport(
             tuple(findings), self._uses(leaked), blind, dict(counts), self._notes(),
@@ -132,29 +140,25 @@ class Reporter:
 
     def _finding(self, row: JudgedRow, kind: Kind, attempts: int, why: str) -> Finding:
         seen, decision = row.observation, row.decision
-        closest = self.judge.closest(seen, decision) if kind in ("leak", "ok") else ""
-        policies = tuple(deciders(decision))
+        more = self.judge.closest(seen, decision) if kind in ("leak", "ok") else ""
+        refused = refusal(seen) if kind == "ok" and decision.l7 else ""
+        if refused:
+            more = f": none allows {refused}" + (" (the first of them)" if attempts > 1 else "")
+        expected = "denied" if refused or (kind == "leak" and decision.l7) else decision.decision
+        before = f"{seen.cluster}/" if seen.cluster and len(self._observer.clusters) > 1 else ""
         return Finding(
-            kind, seen.direction, seen.subject_name, seen.peer_name, seen.protocol, seen.port, attempts,
-            row.first, row.last, decision.decision, _OUTCOMES[seen.outcome], why + closest,
-            decision.entries, policies, _ADVICE.get(kind, ""),
+            kind, seen.direction, before + seen.subject_name, seen.peer_name, seen.protocol, seen.port,
+            attempts, row.first, row.last, expected, _OUTCOMES[seen.outcome], why + more,
+            decision.entries, tuple(deciders(decision)), _ADVICE.get(kind, ""), _some(row.addresses),
         )  # fmt: skip
 
-    def _uses(self, leaked: set[tuple[Policy, Direction]]) -> tuple[PolicyUse, ...]:
+    def _uses(self, leaked: set[tuple[Policy, str] | Entry]) -> tuple[PolicyUse, ...]:
         """What each policy did; what leaked was tried, so that nothing is unproven there."""
+        tried = leaked.union(*(one.blocked for one in self._both))
         uses = []
         for policy in self.policies.policies:
             rules = [rule for rule in self.policies.rules if rule.policy is policy]
             entries = [entry for rule in rules for entry in rule.entries]
-            denied: set[str] = {
-                way for rule in rules for way, on in rule.default_deny.items() if on
-            }
-            denied |= {entry.direction for entry in entries if entry.verdict == "deny"}
-            unproven = tuple(
-                way for way in sorted(denied)
-                if not any(one.blocked[policy, way] for one in self._both) and
-                (policy, way) not in leaked
-            )  # fmt: skip
             uses.append(
                 PolicyUse(
                     policy,
@@ -162,7 +166,7 @@ class Reporter:
                         {name: None for one in self._both for name in one.subjects.get(policy, ())}
                     ),
                     tuple(map(self._rule_use, entries)),
-                    unproven,
+                    tuple(_unproven(policy, rules, tried)),
                 )
             )
         return tuple(uses)
@@ -176,7 +180,8 @@ class Reporter:
         if len(entry.ports or ()) > 1:
             unused += [str(one) for at, one in enumerate(entry.ports or ()) if at not in ports]
         attempts = sum(one.needed[entry] for one in self._both)
-        return RuleUse(entry, attempts, tuple(unused) if attempts else ())
+        perhaps = sum(one.perhaps[entry] for one in self._both)
+        return RuleUse(entry, attempts, tuple(unused) if attempts else (), perhaps)
 
     def _notes(self) -> tuple[str, ...]:
         documents = self.policies.documents
@@ -196,9 +201,55 @@ class Reporter:
         return tuple(notes)
 
 
+def _unproven(
+    policy: Policy, rules: list[Rule], tried: set[tuple[Policy, str] | Entry]
+) -> Iterator[str]:
+    """What a policy forbids and nothing tried: its default deny, its deny rules (PolicyUse.unproven)."""
+    for way in ("egress", "ingress"):
+        parts: dict[str, tuple[Policy, str] | Entry] = {}
+        if any(rule.default_deny.get(way) for rule in rules):
+            parts["default deny"] = (policy, way)
+        for entry in (one for rule in rules for one in rule.entries):
+            if entry.direction == way and (entry.verdict == "deny" or entry in tried):
+                parts[entry.place] = entry
+        open_ = [name for name, part in parts.items() if part not in tried]
+        if open_ and len(open_) == len(parts):
+            yield way
+        else:
+            yield from (f"{way}, by {name}" for name in open_)
+
+
+def _some(addresses: dict[str, None]) -> str:
+    told = [one for one in addresses if one]
+    return ", ".join(told[:_ADDRESSES]) + (", …" if len(told) > _ADDRESSES else "")
+
+
+def _told_apart(findings: list[Finding]) -> Iterator[Finding]:
+    """Addresses stay only where two findings would else read the same."""
+
+    def line(one: Finding) -> tuple[object, ...]:
+        return (
+            one.kind,
+            one.direction,
+            one.subject,
+            one.peer,
+            one.protocol,
+            one.port,
+            one.observed,
+        )
+
+    alike: dict[tuple[object, ...], set[str]] = {}
+    for one in findings:
+        alike.setdefault(line(one), set()).add(one.apart)
+    for one in findings:
+        yield one if len(alike[line(one)]) > 1 else replace(one, apart="")
+
+
 _ADVICE: dict[Kind, str] = {
     "leak": "check that the policy is applied and enforced, and that no wider one allows it",
     "overblock": "look for another policy that denies it, an older revision, or changed labels",
+    "unexplained": "the policies given can't be all: documents are missing (kubectl get cnp,ccnp,netpol -A "
+    "-o yaml has them), something else applied one, or enable-policy is always: cilium-config says",
     "difference": "give all policies of the cluster: kubectl get cnp,ccnp,netpol -A -o yaml",
 }
 
@@ -238,6 +289,7 @@ def _added(over: Counts, now: Counts) -> Iterator[JudgedRow]:
                     key: row.times.get(key, _NO_TIMES) + more.times.get(key, _NO_TIMES)
                     for key in {**row.times, **more.times}
                 },
+                addresses={**row.addresses, **more.addresses},
             )
         )
     for key, row in now.rows.items():

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flowwatch.audits.evidence import Observation, Observer, several_clusters
+from flowwatch.audits.ends import several_clusters
+from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.judge import passes_requests
 from flowwatch.flows import meaning
 from flowwatch.flows.join import Join, Joined
@@ -118,7 +119,7 @@ class WhatIf:
             change = "newly denied" if then == "denied" else "newly allowed"
         why += closest(
             after, decision, seen.direction, seen.subject, seen.peer,
-            seen.protocol, seen.asked_port, seen.peer_ip,
+            seen.protocol, seen.asked_port, seen.known,
         )  # fmt: skip
         self._count(seen, change, now, then, why, decision.entries)
 

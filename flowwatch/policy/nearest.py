@@ -6,20 +6,21 @@ selector without its namespace, a name with one label too many, a service's port
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import CLUSTER, EQUALS, IN, NAMESPACE, OWN_CLUSTER, Requirement
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
-from flowwatch.policy.peers import Block, Name, Peer, Pods
+from flowwatch.policy.peers import Block, Entity, Name, Peer, Pods
 from flowwatch.policy.ports import ICMP4, ICMP6
 from flowwatch.policy.rules import Direction, Entry
 
 _NAMED = 4
 _ICMP = (ICMP4, ICMP6)
-_BITS = {4: 32, 6: 128}
+_FAR = 10
+_NODES = frozenset({"host", "remote-node"})
+_EVERYBODY = frozenset({"all", "world", "world-ipv4", "world-ipv6", "cluster", "cluster-mesh"})
 _SCOPES = (f"k8s:{NAMESPACE}", f"any:{NAMESPACE}", NAMESPACE)
 
 
@@ -34,6 +35,24 @@ class NearMiss:
         return f"{self.entry} {self.text}"
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the peer beside its party, where records have it."""
+
+    address: str = ""
+    """Its address, where it is an endpoint of the cluster."""
+    name: str = ""
+    """What a person calls it."""
+    names: tuple[str, ...] = ()
+    """DNS names that lead to it, though it is an endpoint."""
+    was: str = ""
+    """The pod that had the address a moment ago, where now nobody has it."""
+
+
+NOTHING = Known()
+_BY_PORT, _EXPLAINED, _OTHER_PEER, _WIDE, _OTHER_KIND, _EMPTY = range(6)
+
+
 def near_misses(
     policies: PolicySet,
     direction: Direction,
@@ -41,35 +60,148 @@ def near_misses(
     peer: Party,
     protocol: str,
     port: int,
-    address: str = "",
+    known: Known = NOTHING,
 ) -> list[NearMiss]:
     """The allow rules of ``subject`` that miss by the peer or by the port alone, the closest first.
 
-    Args:
-        address: the peer's, where it is an endpoint of the cluster and the record has it.
+    A rule for everybody is none: it would be that of whatever is blocked.
     """
-    ranked: tuple[list[NearMiss], ...] = ([], [], [], [])
-    listener = peer if direction == "egress" else subject
+    found: list[tuple[int, float, NearMiss]] = []
+    asked = _Asked(
+        direction, peer, peer if direction == "egress" else subject, protocol, port, known
+    )
     for entry in policies.selected(subject, direction).entries:
-        if entry.verdict != "allow" or entry.ports == ():
-            continue
+        if entry.verdict == "allow" and (miss := asked.miss(entry)) is not None:
+            rank, distance, words = miss
+            found.append((rank, distance, NearMiss(entry, words)))
+    found.sort(key=lambda one: one[:2])
+    return [miss for _, _, miss in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    direction: Direction
+    peer: Party
+    listener: Party
+    protocol: str
+    port: int
+    known: Known
+
+    def miss(self, entry: Entry) -> tuple[int, float, str] | None:
+        """How a rule misses: rank, distance within it, and in words; None if not by one thing."""
+        if entry.ports == () or entry.peers is None:
+            return None
         if entry.peers == ():
-            if entry.ports is None and entry.policy.kind.startswith("Cilium"):
-                words = (
-                    "is empty: that allows nothing here (in a NetworkPolicy it allows everything)"
-                )
-                ranked[3].append(NearMiss(entry, words))
-            continue
-        peer_match = entry.matches_peer(peer)
-        port_match = entry.matches_port(protocol, port, listener) is True
-        if peer_match is True and not port_match and entry.ports is not None:
-            ranked[0].append(NearMiss(entry, _other_port(entry, listener, protocol, port)))
-        elif port_match and peer_match is not True and entry.peers is not None:
-            because = next(_reasons(entry.peers, peer, address or peer.ip), "")
-            peers = ", ".join(str(one) for one in entry.peers[:_NAMED])
-            words = because or f"would allow {peers}; this is {peer}"
-            ranked[1 if because else 2].append(NearMiss(entry, words))
-    return [one for rank in ranked for one in rank]
+            empty = entry.ports is None and entry.policy.kind.startswith("Cilium")
+            words = "is empty: that allows nothing here (in a NetworkPolicy it allows everything)"
+            return (_EMPTY, 0, words) if empty else None
+        peer_match = entry.matches_peer(self.peer)
+        port_match = entry.matches_port(self.protocol, self.port, self.listener) is True
+        if peer_match is True and not port_match:
+            return self._by_port(entry)
+        if peer_match is not True and port_match:
+            return self._by_peer(entry, entry.peers)
+        return None
+
+    def _by_port(self, entry: Entry) -> tuple[int, float, str] | None:
+        rules = entry.ports or ()
+        ports = ", ".join(str(rule) for rule in rules[:_NAMED])
+        icmp = self.protocol in _ICMP
+        if not any((rule.protocol in _ICMP) is icmp for rule in rules):
+            # A ping and a port aren't two of a kind; but people do take ports for all there is.
+            words = f"ports never mean {self.protocol} (type {self.port} here): that takes icmps"
+            return (_OTHER_KIND, 0, f"would allow {ports}; {words}") if icmp else None
+        words = f"would allow {ports}; this is {self.port}/{self.protocol}"
+        listener = self.listener
+        if not listener.outside and not listener.reserved and listener.labels:
+            words += " (policies see a pod's own port, not its service's)"
+        same = any(rule.protocol in (self.protocol, "ANY") for rule in rules)
+        rank = _WIDE if any(map(is_wide, entry.peers or ())) else _BY_PORT
+        return rank, 0 if same else 1, words
+
+    def _by_peer(self, entry: Entry, peers: tuple[Peer, ...]) -> tuple[int, float, str]:
+        because = next((words for one in peers if (words := self._reason(one, entry))), "")
+        named = ", ".join(str(one) for one in peers[:_NAMED])
+        words = because or f"would allow {named}; this is {self._who}"
+        if self.known.was and self.peer.outside:
+            address = self.known.address or self.peer.ip
+            words += f"; {address} was the pod {self.known.was} a moment ago"
+        distance = min(_distance(one, self.peer) for one in peers)
+        # Its port is for all: closer is one that asks for this very port.
+        return _EXPLAINED if because else _OTHER_PEER, distance + (entry.ports is None) / 2, words
+
+    @property
+    def _who(self) -> str:
+        """The peer, as a person calls it."""
+        if self.peer.outside or self.peer.reserved:
+            return str(self.peer)
+        return self.known.name or str(self.peer)
+
+    def _reason(self, peer: Peer, entry: Entry) -> str:
+        """Why a rule's peer nearly means this one, where that can be told; else ""."""
+        if isinstance(peer, Block):
+            return self._outside_of_block(peer)
+        if isinstance(peer, Pods):
+            return _other_pod(peer, self.peer, entry.policy.kind)
+        if isinstance(peer, Name):
+            return self._inside_by_name(peer.rule) or _other_name(peer.rule, self.peer)
+        return ""
+
+    def _outside_of_block(self, block: Block) -> str:
+        party = self.peer
+        address = self.known.address or party.ip
+        at = Party((), address).address
+        if party.outside:
+            return _beside_block(block, at, address) if at is not None else ""
+        # Of an endpoint whose address nobody knows, only a block of everything surely holds it.
+        if not block.contains(*at) if at is not None else block.length:
+            return ""
+        this, to = address or "this", "from" if self.direction == "ingress" else "to"
+        if "kube-apiserver" in party.reserved:
+            return (
+                f"would allow {block}; {this} is the API server on a node, which CIDRs don't mean: "
+                f"{to}Entities: [kube-apiserver] does"
+            )
+        what = f"a node ({self._who})" if party.reserved & _NODES else f"a pod ({self._who})"
+        how = f"its labels ({to}Endpoints), or {to}Entities: [cluster]"
+        if party.reserved:
+            how = f"{to}Entities: [{', '.join(sorted(party.reserved))}]"
+        return f"would allow {block}; {this} is {what}, and CIDRs mean addresses outside: select it by {how}"
+
+    def _inside_by_name(self, rule: NameRule) -> str:
+        """A DNS name of what is no address outside: a service, a pod, a node."""
+        if self.peer.outside:
+            return ""
+        space = self.peer.namespace
+        own = bool(space) and rule.exact and f".{space}.svc" in rule.text.lower()
+        if not own and not any(map(rule.matches, self.known.names)):
+            return ""
+        what = "a service of this cluster" if space else "a part of this cluster"
+        return (
+            f"would allow DNS name {rule}, which leads to {self._who}, {what}, and names mean addresses "
+            "outside: select its pods by their labels (toEndpoints)"
+        )
+
+
+def is_wide(peer: Peer) -> bool:
+    """Whether a rule's peer means nearly everybody: that it matches says little."""
+    if isinstance(peer, Entity):
+        return peer.name in _EVERYBODY
+    if isinstance(peer, Block):
+        return not peer.length
+    return isinstance(peer, Pods) and all(map(_is_scope, peer.selector.requirements))
+
+
+def _distance(peer: Peer, party: Party) -> int:
+    """How far a rule's peer is from a party: another kind is the farthest, one label the least."""
+    if isinstance(peer, Pods):
+        if not party.labels or party.outside or party.reserved:
+            return _FAR
+        missing = [one for one in peer.selector.requirements if not one.matches(party.label_set)]
+        return min(len(missing), _FAR)
+    if isinstance(peer, Entity):
+        return _FAR - 1
+    return 1 if party.outside else _FAR
 
 
 def closest(
@@ -80,12 +212,12 @@ def closest(
     peer: Party,
     protocol: str,
     port: int,
-    address: str = "",
+    known: Known = NOTHING,
 ) -> str:
     """For a default deny: the rule that misses by the least, to be put behind the reason; else ""."""
     if decision.why != "default deny":
         return ""
-    near = near_misses(policies, direction, subject, peer, protocol, port, address)
+    near = near_misses(policies, direction, subject, peer, protocol, port, known)
     # An empty rule is how people write default deny: no news to them.
     if near and near[0].entry.peers != ():
         return f"; closest rule: {near[0]}"
@@ -105,63 +237,32 @@ def closest(
     return ""
 
 
-def _other_port(entry: Entry, listener: Party, protocol: str, port: int) -> str:
-    ports = ", ".join(str(rule) for rule in (entry.ports or ())[:_NAMED])
-    words = f"would allow {ports}; this is {port}/{protocol}"
-    if protocol in _ICMP and not any(rule.protocol in _ICMP for rule in entry.ports or ()):
+def _beside_block(block: Block, at: tuple[int, int], address: str) -> str:
+    if block.version != at[0]:
         return (
-            f"would allow {ports}; ports never mean {protocol} (type {port} here): that takes icmps"
+            f"would allow {block}, which is IPv{block.version} only; {address} is IPv{at[0]}"
+            if not block.length
+            else ""
         )
-    if not listener.outside and not listener.reserved and listener.labels:
-        words += " (policies see a pod's own port, not its service's)"
-    return words
-
-
-def _reasons(peers: tuple[Peer, ...], party: Party, address: str) -> Iterator[str]:
-    """Why one of the peers nearly means the party, where that can be told."""
-    for peer in peers:
-        words = ""
-        if isinstance(peer, Block):
-            words = _outside_of_block(peer, party, address)
-        elif isinstance(peer, Pods):
-            words = _other_pod(peer, party)
-        elif isinstance(peer, Name):
-            words = _other_name(peer.rule, party)
-        if words:
-            yield words
-
-
-def _outside_of_block(block: Block, party: Party, address: str) -> str:
-    at = Party((), address).address
-    if at is None:
-        return ""
-    if party.outside:
-        if block.version != at[0]:
+    for left_out in block.excepted:
+        if left_out.contains(*at):
             return (
-                f"would allow {block}, which is IPv{block.version} only; {address} is IPv{at[0]}"
-                if not block.length
-                else ""
+                f"would allow {block.text}, but leaves out {left_out.text}, and {address} is in it"
             )
-        for left_out in block.excepted:
-            if left_out.contains(*at):
-                return f"would allow {block.text}, but leaves out {left_out.text}, and {address} is in it"
-        return ""
-    if not block.length or not block.contains(*at):
-        return ""
-    if "kube-apiserver" in party.reserved:
-        return (
-            f"would allow {block}; {address} is the API server on a node, which CIDRs don't mean: "
-            "toEntities: [kube-apiserver] does"
-        )
-    what = f"a node ({party})" if party.reserved else f"a pod ({party})"
-    how = "toEntities" if party.reserved else "its labels"
-    return f"would allow {block}; {address} is {what}, and CIDRs mean addresses outside: select it by {how}"
+    return ""
 
 
-def _other_pod(pods: Pods, party: Party) -> str:
+def _other_pod(pods: Pods, party: Party, kind: str) -> str:
     if not party.labels or party.outside:
         return ""
     missing = [one for one in pods.selector.requirements if not one.matches(party.label_set)]
+    if [one.key for one in missing] == [OWN_CLUSTER]:
+        far = party.label_set.get(f"k8s:{CLUSTER}") or "another"
+        who = "a CiliumNetworkPolicy can ask for it:" if kind == "NetworkPolicy" else "add"
+        return (
+            f"would allow {pods}: a selector without a cluster means its own cluster; this is in {far} "
+            f"({who} k8s:{CLUSTER}: {far})"
+        )
     # What is asked for beside the scope that the policy's own place adds.
     asked = [one for one in pods.selector.requirements if not _is_scope(one)]
     if len(missing) != 1 or not asked:

@@ -44,7 +44,7 @@ _CLASSES: dict[State, str] = {
     "failed": "failed", "no evidence": "open", "partly": "open", "ok": "passed",
 }  # fmt: skip
 _COLORS: dict[Kind, str] = {
-    "leak": "bad", "overblock": "bad", "difference": "bad", "inconclusive": "warn",
+    "leak": "bad", "overblock": "bad", "unexplained": "bad", "difference": "bad", "inconclusive": "warn",
     "ok": "good", "not covered": "soft",
 }  # fmt: skip
 _STATES = {"proven": "good", "contradicted": "bad", "unproven": "warn"}

@@ -65,6 +65,7 @@ def _finding(one: Finding) -> dict[str, Any]:
         "direction": one.direction,
         "subject": one.subject,
         "peer": one.peer,
+        "apart": one.apart,
         "protocol": one.protocol,
         "port": one.port,
         "attempts": one.attempts,
@@ -131,6 +132,7 @@ def _rule_use(use: RuleUse) -> dict[str, Any]:
         "direction": use.entry.direction,
         "verdict": use.entry.verdict,
         "attempts": use.attempts,
+        "perhaps": use.perhaps,
         "exercised": use.exercised,
         "unused": list(use.unused),
     }

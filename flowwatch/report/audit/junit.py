@@ -97,11 +97,14 @@ def _policy(use: PolicyUse, report: AuditReport) -> Iterator[_Case]:
             one for one in report.findings
             if one.direction == way and policy in one.policies and not one.entries
         ]  # fmt: skip
-        if found or way in use.unproven:
+        open_ = [one for one in use.unproven if one.partition(",")[0] == way]
+        if found or open_:
             case = _Case(f"{way}: what no rule allows is blocked", name, policy.file, policy.line)
             _judge(case, found)
-            if way in use.unproven:
-                case.open.insert(0, "unproven: nothing tried what the policy forbids")
+            if open_:
+                case.open.insert(
+                    0, f"unproven: nothing tried what the policy forbids: {'; '.join(open_)}"
+                )
             yield case
     if not use.rules:
         case = _Case("selects something", name, policy.file, policy.line)

@@ -13,6 +13,7 @@ from flowwatch.report.audit.words import (
     destination,
     evidence,
     expectation_text,
+    unexercised,
     warnings,
 )
 from flowwatch.report.human import plural
@@ -22,6 +23,7 @@ from flowwatch.text import safe
 _SIGNS: dict[Kind, tuple[str, str, int]] = {
     "leak": ("✗", "x", 31),
     "overblock": ("✗", "x", 31),
+    "unexplained": ("✗", "x", 31),
     "difference": ("✗", "x", 31),
     "inconclusive": ("?", "?", 33),
     "ok": ("✓", "+", 32),
@@ -85,9 +87,9 @@ def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
     for one in shown:
         way = arrow if one.direction == "egress" else back
         who = f"{safe(one.subject)} {way} {safe(destination(one))}"
-        ended = f" {one.observed}" if kind == "ok" else ""
+        ended = f" {one.observed}" if kind in _BRIEF else ""
         yield f"  {style.paint(color, mark)} {who}  {one.attempts:,}x{ended}"
-        if kind not in _BRIEF:
+        if kind not in _BRIEF or one.observed == "dropped":
             yield f"      {safe(one.reason)}"
     if len(rows) > len(shown):
         yield f"    … and {len(rows) - len(shown):,} more rows (-o json has them all)".replace(
@@ -124,7 +126,7 @@ def _policies(report: AuditReport, style: Style) -> Iterator[str]:
             entry = rule.entry
             where = f"{entry.place} (line {entry.line})"
             if not rule.exercised:
-                yield style.paint(33, f"    ? {where}: never exercised")
+                yield style.paint(33, f"    ? {where}: {unexercised(rule)}")
                 continue
             yield f"    {'+' if style.ascii else '✓'} {where}: {plural(rule.attempts, 'attempt')}"
             if rule.unused:

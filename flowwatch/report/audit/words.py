@@ -18,6 +18,7 @@ from flowwatch.audits.findings import (
     Finding,
     Kind,
     PolicyUse,
+    RuleUse,
 )
 from flowwatch.report.goformat import TimeFormat, join_host_port
 from flowwatch.report.human import percent, plural, span
@@ -29,6 +30,7 @@ State = Literal["failed", "no evidence", "partly", "ok"]
 RemarkKind = Literal[
     "leak",
     "overblock",
+    "unexplained",
     "difference",
     "contradicted-expectation",
     "unproven-block",
@@ -56,6 +58,9 @@ REMARKS: dict[RemarkKind, RemarkWords] = {
     "leak": RemarkWords("error", "Leak", "Traffic was forwarded, though the policies deny it."),
     "overblock": RemarkWords(
         "error", "Overblock", "Traffic was dropped by a policy, though the policies allow it."
+    ),
+    "unexplained": RemarkWords(
+        "error", "Unexplained drop", "Traffic was dropped by a policy that is not among those given."
     ),
     "difference": RemarkWords(
         "error", "Other policy", "Hubble names another policy than the one that decides here."
@@ -107,10 +112,18 @@ def who(one: Finding) -> str:
 
 
 def destination(one: Finding) -> str:
-    """``peer:port/protocol``; the peer alone when there is no port to name."""
+    """``peer:port/protocol``; the peer alone when there is no port to name. Addresses tell it apart."""
+    apart = f" ({one.apart})" if one.apart else ""
     if not one.protocol:
-        return one.peer
-    return f"{join_host_port(one.peer, str(one.port))}/{one.protocol}"
+        return one.peer + apart
+    return f"{join_host_port(one.peer, str(one.port))}/{one.protocol}{apart}"
+
+
+def unexercised(use: RuleUse) -> str:
+    """What to say of a rule that nothing is known to have met."""
+    if not use.perhaps:
+        return "never exercised"
+    return f"never exercised for certain: {plural(use.perhaps, 'attempt')} may have needed it"
 
 
 def expectation_text(one: Expectation) -> str:
@@ -119,9 +132,16 @@ def expectation_text(one: Expectation) -> str:
     return f"{one.subject} {must} {one.peer} ({one.port})"
 
 
+_COUNTED: dict[Kind, str] = {"unexplained": "unexplained drop"}
+
+
 def answer(report: AuditReport) -> tuple[State, str]:
     """The whole audit in one line, and how it is to be coloured."""
-    failed = [plural(report.counts[kind], kind) for kind in FAILURES if report.counts.get(kind)]
+    failed = [
+        plural(report.counts[kind], _COUNTED.get(kind, kind))
+        for kind in FAILURES
+        if report.counts.get(kind)
+    ]
     wrong = sum(one.state == "contradicted" for one in report.expectations)
     if wrong:
         failed.append(plural(wrong, "contradicted expectation"))
@@ -155,7 +175,7 @@ def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str
         seen += f" in {length}, {_second(blind.first)} to {_second(blind.last)}"
     else:
         seen += ", without times"
-    covered = blind.attempts - report.counts.get("not covered", 0)
+    covered = report.covered
     unclear = report.counts.get("inconclusive", 0)
     share = f"{percent(unclear / covered)} of these can't be judged" if unclear else ""
     attempts = f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects"
@@ -203,6 +223,7 @@ def remarks(report: AuditReport) -> Iterator[Remark]:
 _AS_REMARK: dict[Kind, RemarkKind] = {
     "leak": "leak",
     "overblock": "overblock",
+    "unexplained": "unexplained",
     "difference": "difference",
     "inconclusive": "inconclusive",
 }
@@ -211,7 +232,14 @@ _AS_REMARK: dict[Kind, RemarkKind] = {
 def _finding(one: Finding) -> Remark:
     file, line = one.place
     text = f"{who(one)}: {plural(one.attempts, 'attempt')}: {MEANING[one.kind]}. {one.reason}"
-    parts = (one.kind, one.direction, one.subject, one.peer, one.protocol, str(one.port))
+    parts = (
+        one.kind,
+        one.direction,
+        one.subject,
+        one.peer + one.apart,
+        one.protocol,
+        str(one.port),
+    )
     policies = ",".join(sorted({policy.reference for policy in one.policies}))
     why = one.reason if one.kind == "inconclusive" else ""
     return Remark(_AS_REMARK[one.kind], text, file, line, "\n".join((*parts, policies, why)))
@@ -254,7 +282,9 @@ def _use(use: PolicyUse) -> Iterator[Remark]:
         place = rule.entry.place
         if not rule.exercised:
             yield Remark(
-                "never-exercised", f"{name} {place}: no flow needed this rule",
+                "never-exercised",
+                f"{name} {place}: "
+                + (unexercised(rule) if rule.perhaps else "no flow needed this rule"),
                 policy.file, rule.entry.line, f"{name}\n{place}",
             )  # fmt: skip
         elif rule.unused:

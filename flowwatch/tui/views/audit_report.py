@@ -26,7 +26,7 @@ _LAST: tuple[Kind, ...] = ("ok", "not covered")
 _FIRST = tuple(kind for kind in KINDS if kind not in _LAST)
 """Before the policies: what somebody has to look at. What is well comes below them."""
 _ROLES: dict[Kind, str] = {
-    "leak": "drop", "overblock": "drop", "difference": "drop",
+    "leak": "drop", "overblock": "drop", "unexplained": "drop", "difference": "drop",
     "inconclusive": "warn", "ok": "ok", "not covered": "dim",
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
     if state == "partly" and not report.enough:
         first = (*first, (" (see ? below)", "dim"))
     yield first
-    covered = blind.attempts - report.counts.get("not covered", 0)
+    covered = report.covered
     share = percent(report.counts.get("inconclusive", 0) / covered) if covered else "0.0%"
     window = ""
     if blind.first:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowwatch.policy import Party, load
-from flowwatch.policy.nearest import closest, near_misses
+from flowwatch.policy.nearest import Known, closest, near_misses
 
 WEATHER = "k8s:io.kubernetes.pod.namespace=weather"
 NAMES = "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=weather"
@@ -36,7 +36,7 @@ def said(text: str, peer: Party, protocol: str, port: int, address: str = "") ->
     assert not policies.rejected
     decision = policies.ask("egress", APP, peer, protocol, port)
     assert decision.decision == "denied"
-    return closest(policies, decision, "egress", APP, peer, protocol, port, address)
+    return closest(policies, decision, "egress", APP, peer, protocol, port, Known(address))
 
 
 PORT = 'toPorts: [{ports: [{port: "80", protocol: TCP}]}]'
@@ -52,6 +52,14 @@ PORT = 'toPorts: [{ports: [{port: "80", protocol: TCP}]}]'
          "10.0.2.84 is a node (remote-node), and CIDRs mean addresses outside: select it by toEntities"),
         ("egress: [{toCIDR: [10.0.2.0/24]}]", API_SERVER, "TCP", 443, "10.0.2.1",
          "which CIDRs don't mean: toEntities: [kube-apiserver] does"),
+        ("egress: [{toCIDR: [0.0.0.0/0]}]", CACHE, "TCP", 80, "10.0.2.84",
+         "would allow 0.0.0.0/0; 10.0.2.84 is a pod (weather/cache), and CIDRs mean addresses outside: "
+         "select it by its labels (toEndpoints), or toEntities: [cluster]"),
+        ("egress: [{toCIDR: ['::/0']}]", NODE, "TCP", 80, "",
+         "would allow ::/0; this is a node (remote-node), and CIDRs mean addresses outside: "
+         "select it by toEntities: [remote-node]"),
+        ("egress: [{toFQDNs: [{matchName: db.api.svc.cluster.local}]}]", API, "TCP", 80, "",
+         "leads to api/api, a service of this cluster, and names mean addresses outside"),
         ("egress: [{toCIDR: [0.0.0.0/0]}]", outside("2001:db8::1"), "TCP", 80, "",
          "would allow 0.0.0.0/0, which is IPv4 only; 2001:db8::1 is IPv6"),
         ("egress: [{toCIDRSet: [{cidr: 1.0.0.0/8, except: [1.1.0.0/16]}]}]", outside("1.1.1.1"), "TCP", 9, "",
@@ -100,5 +108,30 @@ def test_a_wrong_port_is_closer_than_a_wrong_peer() -> None:
     )
     assert "spec.egress.1" in said(policy(rules), CACHE, "TCP", 81, "10.0.2.84")
     policies = load([("p.yaml", policy(rules))])
-    near = near_misses(policies, "egress", APP, CACHE, "TCP", 81, "10.0.2.84")
+    near = near_misses(policies, "egress", APP, CACHE, "TCP", 81, Known("10.0.2.84"))
     assert [one.entry.place for one in near] == ["spec.egress.1", "spec.egress.0"]
+
+
+def test_an_icmp_rule_is_no_near_miss_of_a_port() -> None:
+    rules = (
+        "egress: [{icmps: [{fields: [{type: 8}]}], toEntities: [all]}, "
+        f"{{toEntities: [remote-node], {PORT}}}]"
+    )
+    assert "closest rule: weather/p spec.egress.1" in said(policy(rules), CACHE, "TCP", 80)
+
+
+def test_a_rule_for_everybody_is_no_near_miss_and_one_of_all_the_cluster_the_last() -> None:
+    assert said(policy(f"egress: [{{{PORT}}}]"), CACHE, "TCP", 22) == ""
+    rules = (
+        f"egress: [{{toEntities: [cluster], {PORT}}}, "
+        '{toCIDR: [10.1.0.0/16], toPorts: [{ports: [{port: "22"}]}]}]'
+    )
+    assert "spec.egress.1" in said(policy(rules), CACHE, "TCP", 22)
+
+
+def test_fewer_wrong_labels_are_closer() -> None:
+    rules = (
+        "egress: [{toEndpoints: [{matchLabels: {app: x, tier: front, zone: a}}]}, "
+        "{toEndpoints: [{matchLabels: {app: x}}]}]"
+    )
+    assert "spec.egress.1" in said(policy(rules), CACHE, "TCP", 22)

@@ -81,7 +81,7 @@ def everything(name: str = "") -> AuditReport:
         tuple(finding(kind, name, decided.get(kind, ())) for kind in KINDS),
         policies,
         BlindSpots(
-            START, START + 300 * SECOND, 120, 2, 18, 9, 5, (f"7 events were lost on {name or 'node-1'}",),
+            START, START + 300 * SECOND, 120, 2, 21, 9, 5, (f"7 events were lost on {name or 'node-1'}",),
             f"{name or 'flows.jsonl'} --namespace weather",
         ),
         dict.fromkeys(KINDS, 3),

@@ -1,0 +1,85 @@
+"""The ends of an attempt: what policies see of each, and what a person calls it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from flowwatch.flows.model import Endpoint
+from flowwatch.flows.peers import Peer
+from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
+from flowwatch.policy.party import Party
+
+OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6"})
+_TOLD = 5
+
+# A Deployment's pod: the hash of its template, and five characters of its own.
+_HASHES = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\Z")
+
+
+def party_labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
+    """The labels a policy sees; what a trimmed record leaves out is filled in from what it says."""
+    if outside and not any(label.startswith("reserved:") for label in end.labels):
+        return tuple(end.labels)
+    labels = list(end.labels)
+    if not labels and end.entity:
+        return (f"reserved:{end.entity}",)
+    if not end.namespace:
+        return tuple(labels)
+    keys = {label.partition("=")[0] for label in labels}
+    prefix = "k8s:"
+    if f"{prefix}{NAMESPACE}" not in keys:
+        labels.append(f"{prefix}{NAMESPACE}={end.namespace}")
+    if not any(key.startswith(f"{prefix}{NAMESPACE_LABELS}") for key in keys):
+        # Kubernetes puts this one on every namespace.
+        labels.append(f"{prefix}{NAMESPACE_LABELS}kubernetes.io/metadata.name={end.namespace}")
+    cluster = f"{prefix}{CLUSTER}"
+    named = named_cluster(end)
+    if cluster not in keys:
+        labels.append(f"{cluster}={named or own or 'default'}")
+    if named in ("", own):
+        # The policies are those of the subject's cluster, whatever its name.
+        labels.append(f"{OWN_CLUSTER}=default")
+    return tuple(labels)
+
+
+def several_clusters(clusters: Iterable[str]) -> Iterator[str]:
+    """A word of care, when pods of several clusters were judged by one set of policies."""
+    names = sorted(clusters)
+    if len(names) > 1:
+        told = ", ".join(names[:_TOLD]) + (", …" if len(names) > _TOLD else "")
+        yield (
+            f"pods of {len(names)} clusters ({told}), each judged as if these policies were its own: "
+            "--cluster NAME picks one"
+        )
+
+
+def named_cluster(end: Endpoint) -> str:
+    """The cluster that a record names for one of its ends, "" when it names none."""
+    if end.cluster:
+        return end.cluster
+    wanted = f"k8s:{CLUSTER}="
+    return next((one[len(wanted) :] for one in end.labels if one.startswith(wanted)), "")
+
+
+def name_of(end: Endpoint, address: str) -> str:
+    """As a person names a subject: its workload, not each of its pods."""
+    # The pods of another node come without their workload: theirs is the name without the hashes.
+    name = end.workload or _HASHES.sub("", end.pod) or end.entity or address or "unknown"
+    return f"{end.namespace}/{name}" if end.namespace else name
+
+
+def peer_name(
+    end: Endpoint, address: str, party: Party, service: str, named: Peer | None, own: str
+) -> str:
+    """As a person names the other end; of another cluster than ``own`` with that before it."""
+    if end.namespace or end.pod:
+        far = named_cluster(end)
+        before = f"{far}/" if far and own and far != own else ""
+        return service or f"{before}{name_of(end, address)}"
+    if party.names:
+        # Of several, the one that the row has.
+        return named.name if named and named.name in party.names else party.names[0]
+    if end.entity and end.entity not in OUTSIDE:
+        return end.entity
+    return address or end.entity or "unknown"
