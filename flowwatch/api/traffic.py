@@ -92,7 +92,7 @@ def read(
     finally:
         source.close()
     taken = snapshot(aggregate, query)
-    _warn((*told, *taken.warnings))
+    _warn((*told, *taken.coverage.warnings))
     return frame(taken.rows)
 
 

@@ -10,7 +10,7 @@ from flowwatch.audits.expect import Expected
 from flowwatch.audits.findings import AuditReport
 from flowwatch.audits.judge import Judge
 from flowwatch.audits.reporting import Reporter
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
 from flowwatch.flows.open_attempt import OpenAttempt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from flowwatch.flows.coverage import Coverage
 from flowwatch.policy.rules import Direction, Entry, Policy
 
 Kind = Literal[
@@ -123,23 +124,16 @@ class Hint:
 class BlindSpots:
     """How far the evidence goes."""
 
-    first: int
-    last: int
-    """Window, nanoseconds since 1970; 0 without records."""
-    records: int
-    nodes: int
+    coverage: Coverage
+    """What was and wasn't seen."""
     attempts: int
     """Attempts in their directions: what is judged."""
     judged: int
     """Those with a clear answer: neither inconclusive nor without a policy."""
-    replies: int
-    """Records of replies to connections opened before the window."""
     notes: tuple[str, ...] = ()
-    """Lost events, nodes unseen, records that could not be read …, each in words."""
+    """What to bear in mind: lost events, nodes unseen …, each in words."""
     source: str = ""
     """Where the flows came from, and which filters they went through; "" when nobody said."""
-    much_missing: bool = False
-    """Whether nodes, times, records or more than a few events are missing: a leak may be unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +173,7 @@ class AuditReport:
         was unclear, and little is missing."""
         return (
             self.blind.judged > 0
-            and not self.blind.much_missing
+            and not self.blind.coverage.much_missing
             and not self.counts.get("inconclusive", 0)
             and not any(use.unproven for use in self.policies)
             and all(one.state != "unproven" for one in self.expectations)

@@ -39,7 +39,7 @@ class Reporter:
     ) -> None:
         self.judge = judge
         self.policies = judge.policies
-        self.tally = join.tally
+        self._coverage = join.coverage()
         self._join = join
         self._observer = observer
         self._source = source
@@ -71,12 +71,7 @@ class Reporter:
         judged = sum(counts[kind] for kind in ("leak", "overblock", "ok"))
         covered = judged + counts["inconclusive"]
         total = covered + counts["unexplained"] + counts["not covered"]
-        blind = BlindSpots(
-            self.tally.first_seen, self.tally.last_seen, self.tally.records_read, len(self.tally.nodes),
-            total, judged, self._join.replies,
-            tuple(self._care(covered)), self._source,
-            self.tally.much_missing,
-        )  # fmt: skip
+        blind = BlindSpots(self._coverage, total, judged, tuple(self._care(covered)), self._source)
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:
             since = {}  # what came before was left out at once
@@ -108,7 +103,7 @@ class Reporter:
                 "no policy verdict of the pods that these policies select: nothing is enforced on them, "
                 "or verdict records are off or left out (flowwatch doctor tells)"
             )
-        yield from self.tally.warnings()
+        yield from self._coverage.warnings
 
     def _split(self, row: JudgedRow) -> list[tuple[Kind, int, str]]:
         """What came before the policies were in force, or before this version of them, proves nothing."""

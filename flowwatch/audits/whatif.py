@@ -16,6 +16,7 @@ from flowwatch.audits.ends import several_clusters
 from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.judge import passes_requests
 from flowwatch.flows import meaning
+from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
 from flowwatch.policy.documents import Documents
@@ -60,10 +61,10 @@ class WhatIfReport:
     rows: tuple[WhatIfRow, ...]
     counts: dict[Change, int]
     attempts: int
-    records: int
-    first: int
-    last: int
+    coverage: Coverage
+    """What was and wasn't seen."""
     notes: tuple[str, ...] = ()
+    """What makes the answer less than the whole truth, each in words."""
 
 
 @dataclass(slots=True)
@@ -168,21 +169,18 @@ class WhatIf:
             self._rows.values(),
             key=lambda row: (order[row.change], -row.attempts, row.subject, row.peer, row.port),
         )
-        tally = self.join.tally
+        coverage = self.join.coverage()
         counts: Counter[Change] = Counter()
         for row in rows:
             counts[row.change] += row.attempts
-        notes = (*several_clusters(self._observer.clusters), *tally.warnings())
+        notes = (*several_clusters(self._observer.clusters), *coverage.warnings)
         if self.current is None:
             notes = (
                 "without --current, other policies of the cluster are not known: "
                 "what they deny stays denied",
                 *notes,
             )
-        return WhatIfReport(
-            tuple(rows), dict(counts), counts.total(), tally.records_read,
-            tally.first_seen, tally.last_seen, notes,
-        )  # fmt: skip
+        return WhatIfReport(tuple(rows), dict(counts), counts.total(), coverage, notes)
 
 
 _NO_NOW = {meaning.UNKNOWN: "what the proxy decides now is not in the records"}

@@ -8,11 +8,11 @@ from flowwatch.cli.shared.options import direction, directions, max_rows
 from flowwatch.cli.shared.reading import Reading
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import Snapshot
-from flowwatch.egress.view import snapshot, told
+from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
 from flowwatch.flows.attempts import Attempts
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.counting import Tally
+from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, Flow, Verdict
@@ -66,7 +66,7 @@ def run(parsed: Parsed) -> int:
             # What was read is worth having, but not under the name of the whole.
             out.keep_as_partial()
             say(f"what was read is in {safe(out.name)}")
-    for line in export.told.warnings:
+    for line in export.coverage.warnings:
         say(line)
     if path is not None and path != "-":
         _note(export, path, count)
@@ -100,7 +100,7 @@ def _note(export: _Export, path: str, lines: int) -> None:
     partial = f"{reading.stopped.word}: this is partial" if reading.stopped is not None else ""
     if reading.failure is not None:
         partial = f"{reading.failure}: this is partial"
-    if beside := note_beside(path, export.told, lines=lines, partial=partial):
+    if beside := note_beside(path, export.coverage, lines=lines, partial=partial):
         say(f"what is missing is told in {safe(beside)}")
 
 
@@ -127,8 +127,7 @@ class _Export:
         self.reading = reading
         self._judge = judge
         self.what = "attempts"
-        self.told = Snapshot()
-        """What was read, and what wasn't."""
+        self.coverage = Coverage()
         self._form = form
         self._outcomes = outcomes
         self._directions = directions(parsed)
@@ -148,7 +147,7 @@ class _Export:
             self.reading.batches(), self._directions, self._outcomes, self._teller()
         )
         count = write_attempts(listing, out, self._form, attributed=attributed)
-        self._end(told(listing.tally))
+        self._end(listing.tally.coverage())
         return count
 
     def _teller(self) -> Teller | None:
@@ -172,14 +171,14 @@ class _Export:
             if any(getattr(row, columns.get(outcome, outcome)) for outcome in self._outcomes)
         ]
         count = write_rows(rows, out, self._form)
-        self._end(taken)
+        self._end(taken.coverage)
         return count
 
     def _records(self, out: Output) -> int:
         self.what = "records"
         tally = Tally()
         count = write_records(self._flows(tally), out, self._form)
-        self._end(told(tally))
+        self._end(tally.coverage())
         return count
 
     def _flows(self, tally: Tally) -> Iterator[Flow]:
@@ -202,6 +201,6 @@ class _Export:
                 if (every or flow.verdict in verdicts) and (way is None or way in self._directions):
                     yield flow
 
-    def _end(self, taken: Snapshot) -> None:
-        self.told = taken
+    def _end(self, coverage: Coverage) -> None:
+        self.coverage = coverage
         self.reading.nothing()

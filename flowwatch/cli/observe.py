@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from flowwatch.errors import Defect, FlowwatchError, OutputError, Stopped, UsageError, defect
-from flowwatch.flows.coverage import note_place, skipped_words
+from flowwatch.flows.counting import note_place
+from flowwatch.flows.coverage import skipped_words
 from flowwatch.flows.model import Unread
 from flowwatch.hubble.captures.replay import FileRecords
 from flowwatch.hubble.client import forward

@@ -21,7 +21,7 @@ from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Direction, Flow, Verdict
 from flowwatch.flows.open_attempt import OpenAttempt, addresses, end

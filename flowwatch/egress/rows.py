@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flowwatch.flows.clocks import ClockSkew
-from flowwatch.flows.model import Gap, PolicyRef
+from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.model import PolicyRef
 
 SCHEMA_VERSION = 2
 """Of ``summary -o json`` and of the CSV of drops; raised when a field changes its meaning or goes."""
@@ -109,32 +109,6 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class LostTotal:
-    """Lost events of one node and source: numbers are "at least" while there are any."""
-
-    node: str
-    source: str
-    count: int
-    last: int
-    """Time of the last notice, ns since 1970."""
-    cause: str = ""
-    """What a loss there means."""
-    rate: float = 0.0
-    """Events per second, over the time in which records were seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAway:
-    """A node whose records aren't seen."""
-
-    name: str
-    since: int
-    """Nanoseconds since 1970 by our own clock; 0: all the time, or unknown."""
-    why: str
-    """Relay's reason; not made safe."""
-
-
-@dataclass(frozen=True, slots=True)
 class Recent:
     """One of the last records, ready to be shown after escaping."""
 
@@ -171,52 +145,12 @@ class Snapshot:
     timeline: Timeline = field(default_factory=Timeline)
     recent: tuple[Recent, ...] = ()
     """The newest last."""
-    first_seen: int = 0
-    last_seen: int = 0
-    records_read: int = 0
-    records_skipped: dict[str, int] = field(default_factory=dict)
-    """Records that could not be read, by reason."""
-    values_unknown: dict[str, int] = field(default_factory=dict)
-    """Records with a value that can't be, or that we can't tell, by what it is: taken as unknown."""
-    replies: int = 0
-    """Records of replies that belong to no counted attempt."""
-    unattributed: int = 0
-    """Flows without a direction and without an attempt they could belong to."""
-    lost: tuple[LostTotal, ...] = ()
-    nodes: tuple[str, ...] = ()
-    """Nodes whose records were seen."""
-    nodes_unavailable: tuple[str, ...] = ()
-    nodes_away: tuple[NodeAway, ...] = ()
-    """The same, with since when and why."""
-    nodes_known: int = 0
-    """Nodes of the cluster, seen or not, as far as anything told of them."""
-    clusters: tuple[str, ...] = ()
-    """Clusters that pods were seen in, as rows name them."""
-    servers_failed: tuple[str, ...] = ()
-    """Of several servers, those that nothing more comes from."""
-    gaps: tuple[Gap, ...] = ()
-    """Times whose records are gone, by their start."""
-    clock_skews: tuple[ClockSkew, ...] = ()
-    """Nodes whose clocks are apart from the others'; their times are told by the others' clock."""
-    clock_late: int = 0
-    """How far this machine's clock is ahead of most nodes', nanoseconds; 0 when that isn't sure."""
+    coverage: Coverage = field(default_factory=Coverage)
+    """What was and wasn't seen."""
     lost_rate: float = 0.0
     """Lost events per second, by our own clock, over the last seconds."""
-    folded_rows: int = 0
-    """Rows that went into "other" since the limit was reached."""
     record_rate: float = 0.0
     """Records per second, by our own clock, over the last seconds."""
     dropped_rate: float = 0.0
     """Dropped attempts per second, of late (flow time)."""
     forwarded_rate: float = 0.0
-    warnings: tuple[str, ...] = ()
-    """Each one safe line: what makes these numbers less than the whole truth."""
-
-    @property
-    def at_least(self) -> bool:
-        """Whether records are missing, so that every count may be higher in truth."""
-        return bool(self.lost_events or self.nodes_unavailable or self.gaps or self.servers_failed)
-
-    @property
-    def lost_events(self) -> int:
-        return sum(item.count for item in self.lost)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from math import exp
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import LostTotal, NodeAway, Recent, Row, Snapshot, Totals
+from flowwatch.egress.rows import Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
-from flowwatch.flows.coverage import Tally
 from flowwatch.flows.kinds import kind, tcp_flags
-from flowwatch.flows.losses import cause
 from flowwatch.flows.meaning import verdict_name
 from flowwatch.flows.model import Direction, Flow
 from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
@@ -48,74 +47,39 @@ def snapshot(
     labels = _clusters(columns)
     if query.limit is not None:
         chosen = chosen[: query.limit]
-    return replace(
-        told(tally),
+    coverage = aggregate.join.coverage()
+    return Snapshot(
         rows=tuple([_row(columns, row, now, labels) for row in chosen]),
         matched=matched,
         totals=_totals(aggregate, directions),
         timeline=together([aggregate.timelines[one] for one in directions]),
         recent=tuple(records(aggregate, recent)),
-        replies=aggregate.join.replies,
-        unattributed=aggregate.join.unattributed,
-        clusters=tuple(sorted({label for label in labels.values() if label})),
-        folded_rows=aggregate.folded_rows,
-        warnings=warnings(aggregate),
-    )
-
-
-def told(tally: Tally) -> Snapshot:
-    """What was read and what wasn't, without rows: for listings that have lines of their own."""
-    return Snapshot(
-        first_seen=tally.first_seen,
-        last_seen=tally.last_seen,
-        records_read=tally.records_read,
-        records_skipped=dict(tally.skipped),
-        values_unknown=dict(tally.odd),
-        lost=_lost(tally),
-        nodes=tuple(sorted(node for node in tally.nodes if node)),
-        nodes_unavailable=tuple(sorted(tally.unavailable)),
-        nodes_away=tuple(
-            NodeAway(name, tally.away_since.get(name, 0), why)
-            for name, why in sorted(tally.unavailable.items())
+        coverage=replace(
+            coverage,
+            clusters=tuple(sorted({label for label in labels.values() if label})),
+            folded_rows=aggregate.folded_rows,
+            warnings=(*coverage.warnings, *_warnings(aggregate)),
         ),
-        nodes_known=tally.known_nodes,
-        servers_failed=tuple(tally.failed),
-        gaps=tuple(sorted(tally.gaps, key=lambda gap: gap.start)),
-        clock_skews=tally.skews(),
-        clock_late=tally.late,
-        warnings=tuple(tally.warnings()),
     )
 
 
-def _lost(tally: Tally) -> tuple[LostTotal, ...]:
-    seconds = max((tally.last_seen - tally.first_seen) / 1e9, 1.0)
-    return tuple(
-        LostTotal(
-            item.node, item.source, item.count, item.time, cause(item.source), item.count / seconds
-        )
-        for item in tally.lost.values()
-    )
-
-
-def warnings(aggregate: Aggregate) -> tuple[str, ...]:
-    """What makes the numbers less than the whole truth, a line each."""
-    found = aggregate.tally.warnings()
+def _warnings(aggregate: Aggregate) -> Iterator[str]:
+    """What rows don't say, beside what was not seen: a line each."""
     if aggregate.folded_rows:
-        found.append(
+        yield (
             f"{aggregate.folded_rows:,} least recently seen rows were folded into 'other' "
             f"(limit {aggregate.max_rows:,}; --max-rows raises it)"
         )
     if aggregate.join.closed_early:
-        found.append(
+        yield (
             "too many attempts at once to wait 75 s for each one's retries: "
             "some retries may be counted as attempts of their own"
         )
     if aggregate.join.unattributed and not len(aggregate.columns):
-        found.append(
+        yield (
             f"{aggregate.join.unattributed:,} records name no direction and no pod: "
             "nothing could be counted from them"
         )
-    return tuple(found)
 
 
 def _clusters(columns: Columns) -> dict[tuple[str, str], str]:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flowwatch.flows.attempts import Attempts
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.counting import Tally
+from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Batch
 from flowwatch.flows.open_attempt import Numbers, OpenAttempt
 
@@ -98,6 +99,10 @@ class Join:
     def shows_answers(self) -> bool:
         """Whether records of answers are among those read: else none came for want of records."""
         return any(scope.answers or scope.replies for scope in self.scopes.values())
+
+    def coverage(self) -> Coverage:
+        """What was and wasn't seen, by now."""
+        return replace(self.tally.coverage(), replies=self.replies, unattributed=self.unattributed)
 
     @property
     def replies(self) -> int:

@@ -9,7 +9,7 @@ from flowwatch.errors import FlowwatchError
 from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.attempts import Attempts
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
 from flowwatch.flows.open_attempt import ANSWER, ANSWER_DROPPED, ANSWERS, OpenAttempt, addresses

@@ -11,16 +11,10 @@ from typing import Any
 
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, ROW, Column
+from flowwatch.report.coverage import Key
+from flowwatch.report.summary import SUMMARY
 
 Columns = tuple[Column[Any], ...]
-
-TABLES: Mapping[str, Columns] = {
-    "attempt": ATTEMPT,
-    "attributed": tuple([one for one in ATTRIBUTED if one not in ATTEMPT]),
-    "row": ROW,
-    "record": RECORD,
-}
-"""By the name that stands before each."""
 
 _TABLE = re.compile(r"(?<=^<!-- table: )(\w+) -->\n\n(?:\|.*\n)*", re.MULTILINE)
 
@@ -36,8 +30,22 @@ def markdown_reference(columns: Columns) -> str:
     return "".join((lines[0], "|---" * len(heads), "|\n", *lines[1:]))
 
 
-def with_tables(page: str, tables: Mapping[str, Columns] = TABLES) -> str:
+def markdown_keys(keys: tuple[Key[Any], ...]) -> str:
+    """The keys of a JSON object as a Markdown table."""
+    lines = [f"| `{one.name}` | {one.meaning} |\n" for one in keys]
+    return "".join(("| key | value |\n|---|---|\n", *lines))
+
+
+TABLES: Mapping[str, str] = {
+    "attempt": markdown_reference(ATTEMPT),
+    "attributed": markdown_reference(tuple([one for one in ATTRIBUTED if one not in ATTEMPT])),
+    "row": markdown_reference(ROW),
+    "record": markdown_reference(RECORD),
+    "summary": markdown_keys(SUMMARY),
+}
+"""By the name that stands before each."""
+
+
+def with_tables(page: str, tables: Mapping[str, str] = TABLES) -> str:
     """``page`` with its tables as they are declared. KeyError for one that isn't."""
-    return _TABLE.sub(
-        lambda found: f"{found[1]} -->\n\n{markdown_reference(tables[found[1]])}", page
-    )
+    return _TABLE.sub(lambda found: f"{found[1]} -->\n\n{tables[found[1]]}", page)

@@ -1,6 +1,6 @@
 """Beside an exported table: what it doesn't hold. A CSV has no place for that, and a screen is soon gone.
 
-    note_beside("drops.csv", snapshot, lines=12, partial=False)
+    note_beside("drops.csv", coverage, lines=12)
 
 writes ``drops.csv.warnings.json`` when there is something to say, and takes an older one of that
 name away when there isn't: no such file means that nothing is known to be missing.
@@ -12,26 +12,24 @@ import contextlib
 import os
 from typing import Any
 
-from flowwatch.egress.rows import Snapshot
+from flowwatch.egress.rows import SCHEMA_VERSION
 from flowwatch.errors import OutputError
+from flowwatch.flows.coverage import Coverage
 from flowwatch.output import open_output
+from flowwatch.report.coverage import COVERAGE, WINDOW, as_object
 from flowwatch.report.jsontext import to_json
-from flowwatch.report.summary import summary_object
 from flowwatch.text import safe
 
 SUFFIX = ".warnings.json"
 
-# Of the rows, which the table itself has, and of counts that only rows explain.
-_LEFT_OUT = ("totals", "rows_matched", "rows", "replies", "unattributed", "clusters")
 
-
-def side_object(snapshot: Snapshot, *, file: str, lines: int, partial: str = "") -> dict[str, Any]:
+def side_object(coverage: Coverage, *, file: str, lines: int, partial: str = "") -> dict[str, Any]:
     """What is missing from the file ``file`` of ``lines`` lines; docs/formats.md describes it."""
-    value = {key: one for key, one in summary_object(snapshot).items() if key not in _LEFT_OUT}
+    value = as_object([key for key in (WINDOW, *COVERAGE) if key.beside], coverage)
     if partial:
         value["warnings"] = [*value["warnings"], partial]
     return {
-        "schema_version": value.pop("schema_version"),
+        "schema_version": SCHEMA_VERSION,
         "file": file,
         "lines": lines,
         "partial": bool(partial),
@@ -39,7 +37,7 @@ def side_object(snapshot: Snapshot, *, file: str, lines: int, partial: str = "")
     }
 
 
-def note_beside(path: str, snapshot: Snapshot, *, lines: int, partial: str = "") -> str:
+def note_beside(path: str, coverage: Coverage, *, lines: int, partial: str = "") -> str:
     """The path of the side file, "" when there was nothing to say. Raises OutputError.
 
     ``partial`` says why the table isn't whole, if so. A device or a pipe has nothing beside it.
@@ -47,7 +45,7 @@ def note_beside(path: str, snapshot: Snapshot, *, lines: int, partial: str = "")
     beside = path + SUFFIX
     if not os.path.isfile(path):
         return ""
-    if not snapshot.warnings and not partial:
+    if not coverage.warnings and not partial:
         with contextlib.suppress(FileNotFoundError):
             try:
                 os.unlink(beside)
@@ -56,7 +54,7 @@ def note_beside(path: str, snapshot: Snapshot, *, lines: int, partial: str = "")
                     f"can't take away {safe(beside)}, which is about an older file: {error.strerror}"
                 ) from error
         return ""
-    value = side_object(snapshot, file=os.path.basename(path), lines=lines, partial=partial)
+    value = side_object(coverage, file=os.path.basename(path), lines=lines, partial=partial)
     with open_output(beside, "json") as out:
         out.write(to_json(value, indent=2) + "\n")
     return beside

@@ -55,7 +55,7 @@ def _line(row: Row, times: TimeFormat, clusters: bool) -> str:
 def markdown(snapshot: Snapshot) -> str:
     """The table, the totals and the warnings."""
     times = TimeFormat("RFC3339")
-    totals = snapshot.totals
+    totals, seen = snapshot.totals, snapshot.coverage
     clusters = len({row.cluster for row in snapshot.rows}) > 1
     more = ("Cluster", "---") if clusters else None
     text = ""
@@ -63,17 +63,17 @@ def markdown(snapshot: Snapshot) -> str:
         shown = (cells[0], *([more[number]] if more else []), *cells[1:])
         text += "| " + " | ".join(shown) + " |\n"
     text += "".join([_line(row, times, clusters) for row in snapshot.rows])
-    least = "At least " if snapshot.at_least else ""
+    least = "At least " if seen.at_least else ""
     text += (
         f"\n{least}{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "
         f"{totals.dropped:,} dropped ({percent(totals.dropped_share)}), "
         f"{totals.audited:,} audited, {totals.errors:,} errors; "
-        f"{snapshot.records_read:,} records"
+        f"{seen.records_read:,} records"
     )
-    if snapshot.first_seen:
-        start = times.nanoseconds(snapshot.first_seen)
-        text += f", {start} to {times.nanoseconds(snapshot.last_seen)}"
+    if seen.first_seen:
+        start = times.nanoseconds(seen.first_seen)
+        text += f", {start} to {times.nanoseconds(seen.last_seen)}"
     text += ".\n"
-    for warning in snapshot.warnings:
+    for warning in seen.warnings:
         text += f"\n> {code(warning)}\n"
     return text

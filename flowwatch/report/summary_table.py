@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import NUMBERS, OF_ROW, policies
+from flowwatch.flows.coverage import Coverage
 from flowwatch.report.came_back import dropped_words, failed_words, late_words
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import age, count, pad, percent, plural, shorten, span, width
@@ -172,7 +173,7 @@ def _paint(text: str, styles: tuple[int, ...], style: Style) -> str:
 
 
 def _rows(snapshot: Snapshot, style: Style) -> list[str]:
-    now = style.now or snapshot.last_seen
+    now = style.now or snapshot.coverage.last_seen
     both = len({row.direction for row in snapshot.rows}) > 1
     shown = [c for c in _COLUMNS if _has_content(c, snapshot)]
     cells = {c.name: [c.cell(row, now) for row in snapshot.rows] for c in shown}
@@ -255,24 +256,24 @@ def _shrink(widths: list[int], names: list[int], floor: list[int], excess: int) 
         widths[max(candidates, key=lambda i: widths[i])] -= 1
 
 
-def missing(snapshot: Snapshot, now: int) -> list[str]:
+def missing(seen: Coverage, now: int) -> list[str]:
     """What records are missing, in few safe words each; ``now`` (ns) is what times count to."""
     parts = []
-    if away := len(snapshot.nodes_unavailable):
-        total = max(snapshot.nodes_known, away)
-        since = [one.since for one in snapshot.nodes_away if one.since]
+    if away := len(seen.nodes_unavailable):
+        total = max(seen.nodes_known, away)
+        since = [one.since for one in seen.nodes_away if one.since]
         long = f" for {span((now - min(since)) / 1e9)}" if since and now > min(since) else ""
         parts.append(f"{away} of {total} {'node' if total == 1 else 'nodes'} unseen{long}")
-    if snapshot.gaps:
-        seconds = sum(gap.seconds for gap in snapshot.gaps)
-        several = len(snapshot.gaps) > 1
+    if seen.gaps:
+        seconds = sum(gap.seconds for gap in seen.gaps)
+        several = len(seen.gaps) > 1
         parts.append(
-            f"{len(snapshot.gaps)} gaps, {span(seconds)} in all"
+            f"{len(seen.gaps)} gaps, {span(seconds)} in all"
             if several
             else f"a gap of {span(seconds)}"
         )
-    if snapshot.lost_events:
-        parts.append(f"{count(snapshot.lost_events)} events lost")
+    if seen.lost_events:
+        parts.append(f"{count(seen.lost_events)} events lost")
     return parts
 
 
@@ -288,7 +289,7 @@ def _what_came_back(snapshot: Snapshot) -> list[str]:
 
 
 def _totals(snapshot: Snapshot, style: Style) -> list[str]:
-    totals = snapshot.totals
+    totals, coverage = snapshot.totals, snapshot.coverage
     first = plural(totals.attempts, "attempt")
     if not totals.attempts:
         first = "No attempts"
@@ -308,15 +309,14 @@ def _totals(snapshot: Snapshot, style: Style) -> list[str]:
         parts += [f"{number:,} {word}" for number, word in more if number]
     lines = [first + (": " + ", ".join(parts) if parts else "")]
     hidden = snapshot.matched - len(snapshot.rows)
-    seen = f"{snapshot.records_read:,} records"
-    if snapshot.first_seen:
+    seen = f"{coverage.records_read:,} records"
+    if coverage.first_seen:
         times = TimeFormat("RFC3339")
-        start, end = times.nanoseconds(snapshot.first_seen), times.nanoseconds(snapshot.last_seen)
-        seconds = (snapshot.last_seen - snapshot.first_seen) / 1e9
-        seen += f" in {span(seconds)}, {start} to {end[11:] if start[:10] == end[:10] else end}"
+        start, end = times.nanoseconds(coverage.first_seen), times.nanoseconds(coverage.last_seen)
+        seen += f" in {span(coverage.seconds)}, {start} to {end[11:] if start[:10] == end[:10] else end}"
     lines.append(seen)
     lines += _what_came_back(snapshot)
-    if parts := missing(snapshot, style.now or snapshot.last_seen):
+    if parts := missing(coverage, style.now or coverage.last_seen):
         lines.append(
             _paint(f"counts are 'at least': {', '.join(parts)}", _MARKS["audited"].styles, style)
         )

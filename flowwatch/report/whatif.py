@@ -96,13 +96,13 @@ def _markdown(report: WhatIfReport) -> Iterator[str]:
 
 
 def _evidence(report: WhatIfReport) -> Iterator[str]:
-    if not report.records:
+    seen = report.coverage
+    if not seen.records_read:
         yield "no flows at all"
         return
-    length = span((report.last - report.first) / 1e9)
     attempts = plural(report.attempts, "attempt")
-    yield f"{plural(report.records, 'record')} in {length}, {attempts}"
-    if note := short_window(report.first, report.last):
+    yield f"{plural(seen.records_read, 'record')} in {span(seen.seconds)}, {attempts}"
+    if note := short_window(seen):
         yield note
 
 
@@ -119,13 +119,14 @@ def _destination(row: WhatIfRow) -> str:
 def whatif_object(report: WhatIfReport) -> dict[str, Any]:
     """The object that ``-o json`` prints."""
     times = TimeFormat.iso()
+    seen = report.coverage
     return {
         "schema_version": 1,
         "window": {
-            "first": times.nanoseconds(report.first) if report.first else None,
-            "last": times.nanoseconds(report.last) if report.last else None,
+            "first": times.nanoseconds(seen.first_seen) if seen.first_seen else None,
+            "last": times.nanoseconds(seen.last_seen) if seen.last_seen else None,
         },
-        "records": report.records,
+        "records": seen.records_read,
         "attempts": report.attempts,
         "counts": {change: report.counts.get(change, 0) for change in CHANGES},
         "warnings": list(report.notes),

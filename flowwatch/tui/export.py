@@ -48,4 +48,4 @@ def write_csv(taken: Snapshot, path: Path) -> tuple[int, str]:
 
     with open_output(str(path)) as out:
         count = write_rows(taken.rows, out, "csv")
-    return count, note_beside(str(path), taken, lines=count)
+    return count, note_beside(str(path), taken.coverage, lines=count)

@@ -43,7 +43,7 @@ class Readings:
     @property
     def records(self) -> int:
         """How many were read so far."""
-        return self.monitor.snapshot(Query(limit=0)).records_read
+        return self.monitor.snapshot(Query(limit=0)).coverage.records_read
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def test_the_ring_then_what_comes() -> None:
             for number in range(5, 8):
                 observer.write(*attempt(number))
             eventually(lambda: snapshot(monitor).totals.dropped == 8, "three more")
-            assert snapshot(monitor).records_read == 16
+            assert snapshot(monitor).coverage.records_read == 16
 
 
 def test_a_server_that_dies_and_comes_back_is_told_and_nothing_counts_twice() -> None:
@@ -168,7 +168,7 @@ def test_the_dashboard_on_relay_survives_a_node_that_dies_and_comes_back() -> No
 
         asyncio.run(watch())
         # Relay told that it was lost; that it is back is known by its flows.
-        assert snapshot(monitor).nodes_unavailable == ()
+        assert snapshot(monitor).coverage.nodes_unavailable == ()
         # Each attempt was counted once, whatever relay sent again.
         rows = snapshot(monitor).rows
         assert all(row.records == 2 * row.dropped for row in rows)

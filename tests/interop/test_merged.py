@@ -95,7 +95,7 @@ def test_following_two_goes_on_when_one_is_killed() -> None:
             two.restart()
             two.write(*in_cluster("west", 3))
             eventually(lambda: snapshot(monitor).totals.dropped == 4, "it is back")
-            (gap,) = snapshot(monitor).gaps
+            (gap,) = snapshot(monitor).coverage.gaps
             assert gap.origin == two.address
             assert {row.cluster for row in snapshot(monitor).rows} == {"east", "west"}
 

@@ -101,12 +101,12 @@ def test_a_restarted_server_leaves_a_gap_with_its_seconds() -> None:
         eventually(lambda: watched.phase == "following", "it is back")
         observer.write(*attempt(3))
         eventually(lambda: watched.dropped == 3, "what comes counts")
-        (gap,) = watched.taken.gaps
+        (gap,) = watched.taken.coverage.gaps
         assert gap.start / 1e9 < killed + 0.5
         assert gap.end / 1e9 <= back + 0.5
         assert 1.5 <= gap.seconds < 30
         assert "restarted" in gap.why
-        assert any("gap of" in warning for warning in watched.taken.warnings)
+        assert any("gap of" in warning for warning in watched.taken.coverage.warnings)
 
 
 @pytest.mark.parametrize("ahead", [0, -300])
@@ -129,12 +129,12 @@ def test_a_ring_that_wrapped_while_nobody_listened_leaves_a_gap(ahead: int) -> N
             observer.write(*skewed(ahead, *attempt(number)))
         relay.restart()
         eventually(lambda: watched.phase == "following", "relay is back")
-        eventually(lambda: bool(watched.taken.gaps), "the gap is told")
-        (gap,) = watched.taken.gaps
+        eventually(lambda: bool(watched.taken.coverage.gaps), "the gap is told")
+        (gap,) = watched.taken.coverage.gaps
         assert "wrapped" in gap.why
         assert gap.nodes == ("worker1",)
         assert 1.0 <= gap.seconds < 30
-        assert watched.taken.at_least
+        assert watched.taken.coverage.at_least
 
 
 @pytest.mark.parametrize("seconds", [-300, 300])
@@ -163,7 +163,7 @@ def test_nodes_whose_clocks_differ_by_minutes_lose_nothing_at_a_reconnect(second
             two.write(
                 *skewed(seconds, *attempt(8, "app-2", "worker2"), *attempt(9, "app-2", "worker2"))
             )
-            eventually(lambda: len(watched.taken.nodes) == 2, "something from the future")
+            eventually(lambda: len(watched.taken.coverage.nodes) == 2, "something from the future")
         eventually(lambda: dropped() == [1] * len(pods), "what the nodes saw")
         relay.kill()
         eventually(lambda: watched.phase == "lost", "the loss is told")
@@ -172,7 +172,7 @@ def test_nodes_whose_clocks_differ_by_minutes_lose_nothing_at_a_reconnect(second
         eventually(lambda: dropped() == [2] * len(pods), "what was missed")
         write(3)
         eventually(lambda: dropped() == [3] * len(pods), "what comes")
-        assert watched.taken.gaps == ()
+        assert watched.taken.coverage.gaps == ()
 
 
 def test_a_relay_that_was_away_and_missed_nothing_leaves_no_gap() -> None:
@@ -190,9 +190,9 @@ def test_a_relay_that_was_away_and_missed_nothing_leaves_no_gap() -> None:
         eventually(lambda: watched.dropped == 3, "what was missed comes")
         eventually(lambda: watched.phase == "following", "relay is back")
         time.sleep(1.5)
-        assert watched.taken.gaps == ()
+        assert watched.taken.coverage.gaps == ()
         assert watched.dropped == 3
-        assert not watched.taken.at_least
+        assert not watched.taken.coverage.at_least
 
 
 def test_a_node_that_goes_and_returns_is_told_with_since_when() -> None:
@@ -205,24 +205,26 @@ def test_a_node_that_goes_and_returns_is_told_with_since_when() -> None:
         one.write(*attempt(1, "app-1", "worker1"))
         two.write(*attempt(1, "app-2", "worker2"))
         eventually(lambda: watched.dropped == 2, "both nodes' attempts")
-        assert watched.taken.nodes_known == 2
+        assert watched.taken.coverage.nodes_known == 2
         killed = time.time()
         two.kill()
-        eventually(lambda: watched.taken.nodes_unavailable == ("worker2",), "it is missed")
-        (away,) = watched.taken.nodes_away
+        eventually(lambda: watched.taken.coverage.nodes_unavailable == ("worker2",), "it is missed")
+        (away,) = watched.taken.coverage.nodes_away
         assert killed - 1 <= away.since / 1e9 <= time.time()
-        assert any(w.startswith("1 of 2 nodes unseen for ") for w in watched.taken.warnings)
-        assert watched.taken.at_least
+        assert any(
+            w.startswith("1 of 2 nodes unseen for ") for w in watched.taken.coverage.warnings
+        )
+        assert watched.taken.coverage.at_least
         two.restart()
-        eventually(lambda: watched.taken.nodes_unavailable == (), "it is back")
+        eventually(lambda: watched.taken.coverage.nodes_unavailable == (), "it is back")
         assert watched.changes() == [("worker2", "unavailable"), ("worker2", "back")]
-        (gap,) = watched.taken.gaps
+        (gap,) = watched.taken.coverage.gaps
         assert gap.nodes == ("worker2",)
         # It may have been back within a moment; what its ring held before is gone all the same.
         assert 0 < gap.seconds < 30
         relay.remove("worker2")
         eventually(lambda: ("worker2", "gone") in watched.changes(), "it left")
-        eventually(lambda: watched.taken.nodes_known == 1, "nobody misses it")
+        eventually(lambda: watched.taken.coverage.nodes_known == 1, "nobody misses it")
 
 
 def test_a_silent_stream_is_told_from_a_dead_one() -> None:
@@ -251,7 +253,7 @@ def test_a_server_that_hangs_is_lost_and_comes_back_whole() -> None:
             observer.go_on()
         observer.write(*attempt(2))
         eventually(lambda: watched.dropped == 2, "it goes on")
-        assert watched.taken.gaps == ()
+        assert watched.taken.coverage.gaps == ()
 
 
 def test_a_summary_and_an_export_say_which_nodes_they_lack(tmp_path: Path) -> None:
@@ -352,36 +354,36 @@ def reached_through_another(
         one.write(*attempt(1, "app-1", "worker1"))
         two.write(*attempt(1, "app-2", "worker2"))
         eventually(lambda: watched.dropped == 2, "both nodes' attempts")
-        eventually(lambda: watched.taken.nodes_known == 2, "both are known")
+        eventually(lambda: watched.taken.coverage.nodes_known == 2, "both are known")
         yield one, two, between, watched
 
 
 def test_a_node_out_of_reach_for_a_while_has_its_records_counted_when_it_is_back() -> None:
     with reached_through_another() as (one, two, between, watched):
         between.cut()
-        eventually(lambda: watched.taken.nodes_unavailable == ("worker2",), "it is missed")
+        eventually(lambda: watched.taken.coverage.nodes_unavailable == ("worker2",), "it is missed")
         two.write(*attempt(2, "app-2", "worker2"), *attempt(3, "app-2", "worker2"))
         one.write(*attempt(2, "app-1", "worker1"))
         eventually(lambda: watched.dropped == 3, "the other goes on")
         between.mend()
-        eventually(lambda: watched.taken.nodes_unavailable == (), "it is back")
+        eventually(lambda: watched.taken.coverage.nodes_unavailable == (), "it is back")
         eventually(lambda: watched.dropped == 5, "what it saw meanwhile counts")
         time.sleep(1.5)
         assert watched.dropped == 5
-        assert watched.taken.gaps == ()
-        assert not watched.taken.at_least
+        assert watched.taken.coverage.gaps == ()
+        assert not watched.taken.coverage.at_least
 
 
 def test_a_node_whose_ring_wrapped_out_of_reach_leaves_a_gap_of_its_own() -> None:
     with reached_through_another(capacity=15) as (one, two, between, watched):
         between.cut()
-        eventually(lambda: watched.taken.nodes_unavailable == ("worker2",), "it is missed")
+        eventually(lambda: watched.taken.coverage.nodes_unavailable == ("worker2",), "it is missed")
         time.sleep(1)
         for number in range(10, 30):
             two.write(*attempt(number, "app-2", "worker2"))
         between.mend()
-        eventually(lambda: bool(watched.taken.gaps), "the gap is told")
-        (gap,) = watched.taken.gaps
+        eventually(lambda: bool(watched.taken.coverage.gaps), "the gap is told")
+        (gap,) = watched.taken.coverage.gaps
         assert gap.nodes == ("worker2",)
         assert "wrapped" in gap.why
         assert 0.5 < gap.seconds < 30
@@ -404,7 +406,7 @@ def test_a_stream_that_died_without_a_word_while_the_server_answers() -> None:
         observer.write(*attempt(2), *attempt(3))
         # Polls go through, on their own connection; they show what the stream kept back.
         eventually(lambda: watched.dropped == 3, "the stream is opened anew")
-        assert watched.taken.gaps == ()
+        assert watched.taken.coverage.gaps == ()
         eventually(lambda: watched.phase == "following", "all is well")
 
 
@@ -419,12 +421,12 @@ def test_lost_events_are_told_by_node_and_source() -> None:
         lost = {"source": "OBSERVER_EVENTS_QUEUE", "num_events_lost": 250}
         one.write(json.dumps({"lost_events": lost, "node_name": "worker1"}))
         one.write(*attempt(2))
-        eventually(lambda: watched.taken.lost_events == 250, "the loss")
-        (told,) = watched.taken.lost
+        eventually(lambda: watched.taken.coverage.lost_events == 250, "the loss")
+        (told,) = watched.taken.coverage.lost
         assert (told.node, told.source) == ("worker1", "OBSERVER_EVENTS_QUEUE")
         assert "queue" in told.cause
         assert told.rate > 0
-        assert watched.taken.at_least
+        assert watched.taken.coverage.at_least
 
 
 def test_the_dashboard_tells_of_the_loss_then_of_the_gap() -> None:

@@ -12,8 +12,9 @@ from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
 from flowwatch.output import columns, is_terminal, open_output, say, shows
+from flowwatch.report.coverage import warning_lines
 from flowwatch.report.observe import use_color
-from flowwatch.report.summary import warning_lines, write_summary
+from flowwatch.report.summary import write_summary
 from flowwatch.report.summary_table import Style
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def print_table(parsed: Parsed, source: Source) -> int:
     with open_output(None, parsed.text("output")) as out:
         write_summary(taken, form, out, style=style(parsed))
     if form != "json":
-        for line in warning_lines(taken):
+        for line in warning_lines(taken.coverage):
             say(line)
     return reading.finish()
 

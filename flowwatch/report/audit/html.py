@@ -92,7 +92,7 @@ def _evidence(report: AuditReport) -> Iterator[str]:
         for way in use.unproven:
             name = _text(use.policy.reference)
             yield f'<li class="warning">{name}, {_text(way)}: {_UNPROVEN}</li>'
-    if not warnings(report) and report.blind.records:
+    if not warnings(report) and report.blind.coverage.records_read:
         yield "<li>no lost events, no nodes out of reach, no unreadable records were reported</li>"
     yield "</ul></section>"
 

@@ -44,16 +44,16 @@ def audit_object(report: AuditReport) -> dict[str, Any]:
 
 def evidence_object(report: AuditReport) -> dict[str, Any]:
     """How far the evidence goes."""
-    blind = report.blind
+    blind, seen = report.blind, report.blind.coverage
     return {
         "source": blind.source,
-        "first": _time(blind.first),
-        "last": _time(blind.last),
-        "records": blind.records,
-        "nodes": blind.nodes,
+        "first": _time(seen.first_seen),
+        "last": _time(seen.last_seen),
+        "records": seen.records_read,
+        "nodes": seen.nodes_seen,
         "attempts": blind.attempts,
         "judged": blind.judged,
-        "replies": blind.replies,
+        "replies": seen.replies,
         "warnings": list(blind.notes),
     }
 

@@ -173,16 +173,16 @@ def _element(suite: ET.Element, case: _Case) -> None:
 
 
 def _properties(suite: ET.Element, report: AuditReport) -> None:
-    blind = report.blind
+    blind, seen = report.blind, report.blind.coverage
     facts = {
         "result": answer(report)[1],
         "enough_evidence": str(report.enough).lower(),
-        "window_seconds": f"{(blind.last - blind.first) / 1e9:.3f}",
-        "records": str(blind.records),
-        "nodes": str(blind.nodes),
+        "window_seconds": f"{seen.seconds:.3f}",
+        "records": str(seen.records_read),
+        "nodes": str(seen.nodes_seen),
         "attempts": str(blind.attempts),
         "judged": str(blind.judged),
-        "replies": str(blind.replies),
+        "replies": str(seen.replies),
     }
     pairs = list(facts.items())
     pairs += [(f"attempts {kind}", str(report.counts.get(kind, 0))) for kind in KINDS]
@@ -212,9 +212,10 @@ def _counts(cases: list[_Case]) -> dict[str, str]:
 
 def _time(report: AuditReport) -> dict[str, str]:
     """ISO 8601 without a zone, as the readers want it; UTC."""
-    if not report.blind.first:
+    first = report.blind.coverage.first_seen
+    if not first:
         return {}
-    start = datetime.fromtimestamp(report.blind.first // 1_000_000_000, UTC)
+    start = datetime.fromtimestamp(first // 1_000_000_000, UTC)
     return {"timestamp": f"{start:%Y-%m-%dT%H:%M:%S}"}
 
 

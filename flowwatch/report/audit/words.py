@@ -20,10 +20,11 @@ from flowwatch.audits.findings import (
     PolicyUse,
     RuleUse,
 )
+from flowwatch.flows.coverage import Coverage
 from flowwatch.report.goformat import TimeFormat, join_host_port
 from flowwatch.report.human import percent, plural, span
 
-_HOUR = 3_600_000_000_000
+_HOUR = 3600
 
 Level = Literal["error", "warning", "note"]
 State = Literal["failed", "no evidence", "partly", "ok"]
@@ -166,13 +167,13 @@ def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str
 
     ``quote`` is applied to what isn't ours: the name of the source, with its filters.
     """
-    blind = report.blind
-    if not blind.records:
+    blind, coverage = report.blind, report.blind.coverage
+    if not coverage.records_read:
         return ["no flows at all"]
-    seen = f"{plural(blind.records, 'record')} of {plural(blind.nodes, 'node')}"
-    if blind.first:
-        length = span((blind.last - blind.first) / 1e9)
-        seen += f" in {length}, {_second(blind.first)} to {_second(blind.last)}"
+    seen = f"{plural(coverage.records_read, 'record')} of {plural(coverage.nodes_seen, 'node')}"
+    if coverage.first_seen:
+        window = f"{_second(coverage.first_seen)} to {_second(coverage.last_seen)}"
+        seen += f" in {span(coverage.seconds)}, {window}"
     else:
         seen += ", without times"
     covered = report.covered
@@ -182,11 +183,11 @@ def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str
     lines = [seen, f"{attempts}; {share or 'all of these can be judged'}" if covered else attempts]
     if blind.source:
         lines.insert(1, f"from {quote(blind.source)}")
-    if note := short_window(blind.first, blind.last):
+    if note := short_window(coverage):
         lines.append(note)
-    if blind.replies:
+    if coverage.replies:
         lines.append(
-            f"{blind.replies:,} replies belong to connections opened earlier: not judged"
+            f"{coverage.replies:,} replies belong to connections opened earlier: not judged"
         )  # fmt: skip
     return lines
 
@@ -196,9 +197,9 @@ def _second(nanoseconds: int) -> str:
     return f"{TimeFormat.iso().nanoseconds(nanoseconds)[:19]}Z"
 
 
-def short_window(first: int, last: int) -> str:
-    """A word of care about a window (ns since 1970) of less than an hour; "" about a longer one."""
-    if not first or last - first >= _HOUR:
+def short_window(seen: Coverage) -> str:
+    """A word of care about a window of less than an hour; "" about a longer one."""
+    if not seen.first_seen or seen.seconds >= _HOUR:
         return ""
     return "a short window: what runs hourly or nightly was perhaps not seen"
 

@@ -125,7 +125,7 @@ class Board(Body):
         snapshot, state = told.snapshot, self.desk.state
         now = self.now_ns()
         # What ages of records are counted to, on their clock.
-        now_there = now - snapshot.clock_late
+        now_there = now - snapshot.coverage.clock_late
         if self.headline.display:
             self.headline.update_from(snapshot, state, now, self.desk.behind)
         if self.timeline.display:
@@ -171,7 +171,7 @@ class Board(Body):
         if answer is None:
             return time.time_ns()
         if self.desk.state.phase in ("reading", "ended"):
-            return answer.value.snapshot.last_seen
+            return answer.value.snapshot.coverage.last_seen
         return int(answer.taken * SECOND) if self.desk.chosen.paused else time.time_ns()
 
     def enter(self) -> None:

@@ -45,7 +45,7 @@ def _words(
             "or let flowwatch do that: flowwatch -P",
             "no cluster at hand? flowwatch demo",
         ]
-    if state.phase == "lost" and not snapshot.records_read:
+    if state.phase == "lost" and not snapshot.coverage.records_read:
         return f"No connection yet: {safe(state.message) or where}", [
             "it is tried again by itself",
             "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
@@ -53,10 +53,10 @@ def _words(
         ]
     if state.phase == "failed":
         return f"Reading {where} failed: {safe(state.message) or 'no reason given'}", []
-    if snapshot.records_read:
+    if snapshot.coverage.records_read:
         return _none_counted(snapshot, query)
     if state.phase in ("reading", "ended"):
-        skipped = sum(snapshot.records_skipped.values())
+        skipped = sum(snapshot.coverage.records_skipped.values())
         advice = [f"{plural(skipped, 'record')} could not be read: w says why"] if skipped else []
         if filter_words:
             advice.append(f"the filters: {safe(filter_words)}")
@@ -66,11 +66,12 @@ def _words(
 
 
 def _none_counted(snapshot: Snapshot, query: Query) -> tuple[str, list[str]]:
-    read = plural(snapshot.records_read, "record")
+    seen = snapshot.coverage
+    read = plural(seen.records_read, "record")
     which = {"both": "attempt"}.get(query.direction, f"{query.direction} attempt")
     return f"{read} read, and no {which} in them", [
         "i shows ingress, or both directions",
-        f"{snapshot.replies:,} were replies, {snapshot.unattributed:,} had no direction",
+        f"{seen.replies:,} were replies, {seen.unattributed:,} had no direction",
         "t shows the records themselves",
     ]
 

@@ -46,7 +46,7 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
     totals = snapshot.totals
     dropped = f"{totals.dropped:,}" if columns >= 60 else count(totals.dropped)
     forwarded = f"{totals.forwarded:,}" if columns >= 60 else count(totals.forwarded)
-    least = "at least " if snapshot.at_least and columns >= 72 else ""
+    least = "at least " if snapshot.coverage.at_least and columns >= 72 else ""
     hot = "drop" if totals.dropped else "strong"
     parts: list[Line] = [
         ((f" {signs.dropped} {least}{dropped} dropped", hot),),
@@ -60,9 +60,9 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
         parts.append(((f"{signs.warned} {totals.errors:,} errors", "warn"),))
     if totals.unknown:
         parts.append(((f"{signs.unknown} {totals.unknown:,} open", "dim"),))
-    if not snapshot.first_seen:
+    if not snapshot.coverage.first_seen:
         return fill(parts, _GAP, columns)
-    window: Line = ((f"in {span((snapshot.last_seen - snapshot.first_seen) / SECOND)} ", "dim"),)
+    window: Line = ((f"in {span(snapshot.coverage.seconds)} ", "dim"),)
     both = line_width(parts[0]) + len(_GAP[0]) + line_width(parts[1]) + 1 + line_width(window)
     if both > columns:
         # A number that is cut would be another number: the window gives way.
@@ -71,37 +71,38 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
 
 
 def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int) -> Line:
+    seen = snapshot.coverage
     parts: list[Line] = []
     if behind:
         parts.append(((f"{behind:,} records behind", "warn"),))
     if state.backlog_limit and state.backlog > state.backlog_limit // 2:
         full = 100 * state.backlog // state.backlog_limit
         parts.append(((f"can't keep up: buffer {full}% full", "warn"),))
-    if snapshot.lost_events:
+    if seen.lost_events:
         fast = f", {rate(snapshot.lost_rate)}/s" if snapshot.lost_rate >= 0.05 else ""
-        parts.append(((f"{count(snapshot.lost_events)} events lost{fast}", "warn"),))
+        parts.append(((f"{count(seen.lost_events)} events lost{fast}", "warn"),))
     if unseen := unseen_nodes(snapshot, state, now):
         parts.append(((unseen, "warn"),))
-    if snapshot.gaps:
-        seconds = sum(gap.seconds for gap in snapshot.gaps)
-        word = "gap" if len(snapshot.gaps) == 1 else f"{len(snapshot.gaps)} gaps,"
+    if seen.gaps:
+        seconds = sum(gap.seconds for gap in seen.gaps)
+        word = "gap" if len(seen.gaps) == 1 else f"{len(seen.gaps)} gaps,"
         parts.append(((f"{word} {span(seconds)}", "warn"),))
     live = state.phase in ("following", "lost", "connecting")
     if live or snapshot.record_rate:
         parts.append(_rates(snapshot))
-    if snapshot.last_seen and live:
-        old = (now - snapshot.clock_late - snapshot.last_seen) / SECOND
+    if seen.last_seen and live:
+        old = (now - seen.clock_late - seen.last_seen) / SECOND
         # Quiet is not dead: the server is asked now and then.
         answers = now / SECOND - state.heard < ALIVE and old > ALIVE
         alive = ", server answers" if answers and state.phase == "following" else ""
         role = "warn" if old > LATE and not alive else "dim"
         parts.append(((f"last record {age(old)} ago{alive}", role),))
-    if not live and snapshot.records_read:
-        parts.append(((f"{snapshot.records_read:,} records", "dim"),))
-    skipped = sum(snapshot.records_skipped.values())
+    if not live and seen.records_read:
+        parts.append(((f"{seen.records_read:,} records", "dim"),))
+    skipped = sum(seen.records_skipped.values())
     if skipped:
         parts.append(((f"{skipped:,} records not read", "warn"),))
-    more = len(snapshot.warnings)
+    more = len(seen.warnings)
     if more:
         word = "warning" if more == 1 else "warnings"
         parts.append(((f"{more} {word} (w)", "warn"),))
@@ -110,12 +111,13 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
 
 def unseen_nodes(snapshot: Snapshot, state: SourceState, now: int) -> str:
     """``2 of 9 nodes unseen for 40s: a, b``; empty when all are seen."""
-    since = {away.name: away.since for away in snapshot.nodes_away}
-    away = sorted({*state.unavailable, *snapshot.nodes_unavailable})
+    seen = snapshot.coverage
+    since = {away.name: away.since for away in seen.nodes_away}
+    away = sorted({*state.unavailable, *seen.nodes_unavailable})
     if not away:
         return ""
     connected = state.nodes_connected or 0
-    total = max(snapshot.nodes_known, len(away), connected + (state.nodes_unavailable or 0))
+    total = max(seen.nodes_known, len(away), connected + (state.nodes_unavailable or 0))
     began = [at for at in since.values() if at]
     long = f" for {span(max(now - min(began), 0) / SECOND)}" if began else ""
     word = "node" if total == 1 else "nodes"

@@ -45,7 +45,7 @@ class Rows(Question[RowsAnswer]):
         return answer if before.key == self.key else self._beside(of, answer.snapshot)
 
     def records(self, of: Readings, answer: RowsAnswer) -> int:
-        return answer.snapshot.records_read
+        return answer.snapshot.coverage.records_read
 
     def _beside(self, of: Readings, snapshot: Snapshot) -> RowsAnswer:
         if not self.key:
@@ -53,7 +53,7 @@ class Rows(Question[RowsAnswer]):
         records = of.monitor.recent(self.key, RECORDS)
         if self.when.at:
             # What came since isn't seen yet.
-            read = snapshot.records_read
+            read = snapshot.coverage.records_read
             records = tuple([record for record in records if record.number <= read])
         return RowsAnswer(snapshot, self.key, records, _attribution(of, snapshot, self.key))
 

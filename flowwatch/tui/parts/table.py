@@ -91,7 +91,7 @@ class Table(Lines):
             self._namespace = next(iter(found)) if len(found) == 1 else None
         self._matched = snapshot.matched
         self._totals = snapshot.totals
-        self._clusters = len(snapshot.clusters) > 1
+        self._clusters = len(snapshot.coverage.clusters) > 1
         self._now = now
         self._empty = empty
         before = self._index

@@ -23,7 +23,7 @@ class TimelineView(Lines):
 
     def update_from(self, snapshot: Snapshot, whole: bool, now: int) -> None:
         """``now`` (ns): time up to which it is drawn; 0: to the last attempt."""
-        line, gaps = snapshot.timeline, snapshot.gaps
+        line, gaps = snapshot.timeline, snapshot.coverage.gaps
         self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps))
 
 

@@ -47,7 +47,7 @@ def report_lines(report: AuditReport, columns: int, signs: Signs) -> list[Line]:
 
 
 def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
-    blind = report.blind
+    blind, seen = report.blind, report.blind.coverage
     state, text = answer(report)
     # More may come: the page goes on.
     text = text.replace("NO EVIDENCE", "NO EVIDENCE YET")
@@ -58,17 +58,17 @@ def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
     covered = report.covered
     share = percent(report.counts.get("inconclusive", 0) / covered) if covered else "0.0%"
     window = ""
-    if blind.first:
-        length = span((blind.last - blind.first) / 1e9)
-        window = f" in {length}, {time_of_day(blind.first)} to {time_of_day(blind.last)} UTC"
+    if seen.first_seen:
+        times = f"{time_of_day(seen.first_seen)} to {time_of_day(seen.last_seen)}"
+        window = f" in {span(seen.seconds)}, {times} UTC"
     text = (
-        f"{blind.records:,} records of {plural(blind.nodes, 'node')}{window}: "
+        f"{seen.records_read:,} records of {plural(seen.nodes_seen, 'node')}{window}: "
         f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects; "
         f"{share} of these can't be judged"
     )
     yield from _wrapped(text, columns, 1, "dim")
-    if blind.replies:
-        text = f"{blind.replies:,} replies belong to connections opened earlier: not judged"
+    if seen.replies:
+        text = f"{seen.replies:,} replies belong to connections opened earlier: not judged"
         yield from _wrapped(text, columns, 1, "dim")
     for note in (*blind.notes, *report.notes):
         yield from _wrapped(f"! {safe(note)}", columns, 1, "warn")

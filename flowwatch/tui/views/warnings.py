@@ -28,6 +28,7 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
             [((" ", "text"), *x) for x in labelled(label, text, columns - 2, indent=14, role=role)]
         )
 
+    seen = snapshot.coverage
     version = f", {safe(state.version)}" if state.version else ""
     say("Source", f"{safe(state.where)}: {safe(state.phase)}{version}")
     if state.message:
@@ -42,10 +43,10 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
             "warn" if bad else "text",
         )
     say("Encrypted", "yes, TLS" if state.encrypted else "no")
-    if snapshot.nodes:
-        say("Nodes seen", f"{len(snapshot.nodes)}: {safe(', '.join(snapshot.nodes))}")
-    since = {away.name: away for away in snapshot.nodes_away}
-    for name in sorted({*state.unavailable, *snapshot.nodes_unavailable}):
+    if seen.nodes:
+        say("Nodes seen", f"{len(seen.nodes)}: {safe(', '.join(seen.nodes))}")
+    since = {away.name: away for away in seen.nodes_away}
+    for name in sorted({*state.unavailable, *seen.nodes_unavailable}):
         known = since.get(name)
         when = f" since {time_of_day(known.since)} UTC" if known is not None and known.since else ""
         why = f": {safe(known.why)}" if known is not None and known.why else ""
@@ -54,27 +55,27 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
         at = time_of_day(int(change.since * SECOND))
         why = f": {change.why}" if change.why else ""
         say("Node", f"{at} UTC {safe(change.name)} {_CHANGE.get(change.state, change.state)}{why}")
-    for gap in snapshot.gaps[-CHANGES:]:
+    for gap in seen.gaps[-CHANGES:]:
         say("Gap", gap_words(gap), "warn")
-    say("Records", f"{snapshot.records_read:,} read")
-    say("", f"{snapshot.replies:,} are replies, which are no attempts")
-    if snapshot.unattributed:
-        say("", f"{snapshot.unattributed:,} have no direction, and belong to no attempt seen")
-    for reason, number in sorted(snapshot.records_skipped.items()):
+    say("Records", f"{seen.records_read:,} read")
+    say("", f"{seen.replies:,} are replies, which are no attempts")
+    if seen.unattributed:
+        say("", f"{seen.unattributed:,} have no direction, and belong to no attempt seen")
+    for reason, number in sorted(seen.records_skipped.items()):
         say("Not read", f"{number:,}: {safe(reason)}", "warn")
-    for lost in snapshot.lost:
+    for lost in seen.lost:
         when = f", last at {time_of_day(lost.last)} UTC" if lost.last >= SECOND else ""
         node = safe(lost.node) or "unknown node"
         per = f", {rate(lost.rate)}/s" if lost.rate >= 0.05 else ""
         why = f" ({lost.cause})" if lost.cause else ""
         say("Lost", f"{lost.count:,} events{per} on {node}: {safe(lost.source)}{why}{when}", "warn")
-    if snapshot.folded_rows:
-        say("Folded", f"{plural(snapshot.folded_rows, 'row')} into 'other'", "warn")
+    if seen.folded_rows:
+        say("Folded", f"{plural(seen.folded_rows, 'row')} into 'other'", "warn")
     if state.backlog_limit:
         say("Buffer", f"{state.backlog:,} of {state.backlog_limit:,} messages waiting")
     lines.append(())
-    if snapshot.warnings:
-        for warning in snapshot.warnings:
+    if seen.warnings:
+        for warning in seen.warnings:
             say("Warning", safe(warning), "warn")
     else:
         say("", "No warnings.", "dim")

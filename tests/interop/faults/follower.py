@@ -131,11 +131,11 @@ def _told(monitor: LiveMonitor) -> dict[str, object]:
         "rows": rows,
         "gaps": [
             {"start": g.start, "end": g.end, "why": g.why, "nodes": list(g.nodes)}
-            for g in taken.gaps
+            for g in taken.coverage.gaps
         ],
-        "warnings": list(taken.warnings),
-        "unavailable": list(taken.nodes_unavailable),
-        "at_least": taken.at_least,
+        "warnings": list(taken.coverage.warnings),
+        "unavailable": list(taken.coverage.nodes_unavailable),
+        "at_least": taken.coverage.at_least,
         "failure": str(monitor.failure or ""),
     }
 

@@ -158,14 +158,14 @@ def test_the_dashboard_goes_on() -> None:
         waits = threading.Event()
         for _ in range(200):
             taken = monitor.snapshot(Query())
-            if sum(taken.records_skipped.values()) == 2 * len(BAD):
+            if sum(taken.coverage.records_skipped.values()) == 2 * len(BAD):
                 break
             waits.wait(0.05)
     finally:
         monitor.stop()
     assert monitor.failure is None
     assert taken.totals.dropped == ALL_GOOD
-    assert sum(taken.records_skipped.values()) == 2 * len(BAD)
+    assert sum(taken.coverage.records_skipped.values()) == 2 * len(BAD)
 
 
 # --- --keep-bad ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from flowwatch.cli.main import run
 from flowwatch.doctor.judge import JUDGES, Evidence, Heard, ring
 from flowwatch.egress.monitor import LiveMonitor
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.counting import Tally
 from flowwatch.flows.decode_json import LineDecoder, merge
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.model import Batch
@@ -324,7 +324,7 @@ def test_what_a_server_says_of_its_nodes_is_followed_whatever_it_is() -> None:
         answer = server_now(_Answering(status, nodes))  # type: ignore[arg-type]
         update = watch.update(answer, now + number, {"": now}, dict, "lost" if number % 3 else "")
         tally.add(Batch(nodes=update.statuses, gaps=update.gaps))
-        assert isinstance(tally.warnings(now), list)
+        assert isinstance(tally.coverage(now).warnings, tuple)
 
 
 # --- at random ----------------------------------------------------------------------------------

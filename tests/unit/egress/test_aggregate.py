@@ -169,17 +169,17 @@ def test_what_was_not_seen_is_said() -> None:
         )
     )
     taken = snapshot(aggregate, Query())
-    assert taken.lost_events == 14
-    assert taken.nodes_unavailable == ("node-2",)
-    assert taken.records_skipped == {"not JSON": 3}
-    assert taken.warnings == (
+    assert taken.coverage.lost_events == 14
+    assert taken.coverage.nodes_unavailable == ("node-2",)
+    assert taken.coverage.records_skipped == {"not JSON": 3}
+    assert taken.coverage.warnings == (
         "14 events were lost on node-1 (HUBBLE_RING_BUFFER: flowwatch read too slowly): "
         "counts are 'at least'",
         "1 of 2 nodes unseen: node-2 (refused): counts are 'at least'",
         "3 records were skipped: not JSON",
     )
     aggregate.join.add(Batch(nodes=[NodeStatus("NODE_CONNECTED", ("node-2",))]))
-    assert snapshot(aggregate, Query()).nodes_unavailable == ()
+    assert snapshot(aggregate, Query()).coverage.nodes_unavailable == ()
 
 
 def traffic(count: int) -> list[Flow]:
@@ -214,8 +214,8 @@ def test_past_the_limit_the_least_recently_seen_rows_are_folded_and_nothing_is_l
     assert len(taken.rows) <= 8 + 10
     assert sums(taken) == sums(whole)
     assert taken.totals.dropped == whole.totals.dropped
-    assert taken.folded_rows > 0
-    assert any("folded into 'other'" in warning for warning in taken.warnings)
+    assert taken.coverage.folded_rows > 0
+    assert any("folded into 'other'" in warning for warning in taken.coverage.warnings)
     [other] = [row for row in taken.rows if row.peer_kind == "other"]
     assert sum(other.drop_reasons.values()) == other.dropped
     assert len(small.columns.peer_names) <= 20
@@ -265,10 +265,12 @@ def test_times_are_told_by_one_clock(ahead: float, size: int) -> None:
         assert (row.last_seen - start) / SECOND == pytest.approx(59, abs=0.01)
         assert row.rate == pytest.approx(taken.rows[0].rate, rel=0.01)
         assert row.rate > 0.5
-    assert (taken.last_seen - taken.first_seen) / SECOND == pytest.approx(59, abs=0.01)
+    assert (taken.coverage.last_seen - taken.coverage.first_seen) / SECOND == pytest.approx(
+        59, abs=0.01
+    )
     assert sum(taken.timeline.forwarded) == 120
     assert len(taken.timeline.forwarded) <= 61
-    assert [(skew.node, round(skew.ahead / SECOND)) for skew in taken.clock_skews] == [
+    assert [(skew.node, round(skew.ahead / SECOND)) for skew in taken.coverage.clock_skews] == [
         ("node-2", ahead)
     ]
 
@@ -276,7 +278,7 @@ def test_times_are_told_by_one_clock(ahead: float, size: int) -> None:
 def test_records_seen_at_a_pause_are_told_by_their_number_and_not_by_their_time() -> None:
     """A node whose clock is ahead: its records of before the pause are later than the last of all."""
     aggregate = counted(*on_two_nodes(10, 3600.0))
-    seen = snapshot(aggregate, Query()).records_read
+    seen = snapshot(aggregate, Query()).coverage.records_read
     assert [one.number for one in records(aggregate, 100)] == list(range(1, seen + 1))
     aggregate.join.add(Batch(flows=[flow(99)]))
     assert [one.number for one in records(aggregate, 2)] == [seen, seen + 1]
@@ -389,8 +391,10 @@ def test_losses_are_told_by_node_and_as_a_rate() -> None:
     ]
     aggregate.join.add(Batch(lost=lost))
     taken = snapshot(aggregate, Query())
-    assert taken.warnings[0].startswith("100 events were lost, 10.0/s on b (95), a (5) (OBSERVER_")
-    assert {(one.node, one.rate) for one in taken.lost} == {("a", 0.5), ("b", 9.5)}
+    assert taken.coverage.warnings[0].startswith(
+        "100 events were lost, 10.0/s on b (95), a (5) (OBSERVER_"
+    )
+    assert {(one.node, one.rate) for one in taken.coverage.lost} == {("a", 0.5), ("b", 9.5)}
 
 
 def test_pods_of_several_clusters_have_rows_of_their_own() -> None:
@@ -412,7 +416,7 @@ def test_pods_of_several_clusters_have_rows_of_their_own() -> None:
         ("east", "weather/app-0"),
         ("east", "west/weather/app-0"),
     ]
-    assert taken.clusters == ("east", "west")
+    assert taken.coverage.clusters == ("east", "west")
     assert snapshot(aggregate, Query(text="west app")).matched == 2
 
 
@@ -429,8 +433,8 @@ def test_the_same_connection_at_two_servers_is_two_attempts() -> None:
         ("default (a:1)", "a:1", 1),
         ("default (b:1)", "b:1", 1),
     ]
-    assert taken.nodes == ("node-1 (a:1)", "node-1 (b:1)")
-    assert [lost.node for lost in taken.lost] == ["node-1 (a:1)", "node-1 (b:1)"]
+    assert taken.coverage.nodes == ("node-1 (a:1)", "node-1 (b:1)")
+    assert [lost.node for lost in taken.coverage.lost] == ["node-1 (a:1)", "node-1 (b:1)"]
     assert len(taken.recent) == 4
 
 
@@ -441,26 +445,26 @@ def test_a_gap_makes_the_numbers_at_least_and_is_told_with_its_seconds() -> None
         Batch(gaps=[Gap(start, start + 42 * SECOND, "the ring had wrapped", ("n1",))])
     )
     taken = snapshot(aggregate, Query())
-    assert taken.at_least
-    assert taken.warnings == (
+    assert taken.coverage.at_least
+    assert taken.coverage.warnings == (
         "gap of 42 s, 22:13:20 to 22:14:02 UTC: records of n1 from then are gone "
         "(the ring had wrapped): counts are 'at least'",
     )
     for number in range(600):
         aggregate.join.add(Batch(gaps=[Gap(start, start + SECOND, str(number))]))
     taken = snapshot(aggregate, Query())
-    assert len(taken.gaps) == 500
-    assert len(taken.warnings) == 6
-    assert "596 more gaps" in taken.warnings[-1]
+    assert len(taken.coverage.gaps) == 500
+    assert len(taken.coverage.warnings) == 6
+    assert "596 more gaps" in taken.coverage.warnings[-1]
 
 
 def test_records_left_out_are_told_until_they_prove_repeats() -> None:
     aggregate = counted(flow())
     aggregate.join.add(Batch(set_aside={"node-1": 7}))
-    (told,) = snapshot(aggregate, Query()).warnings
+    (told,) = snapshot(aggregate, Query()).coverage.warnings
     assert told.startswith("7 records of node-1 were left out")
     aggregate.join.add(Batch(set_aside={}))
-    assert snapshot(aggregate, Query()).warnings == ()
+    assert snapshot(aggregate, Query()).coverage.warnings == ()
 
 
 def test_flows_made_before_a_node_went_away_do_not_bring_it_back() -> None:
@@ -468,8 +472,8 @@ def test_flows_made_before_a_node_went_away_do_not_bring_it_back() -> None:
     away = NodeStatus("NODE_UNAVAILABLE", ("n1",), "refused", since=flow(10).time)
     aggregate.join.add(Batch(nodes=[away]))
     aggregate.join.add(Batch(flows=[flow(9, node="n1")]))
-    assert snapshot(aggregate, Query()).nodes_unavailable == ("n1",)
+    assert snapshot(aggregate, Query()).coverage.nodes_unavailable == ("n1",)
     aggregate.join.add(Batch(flows=[flow(11, node="n1")]))
-    assert snapshot(aggregate, Query()).nodes_unavailable == ()
+    assert snapshot(aggregate, Query()).coverage.nodes_unavailable == ()
     aggregate.join.add(Batch(nodes=[NodeStatus("NODE_GONE", ("n1",))]))
-    assert snapshot(aggregate, Query()).nodes_known == 0
+    assert snapshot(aggregate, Query()).coverage.nodes_known == 0

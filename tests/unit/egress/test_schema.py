@@ -16,7 +16,7 @@ from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.rows import Row
 from flowwatch.egress.schema import ATTRIBUTED, ROW, Column, column
 from flowwatch.output import Output
-from flowwatch.report.reference import with_tables
+from flowwatch.report.reference import markdown_reference, with_tables
 from flowwatch.report.tables import table_writer
 from tests.unit.report.made import START, row
 
@@ -60,12 +60,12 @@ def test_a_column_that_is_declared_is_in_every_format() -> None:
 
 def test_and_in_the_documentation() -> None:
     page = "# Rows\n\n<!-- table: row -->\n\n| column |\n|---|\n| old |\n\nMore.\n"
-    written = with_tables(page, {"row": (NEW,)})
+    written = with_tables(page, {"row": markdown_reference((NEW,))})
     assert written == (
         "# Rows\n\n<!-- table: row -->\n\n| column | kind | unit | meaning |\n|---|---|---|---|\n"
         "| `hops` | int | routers | routers on the way |\n\nMore.\n"
     )
-    assert with_tables(written, {"row": (NEW,)}) == written
+    assert with_tables(written, {"row": markdown_reference((NEW,))}) == written
 
 
 def test_a_column_is_in_the_formats_that_it_names() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowwatch.flows.coverage import Coverage, NodeAway
 from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, Layer7, PolicyRef, Verdict
 
 APP = Endpoint(identity=1001, namespace="weather", pod="weather-app-1", workload="weather-app")
@@ -83,3 +84,10 @@ def l7(at: float = 0.0, record: Layer7 | None = None, **fields: Any) -> Flow:
     seen = record or Layer7(type=1, http_method="GET", http_url="http://api/x")
     same = {"event_type": EventType.L7, "sub_type": 0, "tcp_flags": 0, "l7": seen}
     return flow(at, **(same | fields))
+
+
+def take_coverage(changes: dict[str, Any]) -> Coverage:
+    """The coverage that ``changes`` describe, among other things: its fields are taken out of them."""
+    away = changes.pop("nodes_unavailable", ())
+    known = {one: changes.pop(one) for one in Coverage.__dataclass_fields__ if one in changes}
+    return Coverage(**({"nodes_away": tuple([NodeAway(one, 0, "") for one in away])} | known))

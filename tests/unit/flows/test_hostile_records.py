@@ -14,7 +14,7 @@ from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
 from flowwatch.flows import ranges
-from flowwatch.flows.coverage import Tally
+from flowwatch.flows.counting import Tally
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.model import Batch, Flow
@@ -130,7 +130,7 @@ def test_numbers_go_on_from_batch_to_batch() -> None:
     assert [one.number for one in batch.unread] == [3, 5]
     tally = Tally()
     tally.add(batch)
-    assert tally.warnings() == [
+    assert list(tally.coverage().warnings) == [
         "2 records were skipped: flow.IP.destination is not UTF-8 (records 3, 5)"
     ]
 
@@ -408,9 +408,9 @@ def test_a_row_is_whole_or_not_there() -> None:
 def test_it_is_told_in_the_warnings() -> None:
     aggregate, _ = counted(record(), record(l4=tcp(1, 70000)), record(traffic_direction="SIDEWAYS"))
     taken = snapshot(aggregate, Query(), recent=10)
-    assert list(taken.warnings) == [
+    assert list(taken.coverage.warnings) == [
         "1 record has a port above 65535: taken as unknown",
         "1 record has the traffic direction SIDEWAYS, newer than this version: taken as unknown",
     ]
-    assert sum(taken.values_unknown.values()) == 2
-    assert taken.records_read == 3
+    assert sum(taken.coverage.values_unknown.values()) == 2
+    assert taken.coverage.records_read == 3

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowwatch.egress.rows import LostTotal, Row, Snapshot, Totals
+from flowwatch.egress.rows import Row, Snapshot, Totals
 from flowwatch.flows.attempt import Attempt
+from flowwatch.flows.coverage import LostTotal
 from flowwatch.flows.model import PolicyRef
+from tests.unit.flows.made import take_coverage
 
 START = 1_772_600_767_089_000_123
 """2026-03-04T05:06:07.089000123Z."""
@@ -97,4 +99,5 @@ def snapshot(*rows: Row, **changes: Any) -> Snapshot:
         "nodes_known": 3,
         "warnings": ("12 events were lost: counts are 'at least'", "node \x1b[31mred"),
     }
-    return Snapshot(**{**values, **changes})
+    values |= changes
+    return Snapshot(coverage=take_coverage(values), **values)

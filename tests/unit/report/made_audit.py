@@ -16,6 +16,7 @@ from flowwatch.audits.findings import (
     RuleUse,
     State,
 )
+from flowwatch.flows.coverage import Coverage
 from flowwatch.policy.rules import Direction, Entry, Policy
 
 SECOND = 1_000_000_000
@@ -81,7 +82,8 @@ def everything(name: str = "") -> AuditReport:
         tuple(finding(kind, name, decided.get(kind, ())) for kind in KINDS),
         policies,
         BlindSpots(
-            START, START + 300 * SECOND, 120, 2, 21, 9, 5, (f"7 events were lost on {name or 'node-1'}",),
+            Coverage(START, START + 300 * SECOND, 120, nodes=("node-1", "node-2"), replies=5),
+            21, 9, (f"7 events were lost on {name or 'node-1'}",),
             f"{name or 'flows.jsonl'} --namespace weather",
         ),
         dict.fromkeys(KINDS, 3),
@@ -98,4 +100,4 @@ def hostile() -> AuditReport:
 
 def nothing() -> AuditReport:
     """No flows, no policies."""
-    return AuditReport((), (), BlindSpots(0, 0, 0, 0, 0, 0, 0))
+    return AuditReport((), (), BlindSpots(Coverage(), 0, 0))

@@ -15,7 +15,7 @@ def test_what_is_missing_is_told_and_an_older_word_is_taken_back(tmp_path: Path)
     table = tmp_path / "drops.csv"
     table.write_text("header\n")
     gap = Gap(START, START + 42_000_000_000, "restarted", ("n\x1b[1",))
-    beside = note_beside(str(table), snapshot(row(), gaps=(gap,)), lines=1)
+    beside = note_beside(str(table), snapshot(row(), gaps=(gap,)).coverage, lines=1)
     assert beside == f"{table}.warnings.json"
     told = json.loads(Path(beside).read_text())
     assert (told["file"], told["lines"], told["partial"]) == ("drops.csv", 1, False)
@@ -25,12 +25,12 @@ def test_what_is_missing_is_told_and_an_older_word_is_taken_back(tmp_path: Path)
     assert "rows" not in told
     assert "\x1b" not in Path(beside).read_text()
     whole = snapshot(warnings=(), lost=(), nodes_unavailable=())
-    assert note_beside(str(table), whole, lines=1) == ""
+    assert note_beside(str(table), whole.coverage, lines=1) == ""
     assert [path.name for path in tmp_path.iterdir()] == ["drops.csv"]
 
 
 def test_a_device_has_nothing_beside_it() -> None:
-    assert note_beside("/dev/null", snapshot(row()), lines=1) == ""
+    assert note_beside("/dev/null", snapshot(row()).coverage, lines=1) == ""
 
 
 def test_an_export_of_a_capture_with_losses(tmp_path: Path) -> None:

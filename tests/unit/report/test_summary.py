@@ -12,8 +12,9 @@ import pytest
 from flowwatch.egress.rows import Snapshot
 from flowwatch.errors import UsageError
 from flowwatch.output import Output
+from flowwatch.report.coverage import warning_lines
 from flowwatch.report.human import width
-from flowwatch.report.summary import SUMMARY_FORMATS, warning_lines, write_summary
+from flowwatch.report.summary import SUMMARY_FORMATS, write_summary
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style, table_lines
 from tests.unit.report.made import HOSTILE, forwarded, row, snapshot
@@ -230,7 +231,7 @@ def test_code_spans_hold_pipes_and_backticks() -> None:
 
 
 def test_warnings_are_safe_lines() -> None:
-    assert warning_lines(STORY)[1] == "node \\x1b[31mred"
+    assert warning_lines(STORY.coverage)[1] == "node \\x1b[31mred"
 
 
 def test_an_unknown_format_is_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from flowwatch.audits.whatif import Change, WhatIfReport, WhatIfRow
+from flowwatch.flows.coverage import Coverage
 from flowwatch.report.summary_table import Style
 from flowwatch.report.whatif import WHATIF_FORMATS, write_whatif
 from tests.unit.report.made_audit import HOSTILE
@@ -27,7 +28,9 @@ def row(change: Change, peer: str = "2001:db8::1", **more: str) -> WhatIfRow:
 
 def report(*rows: WhatIfRow, notes: tuple[str, ...] = ("5 events were lost",)) -> WhatIfReport:
     counts = {one.change: 3 * sum(one.change == each.change for each in rows) for one in rows}
-    return WhatIfReport(rows, counts, 3 * len(rows), 9 * len(rows), SECOND, 61 * SECOND, notes)
+    return WhatIfReport(
+        rows, counts, 3 * len(rows), Coverage(SECOND, 61 * SECOND, 9 * len(rows)), notes
+    )
 
 
 def written(given: WhatIfReport, form: str) -> str:
@@ -47,7 +50,7 @@ def test_what_was_not_seen_is_said_first(form: str) -> None:
 
 @pytest.mark.parametrize("form", WHATIF_FORMATS)
 def test_nothing_seen_is_told(form: str) -> None:
-    text = written(WhatIfReport((), {}, 0, 0, 0, 0), form)
+    text = written(WhatIfReport((), {}, 0, Coverage()), form)
     assert ("no flows at all" if form != "json" else '"first": null') in text
 
 

@@ -68,16 +68,18 @@ def heard(*late: dict[str, float], origins: tuple[str, ...] = ("",)) -> Aggregat
 
 def test_a_node_apart_is_told_though_it_shares_no_connection() -> None:
     taken = snapshot(heard({"node-1": 2, "node-2": 9, "node-3": -HOUR}), Query())
-    assert [skew.words for skew in taken.clock_skews] == ["node-3 is 1.0 h ahead of most nodes"]
-    assert taken.clock_late == 0
-    [warning] = taken.warnings
+    assert [skew.words for skew in taken.coverage.clock_skews] == [
+        "node-3 is 1.0 h ahead of most nodes"
+    ]
+    assert taken.coverage.clock_late == 0
+    [warning] = taken.coverage.warnings
     assert "node-3 is 1.0 h ahead of most nodes (by how late their records come)" in warning
 
 
 def test_that_this_machine_is_apart_is_told() -> None:
     taken = snapshot(heard({"node-1": HOUR, "node-2": HOUR + 5}), Query())
-    assert (taken.clock_skews, round(taken.clock_late / SECOND)) == ((), HOUR)
-    assert taken.warnings == (
+    assert (taken.coverage.clock_skews, round(taken.coverage.clock_late / SECOND)) == ((), HOUR)
+    assert taken.coverage.warnings == (
         "this machine's clock is 1.0 h ahead of most nodes': ages are told by theirs, but --since "
         "and --until mean this machine's",
     )
@@ -88,10 +90,10 @@ def test_servers_whose_clocks_are_apart_are_told_by_one_clock() -> None:
     aggregate = heard({"node-1": 1}, {"node-1": 1 - HOUR}, origins=("east", "west"))
     aggregate.join.add(Batch(flows=[flow(10 + HOUR, source_port=2)], origin="west"))
     taken = snapshot(aggregate, Query())
-    assert (taken.last_seen - taken.first_seen) / SECOND == pytest.approx(11)
+    assert (taken.coverage.last_seen - taken.coverage.first_seen) / SECOND == pytest.approx(11)
     west = next(row for row in taken.rows if row.server == "west")
     assert (west.last_seen - flow(0).time) / SECOND == pytest.approx(10)
-    assert taken.warnings == (
+    assert taken.coverage.warnings == (
         "the clocks of west are 1.0 h ahead of those of east: times are told by these",
     )
 

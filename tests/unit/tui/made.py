@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import LostTotal, Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.egress.rows import Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.flows.coverage import LostTotal
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.source import SourceState
+from tests.unit.flows.made import take_coverage
 
 SECOND = 1_000_000_000
 NOON = 1_700_049_600 * SECOND
@@ -108,7 +110,14 @@ def snapshot(rows: tuple[Row, ...] = STORY, **fields: Any) -> Snapshot:
         unknown=sum(r.unknown for r in rows),
         rows=len(rows),
     )
+    seen: dict[str, Any] = {
+        "first_seen": NOON,
+        "last_seen": NOON + 60 * SECOND,
+        "records_read": 1_234,
+        "nodes": ("node-1", "node-2"),
+    } | fields
     made = Snapshot(
+        coverage=take_coverage(seen),
         rows=rows,
         matched=len(rows),
         totals=totals,
@@ -119,15 +128,11 @@ def snapshot(rows: tuple[Row, ...] = STORY, **fields: Any) -> Snapshot:
             tuple([i % 5 if i > 30 else 0 for i in range(60)]),
         ),
         recent=tuple(record(1, at) for at in range(20)),
-        first_seen=NOON,
-        last_seen=NOON + 60 * SECOND,
-        records_read=1_234,
-        nodes=("node-1", "node-2"),
         record_rate=120.0,
         dropped_rate=2.5,
         forwarded_rate=14.0,
     )
-    return replace(made, **fields)
+    return replace(made, **seen)
 
 
 LOST = (LostTotal("node-2", "HUBBLE_RING_BUFFER", 312, NOON + 30 * SECOND),)

@@ -97,7 +97,7 @@ def test_an_answer_of_another_kind_is_kept_meanwhile() -> None:
         until(lambda: feed.frame and feed.frame.question == rows)
         answer = feed.frame.answer(Rows) if feed.frame else None
         assert answer is not None
-        assert answer.value.snapshot.records_read == 5
+        assert answer.value.snapshot.coverage.records_read == 5
 
 
 def test_looking_into_another_row_reads_no_rows_anew() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowwatch.egress.rows import NodeAway, Timeline
+from flowwatch.egress.rows import Timeline
+from flowwatch.flows.coverage import NodeAway
 from flowwatch.flows.model import Gap
 from flowwatch.flows.source import NodeChange, SourceState
 from flowwatch.tui.parts import columns as cols

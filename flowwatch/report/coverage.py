@@ -1,0 +1,198 @@
+"""What was and wasn't seen, as JSON: keys of ``summary -o json``, and of the file beside a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from flowwatch.flows.coverage import Coverage
+from flowwatch.report.goformat import TimeFormat
+from flowwatch.text import safe
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Key(Generic[Item]):
+    """A key of a JSON object."""
+
+    name: str
+    meaning: str
+    """One phrase for the documentation."""
+    value: Callable[[Item], Any]
+    beside: bool = True
+    """Whether the file beside a table has it too: not what only rows explain."""
+
+
+def as_object(keys: Iterable[Key[Item]], item: Item) -> dict[str, Any]:
+    """The object of these keys."""
+    return {key.name: key.value(item) for key in keys}
+
+
+def warning_lines(coverage: Coverage) -> list[str]:
+    """What makes the numbers less than the whole truth, a safe line each."""
+    return [safe(warning) for warning in coverage.warnings]
+
+
+def _moment(time: int) -> str | None:
+    return TimeFormat.iso().nanoseconds(time) if time else None
+
+
+def _window(seen: Coverage) -> dict[str, Any]:
+    return {
+        "first_seen": _moment(seen.first_seen),
+        "last_seen": _moment(seen.last_seen),
+        "seconds": round(seen.seconds, 3),
+    }
+
+
+def _lost(seen: Coverage) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": lost.node,
+            "source": lost.source,
+            "cause": lost.cause,
+            "count": lost.count,
+            "rate": round(lost.rate, 3),
+            "last_seen": _moment(lost.last),
+        }
+        for lost in seen.lost
+    ]
+
+
+def _away(seen: Coverage) -> list[dict[str, Any]]:
+    return [
+        {"node": away.name, "since": _moment(away.since), "reason": away.why}
+        for away in seen.nodes_away
+    ]
+
+
+def _gaps(seen: Coverage) -> list[dict[str, Any]]:
+    return [
+        {
+            "start": _moment(gap.start),
+            "end": _moment(gap.end),
+            "seconds": round(gap.seconds, 3),
+            "nodes": list(gap.nodes),
+            "server": gap.origin,
+            "cause": gap.why,
+        }
+        for gap in seen.gaps
+    ]
+
+
+def _skews(seen: Coverage) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": skew.node,
+            "seconds_ahead": round(skew.ahead / 1e9, 3),
+            "of": skew.of,
+            "connections": skew.connections,
+        }
+        for skew in seen.clock_skews
+    ]
+
+
+WINDOW: Key[Coverage] = Key(
+    "window",
+    "object: `first_seen`, `last_seen` (null if nothing was seen), `seconds` between them",
+    _window,
+)
+COVERAGE: tuple[Key[Coverage], ...] = (
+    Key("records_read", "records that were read, of whatever kind", lambda c: c.records_read),
+    Key(
+        "records_skipped",
+        "records that could not be read",
+        lambda c: sum(c.records_skipped.values()),
+    ),
+    Key("skipped_by_reason", "object: the same by reason", lambda c: dict(c.records_skipped)),
+    Key(
+        "values_unknown",
+        "object: records with a value that can't be (a port above 65535) or that this version can't tell "
+        "(a newer direction), by what it is; that value was taken as unknown, the record was counted",
+        lambda c: dict(c.values_unknown),
+    ),
+    Key(
+        "replies",
+        "records of replies that belong to no counted attempt",
+        lambda c: c.replies,
+        beside=False,
+    ),
+    Key(
+        "unattributed",
+        "flows without a direction and without an attempt they could belong to",
+        lambda c: c.unattributed,
+        beside=False,
+    ),
+    Key(
+        "folded_rows",
+        'rows folded into "other" because of the limit on rows',
+        lambda c: c.folded_rows,
+    ),
+    Key(
+        "lost_events",
+        'events that Hubble says it lost: if not 0, all counts are "at least"',
+        lambda c: c.lost_events,
+    ),
+    Key(
+        "lost",
+        "array of objects: `node`, `source` (Hubble's name), `cause` (in words), `count`, "
+        "`rate` (per second), `last_seen`",
+        _lost,
+    ),
+    Key(
+        "clusters",
+        "names of the clusters that rows are of",
+        lambda c: list(c.clusters),
+        beside=False,
+    ),
+    Key(
+        "servers_failed",
+        "of several servers, those that failed, so that their flows are missing",
+        lambda c: list(c.servers_failed),
+    ),
+    Key("nodes", "names of the nodes whose records were seen", lambda c: list(c.nodes)),
+    Key(
+        "nodes_known",
+        "number of nodes that the server told of, seen or not",
+        lambda c: c.nodes_known,
+    ),
+    Key(
+        "nodes_unavailable",
+        "names of the nodes that relay could not reach",
+        lambda c: list(c.nodes_unavailable),
+    ),
+    Key(
+        "nodes_away",
+        "array of objects: the same as `node`, `since` (null: all the time, or unknown), `reason`",
+        _away,
+    ),
+    Key(
+        "gaps",
+        "array of objects: `start`, `end`, `seconds`, `nodes` (empty: all), `server`, `cause`; times whose "
+        "records are gone, as the connection was lost and the ring had been overwritten or emptied when it "
+        "was back",
+        _gaps,
+    ),
+    Key(
+        "clock_skews",
+        "array of objects: nodes whose clocks are apart from the others', `node`, `seconds_ahead` (below 0: "
+        "behind), `of` (another node; empty: of most), `connections` (seen by two nodes, by which it is "
+        "known; 0: by how late its records come). Times of rows and the window are told by the clock that "
+        "most nodes share",
+        _skews,
+    ),
+    Key(
+        "at_least",
+        "whether records are missing (lost, of nodes out of sight, in gaps): all counts are then "
+        '"at least"',
+        lambda c: c.at_least,
+    ),
+    Key(
+        "warnings",
+        "what makes the numbers less than the whole truth, a line each",
+        warning_lines,
+    ),
+)
+"""In their order; :data:`WINDOW` stands before the rows, these behind."""
