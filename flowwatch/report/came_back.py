@@ -45,22 +45,26 @@ def failed_words(rows: Sequence[Row]) -> str:
 
 
 def answer_words(row: Row) -> str:
-    """``18 let through, 3 answered, 2 refused (reset)``; empty if nothing was let through."""
+    """``18 let through, 3 answered, 2 refused (reset)``; empty if nothing was let through, nor answered.
+
+    Answers aren't told apart by outcome: what the proxy refused was answered before. Where not all
+    were let through they are counted of all.
+    """
     through = row.forwarded + row.audited
-    if not through:
-        return ""
-    # Without a record of a reply nobody knows whether one came: "0 answered" would say none did.
-    answered = f"{row.answered:,} answered" if row.answered else "no answer seen"
     failed = failed_words([row])
-    if failed and not row.answered:
-        return f"{through:,} let through, {failed}"
-    return ", ".join(filter(None, (f"{through:,} let through", answered, failed)))
+    # Without a record of a reply nobody knows whether one came: "0 answered" would say none did.
+    seen = f"{row.answered:,} answered" if row.answered else "" if failed else "no answer seen"
+    if through == row.attempts:
+        return ", ".join(filter(None, (f"{through:,} let through", seen, failed)))
+    if not through and not row.answered and not failed:
+        return ""
+    back = ", ".join(filter(None, (seen, failed)))
+    return f"{through:,} let through; of {plural(row.attempts, 'attempt')} {back}"
 
 
 def odd_answer(row: Row) -> str:
     """The oddest thing that came of a row's attempts, in a word for a cell; empty if nothing odd."""
     for number, word in (
-        (row.answers_dropped, "answers dropped"),
         (row.refused, "refused"),
         (row.unreachable, "unreachable"),
     ):

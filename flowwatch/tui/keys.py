@@ -123,6 +123,7 @@ class KeyMap:
         """Raises ValueError when a key means two things in one context."""
         self.keys = tuple(keys)
         self._by_name: dict[str, dict[str, Key]] = {}
+        self._acting: dict[tuple[str, ...], tuple[Key, ...]] = {}
         for key in self.keys:
             for name in key.keys:
                 found = self._by_name.setdefault(name, {}).setdefault(key.context, key)
@@ -144,11 +145,14 @@ class KeyMap:
 
     def acting(self, contexts: Sequence[str]) -> tuple[Key, ...]:
         """The keys that act where ``contexts`` hold, in the order of the table."""
-        return tuple(
-            key
-            for key in self.keys
-            if any(self.lookup(name, name, contexts) is key for name in key.keys)
-        )
+        found = self._acting.get(tuple(contexts))
+        if found is None:
+            found = self._acting[tuple(contexts)] = tuple(
+                key
+                for key in self.keys
+                if any(self.lookup(name, name, contexts) is key for name in key.keys)
+            )
+        return found
 
 
 def label(key: str) -> str:

@@ -80,6 +80,8 @@ def detail_lines(
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
+    if lost := dropped_words([row]):
+        lines += _labelled("No answer", lost, columns, role="warn")
     for name, times in sorted(row.drop_reasons.items(), key=lambda item: (-item[1], item[0])):
         lines += _reason(name, times, columns)
     if row.audited and not row.dropped:
@@ -159,13 +161,12 @@ def _reason(name: str, times: int, columns: int) -> list[Line]:
 
 def _what_came_back(row: Row, columns: int) -> list[Line]:
     """What "forwarded" and "dropped" leave open, in the summary's words."""
-    lines: list[Line] = []
     odd = row.refused or row.unreachable
+    lines: list[Line] = []
     if through := answer_words(row):
         lines += _labelled("Answers", through, columns, role="warn" if odd else "text")
-    for label, text in (("Late", late_words([row])), ("No answer", dropped_words([row]))):
-        if text:
-            lines += _labelled(label, text, columns, role="warn")
+    if late := late_words([row]):
+        lines += _labelled("Late", late, columns, role="warn")
     return lines
 
 

@@ -30,7 +30,7 @@ class Page(Body):
     """The body of a view of text."""
 
     COVERS = True
-    FIRST = ("back", "down", "up", "page_down")
+    FIRST = ("down", "up", "page_down")
 
     view: TextView
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flowwatch.flows.model import Flow
+from flowwatch.report.came_back import answer_words
 from flowwatch.report.summary_table import Style, table_lines
 from flowwatch.tui.format import line_width
 from flowwatch.tui.parts import columns as cols
@@ -72,6 +73,14 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
         {"forwarded": 9, "refused": 2, "unreachable": 1},
         "Answers 9 let through, 2 refused (reset), 1 unreachable (ICMP)",
     ),
+    "answered before it was dropped": (
+        {"forwarded": 112, "dropped": 12, "drop_reasons": {"L7_DENIED": 12}, "answered": 124},
+        "Answers 112 let through; of 124 attempts 124 answered",
+    ),
+    "nothing let through": (
+        {"forwarded": 0, "dropped": 3, "drop_reasons": {"POLICY_DENIED": 3}, "answered": 1},
+        "Answers 0 let through; of 3 attempts 1 answered",
+    ),
     "late": (
         {"late": 1, "waited": 3.1, "retries": 3},
         "Late 1 attempt late: denied at first, let through on a retry after 3.1s, 3 retries",
@@ -98,6 +107,11 @@ def test_the_words_of_the_detail(name: str, columns: int) -> None:
     assert expected in text
 
 
+def test_nothing_is_said_where_nothing_was_let_through_nor_came_back() -> None:
+    dropped = row(1, forwarded=0, dropped=3, drop_reasons={"POLICY_DENIED": 3})
+    assert answer_words(dropped) == ""
+
+
 @pytest.mark.parametrize("name", ["failed", "late", "several late", "answer dropped"])
 def test_the_summary_says_it_in_the_same_words(name: str) -> None:
     fields, expected = TOLD[name]
@@ -108,7 +122,14 @@ def test_the_summary_says_it_in_the_same_words(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "cell"),
     [
-        ({"answers_dropped": 2, "refused": 1}, "answers dropped 2"),
+        (
+            {"dropped": 2, "answers_dropped": 2, "drop_reasons": {"POLICY_DENIED": 2}},
+            "answer POLICY_DENIED",
+        ),
+        (
+            {"dropped": 3, "answers_dropped": 2, "drop_reasons": {"POLICY_DENIED": 3}},
+            "POLICY_DENIED",
+        ),
         ({"refused": 1_500, "late": 1}, "refused 1,500"),
         ({"unreachable": 1}, "unreachable 1"),
         ({"late": 4, "waited": 7.25}, "late 7.2s"),
@@ -116,6 +137,6 @@ def test_the_summary_says_it_in_the_same_words(name: str) -> None:
         ({"answered": 10}, ""),
     ],
 )
-def test_the_oddest_of_it_is_in_the_rows_reason(fields: dict[str, int], cell: str) -> None:
+def test_the_oddest_of_it_is_in_the_rows_reason(fields: dict[str, Any], cell: str) -> None:
     (reason,) = [column for column in cols.COLUMNS if column.title == "REASON"]
     assert reason.cell(row(1, **fields), cols.Cells(NOON, None, None)) == cell
