@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from flowwatch.audits.ends import OUTSIDE, name_of, named_cluster, party_labels, peer_name
 from flowwatch.flows import meaning
@@ -65,6 +66,18 @@ class Extra:
     waits_for_auth: bool = False
 
 
+class Answered(NamedTuple):
+    """An answer that named an address which a policy then dropped."""
+
+    name: str
+    before: float
+    """Seconds between the answer and the drop."""
+    ttl: int
+
+    def __str__(self) -> str:
+        return f"{self.name.rstrip('.')} was answered {self.before:.3g} s before, TTL {self.ttl} s"
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One attempt in one direction: the question it asked, and the answer it got."""
@@ -114,6 +127,8 @@ class Observation:
     """The subject's, where a record names it."""
     pod: tuple[str, str] = ("", "")
     """Namespace and name of the subject, where it is one."""
+    answered: tuple[Answered, ...] = ()
+    """For a policy's drop: the answers that had named the address by then."""
     absent: tuple[tuple[str, int, int], ...] = ()
     """For a policy's drop: names of the address that no answer vouched for then, each with when it was
     first learnt and when it had expired before (0: it hadn't been known)."""
@@ -352,6 +367,7 @@ class Observer:
                 was=self._pods.get(peer_ip, "") if peer_party.outside else "",
                 cluster=own,
                 pod=(subject.namespace, subject.pod),
+                answered=_answered(names, peer_ip, dropped),
                 absent=_absent(names, peer_ip, dropped) if peer_party.outside else (),
                 named_at=shared(*extra.named.get(way, (0, ""))),
                 waited=attempt.waited,
@@ -426,6 +442,15 @@ def _led_by(names: PeerNames, address: str, service: str) -> tuple[str, ...]:
     """DNS names of an endpoint: those that answers gave its address, and its service's."""
     space, slash, name = service.partition("/")
     return (*names.names(address), *((f"{name}.{space}.svc.cluster.local",) if slash else ()))
+
+
+def _answered(names: PeerNames, address: str, at: int) -> tuple[Answered, ...]:
+    if not at:
+        return ()
+    return tuple(
+        Answered(name, (at - time) / 1e9, ttl)
+        for name, time, ttl in names.last_answers(address, at)
+    )
 
 
 def _absent(names: PeerNames, address: str, at: int) -> tuple[tuple[str, int, int], ...]:

@@ -214,7 +214,8 @@ def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
                 yield Hint(
                     "name-expired", entry.policy, entry.line,
                     f"{what} was dropped after the answer that named it had expired ({time_of_day(expired)} "
-                    "UTC): the application kept the address longer than the answer said",
+                    f"UTC{_answer_before(seen, name)}): the application kept the address longer than the "
+                    "answer said",
                     row.attempts,
                 )  # fmt: skip
             else:
@@ -225,6 +226,11 @@ def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
                     row.attempts,
                 )  # fmt: skip
             return
+
+
+def _answer_before(seen: Observation, name: str) -> str:
+    last = next((one for one in seen.answered if one.name == name), None)
+    return f"; {last.before - last.ttl:.3g} s before the drop" if last else ""
 
 
 def _late(row: Judged) -> Iterator[Hint]:

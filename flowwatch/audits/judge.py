@@ -158,15 +158,35 @@ def _allowed(seen: Observation, decision: Decision) -> tuple[Kind, str]:
 
 
 def _name_unknown_then(seen: Observation, decision: Decision) -> str:
-    """For what a DNS name allows: whether the agent knew the address by that name when it dropped it.
+    """For what a DNS name allows: what records show of why the agent dropped it all the same.
 
     The labels of an address that it knows by name say so (``fqdn:``; Cilium 1.20, pkg/fqdn).
     """
-    by_name = any(
-        isinstance(peer, Name) and peer.matches(seen.peer)
-        for entry in decision.entries for peer in entry.peers or ()
-    )  # fmt: skip
-    if not by_name or not seen.peer.labels or seen.peer.knows_names:
+    rules = [
+        peer.rule for entry in decision.entries for peer in entry.peers or ()
+        if isinstance(peer, Name) and peer.matches(seen.peer)
+    ]  # fmt: skip
+    if not rules or any(f"fqdn:{rule}" in seen.peer.labels for rule in rules):
+        return ""
+    answer = min(
+        (one for one in seen.answered if any(rule.matches(one.name) for rule in rules)),
+        key=lambda one: one.before,
+        default=None,
+    )
+    others = [label for label in seen.peer.labels if label.startswith("fqdn:")]
+    if others:
+        also = f" ({answer})" if answer else ""
+        return (
+            f"; the address' identity carries {', '.join(others)}, another rule's name, and not "
+            f"{rules[0]}{also}: the agent did not apply this rule to it"
+        )
+    if answer:
+        return (
+            f"; {answer}, through the DNS proxy: the agent had the answer, and did not apply it"
+            if answer.before <= answer.ttl
+            else f"; {answer}: it expired {answer.before - answer.ttl:.3g} s before the drop"
+        )
+    if not seen.peer.labels:
         return ""
     return (
         "; Cilium did not know the address by that name then: the answer had expired while the application "

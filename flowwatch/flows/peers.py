@@ -8,6 +8,7 @@ that carried names).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from flowwatch.flows.model import Endpoint, Flow
@@ -44,7 +45,7 @@ _SPANS = 64
 class Known:
     """A name of an address: since when it is known, and while which answers were good."""
 
-    __slots__ = ("since", "spans")
+    __slots__ = ("answers", "since", "spans")
 
     def __init__(self, since: int) -> None:
         self.since = since
@@ -52,9 +53,13 @@ class Known:
         self.spans: list[tuple[int, int]] = []
         """From each answer to the end of its TTL; none where the name was only seen on records: then
         it is good for ever."""
+        self.answers: list[tuple[int, int]] = []
+        """Time and TTL in seconds of the last answers."""
 
     def answered(self, time: int, ttl: int) -> None:
         """Take in an answer that is good for ``ttl`` seconds."""
+        self.answers.append((time, ttl))
+        del self.answers[:-_SPANS]
         end = time + ttl * 1_000_000_000
         if self.spans and self.spans[-1][0] <= time <= self.spans[-1][1]:
             self.spans[-1] = self.spans[-1][0], max(end, self.spans[-1][1])
@@ -67,6 +72,10 @@ class Known:
         if at < self.since:
             return False
         return not self.spans or any(start <= at <= end for start, end in self.spans)
+
+    def last_answer(self, at: int) -> tuple[int, int] | None:
+        """Time and TTL of the last answer by ``at``, as far as they are remembered."""
+        return max((one for one in self.answers if one[0] <= at), default=None)
 
     def expired(self, at: int) -> int:
         """When the last answer before ``at`` had expired; 0 when there was none."""
@@ -117,6 +126,12 @@ class PeerNames:
         """The others: names learnt later, or whose answer had expired ``at`` that time."""
         known = self._known_as.get(address) or {}
         return tuple((name, one) for name, one in known.items() if not one.vouches(at))
+
+    def last_answers(self, address: str, at: int) -> Iterator[tuple[str, int, int]]:
+        """Names of ``address`` with time and TTL of the last answer by ``at`` that gave it."""
+        for name, known in (self._known_as.get(address) or {}).items():
+            if answer := known.last_answer(at):
+                yield name, *answer
 
     def resolves(self, pod: Endpoint) -> bool:
         """Whether anything shows that names of ``pod`` are seen at all."""

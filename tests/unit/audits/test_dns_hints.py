@@ -11,8 +11,9 @@ from flowwatch.audits.audit import Audit
 from flowwatch.audits.findings import AuditReport
 from flowwatch.policy import load
 from flowwatch.sources.files import FileSource
-from tests.unit.audits import planted
+from tests.unit.audits import planted, told
 from tests.unit.audits.planted import API, APP, CORRECT, End
+from tests.unit.audits.told import Capture
 
 NODE_LOCAL = """\
     - toEntities: [host]
@@ -104,3 +105,61 @@ def _with_host(endpoint: object) -> object:
         return endpoint(end)  # type: ignore[operator, no-any-return]
 
     return made
+
+
+NAMED = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  egress:
+    - toPorts: [{ports: [{port: "53"}], rules: {dns: [{matchPattern: "*"}]}}]
+    - toFQDNs: [{matchName: mq.example}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("ttl", "labels", "words"),
+    [
+        (300, ["reserved:world"],
+         "mq.example was answered 1 s before, TTL 300 s, through the DNS proxy: the agent had the answer, "
+         "and did not apply it"),
+        (300, ["fqdn:*.example", "reserved:world"],
+         "the address' identity carries fqdn:*.example, another rule's name, and not mq.example (mq.example "
+         "was answered 1 s before, TTL 300 s): the agent did not apply this rule to it"),
+    ],
+    ids=["not applied", "under another rule"],
+)  # fmt: skip
+def test_a_drop_although_the_name_was_answered_is_the_agents_doing(
+    ttl: int, labels: list[str], words: str, tmp_path: Path
+) -> None:
+    flows = Capture().answer("shop/web", "mq.example", "192.0.2.9", ttl)
+    flows.add("shop/web", "→", "192.0.2.9", 5672, "DROPPED")
+    flows.flows[-1]["destination"] = {"identity": 16777300, "labels": labels}
+    flows.flows[-1]["time"] = "2026-01-31T10:00:01.500000000Z"
+    [finding] = [
+        one for one in told.audited(NAMED, flows, tmp_path).findings if one.kind == "overblock"
+    ]
+    assert finding.reason == f"allowed by shop/web spec.egress.1 (line 8); {words}"
+
+
+def test_a_drop_after_the_answer_expired_says_for_how_long(tmp_path: Path) -> None:
+    flows = Capture().answer("shop/web", "mq.example", "192.0.2.9", 20)
+    flows.add("shop/web", "→", "192.0.2.9", 5672, "DROPPED", time="2026-01-31T10:01:00.500000000Z")
+    report = told.audited(NAMED, flows, tmp_path)
+    [incident] = report.incidents
+    assert incident.name == "name-expired"
+    assert "40 s before the drop" in incident.text
+    assert not report.failed
+
+
+def test_m8_the_answer_is_in_the_capture(tmp_path: Path) -> None:
+    folder = told.SHARED / "m8-fqdn-reason"
+    if not folder.is_dir():
+        pytest.skip("no m8-fqdn-reason beside the checkout")
+    policy = (folder / "policy.yaml").read_text()
+    text = told.said(told.audited(policy, folder / "flows.jsonl", tmp_path))
+    assert "mq.example was answered 0.199 s before, TTL 300 s" in text
+    assert "the agent had the answer, and did not apply it" in text
+    assert "expired" not in text
