@@ -36,6 +36,7 @@ _PARTIES = 200_000
 """Distinct parties kept; past it they are made anew."""
 _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
+_TELL_TENTHS = 10
 _AUTH_REQUIRED = 189
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
 _EVIDENCE = len(meaning.OUTCOME_OF) - 1
@@ -66,6 +67,10 @@ class Extra:
     waits_for_auth: bool = False
 
 
+def _seconds(time: float) -> str:
+    return f"{round(time, 1):g} s" if time < _TELL_TENTHS else f"{time:.0f} s"
+
+
 class Answered(NamedTuple):
     """An answer that named an address which a policy then dropped."""
 
@@ -75,7 +80,15 @@ class Answered(NamedTuple):
     ttl: int
 
     def __str__(self) -> str:
-        return f"{self.name.rstrip('.')} was answered {self.before:.3g} s before, TTL {self.ttl} s"
+        return (
+            f"{self.name.rstrip('.')} was answered {_seconds(self.before)} before, TTL {self.ttl} s"
+        )
+
+    @property
+    def expired(self) -> str:
+        """How long before the drop it had expired, in words; "" if it had not."""
+        over = self.before - self.ttl
+        return f"{_seconds(over)} before the drop" if over > 0 else ""
 
 
 @dataclass(frozen=True, slots=True)

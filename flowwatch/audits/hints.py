@@ -230,7 +230,7 @@ def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
 
 def _answer_before(seen: Observation, name: str) -> str:
     last = next((one for one in seen.answered if one.name == name), None)
-    return f"; {last.before - last.ttl:.3g} s before the drop" if last else ""
+    return f"; {last.expired}" if last else ""
 
 
 def _late(row: Judged) -> Iterator[Hint]:

@@ -182,9 +182,9 @@ def _name_unknown_then(seen: Observation, decision: Decision) -> str:
         )
     if answer:
         return (
-            f"; {answer}, through the DNS proxy: the agent had the answer, and did not apply it"
-            if answer.before <= answer.ttl
-            else f"; {answer}: it expired {answer.before - answer.ttl:.3g} s before the drop"
+            f"; {answer}: it expired {answer.expired}"
+            if answer.expired
+            else f"; {answer}, through the DNS proxy: the agent had the answer, and did not apply it"
         )
     if not seen.peer.labels:
         return ""

@@ -160,6 +160,6 @@ def test_m8_the_answer_is_in_the_capture(tmp_path: Path) -> None:
         pytest.skip("no m8-fqdn-reason beside the checkout")
     policy = (folder / "policy.yaml").read_text()
     text = told.said(told.audited(policy, folder / "flows.jsonl", tmp_path))
-    assert "mq.example was answered 0.199 s before, TTL 300 s" in text
+    assert "mq.example was answered 0.2 s before, TTL 300 s" in text
     assert "the agent had the answer, and did not apply it" in text
     assert "expired" not in text
