@@ -237,10 +237,13 @@ class Aggregate:
         for row in rows:
             self.columns.add_answer(row, counted.answer[number], -1)
             self.columns.add_answer(row, attempt.answer, 1)
-            if attempt.passed and not counted.late[number]:
-                self.columns.add_late(row, attempt.waited, attempt.retries)
+            if attempt.late != counted.late[number]:
+                if attempt.late:
+                    self.columns.add_late(row, attempt.waited, attempt.retries)
+                else:
+                    self.columns.take_late(row)
         counted.answer[number] = attempt.answer
-        counted.late[number] = bool(attempt.passed)
+        counted.late[number] = attempt.late
 
     def _count(self, row: int, attempt: OpenAttempt, by: int) -> None:
         """Count the attempt into ``row``, or out of it, by what it is counted by."""

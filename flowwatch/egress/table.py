@@ -217,6 +217,13 @@ class Columns:
         rare.late += 1
         rare.wait(waited, retries)
 
+    def take_late(self, row: int) -> None:
+        """An attempt that had been let through late was dropped in the end."""
+        rare = self._rare(row)
+        rare.late -= 1
+        if not rare.late:
+            rare.waited, rare.retries = 0.0, 0
+
     def _rare(self, row: int) -> Rare:
         rare = self.rare.get(row)
         if rare is None:

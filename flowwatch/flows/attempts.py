@@ -28,7 +28,6 @@ from flowwatch.flows.model import (
     Direction,
     EventType,
     Flow,
-    LostEvents,
     PolicyRef,
     Verdict,
 )
@@ -52,19 +51,22 @@ from flowwatch.flows.open_attempt import (
     refused,
 )
 from flowwatch.flows.peers import PeerNames
+from flowwatch.flows.placing import place
 from flowwatch.flows.tries import GAP, ONE_PACKET
+from flowwatch.flows.unseen import Unseen
 
 _FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
 _TRACE = int(EventType.TRACE)
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 _SYN_ACK, _RST, _ENDS = SYN | meaning.ACK, 4, 5
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
-_LOST_BEFORE = 1_000_000_000
-# Notices of lost events come once a second and tell of the time since the last.
 _WORKING = meaning.PASSED | meaning.WORKS
 
 PAIRS = 65_536
 """Pairs of addresses whose latest attempt is remembered, for ICMP errors: they tell no ports."""
+
+EARLY = 4096
+"""Answers remembered that were read before what they answer: each CPU's events are read in turn."""
 
 _FAR = 1 << 80
 """A time that is beside every attempt."""
@@ -91,7 +93,8 @@ class Attempts:
         self.unattributed = 0
         """Records that belong to no attempt and open none (no direction, or no outcome in them)."""
         self._latest: dict[tuple[str, str], OpenAttempt] = {}
-        self._lost: dict[str, tuple[int, int]] = {}
+        self.unseen = Unseen()
+        self._early: dict[Key, Flow] = {}
         self.answers = 0
         """Attempts that were answered."""
 
@@ -99,15 +102,6 @@ class Attempts:
     def closed_early(self) -> int:
         """How often attempts were closed before their time, for want of room."""
         return self._open.closed_early
-
-    def lost(self, event: LostEvents) -> None:
-        """Events of a node were lost: there the next SYN may not be the one after the last."""
-        first = (event.first or event.time) - _LOST_BEFORE
-        last = event.last or event.time
-        known = self._lost.get(event.node)
-        if known is not None and first <= known[1] + GAP:
-            first, last = min(first, known[0]), max(last, known[1])
-        self._lost[event.node] = first, last
 
     def observe(self, flow: Flow) -> OpenAttempt | None:
         """The attempt that ``flow`` belongs to, with the flow's evidence added; else None."""
@@ -149,7 +143,7 @@ class Attempts:
                     attempt.other_ahead if node is attempt.other else attempt.more.get(node, _FAR)
                 )
             if not -GAP <= time - attempt.last <= GAP:
-                placed = self._place(attempt, flow)
+                placed = place(self._open.of(attempt), self.clocks, flow)
                 if placed is None:
                     return self._first(flow, key, reply)
                 attempt, time = placed
@@ -159,20 +153,27 @@ class Attempts:
         syn = flags & _SYN_ACK == SYN
         # Most SYNs' records are further ones of the same packet.
         again = syn and 0 <= time - attempt.syn <= ONE_PACKET
-        if syn and (not again or attempt.ended) and self._is_new_try(attempt, flow, time):
-            return self._next(attempt, flow, time, reply)
+        if syn and (not again or attempt.ended):
+            self.unseen.watch(flow)
+            if self._is_new_try(attempt, flow, time):
+                return self._next(attempt, flow, time, reply)
         if reply and verdict == _DROPPED:
             ingress = end(flow, attempt) == _INGRESS
         else:
             ingress = (flow.direction or attempt.direction) == _INGRESS
         known = attempt.ingress if ingress else attempt.egress
-        if known & _WORKING != _WORKING or verdict != _FORWARDED or flow.event_type != _TRACE:
+        if (
+            known & _WORKING != _WORKING
+            or (reply and attempt.answer != ANSWERED)
+            or verdict != _FORWARDED
+            or flow.event_type != _TRACE
+        ):
             # Else one more packet of a connection that works: most records are that.
             bits = meaning.evidence(flow)
             if (
                 key[4] != "TCP"
                 and flow.l7 is None
-                and time >= attempt.last
+                and not attempt.first - ONE_PACKET < time < attempt.last
                 and tries.turned(known, bits)
             ):
                 return self._next(attempt, flow, time, reply)
@@ -189,7 +190,7 @@ class Attempts:
             # Hubble gives the names with every record alike: most tell nothing new.
             self.names.learn(flow)
             attempt.names = names
-        if flags & _ENDS:
+        if flags & _ENDS and flow.node == attempt.node:
             attempt.ended = time
         attempt.records += 1
         if time > attempt.last:
@@ -220,7 +221,20 @@ class Attempts:
             ingress = attempt.direction == _INGRESS
             self._add(attempt, flow, bits, flow.time, reply=reply, ingress=ingress)
             attempt.records = 1
+            early = self._early.pop(key, None)
+            if early is not None and abs(early.time - flow.time) <= tries.HANDSHAKE:
+                self.replies -= 1
+                self.observe(early)
         return attempt
+
+    def _keep_early(self, flow: Flow, key: Key) -> None:
+        """An answer to nothing known: what it answers may be read in a moment."""
+        self.replies += 1
+        if flow.tcp_flags and not flow.tcp_flags & (SYN | _RST):
+            return
+        if len(self._early) >= EARLY:
+            self._early.clear()
+        self._early[key] = flow
 
     def _next(self, attempt: OpenAttempt, flow: Flow, time: int, reply: bool) -> OpenAttempt | None:
         """The attempt that comes after ``attempt``; ``time`` is the record's by that one's clock."""
@@ -230,93 +244,27 @@ class Attempts:
             new.gap = time - attempt.syn
         return new
 
-    def _place(self, latest: OpenAttempt, flow: Flow) -> tuple[OpenAttempt, int] | None:
-        """Of the attempts with its key the one of ``flow``, and its time by that one's clock.
-
-        The nearest in time: by the flow's node's own clock where it has records in an attempt, else by
-        what is known of the two clocks. If nothing is known, the first record of the one node is laid
-        on the first of the other: in an attempt that holds it if the clocks agree, else in the oldest.
-        None: it begins another.
-        """
-        node, time = flow.node, flow.time
-        lasting = flow.protocol == "TCP" and flow.tcp_flags & _SYN_ACK != SYN
-        same = self._open.of(latest)
-        if len(same) == 1 and latest.ahead_of(node) is None:
-            # Mostly: the first record of the connection's other end.
-            return self._lay(latest, flow)
-        best: tuple[int, OpenAttempt, int] | None = None
-        unknown: list[OpenAttempt] = []
-        ahead_of_first: int | None = None
-        for attempt in same:
-            ahead = attempt.ahead_of(node)
-            if ahead is None:
-                ahead = self.clocks.ahead_of(attempt.node, node)
-            if ahead is None and attempt.node == same[0].node:
-                ahead = ahead_of_first
-            if ahead is None:
-                unknown.append(attempt)
-                continue
-            if attempt.node == same[0].node:
-                ahead_of_first = ahead
-            beside = attempt.beside(time - ahead)
-            # A connection may be silent for longer than any retry is.
-            near = beside <= GAP or (lasting and time - ahead > attempt.last)
-            if near and (best is None or beside <= best[0]):
-                best = beside, attempt, ahead
-        if best is not None:
-            _, attempt, ahead = best
-            attempt.lay(node, ahead)
-            return attempt, time - ahead
-        if unknown:
-            guess = next((one for one in unknown if one.beside(time) <= GAP), unknown[0])
-            return self._lay(guess, flow)
-        # What was known of the clocks may not be true any more.
-        new = [one for one in same if one.ahead_of(node) is None]
-        return self._lay(new[0], flow) if len(new) == 1 else None
-
-    def _lay(self, attempt: OpenAttempt, flow: Flow) -> tuple[OpenAttempt, int] | None:
-        """Lay the first record of a node into an attempt, unless the clocks are known to forbid it.
-
-        If both nodes' records are of the first packet, they tell of the clocks.
-        """
-        node, time = flow.node, flow.time
-        difference = None
-        if not attempt.midway and meaning.opens(flow):
-            difference = time - attempt.first
-        ahead = self.clocks.ahead_of(attempt.node, node, difference)
-        if ahead is None:
-            ahead = time - attempt.last
-            if difference is not None:
-                ahead = difference
-                if attempt.beside(time) > GAP:
-                    self.clocks.guess(attempt.node, node, difference)
-        elif attempt.beside(time - ahead) > GAP:
-            return None
-        attempt.lay(node, ahead)
-        return attempt, time - ahead
-
     def _is_new_try(self, attempt: OpenAttempt, flow: Flow, time: int) -> bool:
         """Whether a SYN begins another attempt between the same ports: see flowwatch.flows.tries."""
-        if attempt.ended and flow.node == attempt.node and time > attempt.ended:
+        if attempt.ended and time > attempt.ended and flow.node == attempt.node:
             return True
         if attempt.handshake:
             near = tries.HANDSHAKE if flow.node == attempt.node else tries.OTHER_NODE
             return time - attempt.handshake > near
-        denied = attempt.syn_denied
-        if not attempt.syn or tries.explains(attempt.syn, attempt.gap, time, denied=denied):
+        last, gap, denied = attempt.syn, attempt.gap, attempt.syn_denied
+        if not last:
+            return False
+        fast = attempt.pace < tries.FAST or self._open.came_back(attempt.key)
+        if fast and abs(attempt.other_ahead) < tries.OTHER_NODE:
+            told = denied or attempt.other is None
+            due = not told or tries.due(last, gap, time, attempt.syns, denied=denied)
+        else:
+            # What another node saw between may be read later.
+            denied, due = denied and flow.node == attempt.syn_node, True
+        if due and tries.explains(last, gap, time, denied=denied):
             return False
         since = flow.time - (time - attempt.syn)
-        return time - attempt.syn > GAP or not self._lost_between(flow.node, since, flow.time)
-
-    def _lost_between(self, node: str, start: int, end: int) -> bool:
-        if not self._lost:
-            return False
-        return any(
-            first <= end and start <= last
-            for name in (node, "")
-            if (known := self._lost.get(name)) is not None
-            for first, last in (known,)
-        )
+        return time - attempt.syn > GAP or not self.unseen.between(flow.node, since, flow.time)
 
     def _icmp_error(self, flow: Flow) -> None:
         """Tell the fate of the packet that an ICMP error is about: the latest between the two ends."""
@@ -333,7 +281,7 @@ class Attempts:
         direction = flow.direction or meaning.direction(flow)
         if reply:
             if flow.verdict != _DROPPED or not direction or not bits:
-                self.replies += 1
+                self._keep_early(flow, key)
                 return None
             # Of the endpoint that dropped: the client's is that of what it asked.
             direction = _EGRESS if direction == _INGRESS else _INGRESS
@@ -349,9 +297,13 @@ class Attempts:
         attempt.names = flow.destination_names or flow.source_names
         attempt.midway = bool(bits & meaning.WORKS)
         self._open.put(attempt, flow)
-        if len(self._latest) >= PAIRS:
+        ends = key[0], key[1]
+        before = self._latest.get(ends)
+        if before is not None:
+            attempt.pace = tries.pace(before.pace, attempt.first - before.first)
+        elif len(self._latest) >= PAIRS:
             self._latest.clear()
-        self._latest[key[0], key[1]] = attempt
+        self._latest[ends] = attempt
         return attempt
 
     # Evidence ----------------------------------------------------------------------------------
@@ -366,24 +318,31 @@ class Attempts:
         if flow.tcp_flags & _SYN_ACK == SYN:
             denied = bits & meaning.POLICY_DROP != 0
             if attempt.syns or not time:
-                self._add_syn(attempt, time, denied=denied)
+                self._add_syn(attempt, flow.node, time, denied=denied)
             else:
                 attempt.syns, attempt.syn, attempt.syn_denied = 1, time, denied
+                attempt.syn_node = flow.node
             if denied:
-                if time < attempt.handshake:
+                passed = known & tries.PASSED and not attempt.syn_denied
+                if time < (attempt.handshake or (attempt.syn if passed else 0)):
                     # Comes late: a retry got through since.
-                    self._let_through(attempt, attempt.handshake)
+                    self._let_through(attempt, attempt.handshake or attempt.syn)
                     bits = 0
-            elif known & _DROPS and bits & tries.PASSED:
-                known &= ~_DROPS
-                self._let_through(attempt, time)
-                attempt.bits = 0
+            elif bits & tries.PASSED and time + ONE_PACKET >= attempt.syn:
+                known = self._got_through(attempt, known, time)
         elif reply:
             bits = self._add_answer(attempt, flow, bits, time)
+            if (
+                attempt.syn_denied
+                and flow.tcp_flags & _SYN_ACK == _SYN_ACK
+                and bits & meaning.WORKS
+            ):
+                # Its SYN was let through, whenever that is read.
+                known = self._got_through(attempt, known, time)
         elif bits & meaning.WORKS and not attempt.handshake:
             attempt.handshake = time
         seen = known | bits | SEEN
-        if not seen & OPENED and _opens(flow):
+        if not seen & OPENED and meaning.shows_first(flow):
             seen |= OPENED
         if ingress:
             attempt.ingress = seen
@@ -408,19 +367,27 @@ class Attempts:
                 self._answer(attempt, ANSWERED if attempt.handshake else REFUSED)
         return bits
 
-    def _add_syn(self, attempt: OpenAttempt, time: int, *, denied: bool) -> None:
+    def _add_syn(self, attempt: OpenAttempt, node: str, time: int, *, denied: bool) -> None:
         if not attempt.syn or not time:
             attempt.syns = attempt.syns or 1
             attempt.syn, attempt.syn_denied = attempt.syn or time, denied
         elif time - attempt.syn > ONE_PACKET:
             gap = time - attempt.syn
             attempt.gap = gap if attempt.syn_denied else -gap
-            attempt.syn, attempt.syn_denied = time, denied
+            attempt.syn, attempt.syn_denied, attempt.syn_node = time, denied, node
             attempt.syns += 1
         elif attempt.first - time > ONE_PACKET:
             attempt.syns += 1  # comes late
         else:
             attempt.syn_denied = attempt.syn_denied or denied
+
+    def _got_through(self, attempt: OpenAttempt, known: int, time: int) -> int:
+        """What is known of an end where a SYN passed: that others were denied before counts no more."""
+        if not known & _DROPS or known & ANSWER:
+            return known
+        self._let_through(attempt, time)
+        attempt.bits = 0
+        return known & ~_DROPS
 
     def _let_through(self, attempt: OpenAttempt, time: int) -> None:
         attempt.passed = attempt.passed or time
@@ -480,10 +447,3 @@ class Attempts:
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
     return tuple(dict.fromkeys(one + other))
-
-
-def _opens(flow: Flow) -> bool:
-    """Whether the record is of an attempt's first packet."""
-    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in meaning.FROM_FIRST_PACKET:
-        return True
-    return flow.tcp_flags & (SYN | meaning.ACK) == SYN

@@ -75,6 +75,10 @@ class Generations:
         key = latest.key
         return [*self._old_earlier.get(key, ()), *self._young_earlier.get(key, ()), latest]
 
+    def came_back(self, key: Key) -> bool:
+        """Whether attempts of ``key`` before the latest are known."""
+        return key in self._young_earlier or key in self._old_earlier
+
     def all(self) -> list[OpenAttempt]:
         """All that are open, those that were opened or touched first in front."""
         return [

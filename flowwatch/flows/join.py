@@ -80,7 +80,7 @@ class Join:
             self.tally.clocks[batch.origin] = scope.clocks
         self.tally.add(batch)
         for event in batch.lost:
-            scope.lost(event)
+            scope.unseen.lost(event)
         attempts = list(map(scope.observe, batch.flows))
         return Joined(batch, attempts, scope.take_closed(), scope)
 

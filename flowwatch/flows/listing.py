@@ -138,7 +138,7 @@ class AttemptListing:
             detail=_detail(attempt),
             attribution=told,
             answer=self._answer(attempt),
-            waited=attempt.waited,
+            waited=attempt.waited if attempt.late else 0.0,
             retries=attempt.retries,
         )
 

@@ -145,8 +145,21 @@ def is_reply(flow: Flow) -> bool:
     )
 
 
-def opens(flow: Flow) -> bool:
-    """Whether the record is of an attempt's first packet, or may be: only TCP says which is not."""
+def shows_first(flow: Flow) -> bool:
+    """Whether an attempt that has this record was seen from its first packet on.
+
+    Not where the protocol is none of those in FROM_FIRST_PACKET and has no flags: nothing tells then.
+    """
+    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in FROM_FIRST_PACKET:
+        return True
+    return flow.tcp_flags & (SYN | ACK) == SYN
+
+
+def may_be_first(flow: Flow) -> bool:
+    """Whether the record may be of the client's first packet: all but what flags or Hubble say is not.
+
+    Two nodes' records of it are milliseconds apart, and so tell of their clocks.
+    """
     if flow.event_type == EventType.POLICY_VERDICT or flow.protocol != "TCP":
         return not flow.is_reply
     return flow.tcp_flags & (SYN | ACK) == SYN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flowwatch.flows import tries
-from flowwatch.flows.meaning import OUTCOME_OF, UNKNOWN
+from flowwatch.flows.meaning import DROPPED, OUTCOME_OF, UNKNOWN
 from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, PolicyRef, Verdict
 from flowwatch.flows.peers import Peer
 
@@ -35,6 +35,8 @@ dropped on its way."""
 
 ANSWERED, REFUSED, UNREACHABLE, ANSWER_DROPPED = range(1, 5)
 
+
+SECOND = 1_000_000_000
 
 _NO_MORE: Mapping[str, int] = {}
 
@@ -87,6 +89,7 @@ class OpenAttempt:
         "other",
         "other_ahead",
         "outcome",
+        "pace",
         "passed",
         "reason",
         "records",
@@ -94,6 +97,7 @@ class OpenAttempt:
         "service",
         "syn",
         "syn_denied",
+        "syn_node",
         "syns",
         "version",
     )
@@ -128,17 +132,21 @@ class OpenAttempt:
         # Who the other end is to the client, and to the server, once a record of that end was seen.
         self.egress_peer: Peer | None = None
         self.ingress_peer: Peer | None = None
-        # SYNs seen, when the last one came, whether it was denied, and how long after the one before.
+        # SYNs seen; when the last one came, whether it was denied, how long after the one before, and the
+        # node that saw it first.
         self.syns = 0
         self.syn = 0
         self.syn_denied = False
         self.gap = 0
+        self.syn_node = ""
         # When a record first showed a handshake, when the last FIN or reset came, and when a SYN was
         # let through after others had been denied; 0: none was.
         self.handshake = 0
         self.ended = 0
         self.passed = 0
         self.answer = 0
+        # Nanoseconds between the latest attempts of these two ends; see flowwatch.flows.tries.
+        self.pace = SECOND
         # Another number whenever outcome, reason or answer changes.
         self.version = 0
 
@@ -166,8 +174,13 @@ class OpenAttempt:
         return max(self.syns - 1, 0)
 
     @property
+    def late(self) -> bool:
+        """Whether it got through in the end after it had been denied."""
+        return bool(self.passed) and self.outcome != DROPPED
+
+    @property
     def waited(self) -> float:
-        """Seconds until it was let through, where it was denied at first; else 0."""
+        """Seconds until it was let through at one end, where it was denied there at first; else 0."""
         return (self.passed - self.first) / 1e9 if self.passed else 0.0
 
 

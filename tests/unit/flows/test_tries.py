@@ -73,10 +73,14 @@ def pong(at: float, kind: int = 0) -> Flow:
 
 NEW_KERNEL = (0, 1, 2, 3, 4, 5, 7, 11, 20, 36, 69, 135)
 OLD_KERNEL = (0, 1, 3, 7, 15, 31, 63)
+NETKIT = (0, 1.02, 1.53, 2.05, 2.56, 3.07, 3.58)
+READ_LATE = (0.4, 1, 3.4, 7, 15, 31, 63)
 
 TRIES: list[tuple[str, list[Flow], list[str]]] = [
     ("all retries of a denied SYN", syns(*NEW_KERNEL), ["dropped"]),
     ("the same on an older kernel", syns(*OLD_KERNEL), ["dropped"]),
+    ("the same from a netkit device", syns(*NETKIT), ["dropped"]),
+    ("the same, two of them read late", syns(*READ_LATE), ["dropped"]),
     ("ports back after a handshake", [*connected(0), *connected(20)], ["forwarded", "forwarded"]),
     ("ports back at once after a close", [*connected(0), *connected(0.01)], ["forwarded"] * 2),
     ("allowed, then denied on the same ports", [*connected(0), *syns(1)], ["forwarded", "dropped"]),
