@@ -27,6 +27,9 @@ FAST_LINE = 15_000
 STATE_EVERY = 0.25
 """Seconds between looks at the source's state (lost, back again)."""
 
+QUICK = 0.1
+"""Seconds that an answer may have taken that a pause makes anew, for a view that isn't seen."""
+
 HELD_EVERY = 0.5
 """Seconds between looks at how far a pause is behind."""
 
@@ -45,6 +48,8 @@ class Answer(Generic[A]):
     """The monitor's: while it is the same, the answer would be, too."""
     due: float
     """time.monotonic() before which it isn't made anew."""
+    spent: float = 0.0
+    """Seconds that it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +154,11 @@ class Feed:
         """The frame with ``question`` answered; its revision, and when it is due again."""
         if question is None:
             return frame, revision, 0.0
+        if question.when.at and (frame.question is None or frame.question.when != question.when):
+            frame = self._held(of, question, frame, revision)
         held = frame.answer(type(question))
         now = time.monotonic()
-        if held is None or (held.question.when.at and not question.when.at):
+        if held is None or held.question.when.at not in (0, question.when.at):
             return self._anew(of, question, frame, revision)
         if question != held.question:
             value = question.amend(of, held.question, held.value)
@@ -170,6 +177,14 @@ class Feed:
             frame = replace(frame, behind=0)
         return frame, held.revision, held.due
 
+    def _held(self, of: Readings, question: Question[Any], frame: Frame, revision: int) -> Frame:
+        """A moment is to be kept: the other views, seen later, shall be of the same one."""
+        for kind, held in frame.answers.items():
+            if kind is not type(question) and held.revision != revision and held.spent < QUICK:
+                then = replace(held.question, when=question.when)
+                frame, _, _ = self._anew(of, then, frame, revision)
+        return frame
+
     def _anew(
         self, of: Readings, question: Question[Any], frame: Frame, revision: int
     ) -> tuple[Frame, int, float]:
@@ -180,7 +195,7 @@ class Feed:
         pause = min(max(question.LEAST, slow_line, spent * 10), question.MOST)
         records = question.records(of, value)
         due = time.monotonic() + pause
-        answer = Answer(question, value, time.time(), records, revision, due)
+        answer = Answer(question, value, time.time(), records, revision, due, spent)
         frame = replace(_with(frame, answer), behind=0, number=frame.number + 1)
         return frame, revision, due
 

@@ -100,6 +100,30 @@ def test_an_answer_of_another_kind_is_kept_meanwhile() -> None:
         assert answer.value.snapshot.coverage.records_read == 5
 
 
+def test_a_pause_holds_what_is_seen_and_what_was_seen_before_at_one_moment() -> None:
+    monitor = ShownMonitor(snapshot(records_read=5))
+    query = Query(limit=10)
+    with fed(monitor, Rows(query=query)) as feed:
+        until(lambda: feed.frame and feed.frame.answer(Rows))
+        feed.ask(HowMany())
+        monitor.put(snapshot(records_read=6))
+        until(lambda: value(feed) == 6)
+        feed.ask(HowMany(when=THEN))
+        until(lambda: feed.frame and feed.frame.question == HowMany(when=THEN))
+        monitor.put(snapshot(records_read=7))
+        feed.ask(Rows(query=query, when=THEN))
+        until(lambda: feed.frame and feed.frame.question == Rows(query=query, when=THEN))
+        assert read(feed) == 6
+        # Another pause is another moment.
+        feed.ask(Rows(query=query, when=When(at=2)))
+        until(lambda: read(feed) == 7)
+
+
+def read(feed: Feed) -> int | None:
+    answer = feed.frame.answer(Rows) if feed.frame is not None else None
+    return answer.records if answer is not None else None
+
+
 def test_looking_into_another_row_reads_no_rows_anew() -> None:
     monitor = ShownMonitor(snapshot())
     first = Rows(query=Query(limit=10))

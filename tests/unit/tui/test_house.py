@@ -1,9 +1,8 @@
-"""How the dashboard's files depend on each other: no circle, and the shell knows no view."""
+"""The shell knows no view, nor does what views are made of."""
 
 from __future__ import annotations
 
 import ast
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,14 +27,6 @@ def imported(path: Path) -> set[str]:
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= inside & set(FILES) or {node.module}
     return found & set(FILES)
-
-
-def test_no_file_depends_on_itself_by_others_types_included() -> None:
-    order = TopologicalSorter({name: imported(path) for name, path in FILES.items()})
-    # Raises CycleError, which names the files.
-    placed = list(order.static_order())
-    assert placed.index("flowwatch.tui.desk") < placed.index("flowwatch.tui.actions")
-    assert placed.index("flowwatch.tui.shell") < placed.index("flowwatch.tui.dashboard")
 
 
 def test_neither_shell_nor_feed_nor_actions_name_a_view() -> None:
