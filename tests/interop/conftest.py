@@ -7,14 +7,13 @@ failed build is one everywhere.
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from tests.interop import control_plane
 from tests.interop.control_plane import ControlPlane
-from tests.interop.real import CAPTURES, Binaries, BuildFailed, GoMissing, build
+from tests.interop.real import Binaries, BuildFailed, GoMissing, build
 
 Built = TypeVar("Built")
 
@@ -40,11 +39,3 @@ def binaries() -> Binaries:
 def api() -> ControlPlane:
     """The real API server, built if need be; all tests of the process share it."""
     return _if_it_can_be_built(control_plane.shared)
-
-
-@pytest.fixture(scope="session")
-def captures() -> Path:
-    """The folder of real captures beside the checkout."""
-    if not CAPTURES.is_dir():
-        pytest.skip("the shared captures are not beside this checkout (../shared/captures)")
-    return CAPTURES

@@ -11,18 +11,17 @@ import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from flowwatch.policy import Party
 from tests.interop.build import build
 from tests.interop.program import PartFailed, Program
+from tests.material import SHARED
 
-_SHARED = Path(__file__).parents[2].parent / "shared"
-POLICIES = _SHARED / "policies"
+POLICIES = SHARED / "policies"
 """Real policies and small made-up ones; absent in a plain clone."""
-VERDICTS = _SHARED / "policy-verdicts"
+VERDICTS = SHARED / "policy-verdicts"
 """Cilium's answers on them."""
 
 

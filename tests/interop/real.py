@@ -37,7 +37,6 @@ from tests.interop.certificates import Certificates
 from tests.interop.program import PartFailed, Program, free_port, wait_until
 
 __all__ = [
-    "CAPTURES",
     "Binaries",
     "BuildFailed",
     "Certificates",
@@ -54,9 +53,6 @@ __all__ = [
     "hubble",
     "wait_until",
 ]
-
-CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
-"""Real captures beside the checkout; absent in a plain clone."""
 
 Record: TypeAlias = Mapping[str, object] | str
 """A flow (bare, or wrapped in a GetFlowsResponse) or lost events, as an object or a JSON line."""

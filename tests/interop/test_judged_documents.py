@@ -22,6 +22,7 @@ from tests.interop.judged_documents import (
 from tests.interop.oracle import POLICIES
 from tests.interop.policy_maker import policy_sets
 from tests.interop.policy_mutations import mutants
+from tests.material import needs
 
 MUTANTS = int(os.environ.get("FLOWWATCH_POLICY_MUTANTS", "2000"))
 
@@ -45,7 +46,7 @@ def test_both_take_our_own_documents(api: ControlPlane) -> None:
     assert judged.counts == {"taken there and taken here": len(whole())}
 
 
-@pytest.mark.skipif(not POLICIES.is_dir(), reason="needs ../shared/policies")
+@needs("policies")
 def test_real_documents(api: ControlPlane, report: Report) -> None:
     files = sorted(p for p in POLICIES.rglob("*") if p.suffix in (".yaml", ".yml", ".json"))
     judged = judge_files(api, files)
@@ -59,7 +60,7 @@ def test_mutants_of_our_own(api: ControlPlane, report: Report) -> None:
     report("mutants of our own documents", judge_mutants(api, whole(), 1, MUTANTS))
 
 
-@pytest.mark.skipif(not POLICIES.is_dir(), reason="needs ../shared/policies")
+@needs("policies")
 def test_mutants_of_real_documents(api: ControlPlane, report: Report) -> None:
     report("mutants of real documents", judge_mutants(api, real(), 1, MUTANTS))
 

@@ -19,6 +19,7 @@ from flowwatch.hubble.wire.jsonpb import FlowParser
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from tests.interop import odd_flows
 from tests.interop.real import Binaries, hubble
+from tests.material import both
 
 COMMAND_LINES = r"""
 --verdict DROPPED
@@ -263,14 +264,14 @@ REFUSED = r"""
 
 
 @pytest.fixture(scope="module")
-def capture(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries, captures: Path) -> Path:
-    """Made-up records of a busy node, and real ones, each with a uuid to know it by."""
+def capture(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries) -> Path:
+    """Made-up records of a busy node, the demo's, and real ones, each with a uuid to know it by."""
     made = tmp_path_factory.mktemp("match") / "made.jsonl"
     command = [str(binaries.observer), "-generate", "6000", "-write-capture", str(made)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     lines = made.read_text().splitlines()
-    for real in sorted(captures.glob("hubble-otel/*.json")):
-        lines += real.read_text().splitlines()
+    for path in [*both("captures/weather.jsonl"), *both("captures/hubble-otel/*.json")]:
+        lines += path.read_text().splitlines()
     path = made.with_name("all.jsonl")
     with path.open("w") as out:
         for number, line in enumerate(lines):

@@ -21,6 +21,7 @@ from tests.interop.real import (
     hubble,
     wait_until,
 )
+from tests.material import OWN, SHARED, where_shared
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -50,6 +51,23 @@ def observe(*args: str, server: Observer | Relay) -> list[int]:
 @pytest.mark.parametrize(
     ("name", "records", "skipped"),
     [
+        ("weather.jsonl", 64, 0),
+        ("bare.jsonl", 3, 0),
+        ("array.json", 3, 0),
+        ("lost-events.json", 0, 1),
+        ("malformed.jsonl", 2, 1),
+        ("small.jsonl.gz", 3, 0),
+        ("empty.jsonl", 0, 0),
+    ],
+)
+def test_observer_serves_a_capture(name: str, records: int, skipped: int) -> None:
+    assert_served(OWN / "captures" / name, records, skipped)
+
+
+@where_shared(
+    "captures",
+    "name,records,skipped",
+    [
         ("hubble-otel/basic-sample-348-http-flows.json", 348, 0),
         ("hubble-otel/basic-sample-400-tcp-flows.json", 400, 0),
         ("cilium-docs/export.rst.jsonl", 2, 0),
@@ -61,8 +79,12 @@ def observe(*args: str, server: Observer | Relay) -> list[int]:
         ("malformed/empty.jsonl", 0, 0),
     ],
 )
-def test_observer_serves_a_capture(captures: Path, name: str, records: int, skipped: int) -> None:
-    with Observer(captures=[captures / name]) as observer:
+def test_observer_serves_a_published_capture(name: str, records: int, skipped: int) -> None:
+    assert_served(SHARED / "captures" / name, records, skipped)
+
+
+def assert_served(capture: Path, records: int, skipped: int) -> None:
+    with Observer(captures=[capture]) as observer:
         lines = hubble("observe", "--all", "-o", "jsonpb", server=observer, check=True).stdout
         assert lines.count('{"flow":') == records
         assert (observer.records, observer.skipped) == (records, skipped)

@@ -1,4 +1,4 @@
-"""Every capture that people have published and we were given: each is read with all its records."""
+"""Every capture, ours and those that people have published: each is read with all its records."""
 
 from __future__ import annotations
 
@@ -18,15 +18,24 @@ from flowwatch.hubble.wire.errors import NOT_JSON
 from flowwatch.hubble.wire.jsonpb import FlowParser, response_to_json
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.sources.files import FileSource
-
-SHARED = Path(__file__).parents[3] / "shared" / "captures"
-
-pytestmark = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="the shared captures don't lie beside this checkout"
-)
+from tests.material import OWN, SHARED, name, needs
 
 # File → flows, lost-events records, what was not read.
-EXPECTED: dict[str, tuple[int, int, dict[str, int]]] = {
+OURS: dict[str, tuple[int, int, dict[str, int]]] = {
+    "array.json": (3, 0, {}),
+    "bare.jsonl": (3, 0, {}),
+    "camel-case.jsonl": (5, 0, {}),
+    "dns.jsonl": (12, 0, {}),
+    "empty.jsonl": (0, 0, {}),
+    "http.jsonl": (12, 0, {}),
+    "icmp.jsonl": (6, 0, {}),
+    "lost-events.json": (0, 1, {}),
+    "malformed.jsonl": (2, 0, {NOT_JSON: 1}),
+    "small.jsonl.gz": (3, 0, {}),
+    "tcp.jsonl": (40, 0, {}),
+    "weather.jsonl": (64, 0, {}),
+}
+PUBLISHED: dict[str, tuple[int, int, dict[str, int]]] = {
     "accuknox/TC_01_egress_matchLabels_toPorts_singlePort.json": (2, 0, {}),
     "accuknox/TC_03_egress_matchlabels_toPorts_toHttps_single_url.json": (1, 0, {}),
     "accuknox/TC_05_egress_toCIDRs_toPorts_single_port.json": (1, 0, {}),
@@ -72,6 +81,14 @@ EXPECTED: dict[str, tuple[int, int, dict[str, int]]] = {
     "misc/flowguarder.protojson.jsonl": (5, 0, {}),
     "misc/lost-events.json": (0, 1, {}),
 }
+ROOTS = {OWN / "captures": OURS, SHARED / "captures": PUBLISHED}
+EXPECTED = {
+    root / name: counts
+    for root, table in ROOTS.items()
+    if root.is_dir()
+    for name, counts in table.items()
+}
+every_capture = pytest.mark.parametrize("path", EXPECTED, ids=name)
 
 
 def everything(path: Path) -> Batch:
@@ -111,23 +128,23 @@ def wrapped(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_table_names_every_capture() -> None:
-    found = {str(p.relative_to(SHARED)) for p in SHARED.rglob("*.json*")}
-    assert found == set(EXPECTED)
+    assert {path for root in ROOTS for path in root.rglob("*.json*")} == set(EXPECTED)
+    assert len(EXPECTED) >= len(OURS)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_all_records_are_read_and_the_rest_is_said(name: str) -> None:
-    flows, lost, skipped = EXPECTED[name]
-    batch = everything(SHARED / name)
+@every_capture
+def test_all_records_are_read_and_the_rest_is_said(path: Path) -> None:
+    flows, lost, skipped = EXPECTED[path]
+    batch = everything(path)
     assert (len(batch.flows), len(batch.lost), batch.skipped) == (flows, lost, skipped)
-    records, bad = objects(SHARED / name)
+    records, bad = objects(path)
     assert (flows + lost, sum(skipped.values())) == (len(records), bad)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_messages_are_those_of_json_format(name: str) -> None:
-    records, _ = objects(SHARED / name)
-    ours = list(FileRecords([SHARED / name]))
+@every_capture
+def test_messages_are_those_of_json_format(path: Path) -> None:
+    records, _ = objects(path)
+    ours = list(FileRecords([path]))
     theirs = [
         json_format.Parse(json.dumps(wrapped(record)), observer_pb2.GetFlowsResponse())
         for record in records
@@ -137,43 +154,45 @@ def test_messages_are_those_of_json_format(name: str) -> None:
     assert [again.response(response_to_json(r).encode()) for r in ours] == ours
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_flows_are_those_that_the_wire_would_give(name: str) -> None:
+@every_capture
+def test_flows_are_those_that_the_wire_would_give(path: Path) -> None:
     parser = FlowParser()
-    records, _ = objects(SHARED / name)
+    records, _ = objects(path)
     texts = [json.dumps(record).encode() for record in records]
     live = WireDecoder().decode(parser.wire(text) for text in texts)
-    batch = everything(SHARED / name)
+    batch = everything(path)
     assert batch.flows == live.flows
     assert batch.lost == live.lost
 
 
 def test_camel_case_gives_the_same_flows() -> None:
-    for name in EXPECTED:
-        messages = list(FileRecords([SHARED / name]))
+    for path in EXPECTED:
+        messages = list(FileRecords([path]))
         camel = [json.dumps(json_format.MessageToDict(m)).encode() for m in messages]
         snake = [
             json.dumps(json_format.MessageToDict(m, preserving_proto_field_name=True)).encode()
             for m in messages
         ]
         decoder = LineDecoder()
-        assert decoder.lines(b"\n".join(camel)) == decoder.lines(b"\n".join(snake)), name
+        assert decoder.lines(b"\n".join(camel)) == decoder.lines(b"\n".join(snake)), path
 
 
+@needs("captures")
 def test_old_and_odd_captures_keep_what_matters() -> None:
-    remote = everything(SHARED / "misc/cilium-issue-18746-remote-node-dropped.json").flows[0]
+    captures = SHARED / "captures"
+    remote = everything(captures / "misc/cilium-issue-18746-remote-node-dropped.json").flows[0]
     assert (remote.drop_reason, remote.source.entity) == (133, "remote-node")
-    lost = everything(SHARED / "misc/lost-events.json").lost[0]
+    lost = everything(captures / "misc/lost-events.json").lost[0]
     assert (lost.source, lost.count, lost.node) == ("HUBBLE_RING_BUFFER", 1, "kubernetes/worker1")
-    dns = everything(SHARED / "malformed/l7_dns.jsonl").flows[0]
+    dns = everything(captures / "malformed/l7_dns.jsonl").flows[0]
     assert dns.l7 is not None
     assert (dns.l7.dns_query, dns.source_port, dns.destination_port) == ("api.example.com", 0, 53)
-    docs = everything(SHARED / "cilium-docs/export.rst.jsonl").flows
+    docs = everything(captures / "cilium-docs/export.rst.jsonl").flows
     assert [(f.drop_reason, f.protocol, f.destination_port) for f in docs] == [
         (132, "ICMPv6", 133),
         (133, "TCP", 80),
     ]
     accuknox = everything(
-        SHARED / "accuknox/TC_01_egress_matchLabels_toPorts_singlePort.json"
+        captures / "accuknox/TC_01_egress_matchLabels_toPorts_singlePort.json"
     ).flows[0]
     assert (accuknox.event_type, accuknox.time, accuknox.protocol) == (0, 0, "UDP")

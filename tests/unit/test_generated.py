@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from flowwatch.hubble.wire.generate import PACKAGES, ROOT, generate, stale
+from tests.material import SHARED, needs
 
-CHECK = ROOT.parent / "shared" / "wire" / "check"
+CHECK = SHARED / "wire" / "check"
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -41,7 +40,7 @@ def test_every_proto_is_generated() -> None:
     assert {path.parent.name for path in (ROOT / "proto").rglob("*.proto")} == set(PACKAGES)
 
 
-@pytest.mark.skipif(not CHECK.is_file(), reason="../shared/wire/check isn't beside this checkout")
+@needs("wire/check")
 def test_proto_agrees_with_the_facts_of_hubble() -> None:
     done = run(CHECK, "proto")
     assert done.returncode == 0, done.stdout + done.stderr

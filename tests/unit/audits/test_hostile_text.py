@@ -18,6 +18,7 @@ from flowwatch.re2 import expression, google
 from flowwatch.sources.files import FileSource
 from tests import command
 from tests.in_process import flowwatch
+from tests.material import SHARED, where_shared
 from tests.unit.audits.hostile import POLICY, record, request
 
 
@@ -41,12 +42,9 @@ def judged(
     return found.kind, found.reason
 
 
-HOSTILE = Path(__file__).parents[4] / "shared" / "cases" / "hostile"
-
-
-@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the shared cases don't lie beside this checkout")
-@pytest.mark.parametrize(
-    ("case", "kind"),
+@where_shared(
+    "cases/hostile",
+    "case,kind",
     [
         ("l7-url-bracket", "inconclusive"),
         ("l7-rx-fqdn-stars", "leak"),
@@ -55,9 +53,10 @@ HOSTILE = Path(__file__).parents[4] / "shared" / "cases" / "hostile"
     ],
 )
 def test_the_cases_that_ended_badly(case: str, kind: str) -> None:
-    policy = HOSTILE / f"{case}.yaml"
+    hostile = SHARED / "cases" / "hostile"
+    policy = hostile / f"{case}.yaml"
     audit = Audit(load([(policy.name, policy.read_text())]))
-    [found] = audit.read(FileSource([str(HOSTILE / f"{case}.jsonl")]).batches()).findings
+    [found] = audit.read(FileSource([str(hostile / f"{case}.jsonl")]).batches()).findings
     assert found.kind == kind
 
 

@@ -13,13 +13,11 @@ from flowwatch.audits.findings import AuditReport
 from flowwatch.flows.model import Batch, EventType, Flow, Layer7
 from flowwatch.policy import load
 from flowwatch.sources.files import FileSource
+from tests.material import SHARED, both, name, needs
 from tests.unit.flows.made import ALLOW, APP, WORLD, denied, flow, reply, verdict
 
-LAB = Path(__file__).parents[4] / "shared" / "kernel-lab"
-lab = pytest.mark.skipif(
-    not LAB.is_dir(),
-    reason="the kernel's recordings are not beside this checkout (../shared/kernel-lab)",
-)
+JUDGED = ("dns", "icmp", "rate", "slow", "steady", "swap", "udp")
+TAKEN_AWAY = ("portreuse", "rescued", "taken-away")
 
 POD = msgspec.structs.replace(
     APP, labels=("k8s:app=weather-app", "k8s:io.kubernetes.pod.namespace=weather")
@@ -143,27 +141,28 @@ def test_deny_rules_alone_turn_default_deny_on() -> None:
     assert "no rule allows anything: nothing else gets through, DNS included" in hint.text
 
 
-def recorded(scenario: str, policy: str = "policy.yaml") -> AuditReport:
-    path = LAB / scenario / policy
-    policies = load([(policy, path.read_text())])
-    return Audit(policies).read(FileSource([str(LAB / scenario / "flows.jsonl.gz")]).batches())
+def recordings(names: tuple[str, ...]) -> list[Path]:
+    return [path for path in both("kernel-lab/*") if path.name in names]
 
 
-@lab
-@pytest.mark.parametrize("scenario", ["dns", "icmp", "rate", "slow", "swap", "udp"])
-def test_what_the_kernel_did_is_as_the_policies_say(scenario: str) -> None:
+def recorded(scenario: Path) -> AuditReport:
+    policies = load([("policy.yaml", (scenario / "policy.yaml").read_text())])
+    return Audit(policies).read(FileSource([str(scenario / "flows.jsonl.gz")]).batches())
+
+
+@pytest.mark.parametrize("scenario", recordings(JUDGED), ids=name)
+def test_what_the_kernel_did_is_as_the_policies_say(scenario: Path) -> None:
     report = recorded(scenario)
     assert report.exit_code() == 0, [one for one in report.findings if one.kind != "ok"]
     dropped = sum(
         one.attempts for one in report.findings if one.kind == "ok" and one.observed == "dropped"
     )
-    print(f"{scenario}: {report.blind.judged} attempts judged, {dropped} rightly dropped")
+    print(f"{name(scenario)}: {report.blind.judged} attempts judged, {dropped} rightly dropped")
     assert dropped
 
 
-@lab
-@pytest.mark.parametrize("scenario", ["portreuse", "rescued"])
-def test_leaks_after_a_policy_was_taken_away_say_so(scenario: str) -> None:
+@pytest.mark.parametrize("scenario", recordings(TAKEN_AWAY), ids=name)
+def test_leaks_after_a_policy_was_taken_away_say_so(scenario: Path) -> None:
     leaks = reasons(recorded(scenario), "leak")
     assert leaks
     assert all("nothing enforces it" in why or "not in force any more" in why for why in leaks), (
@@ -171,9 +170,9 @@ def test_leaks_after_a_policy_was_taken_away_say_so(scenario: str) -> None:
     )
 
 
-@lab
+@needs("kernel-lab")
 def test_names_that_expire_and_names_not_looked_up_yet_are_told() -> None:
-    report = recorded("dns")
+    report = recorded(SHARED / "kernel-lab" / "dns")
     assert sorted(one.name for one in report.incidents) == [
         "name-expired", "name-not-yet-known", "name-not-yet-known",
     ]  # fmt: skip

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
 from tests.in_process import flowwatch
+from tests.material import both, name
 from tests.unit.audits.planted import CORRECT, capture
-
-CAPTURES = ROOT.parent / "shared" / "captures"
 
 DENY_ALL = """\
 apiVersion: cilium.io/v2
@@ -28,17 +26,16 @@ def whatif(*arguments: str | Path) -> dict[str, object]:
     return found
 
 
-def real_captures() -> list[Path]:
-    return sorted(CAPTURES.glob("hubble-otel/*.json")) if CAPTURES.is_dir() else []
+CAPTURES = [
+    path
+    for pattern in ("captures/[dhitw]*.jsonl", "captures/hubble-otel/*.json")
+    for path in both(pattern)
+]
 
 
 @pytest.mark.parametrize("direction", ["egress", "both"])
-@pytest.mark.parametrize(
-    "path", real_captures() or [None], ids=lambda path: path.name if path else "none"
-)
-def test_the_rows_add_up_to_the_summary(path: Path | None, direction: str, tmp_path: Path) -> None:
-    if path is None:
-        pytest.skip("the shared captures are not beside this checkout")
+@pytest.mark.parametrize("path", CAPTURES, ids=name)
+def test_the_rows_add_up_to_the_summary(path: Path, direction: str, tmp_path: Path) -> None:
     draft = tmp_path / "draft.yaml"
     draft.write_text(DENY_ALL)
     common = ("--input-file", path, "--direction", direction)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from flowwatch.cli.main import run
-from tests.command import ROOT, one_line
+from tests.command import one_line
 from tests.in_process import flowwatch
+from tests.interop.compared import CASES, Case
+from tests.material import SHARED, needs
 from tests.unit.audits.planted import CORRECT
 
-SHARED = ROOT.parent / "shared"
 STORED = 16_749
 """Answers that the stored files hold."""
 DENY = CORRECT + "  egressDeny:\n    - toCIDRSet: [{cidr: 93.184.0.0/16}]\n"
@@ -299,42 +302,60 @@ def test_a_line_that_is_no_question_is_told_and_the_others_answered(
     assert "1 line was no question and has no answer" in last
 
 
+def answers(
+    policies: Path, kept: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> Iterator[tuple[str, bool, str, bool]]:
+    """What the command answers to stored questions, and what Cilium's engine said."""
+    queries = tmp_path / "queries.jsonl"
+    asked = [
+        {
+            "id": number,
+            "direction": one[0],
+            "subject": kept["parties"][one[1]],
+            "peer": kept["parties"][one[2]],
+            "protocol": one[3],
+            "port": one[4],
+        }
+        for number, one in enumerate(kept["questions"])
+    ]
+    queries.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    code = run(["explain", "-f", str(policies), "--queries", str(queries)])
+    told = capfd.readouterr()
+    if asked:
+        assert code == (2 if kept["refused"] else 0), (policies.name, told.err)
+        for answer, one in zip(
+            map(json.loads, told.out.splitlines()), kept["questions"], strict=True
+        ):
+            yield answer["decision"], answer["l7"], one[5], bool(one[6])
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_answers_of_ciliums_engine(
+    path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept = yaml.safe_load(path.read_text())
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(Case.load(path).text)
+    for decision, l7, theirs, their_l7 in answers(policies, kept, tmp_path, capfd):
+        wanted = "cant_tell" if theirs == "fails" else theirs
+        assert (decision, l7) == (wanted, their_l7)
+
+
+@needs("policy-verdicts")
 def test_the_stored_answers_of_ciliums_engine(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Each file of policies with all of its questions, as the command reads and writes them."""
-    verdicts = SHARED / "policy-verdicts"
-    if not verdicts.is_dir():
-        pytest.skip("the stored verdicts are not beside this checkout (../shared/policy-verdicts)")
     counts: Counter[str] = Counter()
-    queries = tmp_path / "queries.jsonl"
-    for path in sorted(verdicts.glob("*.jsonl")):
+    for path in sorted((SHARED / "policy-verdicts").glob("*.jsonl")):
         for line in path.read_text().splitlines():
             kept = json.loads(line)
-            asked = [
-                {
-                    "id": number,
-                    "direction": one[0],
-                    "subject": kept["parties"][one[1]],
-                    "peer": kept["parties"][one[2]],
-                    "protocol": one[3],
-                    "port": one[4],
-                }
-                for number, one in enumerate(kept["questions"])
-            ]
-            queries.write_text("".join(json.dumps(one) + "\n" for one in asked))
-            policies = str(SHARED / "policies" / kept["file"])
-            code = run(["explain", "-f", policies, "--queries", str(queries)])
-            told = capfd.readouterr()
-            if not asked:
-                continue
-            assert code == (2 if kept["rejected"] else 0), (kept["file"], told.err)
-            for answer, one in zip(
-                map(json.loads, told.out.splitlines()), kept["questions"], strict=True
-            ):
+            kept["refused"] = kept["rejected"]
+            policies = SHARED / "policies" / kept["file"]
+            for decision, l7, theirs, their_l7 in answers(policies, kept, tmp_path, capfd):
                 counts["compared"] += 1
-                same = (answer["decision"], answer["l7"]) == (one[5], bool(one[6]))
-                doubt = answer["decision"] == "cant_tell"
+                same = (decision, l7) == (theirs, their_l7)
+                doubt = decision == "cant_tell"
                 counts["can't tell" if doubt else "equal" if same else "different"] += 1
     with capfd.disabled():
         told_so = ", ".join(

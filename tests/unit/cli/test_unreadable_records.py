@@ -20,10 +20,11 @@ from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.sources.live import LiveSource
 from flowwatch.sources.nodes import ServerNow
+from tests.material import SHARED, where_shared
 from tests.unit.flows.test_hostile_records import DAMAGED, GOOD, record, tcp, wire
 from tests.unit.hubble.client.test_connection import Server, serving
 
-HOSTILE = Path(__file__).parents[4] / "shared" / "cases" / "hostile"
+HOSTILE = SHARED / "cases" / "hostile"
 
 Ran = Callable[..., tuple[int, str, list[str]]]
 
@@ -405,11 +406,16 @@ def test_one_lost_file_of_several_is_named_and_the_others_are_shown(
 # --- what was found by mutation -----------------------------------------------------------------
 
 
-@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the shared cases don't lie beside this checkout")
-@pytest.mark.parametrize("reader", ["", "grpc"])
-@pytest.mark.parametrize(
-    "verb", ["summary -o json", "export", "export --raw", "observe --all", "observe --all -o json"]
-)
+@where_shared(
+    "cases/hostile",
+    "verb,reader",
+    [
+        (verb, reader)
+        for verb in ("summary -o json", "export", "export --raw", "observe --all",
+                     "observe --all -o json")
+        for reader in ("", "grpc")
+    ],
+)  # fmt: skip
 def test_the_shared_messages(
     verb: str, reader: str, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,9 +432,9 @@ def test_the_shared_messages(
         assert warnings or "EVENTS LOST" in out or "4294967295" in out or "lost_events" in out
 
 
-@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the shared cases don't lie beside this checkout")
-@pytest.mark.parametrize(
-    ("name", "told", "rows"),
+@where_shared(
+    "cases/hostile",
+    "name,told,rows",
     [
         ("json-time-9999", "a time that no clock shows", {"1.2.3.4:443": 2}),
         ("json-portbig", "a port above 65535", {"1.2.3.4:443": 1, "1.2.3.4:0": 1}),

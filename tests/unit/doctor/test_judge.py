@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from flowwatch.flows.model import Endpoint, Flow, LostEvents, PolicyRef
 from flowwatch.hubble.client.config import Settings
 from flowwatch.sources.files import FileSource
 from tests.command import ROOT
+from tests.material import OWN, SHARED, needs
 
 SECOND = 1_000_000_000
 NOW = 1_800_000_000 * SECOND
@@ -179,14 +181,20 @@ def test_aggregation(records: list[Flow], words: str) -> None:
     assert aggregation(Evidence(sample=heard(*records))).what.startswith(words)
 
 
-def test_a_real_cluster_with_the_default_is_not_taken_for_another() -> None:
-    capture = (
-        ROOT.parent / "shared" / "captures" / "hubble-otel" / "basic-sample-400-tcp-flows.json"
-    )
-    if not capture.is_file():
-        pytest.skip("the shared captures don't lie beside this checkout")
+@pytest.mark.parametrize(
+    ("capture", "count"),
+    [
+        (OWN / "captures/tcp.jsonl", 40),
+        pytest.param(
+            SHARED / "captures/hubble-otel/basic-sample-400-tcp-flows.json", 400,
+            marks=needs("captures"),
+        ),
+    ],
+    ids=["own", "real"],
+)  # fmt: skip
+def test_a_cluster_with_the_default_is_not_taken_for_another(capture: Path, count: int) -> None:
     records = [one for batch in FileSource([str(capture)]).batches() for one in batch.flows]
-    assert len(records) == 400
+    assert len(records) == count
     assert aggregation(Evidence(sample=heard(*records))).what.startswith("medium or more")
 
 

@@ -1,6 +1,7 @@
 """Attempts as the application made them: recordings of a real kernel beside what the application wrote down.
 
-Each recording has the records as Hubble's parser made them, and each try with its 5-tuple, its time
+One that is written by hand, of which a few tries can be looked at, and those recorded where they are.
+Each has the records as Hubble's parser made them, and each try with its 5-tuple, its time
 and what became of it. A try that the records can't tell from the one before is named here, by rule:
 
 - UDP on one source port, and pings between two hosts, leave nothing that divides one try from the
@@ -27,16 +28,13 @@ from flowwatch.flows import meaning
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.sources.files import FileSource
+from tests.material import both, name
 
-LAB = Path(__file__).parents[4] / "shared" / "kernel-lab"
-SCENARIOS = sorted(path.name for path in LAB.iterdir()) if LAB.is_dir() else []
+SCENARIOS = both("kernel-lab/*")
 EVERY = frozenset(meaning.OUTCOMES)
 SHARE = 0.015
 
-pytestmark = pytest.mark.skipif(
-    not SCENARIOS,
-    reason="the kernel's recordings are not beside this checkout (../shared/kernel-lab)",
-)
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=name)
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ class Try:
 
 
 @cache
-def tries(scenario: str) -> tuple[Try, ...]:
-    truth = json.loads((LAB / scenario / "truth.json").read_text())
+def tries(scenario: Path) -> tuple[Try, ...]:
+    truth = json.loads((scenario / "truth.json").read_text())
     return tuple(
         Try(
             one["peer"], one["proto"], one["port"],
@@ -86,17 +84,17 @@ def knowable(made: tuple[Try, ...]) -> list[Try]:
 
 
 @cache
-def attempts(scenario: str) -> tuple[Attempt, ...]:
-    source = FileSource([str(LAB / scenario / "flows.jsonl.gz")])
+def attempts(scenario: Path) -> tuple[Attempt, ...]:
+    source = FileSource([str(scenario / "flows.jsonl.gz")])
     return tuple(AttemptListing(source.batches(), frozenset({"egress"}), EVERY))
 
 
 Row = tuple[str, str, int]
 
 
-def addresses(scenario: str) -> dict[str, str]:
+def addresses(scenario: Path) -> dict[str, str]:
     """Of the pods of a recording: name → address."""
-    truth = json.loads((LAB / scenario / "truth.json").read_text())
+    truth = json.loads((scenario / "truth.json").read_text())
     return {name: address for address, name in truth["peers"].items()}
 
 
@@ -105,8 +103,8 @@ def row_of(one: Attempt) -> Row:
     return one.peer_address, one.protocol, 0 if icmp else one.port
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_each_try_is_an_attempt_with_its_outcome(scenario: str) -> None:
+@every_scenario
+def test_each_try_is_an_attempt_with_its_outcome(scenario: Path) -> None:
     made = knowable(tries(scenario))
     wanted: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for one in sorted(made, key=lambda one: one.time):
@@ -120,25 +118,25 @@ def test_each_try_is_an_attempt_with_its_outcome(scenario: str) -> None:
         if wanted.get(ports) != found.get(ports)
     }
     told = f"{len(tries(scenario))} tries, {len(made)} that records tell apart"
-    print(f"{scenario}: {told}, {len(wrong)} ports wrong")
-    assert len(wrong) <= SHARE * len(wanted) if scenario == "rate" else not wrong, wrong
+    print(f"{name(scenario)}: {told}, {len(wrong)} ports wrong")
+    assert len(wrong) <= SHARE * len(wanted) if scenario.name == "rate" else not wrong, wrong
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_summary_counts_what_the_application_did(scenario: str) -> None:
+@every_scenario
+def test_the_summary_counts_what_the_application_did(scenario: Path) -> None:
     wanted: Counter[tuple[Row, str]] = Counter(
         ((one.peer, one.protocol, one.port), one.outcome) for one in knowable(tries(scenario))
     )
     aggregate = Aggregate(keep_recent=False)
-    for batch in FileSource([str(LAB / scenario / "flows.jsonl.gz")]).batches():
+    for batch in FileSource([str(scenario / "flows.jsonl.gz")]).batches():
         aggregate.join.add(batch)
     found: Counter[tuple[Row, str]] = Counter()
     for row in snapshot(aggregate, Query(direction="egress")).rows:
         port = 0 if row.protocol.startswith("ICMP") else row.port
         [address] = row.peer_addresses or [addresses(scenario)[row.peer]]
         where = (address, row.protocol, port)
-        for name in ("forwarded", "dropped", "audited", "errors", "unknown"):
-            if count := getattr(row, name):
-                found[where, name] += count
+        for outcome in ("forwarded", "dropped", "audited", "errors", "unknown"):
+            if count := getattr(row, outcome):
+                found[where, outcome] += count
     for key in wanted.keys() | found.keys():
         assert abs(wanted[key] - found[key]) <= SHARE * wanted[key], (key, wanted[key], found[key])

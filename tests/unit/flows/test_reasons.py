@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,9 @@ from flowwatch.flows import reasons, reasons_table
 from flowwatch.hubble.wire import enum_names
 from flowwatch.hubble.wire.enum_names import newer_number
 from flowwatch.hubble.wire.pb.flow import flow_pb2
+from tests.material import SHARED
 
-CILIUM_TABLE = Path(__file__).parents[4] / "shared" / "wire" / "drop-reasons.tsv"
+CILIUM_TABLE = SHARED / "wire" / "drop-reasons.tsv"
 
 # What became of the coarse classes of Cilium's list (left) in ours: a class may only be refined.
 REFINED = {

@@ -15,8 +15,10 @@ from flowwatch.hubble.filters.flags import Filters, build
 from flowwatch.hubble.filters.match import compile_filters
 from flowwatch.sources.files import FileSource
 from flowwatch.tui.hubble_command import command
+from tests.material import OWN, SHARED
 
-CAPTURES = Path(__file__).parents[4] / "shared" / "captures"
+ROWS = {OWN: 25, SHARED: 90}
+"""How many rows the captures have at least."""
 
 
 def filters(text: str) -> Filters:
@@ -26,12 +28,10 @@ def filters(text: str) -> Filters:
     return build(parse(words[1:]).filters)
 
 
-@pytest.mark.skipif(
-    not CAPTURES.is_dir(), reason="the shared captures don't lie beside the checkout"
-)
-def test_it_finds_the_records_of_every_row_of_every_capture() -> None:
+@pytest.mark.parametrize("root", [root for root in ROWS if root.is_dir()], ids=lambda p: p.name)
+def test_it_finds_the_records_of_every_row_of_every_capture(root: Path) -> None:
     tried = 0
-    for path in sorted(CAPTURES.rglob("*.json*")):
+    for path in sorted((root / "captures").rglob("*.json*")):
         if "malformed" in path.parts:
             continue
         aggregate = Aggregate()
@@ -45,4 +45,4 @@ def test_it_finds_the_records_of_every_row_of_every_capture() -> None:
             ]
             assert flows, f"{path.name}: {text}"
             tried += 1
-    assert tried >= 90
+    assert tried >= ROWS[root]

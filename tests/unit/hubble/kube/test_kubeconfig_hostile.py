@@ -16,9 +16,10 @@ from flowwatch.hubble.kube.kubeconfig import at_hand, load
 from tests.command import one_line
 from tests.in_process import flowwatch
 from tests.kubeconfigs import GOOD, PEM, SECRET, cases
+from tests.material import SHARED, where_shared
 from tests.unit.hubble.kube.test_kubeconfig import V1, document, plugin, write
 
-SHARED = Path(__file__).parents[4].parent / "shared" / "cases" / "hostile" / "kubeconfig"
+KUBECONFIGS = sorted((SHARED / "cases/hostile/kubeconfig").glob("*.yaml"))
 
 HEAD = """\
 apiVersion: v1
@@ -442,8 +443,9 @@ def test_every_verb_says_it_in_one_line(tmp_path: Path, verb: str, code: int) ->
     assert SECRET not in done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared beside the checkout")
-@pytest.mark.parametrize("path", sorted(SHARED.glob("*.yaml")), ids=lambda path: path.stem)
+@where_shared(
+    "cases/hostile/kubeconfig", "path", [pytest.param(one, id=one.stem) for one in KUBECONFIGS]
+)
 def test_those_that_ended_badly_once(path: Path) -> None:
     for verb in ("summary", "doctor"):
         done = flowwatch(verb, "-P", "--request-timeout", "2s", "--kubeconfig", path)

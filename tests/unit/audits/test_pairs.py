@@ -1,4 +1,4 @@
-"""Real flows and the policies they call for: each flow is allowed by its policy, none leaks."""
+"""Flows and the policies they call for, ours and real ones: each is allowed by its policy, none leaks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 from flowwatch.audits.audit import Audit
 from flowwatch.policy import load
 from flowwatch.sources.files import FileSource
-from tests.command import ROOT
-
-FOLDER = ROOT.parent / "shared" / "captures" / "accuknox"
+from tests.material import both, name
 
 # What is true of a pair that can't simply be judged, and why.
 _SPECIAL = {
@@ -19,26 +17,22 @@ _SPECIAL = {
     "TC_11": "the policy names a service: only the cluster knows its addresses",
     "TC_25": "the record was seen at the source, the policy is the destination's",
     "TC_35": "the policy names an entity that Cilium doesn't know",
+    "nothi": "the policy is for other labels than the flow's pod has",
 }
 
 
 def pairs() -> list[tuple[Path, Path]]:
-    found = []
-    for flows in sorted(FOLDER.glob("*.json")) if FOLDER.is_dir() else ():
-        number = flows.name[:5]
+    found = [(flows, flows.with_suffix(".yaml")) for flows in both("pairs/*.jsonl")]
+    for flows in both("captures/accuknox/*.json"):
         policies = flows.with_suffix(".yaml")
         if not policies.exists():
-            [policies] = FOLDER.glob(f"{number}*.yaml")
+            [policies] = flows.parent.glob(f"{flows.name[:5]}*.yaml")
         found.append((flows, policies))
     return found
 
 
-@pytest.mark.parametrize(
-    "pair", pairs() or [None], ids=lambda pair: pair[0].stem if pair else "none"
-)
-def test_a_flow_and_the_policy_it_calls_for(pair: tuple[Path, Path] | None) -> None:
-    if pair is None:
-        pytest.skip("the shared captures are not beside this checkout")
+@pytest.mark.parametrize("pair", pairs(), ids=lambda pair: name(pair[0]))
+def test_a_flow_and_the_policy_it_calls_for(pair: tuple[Path, Path]) -> None:
     flows, path = pair
     policies = load([(path.name, path.read_text("utf-8"))])
     if flows.name.startswith("TC_35"):
