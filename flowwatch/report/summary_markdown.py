@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.egress.schema import OF_ROW
 from flowwatch.output.forms import break_up
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import percent
@@ -12,11 +15,6 @@ from flowwatch.report.summary_table import peer_text, pod_text, policy_text, rea
 from flowwatch.text import safe
 
 _SIGNS = {"dropped": "❌", "audited": "⚠️", "errors": "⚠️", "forwarded": "✅", "unknown": "❔"}
-_HEADER = (
-    ("", "Pod", "Destination", "Protocol", "Forwarded", "Dropped", "Audited", "Errors", "Reason",
-     "Policy", "Last seen (UTC)"),
-    ("---", "---", "---", "---", "--:", "--:", "--:", "--:", "---", "---", "---"),
-)  # fmt: skip
 
 
 def code(text: str) -> str:
@@ -33,22 +31,49 @@ def code(text: str) -> str:
     return f"{fence}{space}{text}{space}{fence}"
 
 
-def _line(row: Row, times: TimeFormat, clusters: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class _Column:
+    head: str
+    cell: Callable[[Row], str]
+    number: bool = False
+
+
+def _count(name: str) -> _Column:
+    return _Column(name.capitalize(), lambda row: f"{OF_ROW[name].value(row):,}", True)
+
+
+def _head(name: str) -> str:
+    return OF_ROW[name].title.capitalize()
+
+
+def _pod(row: Row) -> str:
     direction = "" if row.direction == "egress" else f" ({row.direction})"
-    cells = (
-        _SIGNS[worst(row)],
-        *([code(row.cluster)] if clusters else []),
-        code(pod_text(row)) + direction,
-        code(peer_text(row)),
-        code(row.protocol),
-        f"{row.forwarded:,}",
-        f"**{row.dropped:,}**" if row.dropped else "0",
-        f"{row.audited:,}",
-        f"{row.errors:,}",
-        code(reason_text(row)),
-        code(policy_text(row)),
-        times.nanoseconds(row.last_seen)[:19].replace("T", " ") if row.last_seen else "",
-    )
+    return code(pod_text(row)) + direction
+
+
+def _last_seen(row: Row) -> str:
+    if not row.last_seen:
+        return ""
+    return TimeFormat("RFC3339").nanoseconds(row.last_seen)[:19].replace("T", " ")
+
+
+_SIGN = _Column("", lambda row: _SIGNS[worst(row)])
+_CLUSTER = _Column(_head("cluster"), lambda row: code(row.cluster))
+_COLUMNS = (
+    _Column(_head("pod"), _pod),
+    _Column(_head("peer"), lambda row: code(peer_text(row))),
+    _Column(_head("protocol"), lambda row: code(row.protocol)),
+    _count("forwarded"),
+    _Column("Dropped", lambda row: f"**{row.dropped:,}**" if row.dropped else "0", True),
+    _count("audited"),
+    _count("errors"),
+    _Column(_head("drop_reasons"), lambda row: code(reason_text(row))),
+    _Column(_head("policies"), lambda row: code(policy_text(row))),
+    _Column("Last seen (UTC)", _last_seen),
+)
+
+
+def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
 
@@ -56,13 +81,11 @@ def markdown(snapshot: Snapshot) -> str:
     """The table, the totals and the warnings."""
     times = TimeFormat("RFC3339")
     totals, seen = snapshot.totals, snapshot.coverage
-    clusters = len({row.cluster for row in snapshot.rows}) > 1
-    more = ("Cluster", "---") if clusters else None
-    text = ""
-    for number, cells in enumerate(_HEADER):
-        shown = (cells[0], *([more[number]] if more else []), *cells[1:])
-        text += "| " + " | ".join(shown) + " |\n"
-    text += "".join([_line(row, times, clusters) for row in snapshot.rows])
+    clusters = (_CLUSTER,) if len({row.cluster for row in snapshot.rows}) > 1 else ()
+    shown = (_SIGN, *clusters, *_COLUMNS)
+    text = _line(column.head for column in shown)
+    text += _line("--:" if column.number else "---" for column in shown)
+    text += "".join([_line([column.cell(row) for column in shown]) for row in snapshot.rows])
     least = "At least " if seen.at_least else ""
     text += (
         f"\n{least}{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "
