@@ -82,6 +82,9 @@ def read_end(text: str, labels: str) -> End:
     host, port, protocol = _split(text)
     if labels:
         full = tuple(map(_label, labels.split(",")))
+        space, slash, _ = host.partition("/")
+        if slash and not any(label.startswith(f"k8s:{NAMESPACE}=") for label in full):
+            full = (*full, f"k8s:{NAMESPACE}={space}")
         return End(host or labels, Party(_in_cluster(full), "", (), None), port, protocol)
     if host in _RESERVED:
         if host == "world":

@@ -369,3 +369,10 @@ def test_a_file_of_questions_that_has_no_lines(policy: Path) -> None:
     told = flowwatch("explain", "-f", policy, "--queries", "/dev/zero")
     assert told.returncode == 2
     assert "/dev/zero:1: the line is longer than 1 MiB: give one question a line" in one_line(told)
+
+
+def test_labels_keep_the_namespace_that_from_names(policy: Path) -> None:
+    asked = ("weather/any-pod", "api.openweathermap.org:443", "--from-labels")
+    assert "allowed by weather/weather-egress" in explain(policy, *asked, "app=weather-app")
+    elsewhere = "app=weather-app,k8s:io.kubernetes.pod.namespace=other"
+    assert "no policy selects it" in explain(policy, *asked, elsewhere)
