@@ -67,7 +67,7 @@ def read(
         flowwatch.read("flows.jsonl", namespace="weather", verdict="DROPPED")
         flowwatch.read(server="localhost:4245", since="5m", to_fqdn=["a.example", "b.example"])
 
-    The same rows as the dashboard's; columns: see :func:`flowwatch.egress.frame.frame`.
+    The same rows as the dashboard's; columns: see :data:`flowwatch.egress.schema.ROW`.
 
     Args:
         files: paths of captures, ``-`` for standard input; without any, a server is asked.

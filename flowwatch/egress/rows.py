@@ -12,9 +12,6 @@ import msgspec
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import PolicyRef
 
-SCHEMA_VERSION = 2
-"""Of ``summary -o json`` and of the CSV of drops; raised when a field changes its meaning or goes."""
-
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One direction × pod × peer × port × protocol. Counts are attempts, except ``records``."""

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, Literal, TypeVar
 
-from flowwatch.egress.rows import SCHEMA_VERSION, Row
+from flowwatch.egress.rows import Row
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import reason
+
+SCHEMA_VERSION = 2
+"""Of all that is declared here; raised when a field changes its meaning or goes."""
 
 Item = TypeVar("Item")
 Kind = Literal["text", "int", "float", "bool", "time", "texts", "counts", "policies"]

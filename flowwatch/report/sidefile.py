@@ -12,7 +12,7 @@ import contextlib
 import os
 from typing import Any
 
-from flowwatch.egress.rows import SCHEMA_VERSION
+from flowwatch.egress.schema import SCHEMA_VERSION
 from flowwatch.errors import OutputError
 from flowwatch.flows.coverage import Coverage
 from flowwatch.output import open_output

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowwatch.egress.rows import SCHEMA_VERSION, Snapshot
-from flowwatch.egress.schema import ROW, VERSION
+from flowwatch.egress.rows import Snapshot
+from flowwatch.egress.schema import ROW, SCHEMA_VERSION, VERSION
 from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import Coverage
 from flowwatch.output import Output

@@ -11,8 +11,7 @@ import pytest
 
 from flowwatch.audits.whatif import WhatIf
 from flowwatch.egress.record_schema import RECORD
-from flowwatch.egress.rows import SCHEMA_VERSION
-from flowwatch.egress.schema import ATTEMPT, ROW, Column
+from flowwatch.egress.schema import ATTEMPT, ROW, SCHEMA_VERSION, Column
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.output import ClosedPipe
 from flowwatch.policy import load
