@@ -49,7 +49,7 @@ def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str,
     """
     seen: dict[str, Observation] = {}
     for one in observations:
-        if one.end not in seen or one.answer_port:
+        if one.end not in seen or one.answer_port is not None:
             seen[one.end] = one
     blocked = {way: one for way, one in seen.items() if one.outcome in _BLOCKED}
     told: dict[str, str] = {}
@@ -68,7 +68,7 @@ def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str,
 def attribution(judge: Judge, seen: Observation) -> str:
     """What blocked an attempt in its direction, by the policies that were given."""
     decision = judge.decide(seen)
-    if seen.answer_port:
+    if seen.answer_port is not None:
         return f"its answer: {_attribution(judge, seen, decision)} ({seen.direction} of {seen.subject_name})"
     return _attribution(judge, seen, decision)
 

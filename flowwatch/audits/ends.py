@@ -10,6 +10,9 @@ from flowwatch.flows.peers import Peer
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.party import Party
 
+ANSWERS_OF = "answers of "
+"""What stands before a peer's name where it is its dropped answers that are judged."""
+
 OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6"})
 _TOLD = 5
 

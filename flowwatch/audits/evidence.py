@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from flowwatch.audits.ends import OUTSIDE, name_of, named_cluster, party_labels, peer_name
+from flowwatch.audits.ends import (
+    ANSWERS_OF,
+    OUTSIDE,
+    name_of,
+    named_cluster,
+    party_labels,
+    peer_name,
+)
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
@@ -26,6 +33,7 @@ from flowwatch.flows.model import (
 from flowwatch.flows.open_attempt import ANSWER, OPENED, SEEN, OpenAttempt, addresses, outcome
 from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.reasons import POLICY_REASONS
+from flowwatch.flows.tries import icmp_reply
 from flowwatch.policy.nearest import Known
 from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction as Way
@@ -128,9 +136,9 @@ class Observation:
     """Of the first verdict that named a policy which allows it; 0 without one."""
     verdict: bool = False
     """Whether a record shows a policy's verdict, and not only that packets passed."""
-    answer_port: int = 0
+    answer_port: int | None = None
     """For an answer that was dropped, and is judged by the policies of the end that dropped it: the
-    port it was on its way to. ``port`` is still that of the server; else 0."""
+    port it was on its way to (of ICMP its type). ``port`` is still that of the server; else None."""
 
     led_by: tuple[str, ...] = ()
     """DNS names that lead to the peer, though it is no address outside."""
@@ -151,7 +159,8 @@ class Observation:
     @property
     def known(self) -> Known:
         """What is known of the peer, for near misses."""
-        return Known(self.peer_ip, self.peer_name, self.led_by, self.was)
+        name = self.peer_name.removeprefix(ANSWERS_OF)
+        return Known(self.peer_ip, name, self.led_by, self.was)
 
     @property
     def judged(self) -> bool:
@@ -163,12 +172,12 @@ class Observation:
     @property
     def asked_port(self) -> int:
         """The port that the policies are asked about."""
-        return self.answer_port or self.port
+        return self.port if self.answer_port is None else self.answer_port
 
     @property
     def end(self) -> Way:
         """The direction of the row that the attempt is counted in."""
-        if not self.answer_port:
+        if self.answer_port is None:
             return self.direction
         return "egress" if self.direction == "ingress" else "ingress"
 
@@ -401,8 +410,8 @@ class Observer:
                     named_denied=extra.denied.get(there, ()),
                     dropped_at=shared(*extra.dropped.get(there, (0, ""))),
                     verdict=True,
-                    peer_name=f"answers of {seen.peer_name}",
-                    answer_port=attempt.key[2],
+                    peer_name=f"{ANSWERS_OF}{seen.peer_name}",
+                    answer_port=attempt.key[2] or icmp_reply(protocol, port),
                 )
 
     def _party(

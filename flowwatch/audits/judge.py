@@ -131,7 +131,7 @@ def _audited(decision: Decision) -> tuple[Kind, str]:
 
 def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
     if seen.outcome == meaning.DROPPED:
-        if seen.answer_port:
+        if seen.answer_port is not None:
             return "ok", f"the request passed, its answer was dropped here: {decision.reason}"
         return "ok", decision.reason
     if seen.outcome == meaning.FORWARDED:

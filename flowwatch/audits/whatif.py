@@ -153,7 +153,7 @@ class WhatIf:
                 key = (change, seen.direction)
                 row = self._rows.get(key)
             if row is None:
-                names = (seen.subject_name, seen.peer_name, seen.protocol, seen.asked_port)
+                names = (seen.subject_name, seen.peer_name, seen.protocol, seen.port)
                 if len(key) == 2:
                     names = ("(others)", "(others)", "", 0)
                 row = WhatIfRow(change, seen.direction, *names, now, then, why, entries)

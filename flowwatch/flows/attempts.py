@@ -172,9 +172,10 @@ class Attempts:
             bits = meaning.evidence(flow)
             if (
                 key[4] != "TCP"
+                and not reply
                 and flow.l7 is None
                 and not attempt.first - ONE_PACKET < time < attempt.last
-                and tries.turned(known, bits)
+                and tries.turned(known & ~_DROPS if known & ANSWER else known, bits)
             ):
                 return self._next(attempt, flow, time, reply)
             if (

@@ -194,6 +194,14 @@ _ICMP_ERRORS = frozenset(
 """RFC 792 and RFC 4443; Cilium calls them RELATED (bpf/lib/conntrack.h, ipv4_ct_extract_tuple)."""
 
 
+_ICMP_REPLY = {request: kind for (_, kind), request in _ICMP_REQUEST.items()}
+
+
+def icmp_reply(protocol: str, kind: int) -> int:
+    """The type of the answer to a request of type ``kind``; 0 of what has none."""
+    return _ICMP_REPLY.get(kind, 0) if protocol.startswith("ICMP") else 0
+
+
 def icmp_request(protocol: str, kind: int) -> int:
     """The type of the request that a message of type ``kind`` belongs to (RFC 792, 4443)."""
     return _ICMP_REQUEST.get((protocol, kind), kind)

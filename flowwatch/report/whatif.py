@@ -7,8 +7,8 @@ from typing import Any
 
 from flowwatch.audits.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
 from flowwatch.output import Writer
-from flowwatch.report.audit.words import short_window
-from flowwatch.report.goformat import TimeFormat, join_host_port
+from flowwatch.report.audit.words import host_port, short_window
+from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import fold, plural, span
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary_markdown import code
@@ -113,7 +113,7 @@ def _counts(report: WhatIfReport) -> str:
 def _destination(row: WhatIfRow) -> str:
     if not row.protocol:
         return row.peer
-    return f"{join_host_port(row.peer, str(row.port))}/{row.protocol}"
+    return f"{host_port(row.peer, row.port)}/{row.protocol}"
 
 
 def whatif_object(report: WhatIfReport) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from flowwatch.audits.ends import ANSWERS_OF
 from flowwatch.audits.findings import (
     FAILURES,
     MEANING,
@@ -117,7 +118,13 @@ def destination(one: Finding) -> str:
     apart = f" ({one.apart})" if one.apart else ""
     if not one.protocol:
         return one.peer + apart
-    return f"{join_host_port(one.peer, str(one.port))}/{one.protocol}{apart}"
+    return f"{host_port(one.peer, one.port)}/{one.protocol}{apart}"
+
+
+def host_port(peer: str, port: int) -> str:
+    """``peer:port``, with brackets around an IPv6 address."""
+    name = peer.removeprefix(ANSWERS_OF)
+    return peer[: len(peer) - len(name)] + join_host_port(name, str(port))
 
 
 def unexercised(use: RuleUse) -> str:

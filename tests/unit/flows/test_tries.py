@@ -71,6 +71,15 @@ def pong(at: float, kind: int = 0) -> Flow:
     return reply(at, **same)
 
 
+def dropped_answer(at: float, way: Direction, **fields: Any) -> list[Flow]:
+    """As Hubble writes it: the direction is that of the endpoint that dropped, and no ``is_reply``."""
+    ends: dict[str, Any] = {
+        "source": API, "destination": APP, "source_ip": "10.0.0.9", "destination_ip": "10.0.0.1",
+        "source_port": 443, "destination_port": 40000, "tcp_flags": SYN_ACK, "direction": way,
+    }  # fmt: skip
+    return denied(at, **(ends | fields))
+
+
 NEW_KERNEL = (0, 1, 2, 3, 4, 5, 7, 11, 20, 36, 69, 135)
 OLD_KERNEL = (0, 1, 3, 7, 15, 31, 63)
 NETKIT = (0, 1.02, 1.53, 2.05, 2.56, 3.07, 3.58)
@@ -113,6 +122,10 @@ TRIES: list[tuple[str, list[Flow], list[str]]] = [
         flow(), *denied(0.001, direction=Direction.INGRESS, node="node-2"),
         flow(1), *denied(1.001, direction=Direction.INGRESS, node="node-2"),
     ]), ["dropped", "dropped"]),
+    ("UDP, each answer dropped", udp([
+        flow(destination=API, destination_ip="10.0.0.9"), *dropped_answer(0.1, Direction.INGRESS),
+        flow(1, destination=API, destination_ip="10.0.0.9"), *dropped_answer(1.1, Direction.INGRESS),
+    ]), ["dropped"]),
     (
         "pings that are allowed, then denied, then allowed",
         [ping(0), pong(0.1), ping(2, verdict=Verdict.DROPPED, drop_reason=133, is_reply=None), ping(4)],
@@ -189,15 +202,6 @@ def test_icmp_errors_are_no_attempts() -> None:
     for kind in (3, 11, 12):
         assert listed(flow(**(ICMP_ERROR | {"destination_port": kind}))) == []
     assert listed(flow(**(ICMP_ERROR | {"verdict": Verdict.DROPPED, "drop_reason": 133}))) == []
-
-
-def dropped_answer(at: float, way: Direction, **fields: Any) -> list[Flow]:
-    """As Hubble writes it: the direction is that of the endpoint that dropped, and no ``is_reply``."""
-    ends: dict[str, Any] = {
-        "source": API, "destination": APP, "source_ip": "10.0.0.9", "destination_ip": "10.0.0.1",
-        "source_port": 443, "destination_port": 40000, "tcp_flags": SYN_ACK, "direction": way,
-    }  # fmt: skip
-    return denied(at, **(ends | fields))
 
 
 def test_an_answer_dropped_at_the_client_is_its_attempt() -> None:
