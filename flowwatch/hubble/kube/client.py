@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import anyio
 import httpx
@@ -145,6 +146,14 @@ class Client:
             access = self._access
             verify = _context(access) if access.server.startswith("https:") else False
             host = urlsplit(access.server).hostname or ""
+            if not _fits(access.server):
+                raise _unusable(access, "a server as https://host:port")
+            if access.proxy and not _fits(access.proxy):
+                raise _unusable(access, "a proxy-url as http://host:port or socks5://host:port")
+            # Go asks no proxy for the way to this host, whatever the environment says.
+            ours = not access.proxy and not is_loopback(host)
+            if ours and not all(map(_fits, _proxies())):
+                raise _bad_proxy(access)
             try:
                 self._session = httpx.AsyncClient(
                     base_url=access.server,
@@ -152,12 +161,20 @@ class Client:
                     verify=verify,
                     timeout=self._timeout,
                     proxy=access.proxy or None,
-                    # Go asks no proxy for the way to this host, whatever the environment says.
-                    trust_env=not is_loopback(host),
+                    trust_env=ours,
                 )
             except (httpx.InvalidURL, ValueError):
                 raise _bad_proxy(access) from None
         return self._session
+
+
+def _fits(url: str) -> bool:
+    """Whether httpx can go to ``url``. It asks more of a name than kubectl, and some of it only later."""
+    try:
+        taken = httpx.URL(url)
+        return bool(taken.host) and 0 < (taken.port or 1) < 1 << 16
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def _extensions() -> dict[str, Any]:
@@ -173,6 +190,13 @@ def _extensions() -> dict[str, Any]:
     return {"trace": trace}
 
 
+def _proxies() -> list[str]:
+    """Those of the environment, with a scheme as httpx gives them one."""
+    found = getproxies()
+    urls = [found[name] for name in ("http", "https", "all") if name in found]
+    return [url if "://" in url else f"http://{url}" for url in urls]
+
+
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -180,7 +204,7 @@ def _bad_proxy(access: Access) -> UsageError:
     """A URL of the environment, as those of the kubeconfig were looked at when it was read."""
     names = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
     return UsageError(
-        f"{', '.join(names) or 'proxy-url'}: a proxy as http://host:port or socks5://host:port is wanted",
+        f"{', '.join(names)}: a proxy as http://host:port or socks5://host:port is wanted",
         f"mend it, or set NO_PROXY for the way to {safe(access.server)}",
     )
 

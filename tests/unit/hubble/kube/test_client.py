@@ -185,6 +185,39 @@ def test_certificates_that_are_none(ca: str) -> None:
     assert str(caught.value).startswith(f"kubeconfig config can't be used: {wanted}: mend it")
 
 
+NO_HOSTS = (
+    "https://xn--",
+    "https://xn--a:6443",
+    "https://[v1.x]:1",
+    "https://１２７.0.0.1",
+    "https://\u0300a",
+)
+
+
+@pytest.mark.parametrize("url", NO_HOSTS)
+@pytest.mark.parametrize("field", ["server", "proxy-url"])
+def test_a_host_that_no_url_can_have(field: str, url: str) -> None:
+    """kubectl asks DNS for some of them; here httpx fails on them, at once or in the midst of work."""
+    access = Access(server=url, file="config")
+    if field == "proxy-url":
+        access = Access(server="https://kube.test", proxy=url, file="config")
+    with pytest.raises(UsageError, match=f"kubeconfig config can't be used: a {field} as http"):
+        relay(access)
+
+
+@pytest.mark.parametrize("url", [*NO_HOSTS, "http://127.0.0.1:99999", "http://"])
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_that_is_none(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    for other in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.lower(), raising=False)
+    monkeypatch.setenv(name, url)
+    with pytest.raises(UsageError, match=f"^{name}: a proxy as http://host:port or socks5:"):
+        relay(Access(server="https://kube.test"))
+
+
 # Objects that no API server makes -------------------------------------------------------------
 
 ODD: tuple[Any, ...] = (
