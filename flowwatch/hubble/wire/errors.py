@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NOT_JSON = "not JSON"
+NOT_UTF8 = "not UTF-8"
 TOO_LONG = "longer than 64 MiB"
 CUT_OFF = "cut off in the middle"
 ZEROS = "zero bytes where records should be"

@@ -31,6 +31,7 @@ from flowwatch.hubble.wire.errors import (
     DEBUG_EVENT,
     NO_FLOW,
     NOT_JSON,
+    NOT_UTF8,
     WRONG_VALUE,
     NotAFlow,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "AGENT_EVENT",
     "AGGREGATED",
     "DEBUG_EVENT",
+    "NOT_UTF8",
     "NO_FLOW",
     "UNREADABLE",
     "WRONG_VALUE",
@@ -262,9 +264,10 @@ def _parsed(kind: type[_Message], data: bytes) -> _Message:
         # google.protobuf.message.DecodeError: text that isn't UTF-8.
         if type(error).__name__ != "DecodeError":
             raise
-        raise NotAFlow(WRONG_VALUE, "text that is not UTF-8") from None
+        raise NotAFlow(NOT_UTF8) from None
 
 
 def _unreadable(error: Exception) -> NotAFlow:
-    wrong = isinstance(error, msgspec.ValidationError | UnicodeError)
-    return NotAFlow(WRONG_VALUE if wrong else NOT_JSON)
+    if isinstance(error, UnicodeError):
+        return NotAFlow(NOT_UTF8)
+    return NotAFlow(WRONG_VALUE if isinstance(error, msgspec.ValidationError) else NOT_JSON)

@@ -22,6 +22,7 @@ from flowwatch.hubble.wire.errors import (
     DEBUG_EVENT,
     NO_FLOW,
     NOT_JSON,
+    NOT_UTF8,
     WRONG_VALUE,
 )
 from flowwatch.hubble.wire.pb.flow import flow_pb2
@@ -267,7 +268,8 @@ def test_everything_that_is_no_flow_is_counted(capture: Write) -> None:
         AGGREGATED: 1,
         NO_FLOW: 1,
         NOT_JSON: 1,
-        WRONG_VALUE: 4,
+        NOT_UTF8: 1,
+        WRONG_VALUE: 3,
         CUT_OFF: 1,
     }
     assert batch.skipped == expected
