@@ -5,9 +5,10 @@ From Cilium 1.20: pkg/policy/api (http.go, l4.go, fqdn.go), pkg/envoy/policy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 from flowwatch import re2
 from flowwatch.goyaml.nodes import Value
@@ -18,14 +19,48 @@ _REDACTED = "HUBBLE_REDACTED"
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderRule:
+    """What a request must have among its headers."""
+
+    name: str
+    value: str = ""
+    """All of it; empty: any."""
+    secret: bool = False
+    """The value is a secret's, which isn't known here."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """``Name: value``, or a name that must be there. Nothing but a space parts the two.
+
+        As Cilium translates it for Envoy (pkg/envoy/policy/envoy_l7_rules_translator.go): of ``X:y`` it
+        makes a name, which no header has.
+        """
+        name, space, value = text.partition(" ")
+        return cls(name.rstrip(":") if space else name, value)
+
+    def __str__(self) -> str:
+        value = "a secret" if self.secret else self.value
+        return f"{self.name}: {value}" if value else self.name
+
+    def fits(self, headers: Mapping[str, str]) -> bool | str:
+        """Whether one of ``headers``, by their names in lower case, is it; a string as for HttpRule."""
+        found = headers.get(self.name.lower())
+        if found is None:
+            return False
+        if self.secret:
+            return f"the value of header {self.name} is compared with a secret"
+        return not self.value or found == self.value
+
+
+@dataclass(frozen=True, slots=True)
 class HttpRule:
     """What a request must have; empty parts ask for nothing. Path, method, host: anchored expressions."""
 
     path: str = ""
     method: str = ""
     host: str = ""
-    headers: tuple[str, ...] = ()
-    """``Name: value``, or a bare name that must be there; also what ``headerMatches`` asks for."""
+    headers: tuple[HeaderRule, ...] = ()
+    """Of ``headers``, and of ``headerMatches`` where a mismatch refuses the request."""
     line: int = 0
 
     def fits(self, method: str, url: str) -> bool | str:
@@ -86,23 +121,25 @@ class Layer7Rules:
                 return True
             elif headers is None:
                 doubt = "the record has no HTTP headers"
-            elif _has_headers(rule.headers, headers):
-                return True
-            elif any(value == _REDACTED for _, value in headers):
-                doubt = "the agent hides values of HTTP headers"
+            else:
+                answer = _has_headers(rule.headers, headers)
+                if answer is True:
+                    return True
+                doubt = answer or doubt
         return doubt or False
 
 
-def _has_headers(wanted: tuple[str, ...], headers: Sequence[tuple[str, str]]) -> bool:
-    given = {name.lower(): value for name, value in headers}
-    for one in wanted:
-        name, colon, value = one.partition(":")
-        if not colon:
-            name, _, value = one.partition(" ")
-        found = given.get(name.strip().lower())
-        if found is None or (value.strip() and found != value.strip()):
-            return False
-    return True
+def _has_headers(wanted: Sequence[HeaderRule], headers: Sequence[tuple[str, str]]) -> bool | str:
+    given: dict[str, str] = {}
+    for written, value in headers:
+        name = written.lower()
+        # Envoy joins the values of a header that comes twice (HeaderUtility, getAllOfHeaderAsString).
+        given[name] = f"{given[name]},{value}" if name in given else value
+    answers = [one.fits(given) for one in wanted]
+    if False in answers:
+        hidden = any(value == _REDACTED for _, value in headers)
+        return "the agent hides values of HTTP headers" if hidden else False
+    return next((answer for answer in answers if answer is not True), True)
 
 
 _LONGEST_KNOWN = 512
@@ -200,12 +237,15 @@ def _read_http(value: Value) -> HttpRule:
         except re2.RegexError as error:
             who = "Cilium's proxy would refuse it: " if key == "host" else ""
             raise fields[key].fault(f"{who}{error}") from None
-    headers = [one.text() for one in fields["headers"].items()] if "headers" in fields else []
+    headers = [
+        HeaderRule.read(one.text())
+        for one in (fields["headers"].items() if "headers" in fields else ())
+    ]
     for one in fields["headerMatches"].items() if "headerMatches" in fields else ():
         match = one.given()
         if "name" not in match or not match["name"].text():
             raise one.fault("header match needs a name")
         if "mismatch" not in match:
             text = match["value"].text() if "value" in match else ""
-            headers.append(f"{match['name'].text()}: {text}" if text else match["name"].text())
+            headers.append(HeaderRule(match["name"].text(), text, "secret" in match))
     return HttpRule(**texts, headers=tuple(headers), line=value.line)

@@ -13,6 +13,7 @@ from flowwatch.goyaml.nodes import DocumentError, read_nodes
 from flowwatch.hubble.filters.flags import Filters
 from flowwatch.hubble.filters.match import FilterError, compile_filters
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow, FlowFilter
+from flowwatch.policy.l7 import HeaderRule
 from flowwatch.policy.names import read_name
 from flowwatch.policy.requests import requested
 from flowwatch.re2 import expression, google
@@ -208,3 +209,20 @@ def test_urls_are_read_as_the_agent_writes_them(
         print(f"\nURLs of records: {dict(counts)}, wrong 0")
     assert counts["read"] > URLS // 3
     assert counts["escapes lost"] < counts["read"] // 10
+
+
+HEADERS = (
+    "X-A: b", "X-A b", "X:y", "X:y z", "X", "X:", "X: ", "X ", " X", "X:  y", "X:: y", "X: a b",
+    ":authority: x", "é: ß", "",
+)  # fmt: skip
+
+
+def test_headers_that_a_rule_asks_for_are_ciliums(regexps: Regexps) -> None:
+    """Name and value are parted at the first space, and nowhere else."""
+    for text in HEADERS:
+        ours = HeaderRule.read(text)
+        [theirs] = regexps.ask(headers=[text])["lines"]
+        # To Envoy an empty value is any value.
+        assert (f"{ours.name}={ours.value}" if ours.value else ours.name) == theirs.removesuffix(
+            "="
+        )

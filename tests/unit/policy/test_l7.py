@@ -61,6 +61,40 @@ def test_requests(
     assert rules.passes_request(method, url, headers) == passes
 
 
+SECRET = "{name: X-Key, secret: {name: keys}}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "headers", "passes"),
+    [
+        ('headers: ["X-A: b"]', [("x-a", "b")], True),
+        ('headers: ["X-A b"]', [("x-a", "b")], True),
+        # Cilium parts them at the space alone: no header has this name.
+        ('headers: ["X-A:b"]', [("x-a", "b")], False),
+        ('headers: ["X-A:"]', [("x-a", "b")], False),
+        ('headers: ["X-A:  b"]', [("x-a", "b")], False),
+        ('headers: ["X-A: "]', [("x-a", "b")], True),
+        ('headers: ["X-A: b,c"]', [("x-a", "b"), ("X-A", "c")], True),
+        ('headers: ["X-A: c"]', [("x-a", "b"), ("X-A", "c")], False),
+        ("headerMatches: [{name: X-A, value: b}]", [("x-a", "b")], True),
+        ("headerMatches: [{name: X-A}]", [("x-a", "b")], True),
+        ("headerMatches: [{name: X-A, value: c, mismatch: LOG}]", [("x-a", "b")], True),
+        (f"headerMatches: [{SECRET}]", [("x-a", "b")], False),
+        (
+            f"headerMatches: [{SECRET}]",
+            [("x-key", "b")],
+            "the value of header X-Key is compared with a secret",
+        ),
+    ],
+)
+def test_headers(rule: str, headers: list[tuple[str, str]], passes: bool | str) -> None:
+    pod = Party(("k8s:io.kubernetes.pod.namespace=default",))
+    text = HTTP.partition("              - {method: GET")[0] + f"              - {{{rule}}}\n"
+    [port] = load([("p.yaml", text)]).ask("egress", pod, Party(ip="192.0.2.1"), "TCP", 80).ports
+    assert port.l7 is not None
+    assert port.l7.passes_request("GET", "http://x.io/", headers) == passes
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [

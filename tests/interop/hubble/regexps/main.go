@@ -8,6 +8,7 @@
 //	{"fqdns": ["*.x.io", ...], "texts": [...]}   Hubble's filter on DNS names, likewise
 //	{"nodes": ["k8s/*", ...], "texts": [...]}    Hubble's filter on node names, likewise
 //	{"request": {"scheme", "host", "path"}}      what a record says of it: {"url": "http://..."}
+//	{"headers": ["X-A: b", ...]}                 what Cilium has Envoy match: {"lines": ["X-A=b", "X-B"]}
 //	{"unicode": true}                            Go's tables: {"lines": [...]}
 //
 // "found" is whether there is a match anywhere, "whole" whether all of the text is one. What is refused
@@ -19,12 +20,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"regexp"
 	"strings"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
+	envoypolicy "github.com/cilium/cilium/pkg/envoy/policy"
 	v1 "github.com/cilium/cilium/pkg/hubble/api/v1"
 	"github.com/cilium/cilium/pkg/hubble/filters"
 	"github.com/cilium/cilium/pkg/policy/api"
@@ -38,6 +41,7 @@ type request struct {
 	Stars   string   `json:"stars"`
 	FQDNs   []string `json:"fqdns"`
 	Nodes   []string `json:"nodes"`
+	Headers []string `json:"headers"`
 	Unicode bool     `json:"unicode"`
 	Request *struct {
 		Scheme string `json:"scheme"`
@@ -98,6 +102,8 @@ func respond(asked request) (answer, error) {
 		return filtered(&filters.NodeNameFilter{}, &flowpb.FlowFilter{NodeName: asked.Nodes}, asked.Texts)
 	case asked.Request != nil:
 		return answer{URL: recorded(asked.Request.Scheme, asked.Request.Host, asked.Request.Path)}, nil
+	case asked.Headers != nil:
+		return answer{Lines: matchers(asked.Headers)}, nil
 	case asked.Unicode:
 		return answer{Lines: tables()}, nil
 	}
@@ -112,6 +118,22 @@ func recorded(scheme, host, path string) string {
 		parsed = &url.URL{Scheme: scheme, Host: host, Path: path}
 	}
 	return parsed.String()
+}
+
+// matchers are those of a rule's headers, by name: `name=value`, or a name that must be there.
+func matchers(headers []string) []string {
+	translator := envoypolicy.NewEnvoyL7RulesTranslator(slog.New(slog.DiscardHandler), nil)
+	rules := &api.L7Rules{HTTP: []api.PortRuleHTTP{{Headers: headers}}}
+	translated, _ := translator.GetEnvoyHTTPRules(rules, "")
+	lines := []string{}
+	for _, matcher := range translated.HttpRules[0].Headers {
+		line := matcher.Name
+		if !matcher.GetPresentMatch() {
+			line += "=" + matcher.GetStringMatch().GetExact()
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 func each(texts []string, test func(string) bool) []bool {
