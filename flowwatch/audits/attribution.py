@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from flowwatch.audits.evidence import Observation, Observer
-from flowwatch.audits.judge import Judge, describe
+from flowwatch.audits.judge import Judge, refusal
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
@@ -101,8 +101,8 @@ def _attribution(judge: Judge, seen: Observation, decision: Decision) -> str:
 
 def _said(judge: Judge, seen: Observation, decision: Decision) -> str:
     """The decision in words, with the closest rule or the request that no L7 rule allows."""
-    refused = next((one for one in seen.requests if not one.passed), None)
-    if decision.l7 and refused is not None:
+    refused = refusal(seen, decision)
+    if decision.l7 and refused:
         where = ", ".join(map(str, decision.entries))
-        return f"denied by the L7 rules of {where}: none allows {describe(refused.layer7)}"
+        return f"denied by the L7 rules of {where}: none allows {refused}"
     return decision.reason + judge.closest(seen, decision)

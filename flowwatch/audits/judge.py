@@ -13,6 +13,7 @@ from flowwatch.flows import meaning
 from flowwatch.flows.model import Layer7, PolicyRef
 from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.l7 import missed
 from flowwatch.policy.nearest import closest
 from flowwatch.policy.peers import Name
 from flowwatch.policy.rules import Direction, Policy
@@ -307,9 +308,17 @@ def _all_pass(decision: Decision) -> bool:
     return False
 
 
-def refusal(seen: Observation) -> str:
-    """The first request of an attempt that the proxy refused, in words; "" without one."""
-    return next((describe(one.layer7) for one in seen.requests if not one.passed), "")
+def refusal(seen: Observation, decision: Decision) -> str:
+    """The first request of an attempt that the proxy refused, and by what the closest rule misses it.
+
+    In words; "" without one.
+    """
+    refused = next((one.layer7 for one in seen.requests if not one.passed), None)
+    if refused is None:
+        return ""
+    rules = [rule.l7 for rule in decision.ports if rule.l7 is not None]
+    closest = missed(rules, refused.http_method, refused.http_url) if refused.http_method else ""
+    return describe(refused) + closest
 
 
 def describe(layer7: Layer7) -> str:

@@ -136,7 +136,7 @@ class Reporter:
     def _finding(self, row: JudgedRow, kind: Kind, attempts: int, why: str) -> Finding:
         seen, decision = row.observation, row.decision
         more = self.judge.closest(seen, decision) if kind in ("leak", "ok") else ""
-        refused = refusal(seen) if kind == "ok" and decision.l7 else ""
+        refused = refusal(seen, decision) if kind == "ok" and decision.l7 else ""
         if refused:
             more = f": none allows {refused}" + (" (the first of them)" if attempts > 1 else "")
         expected = "denied" if refused or (kind == "leak" and decision.l7) else decision.decision

@@ -10,26 +10,30 @@ from typing import IO, TYPE_CHECKING
 from flowwatch.api.policy_files import read_policies, shown, standard_input
 from flowwatch.errors import UsageError
 from flowwatch.output import columns, open_output, say
-from flowwatch.report.explain import write_explanation
+from flowwatch.report.explain import together, write_explanation
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
+    from flowwatch.audits.seen_ends import SeenEnds
     from flowwatch.cli.flags import Parsed
     from flowwatch.policy.engine import PolicySet
 
 _USAGE = 2
+_CODES = {"allowed": 0, "denied": 1, "can't tell": 3}
+"""Exit codes by the answer."""
 _LONGEST = 1 << 20
 """Bytes of a question; one with a thousand labels takes 50 KB."""
 
 
 def run(parsed: Parsed) -> int:
-    """Answer the question, or each line of ``--queries``; 0, or 2 when some of it could not be read."""
+    """Answer the question: 0 allowed, 1 denied, 3 can't tell. Or each line of ``--queries``: 0, or 2
+    when some of it could not be read."""
     paths = parsed.list("filename")
     if not paths:
         raise UsageError("no policy was given", "-f FILE, a folder, or - for standard input")
     if parsed.text("queries"):
-        for flag in ("from", "to", "from-labels", "to-labels"):
+        for flag in ("from", "to", "from-labels", "to-labels", "request", "input-file", "demo"):
             if parsed.was_set(flag):
                 raise UsageError(f"cannot set both --queries and --{flag}")
         if parsed.text("output") != "json" and parsed.was_set("output"):
@@ -44,12 +48,31 @@ def run(parsed: Parsed) -> int:
     try:
         subject = read_end(parsed.text("from"), parsed.text("from-labels"))
         peer = read_end(parsed.text("to"), parsed.text("to-labels"))
-        answers = explain(read_policies(paths, say), subject, peer, protocol)
+        if "-" in paths and "-" in parsed.list("input-file"):
+            raise UsageError("policies and flows can't both come from standard input")
+        policies = read_policies(paths, say)
+        if seen := _seen(parsed):
+            subject, peer = seen.known(subject), seen.known(peer)
+        answers = explain(policies, subject, peer, protocol, parsed.text("request"))
     except QuestionError as error:
         raise UsageError(safe(str(error)), "see flowwatch explain --help") from None
     with open_output(None, form) as out:
         write_explanation(answers, form, out, columns=columns())
-    return 0
+    return _CODES[together(answers)]
+
+
+def _seen(parsed: Parsed) -> SeenEnds | None:
+    """Who the traffic shows, where some is named. Raises InputError."""
+    if not (parsed.was_set("demo") or parsed.list("input-file")):
+        return None
+    from flowwatch.audits.seen_ends import SeenEnds
+    from flowwatch.cli.shared.traffic import demo_traffic
+    from flowwatch.sources.files import FileSource
+
+    if parsed.was_set("demo"):
+        with demo_traffic(parsed.text("demo") or "all", parsed) as source:
+            return SeenEnds(source.batches())
+    return SeenEnds(FileSource(parsed.list("input-file")).batches())
 
 
 def _queries(policies: PolicySet, path: str) -> int:

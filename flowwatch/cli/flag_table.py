@@ -300,6 +300,14 @@ DEMO = Group(
 
 STATUS = Group("Output", (_output(values.STATUS_OUTPUT),))
 DOCTOR = Group("Output", (_output(outputs("text", "json")),))
+_DEMO_TRAFFIC = Flag(
+    "demo",
+    TEXT,
+    "the embedded demo's traffic: all, or what came before or after its policy",
+    "WHEN",
+    alone="all",
+    choices=values.DEMO,
+)
 POLICIES = Group(
     "Policies",
     (
@@ -310,14 +318,7 @@ POLICIES = Group(
             "FILE",
             short="f",
         ),
-        Flag(
-            "demo",
-            TEXT,
-            "the embedded demo's traffic: all, or what came before or after its policy",
-            "WHEN",
-            alone="all",
-            choices=values.DEMO,
-        ),
+        _DEMO_TRAFFIC,
     ),
 )
 
@@ -374,6 +375,9 @@ EXPLAIN = Group(
         Flag("from-labels", TEXT, "the labels of --from, exactly: app=a,k8s:b=c", "LABELS"),
         Flag("to-labels", TEXT, "the labels of --to; its port stays in --to (:443)", "LABELS"),
         Flag("protocol", TEXT, "{choices}", "PROTOCOL", default="TCP", choices=values.PROTOCOL),
+        Flag("request", TEXT, "what is asked of an HTTP server: 'GET /path'", "REQUEST"),
+        Flag("input-file", LIST, "who they are by this traffic: their labels, names", "FILE"),
+        _DEMO_TRAFFIC,
         Flag("queries", TEXT, "many questions as JSON lines, - for standard input", "FILE"),
         _output(outputs("text", "json")),
         DEBUG,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
+from typing import Literal
 
 from flowwatch.gotext import whole_number
-from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.engine import Decision, Outcome, PolicySet
+from flowwatch.policy.l7 import missed
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
-from flowwatch.policy.nearest import NearMiss, near_misses
+from flowwatch.policy.nearest import Known, NearMiss, near_misses
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Name
 from flowwatch.policy.rules import NORMAL, TIERS, Direction, Entry
@@ -43,6 +45,10 @@ class End:
     protocol: str
     assumed: str = ""
     """What was taken for granted, for the reader."""
+    kind: Literal["labels", "entity", "address", "pod", "name"] = "labels"
+    """As what it was named."""
+    seen: str = ""
+    """What traffic shows of it, where any was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,17 @@ class Answer:
     """The rules that are about the subject, in the order in which they are asked."""
     near: tuple[NearMiss, ...]
     assumed: tuple[str, ...]
+    seen: tuple[str, ...] = ()
+    """What traffic shows of the ends."""
+    request: str = ""
+    """What the L7 rules say of the request, in words; "" where none was asked about, or none decides."""
+    passes: Outcome = "allowed"
+    """What the L7 rules say of the request."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The decision, with that about the request."""
+        return self.passes if self.decision.decision == "allowed" else self.decision.decision
 
 
 def read_end(text: str, labels: str) -> End:
@@ -81,23 +98,20 @@ def read_end(text: str, labels: str) -> End:
         raise QuestionError("--from and --to say who is asked about")
     host, port, protocol = _split(text)
     if labels:
-        full = tuple(map(_label, labels.split(",")))
-        space, slash, _ = host.partition("/")
-        if slash and not any(label.startswith(f"k8s:{NAMESPACE}=") for label in full):
-            full = (*full, f"k8s:{NAMESPACE}={space}")
+        full = _in_namespace(host, tuple(map(_label, labels.split(","))))
         return End(host or labels, Party(_in_cluster(full), "", (), None), port, protocol)
     if host in _RESERVED:
         if host == "world":
             assumed = "world is an IPv4 address without a DNS name, in no rule's CIDR but 0.0.0.0/0"
-            return End(host, Party((), _EXAMPLE), port, protocol, assumed)
-        return End(host, Party((f"reserved:{host}",)), port, protocol)
+            return End(host, Party((), _EXAMPLE), port, protocol, assumed, "entity")
+        return End(host, Party((f"reserved:{host}",)), port, protocol, "", "entity")
     try:
         address = str(ip_address(host))
     except ValueError:
         pass
     else:
         assumed = f"{host} is outside the cluster (rules on names: ask about the name instead)"
-        return End(host, Party((), address, None), port, protocol, assumed)
+        return End(host, Party((), address, None), port, protocol, assumed, "address")
     if "://" in text:
         raise QuestionError(f'"{text}" is a URL: name host and port alone, as api.example.com:443')
     space, slash, name = host.partition("/")
@@ -109,11 +123,19 @@ def read_end(text: str, labels: str) -> End:
         own = (f"k8s:{NAMESPACE}={space}", *(f"k8s:{key}={name}" for key in _NAME_LABELS))
         assumed = f"{host} has the labels {', '.join(f'{key}={name}' for key in _NAME_LABELS)}"
         assumed += " and no other (else name them with --from-labels, --to-labels)"
-        return End(host, Party(_in_cluster(own), "", (), None), port, protocol, assumed)
+        return End(host, Party(_in_cluster(own), "", (), None), port, protocol, assumed, "pod")
     if not _DNS_NAME.match(host.lower()):
         raise QuestionError(f'"{host}" is no NAMESPACE/NAME, DNS name, address or entity')
     assumed = f"the DNS proxy saw {host} answered, with an IPv4 address in no rule's CIDR"
-    return End(host, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed)
+    return End(host, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed, "name")
+
+
+def _in_namespace(host: str, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """``labels`` in the namespace that NAMESPACE/NAME names, unless they name one."""
+    space, slash, _ = host.partition("/")
+    if not slash or any(label.startswith(f"k8s:{NAMESPACE}=") for label in labels):
+        return labels
+    return (*labels, f"k8s:{NAMESPACE}={space}")
 
 
 def _label(text: str) -> str:
@@ -161,8 +183,12 @@ def _split(text: str) -> tuple[str, int | None, str]:
     return text.strip("[]"), None, protocol
 
 
-def explain(policies: PolicySet, subject: End, peer: End, protocol: str) -> list[Answer]:
+def explain(
+    policies: PolicySet, subject: End, peer: End, protocol: str, request: str = ""
+) -> list[Answer]:
     """The answer of ``subject``'s egress, and of ``peer``'s ingress where that is an endpoint.
+
+    ``request``: what is asked of an HTTP server there, ``GET /path`` or ``HEAD http://host/path``.
 
     Raises:
         QuestionError: no port, or no such protocol.
@@ -186,7 +212,26 @@ def explain(policies: PolicySet, subject: End, peer: End, protocol: str) -> list
         answers.append(_answer(policies, "ingress", peer, subject, named, port))
     if not answers:
         raise QuestionError("both ends are outside: no policy is about either")
-    return answers
+    return [_asked(answer, request) for answer in answers] if request else answers
+
+
+def _asked(answer: Answer, request: str) -> Answer:
+    """An answer with what its L7 rules say of a request. Raises QuestionError if that is none."""
+    method, _, url = request.strip().partition(" ")
+    if not re.fullmatch("[A-Z]+", method) or not url.strip():
+        raise QuestionError(f'"{request}" is no request: GET /path, or HEAD http://host/path')
+    decision = answer.decision
+    rules = [rule.l7 for rule in decision.ports if rule.l7 is not None and rule.l7.kind == "http"]
+    if decision.decision != "allowed" or not rules or decision.pass_all:
+        return answer
+    found = [rule.passes_request(method, url.strip(), None) for rule in rules]
+    if True in found:
+        return replace(answer, request=f"an L7 rule allows {request}")
+    doubt = next((one for one in found if isinstance(one, str)), "")
+    if doubt:
+        return replace(answer, request=f"can't tell of {request}: {doubt}", passes="cant_tell")
+    text = f"no L7 rule allows {request}{missed(rules, method, url.strip())}"
+    return replace(answer, request=text, passes="denied")
 
 
 def _unseen_name(
@@ -253,10 +298,14 @@ def _answer(
             word = _DOES[entry.verdict]
         tier = f"of the {TIERS[entry.tier]} tier " if entry.tier != NORMAL else ""
         steps.append(Step(entry, f"{tier}{word}", not met or not ports))
-    near = ()
+    near: tuple[NearMiss, ...] = ()
     if decision.why == "default deny":
-        near = tuple(near_misses(policies, direction, subject.party, peer.party, protocol, port))  # type: ignore[assignment]
+        known = Known(name=peer.text)
+        near = tuple(
+            near_misses(policies, direction, subject.party, peer.party, protocol, port, known)
+        )
     assumed = tuple(dict.fromkeys(one for one in (subject.assumed, peer.assumed, unseen) if one))
     return Answer(
-        direction, subject.text, peer.text, protocol, port, decision, tuple(steps), near, assumed
-    )
+        direction, subject.text, peer.text, protocol, port, decision, tuple(steps), near, assumed,
+        tuple(one for one in (subject.seen, peer.seen) if one),
+    )  # fmt: skip

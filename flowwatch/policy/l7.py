@@ -5,7 +5,7 @@ From Cilium 1.20: pkg/policy/api (http.go, l4.go, fqdn.go), pkg/envoy/policy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -127,6 +127,30 @@ class Layer7Rules:
                     return True
                 doubt = answer or doubt
         return doubt or False
+
+
+def missed(rules: Sequence[Layer7Rules], method: str, url: str) -> str:
+    """By what the closest HTTP rule misses a request, in words to be put behind it; "" without one."""
+    closest: tuple[HttpRule, list[str]] | None = None
+    for rule in (one for rules_ in rules for one in rules_.http):
+        misses = list(_misses(rule, method, url))
+        if misses and (closest is None or len(misses) < len(closest[1])):
+            closest = rule, misses
+    return f" (closest: {closest[0]}; {', '.join(closest[1])})" if closest else ""
+
+
+def _misses(rule: HttpRule, method: str, url: str) -> Iterator[str]:
+    if rule.method and _matches(rule.method, (method,)) is False:
+        yield f"{method} isn't {rule.method}"
+    asked = requested(url)
+    if rule.path and asked.paths and _matches(rule.path, asked.paths) is False:
+        path, mark, query = asked.paths[0].partition("?")
+        if mark and _matches(rule.path, (path,)) is True:
+            yield f"?{query} is matched with the path, and {rule.path} ends before it"
+        else:
+            yield f"{asked.paths[0]} isn't {rule.path}"
+    if rule.host and asked.hosts and _matches(rule.host, asked.hosts) is False:
+        yield f"host {asked.hosts[0]} isn't {rule.host}"
 
 
 def _has_headers(wanted: Sequence[HeaderRule], headers: Sequence[tuple[str, str]]) -> bool | str:

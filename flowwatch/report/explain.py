@@ -37,19 +37,30 @@ def write_explanation(
 
 
 def _text(answers: Sequence[Answer]) -> Iterator[str]:
+    first = answers[0]
+    asked = first if first.direction == "egress" else answers[-1]
+    client, server = (
+        (asked.subject, asked.peer) if asked.direction == "egress" else (asked.peer, asked.subject)
+    )
+    l7 = together(answers) == "allowed" and any(
+        answer.decision.l7 and not answer.request for answer in answers
+    )
+    yield (
+        f"{together(answers).upper()}: {safe(client)} to {safe(server)}, {asked.protocol} {asked.port}"
+        f"{', as far as the L7 rules let it pass' if l7 else ''}"
+    )
     files = {one.entry.policy.file for answer in answers for one in answer.steps}
     for answer in answers:
         yield from _lines(answer, with_file=len(files) > 1)
     for text in dict.fromkeys(text for answer in answers for text in answer.assumed):
         yield f"  assumed: {safe(text)}"
-    if len(answers) > 1:
-        l7 = together(answers) == "allowed" and any(answer.decision.l7 for answer in answers)
-        yield f"Together: {together(answers)}{', as far as the L7 rules let it pass' if l7 else ''}"
+    for text in dict.fromkeys(text for answer in answers for text in answer.seen):
+        yield f"  seen: {safe(text)}"
 
 
 def together(answers: Sequence[Answer]) -> str:
     """Both ends must allow it."""
-    decisions = {answer.decision.decision for answer in answers}
+    decisions = {answer.outcome for answer in answers}
     if "denied" in decisions:
         return "denied"
     return "can't tell" if "cant_tell" in decisions else "allowed"
@@ -61,6 +72,8 @@ def _lines(answer: Answer, *, with_file: bool) -> list[str]:
         f"{answer.direction} of {safe(answer.subject)} {way} {safe(answer.peer)}, "
         f"{answer.protocol} {answer.port}: {safe(answer.decision.reason)}"
     ]
+    if answer.request:
+        lines.append(f"  request: {safe(answer.request)}")
     shown = answer.steps
     if len(shown) > _STEPS:
         shown = tuple(one for one in shown if not one.idle)
@@ -101,6 +114,8 @@ def explanation_object(answers: Sequence[Answer]) -> dict[str, Any]:
                 ],
                 "near_misses": [str(miss) for miss in answer.near],
                 "assumed": list(answer.assumed),
+                "seen": list(answer.seen),
+                "request": answer.request,
             }
             for answer in answers
         ],

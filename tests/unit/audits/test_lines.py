@@ -60,7 +60,8 @@ def test_a_refused_request_and_one_that_passed_are_two_lines(tmp_path: Path) -> 
     assert text.startswith(
         "OK, 2 attempts: as the policies say\n"
         "  ✓ shop/api ← shop/web:80/TCP  1x dropped\n"
-        "      denied by the L7 rules of shop/api spec.ingress.0 (line 7): none allows HEAD http://api/status\n"
+        "      denied by the L7 rules of shop/api spec.ingress.0 (line 7): none allows HEAD "
+        "http://api/status (closest: GET; HEAD isn't GET)\n"
         "  ✓ shop/api ← shop/web:80/TCP  1x forwarded\n"
     )
     # The rule for requests refused one: what it says of default deny nothing tried.

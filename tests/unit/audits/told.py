@@ -16,8 +16,9 @@ from flowwatch.policy import load
 from flowwatch.report.audit.text import audit_lines
 from flowwatch.report.summary_table import Style
 from flowwatch.sources.files import FileSource
+from tests import material
 
-SHARED = Path(__file__).parents[4] / "shared" / "cases"
+SHARED = material.SHARED / "cases"
 _BOTH = frozenset({"egress", "ingress"})
 _OUTCOMES = frozenset(meaning.OUTCOMES)
 _IDENTITIES = {"host": 1, "world": 2, "remote-node": 6, "kube-apiserver": 7}

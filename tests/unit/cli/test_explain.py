@@ -17,6 +17,7 @@ from tests.in_process import flowwatch
 from tests.interop.compared import CASES, Case
 from tests.material import SHARED, needs
 from tests.unit.audits.planted import CORRECT
+from tests.unit.audits.told import Capture, endpoint
 
 STORED = 16_749
 """Answers that the stored files hold."""
@@ -44,18 +45,21 @@ def policy(tmp_path: Path) -> Path:
 
 def explain(path: Path, source: str, to: str, *more: str) -> str:
     told = flowwatch("explain", "-f", path, "--from", source, "--to", to, *more)
-    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stderr == ""
+    begins = ["ALLOWED: ", "DENIED: ", "", "CAN'T TELL: "][told.returncode]
+    assert "json" in more or told.stdout.startswith(begins or "nothing ends so")
     return told.stdout
 
 
 def test_allowed_by_a_rule_and_its_line(policy: Path) -> None:
     said = explain(policy, "weather/weather-app", "api.openweathermap.org:443").splitlines()
-    assert said[0] == (
+    assert said[0] == "ALLOWED: weather/weather-app to api.openweathermap.org, TCP 443"
+    assert said[1] == (
         "egress of weather/weather-app to api.openweathermap.org, TCP 443: "
         "allowed by weather/weather-egress spec.egress.1 (line 12)"
     )
-    assert said[1].endswith("spec.egress.0 (line 7) is not about api.openweathermap.org")
-    assert said[2].endswith("spec.egress.1 (line 12) allows it")
+    assert said[2].endswith("spec.egress.0 (line 7) is not about api.openweathermap.org")
+    assert said[3].endswith("spec.egress.1 (line 12) allows it")
     assert any("assumed: weather/weather-app has the labels app=weather-app" in x for x in said)
     assert any("assumed: the DNS proxy saw api.openweathermap.org answered" in x for x in said)
 
@@ -87,7 +91,7 @@ def test_addresses_in_and_outside_a_block(policy: Path) -> None:
 
 def test_ingress_from_outside(policy: Path) -> None:
     policy.write_text(HTTP)
-    [first, *_] = explain(policy, "198.51.100.1", "api/api:80").splitlines()
+    [_, first, *_] = explain(policy, "198.51.100.1", "api/api:80").splitlines()
     assert first.startswith("ingress of api/api from 198.51.100.1, TCP 80: default deny of api/api")
 
 
@@ -144,17 +148,17 @@ def test_a_deny_wins(policy: Path) -> None:
 def test_both_ends_are_asked_and_put_together(policy: Path) -> None:
     policy.write_text(f"{CORRECT}---\n{HTTP}")
     said = explain(policy, "api/web", "api/api:80").splitlines()
+    assert said[0] == "ALLOWED: api/web to api/api, TCP 80, as far as the L7 rules let it pass"
     assert (
-        said[0]
+        said[1]
         == "egress of api/web to api/api, TCP 80: no policy selects it: everything is allowed"
     )
     assert any(
         line.startswith("ingress of api/api from api/web, TCP 80: allowed by") for line in said
     )
     assert any("as far as its L7 rules let it pass" in line for line in said)
-    assert said[-1] == "Together: allowed, as far as the L7 rules let it pass"
     said = explain(policy, "weather/weather-app", "api/api:80").splitlines()
-    assert said[-1] == "Together: denied"
+    assert said[0] == "DENIED: weather/weather-app to api/api, TCP 80"
 
 
 def test_json_says_the_same(policy: Path) -> None:
@@ -178,6 +182,54 @@ def test_labels_instead_of_a_name(policy: Path) -> None:
         *("--to", "api.openweathermap.org:443"),
     )
     assert "allowed by weather/weather-egress" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("request_", "first", "words"),
+    [
+        ("GET /status", "ALLOWED: ", "request: an L7 rule allows GET /status"),
+        ("HEAD /status", "DENIED: ", "no L7 rule allows HEAD /status (closest: GET /status; HEAD isn't GET)"),
+        ("GET /status?x=1", "DENIED: ", "?x=1 is matched with the path, and /status ends before it"),
+        ("GET /other", "DENIED: ", "/other isn't /status"),
+    ],
+)  # fmt: skip
+def test_which_request_passes_and_by_what_another_misses(
+    request_: str, first: str, words: str, policy: Path
+) -> None:
+    policy.write_text(HTTP.replace("method: GET", "method: GET, path: /status"))
+    said = explain(policy, "api/web", "api/api:80", "--request", request_)
+    assert said.startswith(first)
+    assert words in said
+    told = flowwatch(
+        *("explain", "-f", policy, "--from", "api/web", "--to", "api/api:80", "--request", "status")
+    )
+    assert '"status" is no request: GET /path' in one_line(told)
+
+
+def test_traffic_says_who_the_ends_are(policy: Path, tmp_path: Path) -> None:
+    """Labels that a name would be taken for never beat those that records have."""
+    flows = Capture()
+    flows.answer("weather/app", "api.openweathermap.org", "93.184.216.34", 60)
+    flows.flows[0]["source"] = endpoint("weather/app", app="weather-app")
+    seen = ("--input-file", str(flows.write(tmp_path)))
+    said = explain(policy, "weather/app", "api.openweathermap.org:443", *seen)
+    assert said.startswith("ALLOWED")
+    assert "seen: weather/app has the labels of weather/app-0" in said
+    assert "seen: api.openweathermap.org was answered with 93.184.216.34" in said
+    assert "assumed" not in said
+    without = explain(policy, "weather/app", "api.openweathermap.org:443")
+    assert "no policy selects it" in without  # app=app is assumed
+    said = explain(policy, "weather/appp", "api.openweathermap.org:443", *seen)
+    assert "assumed: the traffic has no weather/appp (of weather it has weather/app)" in said
+
+
+def test_m11_labels_keep_the_namespace() -> None:
+    folder = SHARED / "cases" / "m11-explain-namespace"
+    if not folder.is_dir():
+        pytest.skip("no m11-explain-namespace beside the checkout")
+    for more in ((), ("--from-labels", "app=billing")):
+        said = explain(folder / "policy.yaml", "pay/billing", "192.0.2.1:443", *more)
+        assert said.startswith("DENIED: ")
 
 
 def test_labels_may_name_a_cluster(policy: Path) -> None:

@@ -342,8 +342,8 @@ def test_clusters_of_a_mesh_are_told_apart(tmp_path: Path) -> None:
     words = ("-f", tmp_path / "policy.yaml", "--input-file", flows)
     report = json.loads(flowwatch("audit", *words, "-o", "json").stdout)
     found = {one["peer"]: one["kind"] for one in report["findings"]}
-    assert found["weather/cache"] == found["data/db"] == "ok"
-    assert found["telemetry.example"] == found["kube-system/coredns"] == "leak"
+    assert found["far/weather/cache"] == found["data/db"] == "ok"
+    assert found["telemetry.example"] == found["far/kube-system/coredns"] == "leak"
     assert not any("clusters" in note for note in report["evidence"]["warnings"])
     third = "".join(lines).replace('"near"', '"third"').replace("10.0.", "10.3.")
     flows.write_text("".join(lines) + third.replace("planted-", "third-"))
