@@ -26,6 +26,9 @@ START = 1_795_866_000
 CLIENT, SERVER = "10.0.1.7", "10.0.2.9"
 """The application's pod on node-1, and a pod of the cluster that it asks, on node-2."""
 
+NODES = ("node-1", "node-2")
+"""Of the client, and of the server in the cluster."""
+
 PORTS = range(32_769, 61_000, 2)
 """Those that connect() takes first: every other one of net.ipv4.ip_local_port_range."""
 
@@ -179,6 +182,16 @@ class Paper:
             sent, wait = sent + wait, min(wait * 2, 120.0)
         self._free[to] = at + until
         self.tries.append(Try(server, "TCP", port, to[2], at, "dropped", "answered"))
+
+    def unheard(self, at: float, server: str, port: int) -> None:
+        """A connection whose answers the client's own ingress drops: of SYN-ACKs all that are sent again."""
+        to = (server, port, self.port(at, server, port))
+        self._passes(at, to, SYN)
+        back = self._l4(to, SYN_ACK, back=True)
+        for again in (0.001, 1.003, 3.004):
+            self._drop_pair(at + again, "node-1", "INGRESS", server, CLIENT, back)
+        self._free[to] = at + 60
+        self.tries.append(Try(server, "TCP", port, to[2], at, "dropped", "dropped"))
 
     def ask(
         self, at: float, server: str, port: int, *, source_port: int = 0, answers: str = "answered"
@@ -363,8 +376,10 @@ def _in_force(policies: Policies, at: float) -> Allowed | None:
 
 
 def _cpu(record: dict[str, Any]) -> int:
-    """Packets of one direction of a connection are seen by one CPU."""
+    """Packets of one direction of a connection are seen by one CPU; errors are told last."""
     layer4 = next(iter(record["l4"].values()))
+    if layer4.get("type") == 3:
+        return 2
     ports = layer4.get("source_port", 0), layer4.get("destination_port", 0)
     return int(sum(ports) // 2 + (record["IP"]["source"] == CLIENT)) % 2
 

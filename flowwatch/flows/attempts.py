@@ -68,6 +68,9 @@ PAIRS = 65_536
 EARLY = 4096
 """Answers remembered that were read before what they answer: each CPU's events are read in turn."""
 
+_ICMP_ERROR = (0, 0, "")
+"""Stands in a key for what an error doesn't tell of the packet that it is about."""
+
 _FAR = 1 << 80
 """A time that is beside every attempt."""
 
@@ -170,14 +173,16 @@ class Attempts:
         ):
             # Else one more packet of a connection that works: most records are that.
             bits = meaning.evidence(flow)
-            if (
-                key[4] != "TCP"
-                and not reply
-                and flow.l7 is None
-                and not attempt.first - ONE_PACKET < time < attempt.last
-                and tries.turned(known & ~_DROPS if known & ANSWER else known, bits)
-            ):
-                return self._next(attempt, flow, time, reply)
+            if key[4] != "TCP" and flow.l7 is None:
+                if reply and bits & meaning.WORKS and known & _DROPS and not known & tries.PASSED:
+                    # No answer to what was denied: the request that it answers is still to be read.
+                    self.replies += 1
+                    self._keep_early(flow, key)
+                    return None
+                before = known & ~_DROPS if known & ANSWER else known
+                between = attempt.first - ONE_PACKET < time < attempt.last
+                if not reply and not between and tries.turned(before, bits):
+                    return self._next(attempt, flow, time, reply)
             if (
                 known | bits != known
                 or (syn and not again)
@@ -222,20 +227,27 @@ class Attempts:
             ingress = attempt.direction == _INGRESS
             self._add(attempt, flow, bits, flow.time, reply=reply, ingress=ingress)
             attempt.records = 1
-            early = self._early.pop(key, None)
-            if early is not None and abs(early.time - flow.time) <= tries.HANDSHAKE:
-                self.replies -= 1
-                self.observe(early)
+            if self._early:
+                self._take_early(flow, key)
         return attempt
 
     def _keep_early(self, flow: Flow, key: Key) -> None:
-        """An answer to nothing known: what it answers may be read in a moment."""
-        self.replies += 1
+        """What answers nothing known: what it answers may be read in a moment."""
         if flow.tcp_flags and not flow.tcp_flags & (SYN | _RST):
             return
         if len(self._early) >= EARLY:
             self._early.clear()
         self._early[key] = flow
+
+    def _take_early(self, flow: Flow, key: Key) -> None:
+        """Add what was read just before the first record of an attempt, and answers it."""
+        for at in (key, (key[0], key[1], *_ICMP_ERROR)):
+            early = self._early.pop(at, None)
+            if early is None or abs(early.time - flow.time) > tries.HANDSHAKE:
+                continue
+            if at is key:
+                self.replies -= 1
+            self.observe(early)
 
     def _next(self, attempt: OpenAttempt, flow: Flow, time: int, reply: bool) -> OpenAttempt | None:
         """The attempt that comes after ``attempt``; ``time`` is the record's by that one's clock."""
@@ -275,6 +287,8 @@ class Attempts:
         if about is not None and not about.answer and flow.time - about.last <= GAP:
             about.answer = UNREACHABLE
             change(about)
+        else:
+            self._keep_early(flow, (flow.destination_ip, flow.source_ip, *_ICMP_ERROR))
 
     # Opening and closing -----------------------------------------------------------------------
 
@@ -282,6 +296,7 @@ class Attempts:
         direction = flow.direction or meaning.direction(flow)
         if reply:
             if flow.verdict != _DROPPED or not direction or not bits:
+                self.replies += 1
                 self._keep_early(flow, key)
                 return None
             # Of the endpoint that dropped: the client's is that of what it asked.
@@ -333,11 +348,7 @@ class Attempts:
                 known = self._got_through(attempt, known, time)
         elif reply:
             bits = self._add_answer(attempt, flow, bits, time)
-            if (
-                attempt.syn_denied
-                and flow.tcp_flags & _SYN_ACK == _SYN_ACK
-                and bits & meaning.WORKS
-            ):
+            if attempt.syn_denied and flow.tcp_flags & (SYN | _RST) and bits & meaning.WORKS:
                 # Its SYN was let through, whenever that is read.
                 known = self._got_through(attempt, known, time)
         elif bits & meaning.WORKS and not attempt.handshake:
