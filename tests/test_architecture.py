@@ -32,3 +32,45 @@ def test_the_rooms_are_named_in_contributing() -> None:
     ]
     missing = [room for room in rooms if f"flowwatch/{room}/" not in contributing]
     assert missing == []
+
+
+PACKAGE, UNIT = ROOT / "flowwatch", ROOT / "tests" / "unit"
+
+OF_THE_WHOLE = {
+    "contract": "each value of a record, in every output",
+    "test_captures_shared.py": "every capture, read in every way",
+    "test_generated.py": "proto/ and what is made of it",
+    "test_imports.py": "what each verb loads",
+}
+"""What in tests/unit is about no room."""
+
+
+def rooms_of(folder: Path, files: str) -> set[str]:
+    """Folders below with such files in them, as paths."""
+    return {
+        str(path.parent.relative_to(folder))
+        for path in folder.rglob(files)
+        if "pb" not in path.relative_to(folder).parts and path.parent != folder
+    }
+
+
+def test_tests_mirror_the_rooms() -> None:
+    """A room's tests are where its files are; a part of a room may be tested with the room."""
+    rooms = rooms_of(PACKAGE, "*.py")
+    tested = rooms_of(UNIT, "test_*.py") - OF_THE_WHOLE.keys()
+    assert tested <= rooms
+    untested = {
+        room for room in rooms - tested if not any(str(up) in tested for up in Path(room).parents)
+    }
+    assert untested <= {"hubble"}, "which is its parts"
+
+
+def test_what_is_about_one_file_is_named_after_it() -> None:
+    alone = {path.name for path in UNIT.glob("test_*.py")} - OF_THE_WHOLE.keys()
+    assert alone <= {f"test_{path.name}" for path in PACKAGE.glob("*.py")}
+
+
+def test_every_file_of_egress_has_its_tests() -> None:
+    """The room whose numbers every view shows."""
+    files = {path.name for path in (PACKAGE / "egress").glob("[!_]*.py")}
+    assert {f"test_{name}" for name in files} <= {path.name for path in (UNIT / "egress").iterdir()}

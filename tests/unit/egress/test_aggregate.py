@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
 
-from flowwatch.egress import aggregate as aggregate_module
-from flowwatch.egress import select as select_module
 from flowwatch.egress.aggregate import Aggregate
-from flowwatch.egress.query import ORDERS, Query
-from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import records, snapshot
 from flowwatch.flows.model import (
     Batch,
@@ -23,6 +20,7 @@ from flowwatch.flows.model import (
     LostEvents,
     NodeStatus,
 )
+from tests.unit.egress.made import counted, rows, traffic
 from tests.unit.flows.made import (
     ALLOW,
     API,
@@ -36,16 +34,6 @@ from tests.unit.flows.made import (
     reply,
     verdict,
 )
-
-
-def counted(*flows: Flow, max_rows: int = 100) -> Aggregate:
-    aggregate = Aggregate(max_rows)
-    aggregate.join.add(Batch(flows=list(flows)))
-    return aggregate
-
-
-def rows(*flows: Flow, query: Query | None = None) -> list[Row]:
-    return list(snapshot(counted(*flows), query or Query()).rows)
 
 
 def test_a_blocked_attempt_is_counted_once_however_many_records_and_retries() -> None:
@@ -182,22 +170,6 @@ def test_what_was_not_seen_is_said() -> None:
     assert snapshot(aggregate, Query()).coverage.nodes_unavailable == ()
 
 
-def traffic(count: int) -> list[Flow]:
-    """Attempts of many pods to many peers, some denied, from a fixed seed."""
-    chance = random.Random(1)
-    flows: list[Flow] = []
-    for i in range(count):
-        pod = Endpoint(namespace="ns", pod=f"pod-{chance.randrange(5)}")
-        to: dict[str, Any] = {
-            "source": pod,
-            "source_ip": f"10.0.0.{pod.pod[-1]}",
-            "destination_ip": f"1.1.1.{chance.randrange(9)}",
-            "source_port": 1024 + i,
-        }
-        flows += denied(i, **to) if chance.random() < 0.4 else [flow(i, **to)]
-    return flows
-
-
 def sums(taken: Snapshot) -> tuple[int, ...]:
     return tuple(
         sum(getattr(row, name) for row in taken.rows)
@@ -289,101 +261,6 @@ def test_a_limit_too_small_to_mean_anything_is_refused() -> None:
         Aggregate(max_rows=3)
 
 
-WORDS = [
-    ("pod-1", lambda r: r.pod == "pod-1"),
-    ("!pod-1", lambda r: r.pod != "pod-1"),
-    ("1.1.1.3 tcp", lambda r: r.peer == "1.1.1.3"),
-    ("policy_denied", lambda r: r.dropped > 0),
-    ("443", lambda r: True),
-    ("NS/POD-2", lambda r: r.pod == "pod-2"),
-    ("nothing-like-it", lambda r: False),
-    ("²", lambda r: False),
-    ("9" * 5000, lambda r: False),  # more digits than int() takes
-]
-
-
-@pytest.mark.parametrize(("text", "meant"), WORDS, ids=[w[0][:20] for w in WORDS])
-def test_words_choose_rows(text: str, meant: object) -> None:
-    aggregate = counted(*traffic(200))
-    every = snapshot(aggregate, Query()).rows
-    taken = snapshot(aggregate, Query(text=text, limit=3))
-    assert callable(meant)
-    assert taken.matched == sum(1 for row in every if meant(row))
-    assert all(meant(row) for row in taken.rows)
-    assert taken.totals.rows == len(every)
-
-
-def test_drops_only_shows_rows_with_drops() -> None:
-    taken = snapshot(counted(*traffic(200)), Query(drops_only=True))
-    assert taken.rows
-    assert all(row.dropped for row in taken.rows)
-
-
-def test_orders() -> None:
-    aggregate = counted(*traffic(300))
-
-    def by(order: str) -> list[Row]:
-        return list(snapshot(aggregate, Query(order=order)).rows)
-
-    assert [r.dropped for r in by("drops")] == sorted((r.dropped for r in by("pod")), reverse=True)
-    assert [r.forwarded for r in by("forwarded")] == sorted(
-        (r.forwarded for r in by("pod")), reverse=True
-    )
-    assert [r.last_seen for r in by("last")] == sorted(
-        (r.last_seen for r in by("pod")), reverse=True
-    )
-    assert [r.pod for r in by("pod")] == sorted(r.pod for r in by("pod"))
-    assert [r.peer for r in by("peer")] == sorted(r.peer for r in by("pod"))
-    assert [r.rate for r in by("rate")] == sorted((r.rate for r in by("pod")), reverse=True)
-    for order in ORDERS:
-        backwards = snapshot(aggregate, Query(order=order, reverse=True)).rows
-        assert list(backwards) == by(order)[::-1]
-
-
-def test_the_last_records_of_a_row_are_kept_and_told_from_its_pods_side() -> None:
-    aggregate = counted(flow(), reply(1), flow(2, destination_ip="9.9.9.9", source_port=7))
-    [first] = [row for row in snapshot(aggregate, Query()).rows if row.peer == "1.2.3.4"]
-    told = records(aggregate, 10, first.key)
-    assert [(r.pod, r.peer, r.port, r.kind) for r in told] == [
-        ("weather-app-1", "1.2.3.4", 443, "to-stack"),
-        ("weather-app-1", "1.2.3.4", 443, "to-endpoint"),
-    ]
-    assert len(records(aggregate, 2)) == 2
-
-
-def test_a_rate_is_of_late() -> None:
-    [row] = rows(*(flow(i / 10, source_port=i + 1) for i in range(1200)))
-    assert row.rate == pytest.approx(10, rel=0.05)
-    aggregate = counted(*(flow(i / 10, source_port=i + 1) for i in range(1200)))
-    aggregate.join.add(Batch(flows=[flow(1000, source_port=5, destination_ip="9.9.9.9")]))
-    [idle] = [row for row in snapshot(aggregate, Query()).rows if row.peer == "1.2.3.4"]
-    assert idle.rate < 0.001
-
-
-def test_recent_records_are_bounded() -> None:
-    aggregate = counted(*traffic(5000))
-    assert len(aggregate.recent) == aggregate_module.RECENT
-
-
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(
-    "text", ["", "pod-1", "!policy_denied", "1.1.1.3 443", "tcp", "44", "9" * 5000]
-)
-def test_many_rows_are_chosen_as_few_are(
-    order: str, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aggregate = counted(*traffic(400))
-    for query in (
-        Query(order=order, text=text),
-        Query(order=order, text=text, reverse=True, drops_only=True, direction="both"),
-    ):
-        few = snapshot(aggregate, query).rows
-        monkeypatch.setattr(select_module, "FEW", 0)
-        many = snapshot(aggregate, query).rows
-        monkeypatch.undo()
-        assert [row.key for row in many] == [row.key for row in few]
-
-
 def test_losses_are_told_by_node_and_as_a_rate() -> None:
     aggregate = counted(flow(0), flow(10, source_port=1))
     lost = [
@@ -395,47 +272,6 @@ def test_losses_are_told_by_node_and_as_a_rate() -> None:
         "100 events were lost, 10.0/s on b (95), a (5) (OBSERVER_"
     )
     assert {(one.node, one.rate) for one in taken.coverage.lost} == {("a", 0.5), ("b", 9.5)}
-
-
-def test_pods_of_several_clusters_have_rows_of_their_own() -> None:
-    east, west = (
-        Endpoint(identity=1, namespace="weather", pod="app-0", cluster=name)
-        for name in ("east", "west")
-    )
-    aggregate = counted(
-        flow(source=east, node="east/n1"),
-        flow(source=west, node="west/n1", source_ip="10.9.0.1"),
-        # Peers of the other cluster are named with it, those of the own without.
-        flow(source=east, destination=west, destination_ip="10.9.0.1", source_port=2),
-        flow(source=east, destination=east, destination_ip="10.0.0.9", source_port=3),
-    )
-    taken = snapshot(aggregate, Query(order="peer"))
-    assert [(row.cluster, row.peer) for row in taken.rows] == [
-        ("east", "1.2.3.4"),
-        ("west", "1.2.3.4"),
-        ("east", "weather/app-0"),
-        ("east", "west/weather/app-0"),
-    ]
-    assert taken.coverage.clusters == ("east", "west")
-    assert snapshot(aggregate, Query(text="west app")).matched == 2
-
-
-def test_the_same_connection_at_two_servers_is_two_attempts() -> None:
-    aggregate = Aggregate(100)
-    for server in ("a:1", "b:1"):
-        aggregate.join.add(Batch(flows=denied(), origin=server))
-        aggregate.join.add(
-            Batch(lost=[LostEvents("HUBBLE_RING_BUFFER", 1, "node-1", 5)], origin=server)
-        )
-    taken = snapshot(aggregate, Query(), recent=10)
-    assert taken.totals.dropped == 2
-    assert [(row.cluster, row.server, row.dropped) for row in taken.rows] == [
-        ("default (a:1)", "a:1", 1),
-        ("default (b:1)", "b:1", 1),
-    ]
-    assert taken.coverage.nodes == ("node-1 (a:1)", "node-1 (b:1)")
-    assert [lost.node for lost in taken.coverage.lost] == ["node-1 (a:1)", "node-1 (b:1)"]
-    assert len(taken.recent) == 4
 
 
 def test_a_gap_makes_the_numbers_at_least_and_is_told_with_its_seconds() -> None:
