@@ -22,9 +22,9 @@ from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
 from flowwatch.sources.hubble_server import HubbleServer
-from flowwatch.sources.live import unreadable
 from flowwatch.sources.opening import file_window, matcher
 from flowwatch.sources.request import FlowRequest, flow_request
+from flowwatch.sources.server import unreadable
 from flowwatch.text import safe
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from flowwatch.errors import FlowwatchError, Refused, ServerError
 from flowwatch.sources.nodes import ServerNow
@@ -29,6 +30,26 @@ class Answer:
     now: ServerNow | None
     """None when there was no answer."""
     error: ServerError | None = None
+
+
+class Asking(Protocol):
+    """Something that asks, until it is stopped: a thread of :class:`Polls`, or a test's script."""
+
+    def answers(self) -> Iterator[Answer]:
+        """Those that came since the last call; never waits."""
+        ...
+
+    def stop(self) -> None:
+        """Ask no more."""
+        ...
+
+    def join(self) -> None:
+        """Wait for its end."""
+        ...
+
+
+Polling = Callable[[Callable[[], ServerNow], float], Asking]
+"""Begins to ask by the function, every so many seconds."""
 
 
 class Polls:

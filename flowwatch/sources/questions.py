@@ -1,4 +1,4 @@
-"""What a source asks a Hubble server beside its stream of flows (flowwatch.sources.live.Server)."""
+"""What a source asks a Hubble server beside its stream of flows (flowwatch.sources.server.Server)."""
 
 from __future__ import annotations
 

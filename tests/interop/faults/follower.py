@@ -23,9 +23,9 @@ import psutil
 from flowwatch.cli.flags import parse
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Query
-from flowwatch.sources import live
 from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.live import LiveSource
+from flowwatch.sources.phases import FIRST_RETRY, Retries
 from flowwatch.sources.request import flow_request
 from tests.command import ROOT, clean_environment
 from tests.interop.program import Program
@@ -72,7 +72,7 @@ class Follower:
         *arguments: str,
         poll: float = POLL_EVERY,
         quiet: float = QUIET,
-        first_retry: float = live.FIRST_RETRY,
+        first_retry: float = FIRST_RETRY,
     ) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="follower-home-")
         self._no_names = Path(self._home.name) / "no-names"
@@ -155,7 +155,6 @@ def _resolve_unless(no_names: Path) -> None:
 def main(no_names: str, poll: str, quiet: str, first_retry: str, *arguments: str) -> None:
     """Follow until standard input ends; answer each line of it."""
     _resolve_unless(Path(no_names))
-    live.FIRST_RETRY = float(first_retry)
     wanted = flow_request(parse(list(arguments)), follow=True)
     source = LiveSource(
         lambda: HubbleServer(wanted, with_ring=True),
@@ -165,6 +164,7 @@ def main(no_names: str, poll: str, quiet: str, first_retry: str, *arguments: str
         keep_trying=True,
         poll_every=float(poll),
         quiet=float(quiet),
+        retries=Retries(float(first_retry)),
     )
     monitor = LiveMonitor(source)
     monitor.start()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,15 +11,21 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
 from flowwatch.errors import Unreachable
 from flowwatch.flows.model import Batch
-from flowwatch.hubble.wire.pb.flow import flow_pb2
-from flowwatch.hubble.wire.pb.observer import observer_pb2
-from flowwatch.sources import live as live_module
+from flowwatch.sources.health import OVERLAP
 from flowwatch.sources.lateness import LOOKS, Lateness
-from flowwatch.sources.live import OVERLAP, SKEW, LiveSource
-from flowwatch.sources.nodes import ServerNow
+from flowwatch.sources.node_clocks import SKEW, NodeClocks
 from tests.unit.flows.made import flow
+from tests.unit.sources.scripted import (
+    BEGAN,
+    SECOND,
+    Connection,
+    HandClock,
+    ScriptedServer,
+    Step,
+    play,
+    record,
+)
 
-SECOND = 1_000_000_000
 HOUR = 3600
 
 
@@ -98,95 +101,26 @@ def test_servers_whose_clocks_are_apart_are_told_by_one_clock() -> None:
     )
 
 
-class Clock:
-    """A hand-moved clock in place of the module ``time``."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def time(self) -> float:
-        return self.now
-
-    def time_ns(self) -> int:
-        return int(self.now * SECOND)
-
-    monotonic = time
-
-
-def message(at: float, node: str) -> bytes:
-    response = observer_pb2.GetFlowsResponse(node_name=node)
-    response.flow.node_name = node
-    response.flow.verdict = flow_pb2.FORWARDED
-    response.flow.uuid = f"{node}-{at}"
-    response.flow.time.FromNanoseconds(int(at * SECOND))
-    return response.SerializeToString()
-
-
-class Scripted:
-    """A server that says what it is told to: chunks of messages, each after some seconds."""
-
-    backlog = 0
-
-    def __init__(self, clock: Clock, script: list[tuple[float, list[bytes]]]) -> None:
-        self.clock, self.script = clock, script
-        self.asked: list[int | None] = []
-        self.peeked: list[int] = []
-
-    def open(self, since: int | None) -> Scripted:
-        self.asked.append(since)
-        return self
-
-    def chunks(self) -> Iterator[list[bytes]]:
-        script, self.script = self.script, []
-        for wait, chunk in script:
-            self.clock.now += wait
-            yield chunk
-        raise Unreachable("cut")
-
-    def nodes(self) -> ServerNow:
-        return ServerNow()
-
-    def oldest(self) -> dict[str, int]:
-        return {}
-
-    def peek(self, since: int) -> list[bytes]:
-        self.peeked.append(since)
-        return []
-
-    def close(self) -> None:
-        pass
-
-
 def followed(
-    monkeypatch: pytest.MonkeyPatch, ahead: dict[str, float], seconds: int = 60
-) -> tuple[Scripted, float, list[Batch]]:
+    ahead: dict[str, float], seconds: int = 60
+) -> tuple[ScriptedServer, float, list[Batch]]:
     """A stream of a minute that is then cut and opened again; nodes' clocks are ``ahead``."""
-    clock = Clock(1_000_000)
-    began = clock.now
-    script = [
-        (1.0, [message(began + at + by, node) for node, by in ahead.items()])
+    clock = HandClock()
+    steps: list[Step] = [
+        (1.0, [record(BEGAN + at + by, node) for node, by in ahead.items()])
         for at in range(1, seconds)
     ]
-    server = Scripted(clock, script)
-    monkeypatch.setattr(live_module, "time", clock)
-    monkeypatch.setattr(LiveSource, "_wait", lambda *_: iter(()))
-    monkeypatch.setattr(live_module, "Polls", lambda *_: SimpleNamespace(
-        answers=list, stop=lambda: None, join=lambda: None
-    ))  # fmt: skip
-    source = LiveSource(lambda: server, where="here", follow=True)
-    batches = []
-    for batch in source.batches():
-        batches.append(batch)
-        if len(server.asked) == 2:
-            break
-    return server, clock.now, batches
+    cut: Step = (0.0, Unreachable("cut"))
+    server = ScriptedServer(clock, Connection([*steps, cut]), Connection([cut]))
+    played = play(clock, server)
+    return server, BEGAN + seconds - 1, played.batches
 
 
-def resumed(monkeypatch: pytest.MonkeyPatch, ahead: dict[str, float], **more: Any) -> float:
+def resumed(ahead: dict[str, float], **more: Any) -> float:
     """Seconds before the cut from which on records are asked for again."""
-    server, now, _ = followed(monkeypatch, ahead, **more)
-    assert server.asked[1] is not None
-    return now - server.asked[1] / SECOND
+    server, now, _ = followed(ahead, **more)
+    assert server.opened[1] is not None
+    return now - server.opened[1] / SECOND
 
 
 @pytest.mark.parametrize(
@@ -200,19 +134,19 @@ def resumed(monkeypatch: pytest.MonkeyPatch, ahead: dict[str, float], **more: An
     ],
 )
 def test_after_a_loss_each_node_is_asked_by_its_own_clock(
-    monkeypatch: pytest.MonkeyPatch, ahead: dict[str, float], back: float
+    ahead: dict[str, float], back: float
 ) -> None:
-    assert resumed(monkeypatch, ahead) == pytest.approx(back + OVERLAP / SECOND, abs=2)
+    assert resumed(ahead) == pytest.approx(back + OVERLAP / SECOND, abs=2)
 
 
-def test_old_records_are_no_sign_of_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_records_are_no_sign_of_a_clock() -> None:
     """A ring was read, and then the stream broke: no more than SKEW is asked for again."""
-    back = resumed(monkeypatch, {"a": 0.0, "b": -2.0 * HOUR}, seconds=4)
+    back = resumed({"a": 0.0, "b": -2.0 * HOUR}, seconds=4)
     assert back == pytest.approx((SKEW + OVERLAP) / SECOND, abs=2)
 
 
-def test_a_live_stream_tells_how_late_its_nodes_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, batches = followed(monkeypatch, {"a": 0.0, "b": -2.0 * HOUR})
+def test_a_live_stream_tells_how_late_its_nodes_are() -> None:
+    _, _, batches = followed({"a": 0.0, "b": -2.0 * HOUR})
     told = [batch.late for batch in batches if batch.late is not None]
     assert {node: round(late / SECOND) for node, late in told[-1].items()} == {
         "a": 0,
@@ -221,19 +155,36 @@ def test_a_live_stream_tells_how_late_its_nodes_are(monkeypatch: pytest.MonkeyPa
     assert len(told) <= LOOKS
 
 
-def test_a_node_whose_clock_is_ahead_hides_nothing_of_a_stalled_stream(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_node_whose_clock_is_ahead_hides_nothing_of_a_stalled_stream() -> None:
     """What the others have is asked for from the last message on, not from its time on."""
-    clock = Clock(1_000_000)
-    server = Scripted(clock, [(1.0, [message(1_000_001, "a"), message(1_003_601, "b")]), (40, [])])
-    monkeypatch.setattr(live_module, "time", clock)
-    source = LiveSource(lambda: server, where="here", follow=True, poll_every=HOUR)
-    stop = threading.Event()
-    for _ in source.batches():
-        if clock.now > 1_000_040:
-            source._ask(server)
-            stop.set()
-            source.close()
-    assert stop.is_set()
+    clock = HandClock()
+    steps: list[Step] = [(1.0, [record(1_000_001, "a"), record(1_003_601, "b")]), (40, [])]
+    server = ScriptedServer(clock, Connection(steps))
+    play(clock, server)
     assert server.peeked == [1_000_001 * SECOND + 1]
+
+
+def test_times_are_laid_on_our_clock() -> None:
+    clocks = NodeClocks()
+    for at in range(0, 40, 10):
+        came = (BEGAN + at) * SECOND
+        # One is an hour behind; another is as ours, and what it tells first is old.
+        newest = {"behind": came - HOUR * SECOND, "sound": came - (HOUR * SECOND if not at else 0)}
+        clocks.note(newest, newest, came, live=at > 0)
+    assert clocks.furthest_behind() == HOUR * SECOND
+    assert clocks.ours({"behind": 5, "sound": 5, "new": 5}) == {
+        "behind": 5 + HOUR * SECOND,
+        "sound": 5,
+        "new": 5,
+    }
+    assert clocks.ours_of_rings({"behind": 5, "sound": 5, "": 5}) == {
+        "behind": 5 + HOUR * SECOND,
+        "sound": 5,
+        "": 5,
+    }
+
+
+def test_an_observer_alone_has_the_clock_of_its_node() -> None:
+    clocks = NodeClocks()
+    clocks.note(["a"], {"a": BEGAN * SECOND}, (BEGAN + 7) * SECOND, live=True)
+    assert clocks.ours_of_rings({"": 5}) == {"": 5 + 7 * SECOND}
