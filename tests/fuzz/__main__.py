@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import os
 import sys
 import time
 from pathlib import Path
@@ -75,6 +74,5 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     faulthandler.enable()
     sys.exit(main(sys.argv[1:]))

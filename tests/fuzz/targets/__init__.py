@@ -10,6 +10,7 @@ from tests.fuzz.targets.captures import Captures
 from tests.fuzz.targets.clusters import Clusters
 from tests.fuzz.targets.configs import Configs
 from tests.fuzz.targets.flags import Flags
+from tests.fuzz.targets.follows import Follows
 from tests.fuzz.targets.frames import Frames
 from tests.fuzz.targets.kubeconfigs import Kubeconfigs
 from tests.fuzz.targets.policies import Policies
@@ -26,5 +27,6 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "flags": Flags,
     "answers": Answers,
     "clusters": Clusters,
+    "follows": Follows,
     "screens": Screens,
 }

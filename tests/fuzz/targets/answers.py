@@ -39,11 +39,12 @@ _NAMESPACES = {
 _ALONE = {name: value for name, value in _STATUS.items() if name not in ("num_connected_nodes",)}
 _HEALTH = "/grpc.health.v1.Health/Check"
 _FLOWS = "/observer.Observer/GetFlows"
-_SOUND: dict[str, tuple[str, Any, list[dict[str, Any]]]] = {
+SOUND: dict[str, tuple[str, Any, list[dict[str, Any]]]] = {
     "status": ("/observer.Observer/ServerStatus", pb.ServerStatusResponse, [_STATUS, _ALONE]),
     "nodes": ("/observer.Observer/GetNodes", pb.GetNodesResponse, [_NODES]),
     "namespaces": ("/observer.Observer/GetNamespaces", pb.GetNamespacesResponse, [_NAMESPACES]),
 }
+"""By name the path of a unary call, its answer's type, and sound ones."""
 _CALLS: tuple[tuple[str, ...], ...] = (
     ("status",),
     ("status", "-o", "json"),
@@ -77,21 +78,21 @@ class Answers:
 
     def make(self, random: Random) -> Input:
         files = {}
-        for name, (_, message, sound) in _SOUND.items():
+        for name, (_, message, sound) in SOUND.items():
             raw = ParseDict(random.choice(sound), message()).SerializeToString()
-            files[name] = _spoilt(random, raw, message.DESCRIPTOR) if random.random() < 0.6 else raw
+            files[name] = spoilt(random, raw, message.DESCRIPTOR) if random.random() < 0.6 else raw
         files["health"] = random.choice(
             (b"\x08\x01",) * 5 + (b"", b"\x08", b"\x08\x02", b"\xff\xff", b"\x08\xff\x01")
         )
         for number in range(random.randint(0, 4)):
             raw = corpus.wire(random.choice(corpus.RECORDS))
-            files[f"{number:02}.bin"] = _spoilt(random, raw, pb.GetFlowsResponse.DESCRIPTOR)
+            files[f"{number:02}.bin"] = spoilt(random, raw, pb.GetFlowsResponse.DESCRIPTOR)
         call = _FOLLOWS if random.random() < 0.02 else random.choice(_CALLS)
         environ = {"FLOWWATCH_READER": "grpc"} if random.random() < 0.5 else {}
         return Input(call, files, len(files), environ)
 
     def run(self, given: Input, place: Path) -> None:
-        self._answers = {path: given.files[name] for name, (path, *_) in _SOUND.items()}
+        self._answers = {path: given.files[name] for name, (path, *_) in SOUND.items()}
         self._answers[_HEALTH] = given.files["health"]
         self._flows = [data for name, data in sorted(given.files.items()) if name.endswith(".bin")]
         (place / "policy.yaml").write_bytes(POLICY)
@@ -113,7 +114,8 @@ class Answers:
         self._server.stop(0).wait()
 
 
-def _spoilt(random: Random, raw: bytes, descriptor: Any) -> bytes:
+def spoilt(random: Random, raw: bytes, descriptor: Any) -> bytes:
+    """``raw``, a message of ``descriptor``'s type, by its fields mostly."""
     if random.random() < 0.2:
         return mutate.data(random, raw)
     return protobuf.spoil(random, raw, descriptor)
