@@ -114,6 +114,9 @@ class Dashboard(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         self._dress(*self.parts)
         self._loop_now = asyncio.get_running_loop()
+        if self.stopped is not None:
+            self.exit(self.stopped.exit_code)
+            return
         self.arrange()
         self.call_after_refresh(self._first)
 
@@ -125,11 +128,14 @@ class Dashboard(App[int], inherit_bindings=False):
     # How it ends ----------------------------------------------------------------------------
 
     def stop(self, number: int) -> None:
-        """Signal handler: leave as ``q`` does, at once the second time or when not yet there."""
+        """Signal handler: leave as ``q`` does, at once the second time or when it is over already."""
         again, self.stopped = self.stopped is not None, Stopped(number)
-        if again or self._loop_now is None or self._loop_now.is_closed():
+        loop = self._loop_now
+        if again or (loop is not None and loop.is_closed()):
             raise self.stopped
-        self._loop_now.call_soon_threadsafe(self.exit, self.stopped.exit_code)
+        # Raised in the middle of making the loop it would leave half of one, which complains.
+        if loop is not None:
+            loop.call_soon_threadsafe(self.exit, self.stopped.exit_code)
 
     def _handle_exception(self, error: Exception) -> None:
         """Textual's, which would print the traceback with everything that variables held."""
