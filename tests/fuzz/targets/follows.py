@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,9 @@ from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.filters.flags import Filters
 from flowwatch.hubble.filters.request import Window
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
-from flowwatch.sources import live
 from flowwatch.sources.hubble_server import HubbleServer
+from flowwatch.sources.live import LiveSource
+from flowwatch.sources.phases import Retries
 from flowwatch.sources.request import FlowRequest
 from tests.fuzz import corpus
 from tests.fuzz.inputs import Input
@@ -37,6 +37,7 @@ _ENDS = ("OK", "CANCELLED", "UNKNOWN", "UNAVAILABLE", "INTERNAL", "RESOURCE_EXHA
 _FLOWS = "/observer.Observer/GetFlows"
 _SECOND = 1_000_000_000
 _RETRY = 0.01
+"""Seconds: nobody is spared here."""
 _AGO = 60
 """Seconds before now at which the first good record was made."""
 
@@ -82,10 +83,11 @@ class Follows:
         wanted = FlowRequest(
             Settings(server=self._address, request_timeout=5.0), Filters(), Window(follow=True), []
         )
-        with alone(place, given.environ), watched(), bounded(), _quickly():
-            source = live.LiveSource(
+        with alone(place, given.environ), watched(), bounded():
+            source = LiveSource(
                 lambda: HubbleServer(wanted, with_ring=True),
                 where="relay:4245", follow=True, keep_trying=True, poll_every=0.05, quiet=0.1,
+                retries=Retries(_RETRY, _RETRY),
             )  # fmt: skip
             try:
                 for batch in source.batches():
@@ -147,17 +149,6 @@ def _good(number: int, when: int) -> bytes:
     message.flow.time.FromNanoseconds(when)
     message.time.FromNanoseconds(when)
     return message.SerializeToString()
-
-
-@contextmanager
-def _quickly() -> Iterator[None]:
-    """Retries without the wait that a real server is given."""
-    kept = live.FIRST_RETRY, live.LONGEST_RETRY
-    live.FIRST_RETRY = live.LONGEST_RETRY = _RETRY
-    try:
-        yield
-    finally:
-        live.FIRST_RETRY, live.LONGEST_RETRY = kept
 
 
 class _Handler(_Generic):
