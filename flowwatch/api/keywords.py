@@ -26,73 +26,71 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Texts = str | int | Sequence[str | int]
 """One value, or several."""
 
-Filters = TypedDict(
-    "Filters",
-    {
-        "not": Switch,
-        "namespace": Texts,
-        "from_namespace": Texts,
-        "to_namespace": Texts,
-        "all_namespaces": Switch,
-        "from_all_namespaces": Switch,
-        "to_all_namespaces": Switch,
-        "pod": Texts,
-        "from_pod": Texts,
-        "to_pod": Texts,
-        "service": Texts,
-        "from_service": Texts,
-        "to_service": Texts,
-        "workload": Texts,
-        "from_workload": Texts,
-        "to_workload": Texts,
-        "fqdn": Texts,
-        "from_fqdn": Texts,
-        "to_fqdn": Texts,
-        "ip": Texts,
-        "from_ip": Texts,
-        "to_ip": Texts,
-        "snat_ip": Texts,
-        "ipv4": Switch,
-        "ipv6": Switch,
-        "ip_version": Texts,
-        "port": Texts,
-        "from_port": Texts,
-        "to_port": Texts,
-        "protocol": Texts,
-        "label": Texts,
-        "from_label": Texts,
-        "to_label": Texts,
-        "identity": Texts,
-        "from_identity": Texts,
-        "to_identity": Texts,
-        "cluster": Texts,
-        "from_cluster": Texts,
-        "to_cluster": Texts,
-        "verdict": Texts,
-        "drop_reason_desc": Texts,
-        "type": Texts,
-        "traffic_direction": Texts,
-        "reply": Switch,
-        "not_reply": Switch,
-        "tcp_flags": Texts,
-        "http_status": Texts,
-        "http_method": Texts,
-        "http_path": Texts,
-        "http_url": Texts,
-        "http_header": Texts,
-        "node_name": Texts,
-        "node_label": Texts,
-        "interface": Texts,
-        "encrypted": Switch,
-        "unencrypted": Switch,
-        "uuid": Texts,
-        "trace_id": Texts,
-        "ip_trace_id": Texts,
-        "cel_expression": Texts,
-    },
-    total=False,
-)
-"""Hubble's filters; ``**{"not": True}`` turns the one after it into what hides flows."""
+
+class Filters(TypedDict, total=False):
+    """Hubble's filters."""
+
+    not_: Switch
+    """Turns the filter after it into what hides flows."""
+    namespace: Texts
+    from_namespace: Texts
+    to_namespace: Texts
+    all_namespaces: Switch
+    from_all_namespaces: Switch
+    to_all_namespaces: Switch
+    pod: Texts
+    from_pod: Texts
+    to_pod: Texts
+    service: Texts
+    from_service: Texts
+    to_service: Texts
+    workload: Texts
+    from_workload: Texts
+    to_workload: Texts
+    fqdn: Texts
+    from_fqdn: Texts
+    to_fqdn: Texts
+    ip: Texts
+    from_ip: Texts
+    to_ip: Texts
+    snat_ip: Texts
+    ipv4: Switch
+    ipv6: Switch
+    ip_version: Texts
+    port: Texts
+    from_port: Texts
+    to_port: Texts
+    protocol: Texts
+    label: Texts
+    from_label: Texts
+    to_label: Texts
+    identity: Texts
+    from_identity: Texts
+    to_identity: Texts
+    cluster: Texts
+    from_cluster: Texts
+    to_cluster: Texts
+    verdict: Texts
+    drop_reason_desc: Texts
+    type: Texts
+    traffic_direction: Texts
+    reply: Switch
+    not_reply: Switch
+    tcp_flags: Texts
+    http_status: Texts
+    http_method: Texts
+    http_path: Texts
+    http_url: Texts
+    http_header: Texts
+    node_name: Texts
+    node_label: Texts
+    interface: Texts
+    encrypted: Switch
+    unencrypted: Switch
+    uuid: Texts
+    trace_id: Texts
+    ip_trace_id: Texts
+    cel_expression: Texts
 
 
 class Which(TypedDict, total=False):
@@ -149,6 +147,8 @@ class Keywords(Filters, Which, Server, total=False):
 _FILTERS = frozenset(get_type_hints(Filters))
 _KINDS = get_type_hints(Keywords)
 _COMMAS = ("tls_ca_cert_files",)
+_ALSO = {"not": "not_"}
+"""A word of Python's own: it can be given as ``**{"not": True}`` alone."""
 _SWITCHES = {"true": True, "false": False}
 
 
@@ -163,17 +163,17 @@ class GivenKeywords:
         self.servers: list[str] = []
         self._values: dict[str, object] = {}
         for keyword, value in keywords.items():
-            if keyword not in _KINDS:
-                raise _unknown(keyword)
-            self._take(keyword, value)
+            self._take(_ALSO.get(keyword, keyword), value)
         if files:
             named = texts(self._values.get("input-file"))
             self._values["input-file"] = [*named, *(_text(path) for path in files)]
 
     def _take(self, keyword: str, value: object) -> None:
-        name = keyword.replace("_", "-")
+        if keyword not in _KINDS:
+            raise _unknown(keyword)
+        name = keyword.removesuffix("_").replace("_", "-")
         if keyword in _FILTERS:
-            if keyword != "not" or value is not False:
+            if keyword != "not_" or value is not False:
                 self.filters += [(name, _text(one)) for one in _each(value)]
             return
         try:

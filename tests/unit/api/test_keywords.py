@@ -22,11 +22,16 @@ NO_KEYWORDS = {"output", "color", "print-raw-filters"}
 """How it is printed."""
 
 
+def flag_of(keyword: str) -> str:
+    """``not`` is a word of Python's: it has a ``_`` behind it."""
+    return keyword.removesuffix("_").replace("_", "-")
+
+
 def test_there_is_one_for_each_flag() -> None:
     of_table = {flag.name for flag in TABLE.flags}
-    names = {name.replace("_", "-") for name in get_type_hints(Keywords)}
+    names = {flag_of(name) for name in get_type_hints(Keywords)}
     assert names == FLAGS.keys() - NO_KEYWORDS - of_table
-    assert {name.replace("_", "-") for name in get_type_hints(Filters)} == {
+    assert {flag_of(name) for name in get_type_hints(Filters)} == {
         flag.name for flag in FLAGS.values() if flag.kind == FILTER
     }
 
@@ -40,7 +45,7 @@ def test_each_is_of_its_flags_kind() -> None:
         TEXT: {keywords.Text, keywords.Path},
     }
     for name, hint in get_type_hints(Keywords).items():
-        flag = FLAGS[name.replace("_", "-")]
+        flag = FLAGS[flag_of(name)]
         if flag.name == "server":  # may be repeated
             assert hint == keywords.Texts
             continue
@@ -62,7 +67,8 @@ def test_those_of_the_table_are_parameters_with_its_defaults() -> None:
         ({"namespace": "weather"}, "-n weather"),
         ({"to_fqdn": ["a", "b"], "port": 443}, "--to-fqdn a --to-fqdn b --port 443"),
         ({"not": True, "verdict": "DROPPED", "pod": "x"}, "--not --verdict DROPPED --pod x"),
-        ({"not": False, "verdict": "DROPPED"}, "--verdict DROPPED"),
+        ({"not_": True, "verdict": "DROPPED"}, "--not --verdict DROPPED"),
+        ({"not_": False, "verdict": "DROPPED"}, "--verdict DROPPED"),
         ({"reply": True}, "--reply"),
         ({"reply": False}, "--reply=false"),
         ({"last": 100}, "--last 100"),
