@@ -31,8 +31,9 @@ class Query:
     limit: int | None = None
     text: str = ""
     """Words that must all occur (case ignored) in a row's namespace, pod, workload, peer, port,
-    protocol, drop reasons or policies, or in its cluster where there are several; a word after
-    ``!`` must not occur."""
+    protocol, drop reasons or policies, or in its cluster where there are several, or begin ``late``,
+    ``refused``, ``unreachable``, ``answer`` (dropped) where there are such; a word after ``!`` must not
+    occur."""
     drops_only: bool = False
     """Only rows with dropped or audited attempts."""
 

@@ -63,6 +63,7 @@ def _mentions(columns: Columns, word: str) -> Callable[[int], bool]:
             or policies[columns.policies[row]]
             or columns.port[row] == port
             or any(word in reason(n).name.casefold() for n in columns.reasons(row))
+            or (row in columns.rare and columns.rare[row].mentions(word))
         )
 
     return hit

@@ -73,6 +73,9 @@ def _mentions(columns: Columns, word: str) -> Mask:
     for row, more in columns.more_reasons.items():
         if any(word in reason(number).name.casefold() for number in more):
             hit[row] = True
+    for row, rare in columns.rare.items():
+        if rare.mentions(word):
+            hit[row] = True
     return hit
 
 

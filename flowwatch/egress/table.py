@@ -69,6 +69,10 @@ PolicySet = tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]
 """Policies that allowed, and that denied."""
 
 
+_RARE = tuple("answer" if name == "dropped" else name for name in ANSWERS)
+"""What a filter's words call the answers: "dropped" is of the attempt."""
+
+
 class Rare:
     """What few rows have: answers that were none, and attempts that were let through late."""
 
@@ -87,6 +91,13 @@ class Rare:
         self.answers = [a + b for a, b in zip(self.answers, other.answers, strict=True)]
         self.late += other.late
         self.wait(other.waited, other.retries)
+
+    def mentions(self, word: str) -> bool:
+        """Whether a filter's word begins the name of something that happened: late, refused …"""
+        happened = [name for name, number in zip(_RARE, self.answers, strict=True) if number]
+        if self.late:
+            happened.append("late")
+        return any(name.startswith(word) for name in happened if name)
 
     def wait(self, waited: float, retries: int) -> None:
         """Take in how long an attempt waited, in how many retries: the longest counts."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from flowwatch.egress import select as select_module
+from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import ORDERS, Query
 from flowwatch.egress.rows import Row
 from flowwatch.egress.view import snapshot
 from tests.unit.egress.made import counted, traffic
+from tests.unit.flows.made import denied, flow, reply, verdict
 
 WORDS = [
     ("pod-1", lambda r: r.pod == "pod-1"),
@@ -31,6 +36,33 @@ def test_words_choose_rows(text: str, meant: object) -> None:
     assert taken.matched == sum(1 for row in every if meant(row))
     assert all(meant(row) for row in taken.rows)
     assert taken.totals.rows == len(every)
+
+
+def odd() -> Aggregate:
+    """A row whose attempt was late, and one whose attempt was refused."""
+    late: dict[str, Any]
+    refused: dict[str, Any]
+    late, refused = {"destination_ip": "1.1.1.1"}, {"destination_ip": "2.2.2.2"}
+    return counted(
+        *denied(0.0, **late), *denied(1.0, **late), verdict(3.1, **late), flow(3.1, **late),
+        verdict(**refused), flow(**refused), reply(0.1, source_ip="2.2.2.2", tcp_flags=20),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_what_came_of_attempts_is_found_by_its_name(
+    few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not few:
+        monkeypatch.setattr(select_module, "FEW", 0)
+
+    def peers(text: str) -> list[str]:
+        return [row.peer for row in snapshot(odd(), Query(text=text, order="peer")).rows]
+
+    assert peers("") == ["1.1.1.1", "2.2.2.2"]
+    assert peers("late") == peers("!refused") == ["1.1.1.1"]
+    assert peers("REF") == ["2.2.2.2"]
+    assert peers("ate") == peers("unreachable") == peers("dropped") == []
 
 
 def test_drops_only_shows_rows_with_drops() -> None:
