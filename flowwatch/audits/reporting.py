@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from flowwatch.audits.counts import TIMED, Counts, JudgedRow
+from flowwatch.audits.document_notes import document_notes
 from flowwatch.audits.ends import several_clusters
 from flowwatch.audits.evidence import Observer, Version
 from flowwatch.audits.findings import (
@@ -89,7 +90,7 @@ class Reporter:
             frozenset().union(*(one.let_through for one in self._both)),
         )
         return AuditReport(
-            tuple(findings), self._uses(leaked), blind, dict(counts), self._notes(),
+            tuple(findings), self._uses(leaked), blind, dict(counts), document_notes(self.policies.documents),
             tuple(one.result(since) for one in self._expected),
             tuple(one for one in told if not one.incident),
             tuple(one for one in told if one.incident),
@@ -177,23 +178,6 @@ class Reporter:
         attempts = sum(one.needed[entry] for one in self._both)
         perhaps = sum(one.perhaps[entry] for one in self._both)
         return RuleUse(entry, attempts, tuple(unused) if attempts else (), perhaps)
-
-    def _notes(self) -> tuple[str, ...]:
-        documents = self.policies.documents
-        notes = [
-            f"{old.reference} in {old.file}, line {old.line}, is replaced by "
-            f"the one in {new.file}, line {new.line}"
-            for old, new in documents.replaced
-        ]
-        notes += documents.missing
-        if documents.skipped:
-            kinds = ", ".join(
-                f"{kind} ({count})" for kind, count in documents.skipped.most_common(5)
-            )
-            notes.append(
-                f"{documents.skipped.total()} objects are no policies and were skipped: {kinds}"
-            )
-        return tuple(notes)
 
 
 def _unproven(

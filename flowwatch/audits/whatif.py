@@ -8,12 +8,15 @@ current policies, where one of the same kind and name takes the other's place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from flowwatch.audits.document_notes import document_notes
 from flowwatch.audits.ends import several_clusters
 from flowwatch.audits.evidence import Observation, Observer
+from flowwatch.audits.findings import Hint
+from flowwatch.audits.hints import Judged, hints
 from flowwatch.audits.judge import passes_requests
 from flowwatch.flows import meaning
 from flowwatch.flows.coverage import Coverage
@@ -22,7 +25,7 @@ from flowwatch.flows.model import Batch
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.nearest import closest
-from flowwatch.policy.rules import Direction, Entry
+from flowwatch.policy.rules import Direction, Entry, Policy
 
 Change = Literal["newly denied", "newly allowed", "can't tell", "unchanged"]
 CHANGES: tuple[Change, ...] = ("newly denied", "newly allowed", "can't tell", "unchanged")
@@ -65,6 +68,10 @@ class WhatIfReport:
     """What was and wasn't seen."""
     notes: tuple[str, ...] = ()
     """What makes the answer less than the whole truth, each in words."""
+    selecting_nothing: tuple[Policy, ...] = ()
+    """Policies of the draft that select nothing that was seen: what they would do shows nowhere here."""
+    hints: tuple[Hint, ...] = ()
+    """Probable mistakes in the draft, as an audit would find them."""
 
 
 @dataclass(slots=True)
@@ -78,6 +85,8 @@ class WhatIf:
     _observer: Observer = field(default_factory=Observer)
     _rows: dict[tuple[object, ...], WhatIfRow] = field(default_factory=dict)
     _after: PolicySet | None = None
+    _judged: dict[tuple[object, ...], Judged] = field(default_factory=dict)
+    _working: set[Entry] = field(default_factory=set)
 
     def read(self, batches: Iterable[Batch]) -> WhatIfReport:
         """All of ``batches``, and the report."""
@@ -106,6 +115,9 @@ class WhatIf:
             return
         then, why, decision = _answer(after, seen)
         now = self._now(seen)
+        self._judge(seen, decision)
+        if (now, then) == ("allowed", "allowed"):
+            self._working.update(decision.entries)
         if not after.selected(seen.subject, seen.direction).selected and self.current is None:
             self._count(seen, "unchanged", now, now, "the draft doesn't select the pod", ())
             return
@@ -123,6 +135,14 @@ class WhatIf:
             seen.protocol, seen.asked_port, seen.known,
         )  # fmt: skip
         self._count(seen, change, now, then, why, decision.entries)
+
+    def _judge(self, seen: Observation, decision: Decision) -> None:
+        key = (seen.direction, seen.subject, seen.peer, seen.protocol, seen.asked_port)
+        known = self._judged.get(key)
+        if known is None and len(self._judged) >= MAX_ROWS:
+            return
+        attempts = known.attempts + 1 if known else 1
+        self._judged[key] = Judged(known.seen if known else seen, decision, attempts)
 
     def _now(self, seen: Observation) -> _Answer:
         if self.current is not None:
@@ -180,7 +200,23 @@ class WhatIf:
                 "what they deny stays denied",
                 *notes,
             )
-        return WhatIfReport(tuple(rows), dict(counts), counts.total(), coverage, notes)
+        notes = (*notes, *document_notes(self.draft.documents))
+        selected = {policy for row in self._judged.values() for policy in self._selecting(row)}
+        told = hints(
+            self._after or self.draft,
+            list(self._judged.values()),
+            {k: v for one in self.join.scopes.values() for k, v in one.names.aliases.items()},
+            self._working,
+        )
+        ours = set(self.draft.policies)
+        return WhatIfReport(
+            tuple(rows), dict(counts), counts.total(), coverage, notes,
+            tuple(one for one in self.draft.policies if one not in selected and self._judged),
+            tuple(one for one in told if one.policy in ours and not one.incident),
+        )  # fmt: skip
+
+    def _selecting(self, row: Judged) -> Iterator[Policy]:
+        return (rule.policy for rule in self.draft.rules if rule.subject.selects(row.seen.subject))
 
 
 _NO_NOW = {meaning.UNKNOWN: "what the proxy decides now is not in the records"}

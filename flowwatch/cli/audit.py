@@ -11,10 +11,9 @@ from flowwatch.api.auditing import auditor
 from flowwatch.cli.audit_follow import News
 from flowwatch.cli.shared.options import filter_words
 from flowwatch.cli.shared.policies import read_set
-from flowwatch.cli.shared.reading import Reading
+from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.table import style
 from flowwatch.cli.shared.traffic import source_of
-from flowwatch.errors import FlowwatchError
 from flowwatch.hubble.client.config import seconds
 from flowwatch.output import open_output
 from flowwatch.report.audit import write_audit
@@ -23,18 +22,11 @@ if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
 
-_UNREADABLE = 2
-"""Exit code of what other verbs end with 1 for: here 1 means findings, and CI must tell them apart."""
-
 
 def run(parsed: Parsed) -> int:
     """Judge the traffic by the policies; 0 as expected, 1 findings, 2 input, 3 evidence (strict)."""
-    try:
+    with telling_apart():
         return _audit(parsed)
-    except FlowwatchError as error:
-        if error.exit_code == FlowwatchError.exit_code:
-            error.exit_code = _UNREADABLE
-        raise
 
 
 def _audit(parsed: Parsed) -> int:
@@ -63,7 +55,7 @@ def _audit(parsed: Parsed) -> int:
         reading.stopped = None
     ended = reading.finish()
     if reading.failure is not None:
-        return 1 if report.failed else _UNREADABLE
+        return 1 if report.failed else UNREADABLE
     return ended or report.exit_code(strict=parsed.switch("strict"))
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from flowwatch.api.policy_files import read_policies, shown, standard_input
+from flowwatch.cli.shared.reading import telling_apart
 from flowwatch.errors import UsageError
 from flowwatch.output import columns, open_output, say
 from flowwatch.report.explain import together, write_explanation
@@ -29,6 +30,11 @@ _LONGEST = 1 << 20
 def run(parsed: Parsed) -> int:
     """Answer the question: 0 allowed, 1 denied, 3 can't tell. Or each line of ``--queries``: 0, or 2
     when some of it could not be read."""
+    with telling_apart():
+        return _run(parsed)
+
+
+def _run(parsed: Parsed) -> int:
     paths = parsed.list("filename")
     if not paths:
         raise UsageError("no policy was given", "-f FILE, a folder, or - for standard input")

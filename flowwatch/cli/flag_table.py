@@ -358,6 +358,7 @@ WHATIF = Group(
     "What if",
     (
         Flag("current", LIST, "the policies in force now, else what happened counts", "FILE"),
+        Flag("allow-denied", NUMBER, "newly denied attempts without exit code 1", "N", default="0"),
         DIRECTION,
         _output(outputs("text", "json", "markdown")),
         COLOR,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.options import directions
 from flowwatch.cli.shared.policies import read_set
-from flowwatch.cli.shared.reading import Reading
+from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.table import style
 from flowwatch.cli.shared.traffic import source_of
 from flowwatch.errors import UsageError
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def run(parsed: Parsed) -> int:
-    """Compare, print; 0 unless the input can't be read. What to make of changes is the reader's."""
+    """Compare, print; 0, or 1 when more would be denied than ``--allow-denied``; 2 for bad input."""
+    with telling_apart():
+        return _compare(parsed)
+
+
+def _compare(parsed: Parsed) -> int:
     from flowwatch.audits.whatif import WhatIf
 
     form = parsed.text("output")
@@ -34,4 +39,8 @@ def run(parsed: Parsed) -> int:
         reading.nothing()
     with open_output(None, form) as out:
         write_whatif(report, form, out, style=style(parsed))
-    return reading.finish()
+    more = report.counts.get("newly denied", 0) > parsed.number("allow-denied")
+    ended = reading.finish()
+    if reading.failure is not None:
+        return 1 if more else UNREADABLE
+    return ended or int(more)

@@ -44,6 +44,8 @@ def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
         yield f"{'' if at else 'Evidence:':10}{line}"
     for note in report.notes:
         yield style.paint(33, f"        ! {safe(note)}")
+    for text in _first(report):
+        yield style.paint(33, f"        ! {safe(text)}")
     arrow, back = ("->", "<-") if style.ascii else ("→", "←")
     for change in CHANGES:
         rows = [row for row in report.rows if row.change == change]
@@ -70,7 +72,7 @@ def _markdown(report: WhatIfReport) -> Iterator[str]:
     yield f"## flowwatch whatif: {_counts(report)}"
     yield ""
     yield from (f"- {line}" for line in _evidence(report))
-    yield from (f"- ⚠️ {code(note)}" for note in report.notes)
+    yield from (f"- ⚠️ {code(note)}" for note in (*report.notes, *_first(report)))
     for change in CHANGES:
         rows = [row for row in report.rows if row.change == change]
         if not rows:
@@ -106,6 +108,14 @@ def _evidence(report: WhatIfReport) -> Iterator[str]:
         yield note
 
 
+def _first(report: WhatIfReport) -> Iterator[str]:
+    """What to know of the draft before its numbers. Texts as they came."""
+    for policy in report.selecting_nothing:
+        yield f"{policy.reference} ({policy.file}:{policy.line}) selects nothing that was seen"
+    for hint in report.hints:
+        yield f"probable mistake, {hint.name}: {hint.policy.file}:{hint.line}: {hint.text}"
+
+
 def _counts(report: WhatIfReport) -> str:
     return ", ".join(f"{report.counts.get(change, 0):,} {change}" for change in CHANGES)
 
@@ -130,6 +140,18 @@ def whatif_object(report: WhatIfReport) -> dict[str, Any]:
         "attempts": report.attempts,
         "counts": {change: report.counts.get(change, 0) for change in CHANGES},
         "warnings": list(report.notes),
+        "selecting_nothing": [policy.reference for policy in report.selecting_nothing],
+        "hints": [
+            {
+                "name": one.name,
+                "policy": one.policy.reference,
+                "file": one.policy.file,
+                "line": one.line,
+                "text": one.text,
+                "attempts": one.attempts,
+            }
+            for one in report.hints
+        ],
         "rows": [
             {
                 "change": row.change,

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from flowwatch import output, signals
 from flowwatch.errors import Defect, FlowwatchError, Stopped
 from flowwatch.flows.model import Batch
 from flowwatch.flows.source import Source
 from flowwatch.sources.keeping import kept_words
+
+UNREADABLE = 2
+"""Exit code of what other verbs end with 1 for, where 1 is an answer: CI must tell them apart."""
+
+
+@contextmanager
+def telling_apart() -> Iterator[None]:
+    """Errors that would end with 1 end with UNREADABLE."""
+    try:
+        yield
+    except FlowwatchError as error:
+        if error.exit_code == FlowwatchError.exit_code:
+            error.exit_code = UNREADABLE
+        raise
 
 
 class Reading:

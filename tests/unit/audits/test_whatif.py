@@ -21,8 +21,9 @@ spec: {endpointSelector: {}, egress: [{toEntities: [kube-apiserver]}]}
 
 def whatif(*arguments: str | Path) -> dict[str, object]:
     result = flowwatch("whatif", "-o", "json", *arguments)
-    assert result.returncode == 0, result.stderr
     found: dict[str, object] = json.loads(result.stdout)
+    newly_denied = found["counts"]["newly denied"]  # type: ignore[index]
+    assert result.returncode == (1 if newly_denied else 0), result.stderr
     return found
 
 
@@ -80,3 +81,31 @@ def test_a_draft_that_selects_nothing_changes_nothing(tmp_path: Path) -> None:
         "can't tell": 0,
         "unchanged": 15,
     }
+
+
+def test_what_an_audit_says_first_is_said_of_a_draft(tmp_path: Path) -> None:
+    """It selects nothing that was seen, or has a probable mistake; before what would change."""
+    (tmp_path / "flows.jsonl").write_text(capture(CORRECT))
+    draft = tmp_path / "draft.yaml"
+    words = ("whatif", "-f", draft, "--input-file", tmp_path / "flows.jsonl")
+    draft.write_text(CORRECT.replace("{app: weather-app}", "{app: wether-app}"))
+    said = flowwatch(*words).stdout
+    assert said.index("weather/weather-egress (") < said.index("UNCHANGED")
+    assert "selects nothing that was seen" in said
+    draft.write_text(CORRECT.replace('port: "443"', 'port: "4443"'))
+    said = flowwatch(*words).stdout
+    assert said.index("probable mistake, port-mismatch") < said.index("NEWLY DENIED")
+    hints = whatif(*words[1:])["hints"]
+    assert isinstance(hints, list)
+    [hint] = hints
+    assert (hint["name"], hint["line"], hint["attempts"]) == ("port-mismatch", 12, 3)
+
+
+def test_more_denied_than_allowed_ends_with_1(tmp_path: Path) -> None:
+    (tmp_path / "flows.jsonl").write_text(capture(CORRECT))
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(CORRECT.replace('port: "443"', 'port: "4443"'))
+    words = ("whatif", "-f", draft, "--input-file", tmp_path / "flows.jsonl")
+    codes = {n: flowwatch(*words, "--allow-denied", str(n)).returncode for n in (0, 2, 3)}
+    assert codes == {0: 1, 2: 1, 3: 0}
+    assert flowwatch("whatif", "-f", draft, "--input-file", tmp_path / "missing").returncode == 2

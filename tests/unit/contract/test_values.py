@@ -78,9 +78,9 @@ VERBS: dict[str, tuple[int, ...]] = {
     "audit -f POLICY -o github": (0, 1),
     "audit -f POLICY -o markdown": (0, 1),
     "audit -f POLICY -o html": (0, 1),
-    "whatif -f POLICY --direction both": (0,),
-    "whatif -f POLICY --current POLICY -o json": (0,),
-    "whatif -f POLICY -o markdown": (0,),
+    "whatif -f POLICY --direction both": (0, 1),
+    "whatif -f POLICY --current POLICY -o json": (0, 1),
+    "whatif -f POLICY -o markdown": (0, 1),
 }
 FILTERED = (
     "summary --since 1h --until 1m",
