@@ -164,7 +164,8 @@ class Dashboard(App[int], inherit_bindings=False):
             self.exit(0)
         else:
             self._interrupted = now
-            self.say("ctrl-c again to quit (q quits at once; y copies the command)", seconds=AGAIN)
+            others = "q goes back" if self._opened else "q quits at once; y copies the command"
+            self.say(f"ctrl-c again to quit ({others})", seconds=AGAIN)
 
     def suspend_program(self) -> None:
         self.action_suspend_process()
@@ -175,6 +176,11 @@ class Dashboard(App[int], inherit_bindings=False):
     def seen(self) -> Body:
         """The view on top."""
         return self.open[-1]
+
+    @property
+    def _opened(self) -> bool:
+        """Whether what is seen was opened over another view."""
+        return len(self.open) > 1
 
     @property
     def trail(self) -> tuple[str, ...]:
@@ -352,7 +358,7 @@ class Dashboard(App[int], inherit_bindings=False):
     @property
     def contexts(self) -> tuple[str, ...]:
         """Whose keys act now, the nearest first."""
-        opened = (keys.OPENED,) if len(self.open) > 1 else ()
+        opened = (keys.OPENED,) if self._opened else ()
         return (self.seen.view.name, *self.seen.CONTEXTS, *opened, keys.ANYWHERE)
 
     @property
@@ -391,7 +397,8 @@ class Dashboard(App[int], inherit_bindings=False):
             return
         for context, known in self.key_map.everywhere(key, character).items():
             where = keys.CONTEXTS.get(context, f"the view {context}")
-            self.say(f"{keys.labels(known)} acts on {where}: esc goes back", "dim", 2.0)
+            way = ": esc goes back" if self._opened else ""
+            self.say(f"{keys.labels(known)} acts on {where}{way}", "dim", 2.0)
 
     def do(self, action: str) -> None:
         """Carry out an action of the key map; the name of a view opens it, or closes it on top."""

@@ -94,6 +94,7 @@ def test_a_table_of_other_columns_goes_in_by_enter_and_has_keys_of_its_own() -> 
         async with viewed(PORTS) as driven:
             await driven.press("exclamation_mark")
             await driven.sees("! acts on the view ports")
+            assert "esc goes back" not in driven.text
             await driven.press("P")
             await driven.sees("PORT PROTOCOL", "   53 UDP")
             assert "DESTINATION" not in driven.text
