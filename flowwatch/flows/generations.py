@@ -53,13 +53,15 @@ class Generations:
         """Whether any attempt of ``key`` is open."""
         return key in self.young or key in self.old
 
-    def put(self, attempt: OpenAttempt, flow: Flow) -> None:
-        """Keep a new attempt, opened by ``flow``; one of the same key is no longer the latest."""
+    def put(self, attempt: OpenAttempt, flow: Flow, *, known: bool = True) -> None:
+        """Keep a new attempt, opened by ``flow``; one of the same key is no longer the latest.
+
+        ``known`` false: there is none of the same key.
+        """
         if len(self.young) >= self._room:
             self._make_room(flow)
         key = attempt.key
-        before = self.young.get(key) or self.old.pop(key, None)
-        if before is not None:
+        if known and (before := self.young.get(key) or self.old.pop(key, None)):
             earlier = self._young_earlier.setdefault(key, [])
             earlier.append(before)
             self._room -= 1

@@ -81,8 +81,7 @@ class Join:
         self.tally.add(batch)
         for event in batch.lost:
             scope.unseen.lost(event)
-        attempts = list(map(scope.observe, batch.flows))
-        return Joined(batch, attempts, scope.take_closed(), scope)
+        return Joined(batch, scope.observe_all(batch.flows), scope.take_closed(), scope)
 
     def open_attempts(self) -> Iterator[tuple[str, Attempts, OpenAttempt]]:
         """All that are open, with their server and its scope; of each server the oldest first."""

@@ -90,22 +90,27 @@ OUTCOME_OF: tuple[int, ...] = tuple(_outcome(bits) for bits in range(512))
 """Outcome by evidence bits: the second table above, spelt out."""
 
 
+_FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
+_TRACE, _POLICY_VERDICT, _L7 = map(int, (EventType.TRACE, EventType.POLICY_VERDICT, EventType.L7))
+
+
 def evidence(flow: Flow) -> int:
     """The bits that ``flow`` adds to its attempt; 0 when it says nothing about an outcome."""
-    verdict = flow.verdict
-    if verdict == Verdict.FORWARDED:
-        event = flow.event_type
-        if event == EventType.L7 or flow.l7 is not None:
+    # Asked of two records in three: plain numbers, as a member of an Enum costs 40 ns to look up.
+    verdict, event = flow.verdict, flow.event_type
+    if verdict == _FORWARDED:
+        if event == _L7 or flow.l7 is not None:
             return PASSED | L7_PASSED
-        if event == EventType.POLICY_VERDICT:
+        if event == _POLICY_VERDICT:
             return ALLOWED
-        if event == EventType.TRACE and flow.sub_type == _TO_PROXY_POINT and not flow.is_reply:
-            return TO_PROXY
-        if flow.is_reply or (flow.tcp_flags and not flow.tcp_flags & SYN):
+        if flow.is_reply:
             return PASSED | WORKS
-        return PASSED
-    if verdict == Verdict.DROPPED:
-        if flow.event_type == EventType.L7 or flow.l7 is not None:
+        if event == _TRACE and flow.sub_type == _TO_PROXY_POINT:
+            return TO_PROXY
+        flags = flow.tcp_flags
+        return PASSED | WORKS if flags and not flags & SYN else PASSED
+    if verdict == _DROPPED:
+        if event == _L7 or flow.l7 is not None:
             return POLICY_DROP
         reason = flow.drop_reason
         if reason in POLICY_REASONS:
@@ -123,7 +128,7 @@ _BY_VERDICT = {
 
 def drop_reason(flow: Flow) -> int:
     """The number of why ``flow`` was dropped: Hubble's, or ours for what the proxy denied."""
-    if flow.event_type == EventType.L7 or flow.l7 is not None:
+    if flow.event_type == _L7 or flow.l7 is not None:
         return L7_DENIED
     return flow.drop_reason
 
@@ -150,7 +155,7 @@ def shows_first(flow: Flow) -> bool:
 
     Not where the protocol is none of those in FROM_FIRST_PACKET and has no flags: nothing tells then.
     """
-    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol in FROM_FIRST_PACKET:
+    if flow.event_type == _POLICY_VERDICT or flow.protocol in FROM_FIRST_PACKET:
         return True
     return flow.tcp_flags & (SYN | ACK) == SYN
 
@@ -160,7 +165,7 @@ def may_be_first(flow: Flow) -> bool:
 
     Two nodes' records of it are milliseconds apart, and so tell of their clocks.
     """
-    if flow.event_type == EventType.POLICY_VERDICT or flow.protocol != "TCP":
+    if flow.event_type == _POLICY_VERDICT or flow.protocol != "TCP":
         return not flow.is_reply
     return flow.tcp_flags & (SYN | ACK) == SYN
 

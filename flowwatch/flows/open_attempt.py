@@ -102,12 +102,22 @@ class OpenAttempt:
         "version",
     )
 
-    def __init__(self, number: int, key: Key, flow: Flow, direction: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        key: Key,
+        flow: Flow,
+        client: Endpoint,
+        server: Endpoint,
+        direction: int,
+        service: str,
+    ) -> None:
         self.number = number
         self.key = key
-        self.client: Endpoint = flow.source
-        self.server: Endpoint = flow.destination
+        self.client = client
+        self.server = server
         self.direction = direction
+        self.service = service
         self.bits = 0
         self.outcome = UNKNOWN
         self.reason = 0
@@ -120,9 +130,8 @@ class OpenAttempt:
         self.more: Mapping[str, int] = _NO_MORE
         # Whether the first record was of a connection that was there already.
         self.midway = False
-        self.records = 0
-        self.names: tuple[str, ...] = ()
-        self.service = ""
+        self.records = 1
+        self.names: tuple[str, ...] = flow.destination_names or flow.source_names
         self.detail = ""
         self.allowed_by: tuple[PolicyRef, ...] = ()
         self.denied_by: tuple[PolicyRef, ...] = ()

@@ -71,7 +71,7 @@ _JSON: dict[Kind, Callable[[Any], Any]] = {
 
 
 def csv_cells(columns: tuple[Column[Item], ...]) -> Callable[[Item], list[Any]]:
-    """A function from an item to the cells of its CSV line. Keep it: it remembers the last second."""
+    """A function from an item to the cells of its CSV line. Keep it: it remembers seconds."""
     getters = [(c.value, _CSV.get(c.kind) or _times()) for c in carried(columns, "csv")]
     return lambda item: [shown(value(item)) for value, shown in getters]
 
