@@ -120,7 +120,8 @@ class Counts:
         requests."""
         self.verdicts = False
         """Whether any policy verdict of a selected pod was seen."""
-        self._subjects_seen: set[tuple[Party, str]] = set()
+        self.subjects_seen: set[tuple[Party, str]] = set()
+        """With the name of each."""
 
     def empty(self) -> Counts:
         """Another, for attempts that aren't over; expectations go on from what these have seen."""
@@ -208,10 +209,10 @@ class Counts:
                 self.met_peers[entry], self.met_ports[entry] = set(), set()
             self.met_peers[entry].update(peers)
             self.met_ports[entry].update(ports)
-        if (subject, seen.subject_name) not in self._subjects_seen and len(
-            self._subjects_seen
+        if (subject, seen.subject_name) not in self.subjects_seen and len(
+            self.subjects_seen
         ) < MAX_ROWS:
-            self._subjects_seen.add((subject, seen.subject_name))
+            self.subjects_seen.add((subject, seen.subject_name))
             for rule in self._policies.rules:
                 if rule.subject.selects(subject):
                     self.subjects.setdefault(rule.policy, {})[seen.subject_name] = None

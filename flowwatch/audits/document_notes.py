@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from flowwatch.policy.documents import Documents
+from flowwatch.policy.party import Party
+
+_TOLD = 5
 
 
 def document_notes(documents: Documents) -> tuple[str, ...]:
@@ -19,3 +24,24 @@ def document_notes(documents: Documents) -> tuple[str, ...]:
             f"{documents.skipped.total()} objects are no policies and were skipped: {kinds}"
         )
     return tuple(notes)
+
+
+def foreign_notes(documents: Documents, subjects: Iterable[tuple[Party, str]]) -> Iterator[str]:
+    """Policies of other programs that select pods which were seen: nothing here is judged by them."""
+    pods = list(subjects) if documents.foreign else []
+    for one in documents.foreign:
+        names = [name for party, name in pods if one.selects(party.namespace, party.label_set)]
+        told = list(dict.fromkeys(names))
+        if told:
+            which = ", ".join(told[:_TOLD]) + (", …" if len(told) > _TOLD else "")
+            yield f"{one} selects {which}, and isn't Cilium's: what it allows or blocks is not judged here"
+
+
+def foreign_of(documents: Documents, subject: Party) -> str:
+    """To be put behind a drop that the policies don't explain: a policy of another program may; else ""."""
+    found = [
+        str(one) for one in documents.foreign if one.selects(subject.namespace, subject.label_set)
+    ]
+    return (
+        f"; {', '.join(found[:_TOLD])} selects the pod too, and may have done it" if found else ""
+    )

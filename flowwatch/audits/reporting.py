@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from flowwatch.audits.counts import TIMED, Counts, JudgedRow
-from flowwatch.audits.document_notes import document_notes
+from flowwatch.audits.document_notes import document_notes, foreign_notes, foreign_of
 from flowwatch.audits.ends import several_clusters
 from flowwatch.audits.evidence import Observer, Version
 from flowwatch.audits.findings import (
@@ -99,6 +99,10 @@ class Reporter:
     def _care(self, covered: int) -> Iterator[str]:
         """What to bear in mind, before all numbers."""
         yield from several_clusters(self._observer.clusters)
+        seen = sorted(
+            set().union(*(one.subjects_seen for one in self._both)), key=lambda one: one[1]
+        )
+        yield from foreign_notes(self.policies.documents, seen)
         if covered and not any(one.verdicts for one in self._both):
             yield (
                 "no policy verdict of the pods that these policies select: nothing is enforced on them, "
@@ -141,6 +145,8 @@ class Reporter:
         if refused:
             more = f": none allows {refused}" + (" (the first of them)" if attempts > 1 else "")
         expected = "denied" if refused or (kind == "leak" and decision.l7) else decision.decision
+        if kind in ("overblock", "unexplained"):
+            more += foreign_of(self.policies.documents, seen.subject)
         before = f"{seen.cluster}/" if seen.cluster and len(self._observer.clusters) > 1 else ""
         return Finding(
             kind, seen.direction, before + seen.subject_name, seen.peer_name, seen.protocol, seen.port,

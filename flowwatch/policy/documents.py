@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from flowwatch.goyaml.nodes import TEMPLATE, DocumentError, Value, read_nodes
 from flowwatch.policy.cilium import read_cilium
+from flowwatch.policy.foreign import Foreign, read_foreign
 from flowwatch.policy.groups import CidrGroups
 from flowwatch.policy.kubernetes import read_cluster_network_policy, read_network_policy
 from flowwatch.policy.rules import Policy, Rejected, Rule
@@ -29,6 +30,8 @@ class Documents:
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     """Objects of other kinds, counted by ``kind (group)``."""
+    foreign: list[Foreign] = field(default_factory=list)
+    """Those of the skipped that are policies too, of other programs."""
     replaced: list[tuple[Policy, Policy]] = field(default_factory=list)
     """Policies that a later document of the same kind and name replaces, with it."""
     groups: int = 0
@@ -168,6 +171,8 @@ def _objects(
         wanted = versions().get(kind, ())
         if not wanted or (group != wanted[0].partition("/")[0] and "." in group):
             documents.skipped[f"{kind} ({group})" if group else kind] += 1
+            if foreign := read_foreign(file, kind, group, value, fields):
+                documents.foreign.append(foreign)
             return
         if version not in wanted:
             raise fields.get("apiVersion", value).fault(

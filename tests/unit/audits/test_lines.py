@@ -240,3 +240,32 @@ def test_37_who_blocked_is_credited(tmp_path: Path) -> None:
         "deny-443": (),
         "allow-world": ("egress",),
     }
+
+
+FOREIGN = """\
+---
+apiVersion: networking.gke.io/v1alpha1
+kind: FQDNNetworkPolicy
+metadata: {name: names, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: api}}
+  egress: [{matches: [{name: example.com}]}]
+"""
+
+
+@pytest.mark.parametrize(("app", "selects"), [("api", True), ("other", False)])
+def test_a_policy_of_another_program_that_selects_the_pod_is_prominent(
+    app: str, selects: bool, tmp_path: Path
+) -> None:
+    """Google's, which blocks egress here; nothing can be judged by it, but it is the likely cause."""
+    policy = API.partition("          rules")[0] + FOREIGN.replace("app: api", f"app: {app}")
+    flows = Capture()
+    flows.add("shop/web", "←", "shop/api", 80)
+    flows.add("shop/api", "→", "198.51.100.1", 443, "DROPPED")
+    report = audited(policy, flows, tmp_path)
+    who = "FQDNNetworkPolicy shop/names (networking.gke.io; policy.yaml:11) selects"
+    assert (
+        any(note.startswith(f"{who} shop/api, and isn't") for note in report.blind.notes) is selects
+    )
+    [finding] = [one for one in report.findings if one.kind == "unexplained"]
+    assert (f"{who} the pod too, and may have done it" in finding.reason) is selects
