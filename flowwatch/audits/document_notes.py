@@ -34,14 +34,14 @@ def foreign_notes(documents: Documents, subjects: Iterable[tuple[Party, str]]) -
         told = list(dict.fromkeys(names))
         if told:
             which = ", ".join(told[:_TOLD]) + (", …" if len(told) > _TOLD else "")
-            yield f"{one} selects {which}, and isn't Cilium's: what it allows or blocks is not judged here"
+            yield f"{one} {one.word} {which}, and isn't Cilium's: what it allows or blocks is not judged here"
 
 
 def foreign_of(documents: Documents, subject: Party) -> str:
     """To be put behind a drop that the policies don't explain: a policy of another program may; else ""."""
     found = [
-        str(one) for one in documents.foreign if one.selects(subject.namespace, subject.label_set)
+        f"{one} {one.word} the pod too"
+        for one in documents.foreign
+        if one.selects(subject.namespace, subject.label_set)
     ]
-    return (
-        f"; {', '.join(found[:_TOLD])} selects the pod too, and may have done it" if found else ""
-    )
+    return f"; {', '.join(found[:_TOLD])}, and may have done it" if found else ""

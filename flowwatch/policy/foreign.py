@@ -1,7 +1,7 @@
 """Policies of other programs: nothing here decides by them, but whom they select can mostly be told.
 
-Google's FQDNNetworkPolicy, Calico's NetworkPolicy and Istio's AuthorizationPolicy are enforced by others, or by a
-Cilium that isn't the one whose engine this is held to.
+Google's FQDNNetworkPolicy, Calico's NetworkPolicy and Istio's AuthorizationPolicy are enforced by others, or
+by a Cilium that isn't the one whose engine this is held to.
 """
 
 from __future__ import annotations
