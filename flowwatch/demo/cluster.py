@@ -243,6 +243,11 @@ OUTSIDE: Mapping[str, str] = MappingProxyType(
         "flags.preview.example": "198.51.100.77",
         "known-bad": "203.0.113.66",
         "gateway": "198.51.100.1",
+        "ledger": "198.51.100.20",
+        "syslog": "198.51.100.21",
+        "mirror": "198.51.100.22",
+        "collector": "198.51.100.23",
+        "statsd": "198.51.100.30",
     }
 )
 """Hosts outside by name; those that have no DNS name are plain words."""
@@ -255,6 +260,7 @@ POLICIES = (
     "data/redis-ingress",
     "staging/preview-egress",
     "deny-known-bad",
+    "batch/importer-egress",
 )
 
 
@@ -271,11 +277,14 @@ class Cluster:
     def __post_init__(self) -> None:
         rng = self.rng
         self.nodes = (self._node(0), self._node(1))
-        self.policies = Policies({name: uuid(rng) for name in POLICIES})
+        # Those of the importer come last, and of dice of their own: the story is the same without it.
+        own = random.Random("importer")
+        uids = {name: uuid(own if name.startswith("batch/") else rng) for name in POLICIES}
+        self.policies = Policies(uids)
         self._pods: dict[str, list[Pod]] = {}
         self._taken: set[int] = set()
         for workload in _WORKLOADS:
-            self._deploy(*workload)
+            self._deploy(rng, *workload)
         self.outside = {
             name: Outside(address, *((name,) if "." in name else ()))
             for name, address in OUTSIDE.items()
@@ -296,6 +305,7 @@ class Cluster:
         self.hosts = tuple(Reserved(node.router, "host", home=node) for node in self.nodes)
         self.select("known-bad", "cidr:203.0.113.64/26")
         self.select("api.payments.example", "fqdn:api.payments.example")
+        self._deploy(own, "batch", "importer", "StatefulSet", (0,), {"app": "importer"})
 
     def pods(self, workload: str) -> list[Pod]:
         """The pods of ``namespace/workload``."""
@@ -333,10 +343,15 @@ class Cluster:
         )
 
     def _deploy(
-        self, namespace: str, name: str, kind: str, nodes: tuple[int, ...], labels: dict[str, str]
+        self,
+        rng: random.Random,
+        namespace: str,
+        name: str,
+        kind: str,
+        nodes: tuple[int, ...],
+        labels: dict[str, str],
     ) -> None:
-        rng = self.rng
-        identity = self._number(1024, 65000)
+        identity = self._number(rng, 1024, 65000)
         template = suffix(rng, 10)
         account = name if kind == "Deployment" else "default"
         own = [f"k8s:{key}={value}" for key, value in labels.items()]
@@ -351,7 +366,7 @@ class Cluster:
             pod = f"{name}-{template}-{suffix(rng, 5)}"
             if kind == "StatefulSet":
                 pod = f"{name}-{replica}"
-            endpoint = self._number(16, 4000)
+            endpoint = self._number(rng, 16, 4000)
             interface = flow_pb2.NetworkInterface(
                 index=rng.randrange(7, 60), name=f"lxc{rng.getrandbits(48):012x}"
             )
@@ -362,7 +377,7 @@ class Cluster:
                     name,
                     kind,
                     node,
-                    address=f"10.244.{index}.{self._number(4, 199)}",
+                    address=f"10.244.{index}.{self._number(rng, 4, 199)}",
                     identity=identity,
                     endpoint=endpoint,
                     labels=own,
@@ -371,9 +386,9 @@ class Cluster:
                 )
             )
 
-    def _number(self, low: int, high: int) -> int:
+    def _number(self, rng: random.Random, low: int, high: int) -> int:
         """One that wasn't given before."""
-        while (number := self.rng.randrange(low, high)) in self._taken:
+        while (number := rng.randrange(low, high)) in self._taken:
             pass
         self._taken.add(number)
         return number

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flowwatch.demo.cluster import Node
-from flowwatch.demo.traffic import ACK, FIN, NO_BACKEND, PSH, SYN, Connection
+from flowwatch.demo.traffic import ACK, FIN, NO_BACKEND, PSH, RST, SYN, Connection
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import (
     DROPPED,
@@ -118,6 +118,29 @@ def denied_far_off(conn: Connection, reason: int, when: Iterable[int]) -> list[S
         verdict = conn.verdict(far, INGRESS, DROPPED, match=0, reason=reason)
         steps.append((at + _HOP, far, verdict))
         steps.append((at + _HOP + 6 * MICRO, far, conn.drop(far, INGRESS, reason)))
+    return steps
+
+
+def refused(conn: Connection, rtt: int) -> list[Step]:
+    """A SYN, and the reset of a port that nobody listens on."""
+    return leg(conn, 12 * MICRO, "new", SYN) + leg(conn, rtt, "reply", RST | ACK)
+
+
+def unreachable(conn: Connection, rtt: int) -> list[Step]:
+    """A datagram, and the ICMP error about it."""
+    node = conn.client.node
+    assert node is not None
+    return [*leg(conn, 12 * MICRO, "new", 0), (rtt, node, conn.error(node))]
+
+
+def answers_dropped(conn: Connection, reason: int, rtt: int) -> list[Step]:
+    """A SYN, and its answer, sent three times, which the client's ingress policy drops."""
+    node = conn.client.node
+    assert node is not None
+    steps = leg(conn, 12 * MICRO, "new", SYN)
+    for at in SYN_RETRIES[:3]:
+        verdict, drop = conn.answer_denied(node, reason, SYN | ACK)
+        steps += [(at + rtt, node, verdict), (at + rtt + 4 * MICRO, node, drop)]
     return steps
 
 

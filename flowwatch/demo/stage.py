@@ -67,6 +67,7 @@ class Stage:
                 two fifths of a shorter story.
             duration: seconds; None for no end.
         """
+        self.seed = seed
         self.rng = random.Random(seed)
         self.cluster = Cluster(self.rng)
         self.truth = Truth()

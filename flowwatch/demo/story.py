@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Iterator
 
-from flowwatch.demo import noise, weather
+from flowwatch.demo import noise, strange, weather
 from flowwatch.demo.stage import Stage
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
@@ -23,7 +23,7 @@ _LOST_IN = (flow_pb2.PERF_EVENT_RING_BUFFER, flow_pb2.OBSERVER_EVENTS_QUEUE)
 
 
 class Story(Stage):
-    """The weather app, what else goes on in its cluster, and records that get lost."""
+    """The weather app, what else goes on in its cluster, what is strange, and records that get lost."""
 
     def __init__(
         self, seed: int = 1, *, policy_after: float | None = None, duration: float | None = None
@@ -33,6 +33,7 @@ class Story(Stage):
         self._losses = 0
         weather.begin(self)
         noise.begin(self)
+        strange.begin(self)
         self.after(_LOST_AFTER, self._lose)
 
     def _lose(self) -> None:

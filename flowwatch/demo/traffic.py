@@ -29,9 +29,9 @@ from flowwatch.hubble.wire.pb.flow.flow_pb2 import (
     Flow,
 )
 
-FIN, SYN, PSH, ACK = 1, 2, 8, 16
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 # In the order in which Hubble writes them.
-_FLAGS = ((SYN, "SYN"), (ACK, "ACK"), (FIN, "FIN"), (PSH, "PSH"))
+_FLAGS = ((SYN, "SYN"), (ACK, "ACK"), (RST, "RST"), (FIN, "FIN"), (PSH, "PSH"))
 
 _DROP, _TRACE, _VERDICT, _SOCK, _L7 = (
     EVENT_TYPES[name] for name in ("drop", "trace", "policy-verdict", "trace-sock", "l7")
@@ -48,6 +48,10 @@ _LINE_OF_SERVICE = 1731
 
 DNS_PROXY_PORT, HTTP_PROXY_PORT = 38817, 14207
 REFUSED = 5
+
+# Types of ICMPv4 (RFC 792): of a request its answer's, and Hubble's names.
+_ICMP_REPLIES = {8: 0, 13: 14}
+_ICMP_NAMES = {8: "EchoRequest", 0: "EchoReply", 13: "TimestampRequest", 14: "TimestampReply"}
 
 _REASON = {
     "new": flow_pb2.NEW,
@@ -69,6 +73,7 @@ class Connection:
         *,
         names: Iterable[str] = (),
         service: Service | None = None,
+        kind: int = 8,
     ) -> None:
         """Say who talks to whom.
 
@@ -80,9 +85,10 @@ class Connection:
             server_port: 0 for ICMP.
             names: of the server's address, as the client's node learned them through its DNS proxy.
             service: set only where the server's address *is* the service's frontend.
+            kind: of ICMP, the request's type.
         """
         self.client, self.server = client, server
-        self.protocol = protocol
+        self.protocol, self.kind = protocol, kind
         self.client_port, self.server_port = client_port, server_port
         self._names = tuple(names)
         self._service = service
@@ -129,6 +135,31 @@ class Connection:
         line = _LINE_OF_SERVICE if reason == NO_BACKEND else _LINES[direction]
         flow.file.name, flow.file.line = "bpf_lxc.c", line
         _dropped(flow, reason)
+        return flow
+
+    def answer_denied(self, node: Node, reason: int, flags: int) -> tuple[Flow, Flow]:
+        """Verdict and drop of an answer by the client's own ingress policy.
+
+        Their direction is that of the endpoint that drops, and neither says that it is an answer.
+        """
+        flows = tuple(self._record(node, EGRESS, True, flags) for _ in range(2))
+        for flow in flows:
+            flow.traffic_direction, flow.verdict = INGRESS, DROPPED
+            _dropped(flow, reason)
+        verdict, drop = flows
+        verdict.event_type.type = _VERDICT
+        drop.event_type.type, drop.event_type.sub_type = _DROP, reason
+        drop.file.name, drop.file.line = "bpf_lxc.c", _LINES[INGRESS]
+        return verdict, drop
+
+    def error(self, node: Node) -> Flow:
+        """An ICMP error about it: the server's port is closed."""
+        flow = self.trace(node, EGRESS, TO_ENDPOINT, "reply")
+        flow.ClearField("l4")
+        flow.l4.ICMPv4.type, flow.l4.ICMPv4.code = 3, 3
+        flow.Summary = "ICMPv4 DestinationUnreachable(Port)"
+        flow.traffic_direction, flow.trace_reason = INGRESS, flow_pb2.RELATED
+        _answers(flow, False)
         return flow
 
     def trace(
@@ -270,8 +301,9 @@ class Connection:
             udp.source_port, udp.destination_port = source_port, destination_port
             flow.Summary = "UDP"
         else:
-            flow.l4.ICMPv4.type = 0 if reply else 8
-            flow.Summary = "ICMPv4 EchoReply" if reply else "ICMPv4 EchoRequest"
+            kind = _ICMP_REPLIES[self.kind] if reply else self.kind
+            flow.l4.ICMPv4.type = kind
+            flow.Summary = f"ICMPv4 {_ICMP_NAMES[kind]}"
         return flow
 
     def _end(self, end: End, node: Node, answered: bool = False) -> flow_pb2.Endpoint:

@@ -23,20 +23,33 @@ class Destination(NamedTuple):
 
 class Truth:
     """Attempts, counted by the one who makes them. An attempt counts once, however many records and
-    retries it leaves; pings from one pod to one address are one attempt as long as they go on.
+    retries it leaves; pings of one type from one pod to one
+    address, and datagrams of one socket and one verdict, are one attempt as long as they go on.
 
     An attempt is counted when it begins, with the outcome it is going to have.
     """
 
     def __init__(self) -> None:
         self._counts: dict[Destination, Counter[str]] = {}
+        self.remarks: Counter[tuple[Destination, str]] = Counter()
+        """Attempts that were ``late``, ``refused`` or ``unreachable``, or had their ``answers_dropped``."""
 
     def count(
-        self, pod: Pod, peer: str, port: int, protocol: str, outcome: str, number: int = 1
+        self,
+        pod: Pod,
+        peer: str,
+        port: int,
+        protocol: str,
+        outcome: str,
+        number: int = 1,
+        *,
+        remark: str = "",
     ) -> None:
         """Add ``number`` attempts; outcome is ``forwarded``, ``dropped`` or ``audited``."""
         key = Destination(pod.namespace, pod.name, peer, port, protocol)
         self._counts.setdefault(key, Counter())[outcome] += number
+        if remark:
+            self.remarks[key, remark] += number
 
     def counts(self, namespace: str = "") -> dict[Destination, dict[str, int]]:
         """Attempts by outcome for each destination, those of ``namespace`` only if given.

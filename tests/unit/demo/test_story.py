@@ -337,7 +337,7 @@ def test_what_flowwatch_counts_is_the_truth(seed: int) -> None:
     responses = [moment.response(SECOND + moment.offset) for moment in telling.moments()]
     aggregate = Aggregate()
     aggregate.join.add(WireDecoder().decode([r.SerializeToString() for r in responses]))
-    counted = {}
+    counted, remarks = {}, {}
     for row in view.snapshot(aggregate, Query()).rows:
         counts = {
             "forwarded": row.forwarded,
@@ -347,8 +347,18 @@ def test_what_flowwatch_counts_is_the_truth(seed: int) -> None:
             "unknown": row.unknown,
         }
         key = (row.namespace, row.pod, row.peer, row.port, row.protocol)
+        for remark in ("late", "refused", "unreachable", "answers_dropped"):
+            if number := getattr(row, remark):
+                remarks[key, remark] = number
         counted[key] = {outcome: number for outcome, number in counts.items() if number}
     assert counted == {tuple(key): counts for key, counts in telling.truth.counts().items()}
+    assert remarks == telling.truth.remarks
+    assert {remark for _, remark in remarks} == {
+        "late",
+        "refused",
+        "unreachable",
+        "answers_dropped",
+    }
 
 
 def test_a_record_reads_as_hubbles_json(told: tuple[Story, list[Moment]]) -> None:
