@@ -7,6 +7,7 @@ TCP without SYN                                 never: a known connection is one
 SYN, after a handshake, a FIN or a reset        yes: the ports came back
 SYN, later than a retry of the last SYN         yes: the kernel gave up, and the ports came back
 SYN, much sooner than the last one came         yes: waits between retries never shrink
+SYN, when none is due and ports come back fast  yes: a new try more often than a retry read late
 SYN, otherwise                                  no: a retry, whatever was decided about the one before
 UDP, SCTP, ICMP: the verdict changed at an end  yes
 UDP, SCTP, ICMP: nothing for 75 s               yes
