@@ -314,7 +314,7 @@ POLICIES = Group(
         Flag(
             "filename",
             LIST,
-            "policies: YAML or JSON, a folder, or - for standard input (repeat for several)",
+            "policies: YAML or JSON, a folder, or - for standard input (repeat for several); also --policies",
             "FILE",
             short="f",
         ),
@@ -369,7 +369,11 @@ EXPLAIN = Group(
     "Question",
     (
         Flag(
-            "filename", LIST, "policies: YAML or JSON, a folder, or - (repeat)", "FILE", short="f"
+            "filename",
+            LIST,
+            "policies: a file, a folder, or - (repeat); also --policies",
+            "FILE",
+            short="f",
         ),
         Flag("from", TEXT, "NAMESPACE/NAME, DNS name, address or entity", "WHO"),
         Flag("to", TEXT, "the same, with the port: api.example.com:443, ns/app:53/UDP", "WHO"),

@@ -123,6 +123,9 @@ def _refusal(flag: Flag, value: str) -> tuple[str, str] | None:
     return None
 
 
+_ALSO = {"policies": "filename"}
+"""Policy files have one flag on every verb; where -f isn't --follow, that is theirs too."""
+
 # Comma lists, as hubble's first two are; JSON and file names may hold commas.
 _COMMAS = ("tls-ca-cert-files", "field-mask", "outcome")
 
@@ -163,7 +166,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
             parsed.rest.append(word)
     if not parsed.help and not parsed.version:
         if parsed.rest and verb.words is None:
-            raise _unknown_word(verb, parsed.rest[0])
+            raise _meant_policies(parsed) or _unknown_word(verb, parsed.rest[0])
         parsed.check()
     return parsed
 
@@ -201,7 +204,7 @@ def _takes_next(word: str, *, is_verb: bool) -> bool:
 
 def _long(parsed: Parsed, word: str, words: list[str]) -> None:
     name, equals, value = word[2:].partition("=")
-    flag = parsed.flags.get(name)
+    flag = parsed.flags.get(name) or parsed.flags.get(_ALSO.get(name, ""))
     if not name or name.startswith(("-", "=")):
         raise UsageError(f"bad flag syntax: {safe(word)}")
     if flag is None:
@@ -274,6 +277,21 @@ def _unknown_flag(parsed: Parsed, name: str) -> UsageError:
         verbs = [verb.name or "flowwatch" for verb in VERBS if name in Parsed(verb).flags]
         hint = f"it belongs to {', '.join(verbs)}"
     return UsageError(f"unknown flag: --{safe(name)}", hint)
+
+
+def _meant_policies(parsed: Parsed) -> UsageError | None:
+    """``-f policy.yaml`` of a verb whose -f follows."""
+    word = parsed.rest[0]
+    if (
+        "policies" not in parsed.flags
+        or "follow" not in parsed.flags
+        or not parsed.switch("follow")
+    ):
+        return None
+    if not word.endswith((".yaml", ".yml", ".json", "/")):
+        return None
+    name = " ".join(filter(None, ("flowwatch", parsed.verb.name)))
+    return UsageError(f"-f follows, of {name}", f"--policies {safe(word)} names policies")
 
 
 def _unknown_word(verb: Verb, word: str) -> UsageError:

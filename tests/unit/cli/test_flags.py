@@ -163,3 +163,20 @@ def test_reading_a_command_line_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", ["audit", "whatif", "explain"])
+def test_policy_files_have_one_flag_on_every_verb(verb: str) -> None:
+    for flag in ("-f", "--filename", "--policies"):
+        assert parse([verb, flag, "a.yaml", f"{flag}=b.yaml"]).list("filename") == [
+            "a.yaml",
+            "b.yaml",
+        ]
+    assert parse(["export", "--policies", "a.yaml"]).list("policies") == ["a.yaml"]
+
+
+def test_the_wrong_flag_for_policy_files_says_the_right_one() -> None:
+    for words in (["-f", "a.yaml"], ["export", "-f", "a.yaml"]):
+        with pytest.raises(UsageError, match="-f follows, of flowwatch") as told:
+            parse(words)
+        assert "--policies a.yaml names policies" in str(told.value)
