@@ -36,8 +36,6 @@ def flowwatch(
 def clean_environment(home: str) -> dict[str, str]:
     """This environment without HUBBLE_… variables, and with an empty home."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HUBBLE_", "XDG_"))}
-    # Else each of some 700 programs compiles all that it loads: half of the time it takes.
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return kept | {"HOME": home, "XDG_CONFIG_HOME": home, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
 
 

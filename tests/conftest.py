@@ -1,5 +1,5 @@
-"""For all tests: which run side by side, secrets that one has read, and the signals that what they
-start is given."""
+"""For all tests: which run side by side, secrets that one has read, and the signals and variables that
+what they start is given."""
 
 import os
 import signal
@@ -19,6 +19,9 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+# Else each of some 700 programs that tests start compiles all that it loads: half of what it takes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MOST_WORKERS = 8
 """The longest group of tests takes an eighth of all; and each worker needs some 300 MB."""

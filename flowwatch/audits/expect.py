@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from flowwatch.audits.evidence import Observation
-from flowwatch.audits.findings import Expectation, State
+from flowwatch.audits.findings import Expectation, Proof
 from flowwatch.flows import meaning
 from flowwatch.gotext import whole_number
 from flowwatch.goyaml.nodes import DocumentError, Value, read_nodes
@@ -110,7 +110,7 @@ class Expected:
         )
         forwarded = self.forwarded - early
         good, bad = (forwarded, self.dropped) if self.must_reach else (self.dropped, forwarded)
-        state: State = "contradicted" if bad else "proven" if good else "unproven"
+        state: Proof = "contradicted" if bad else "proven" if good else "unproven"
         seen = [f"{forwarded} forwarded"] * bool(forwarded)
         seen += [f"{early} forwarded before the policy"] * bool(early)
         seen += [f"{self.dropped} dropped by a policy"] * bool(self.dropped)

@@ -14,7 +14,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = (
     "leak", "overblock", "unexplained", "difference", "inconclusive", "ok", "not covered",
 )  # fmt: skip
-State = Literal["proven", "contradicted", "unproven"]
+Proof = Literal["proven", "contradicted", "unproven"]
 FAILURES: tuple[Kind, ...] = ("leak", "overblock", "unexplained", "difference")
 """Findings that make an audit fail (exit code 1)."""
 
@@ -194,7 +194,7 @@ class Expectation:
     peer: str
     port: str
     must_reach: bool
-    state: State
+    state: Proof
     attempts: int
     evidence: str
     probe: str = ""

@@ -186,7 +186,7 @@ def _alias(
             targets = [
                 to for to in aliases.get(name, ()) if any(rule.matches(to) for rule in rules)
             ]
-            if targets and entry.verdict == "allow":
+            if targets and entry.effect == "allow":
                 target = targets[0].rstrip(".")
                 yield Hint(
                     "name-behind-an-alias", entry.policy, entry.line,
@@ -202,7 +202,7 @@ def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
     if not seen.absent or seen.direction != "egress" or row.decision.why != "default deny":
         return
     for entry in policies.selected(seen.subject, "egress").entries:
-        if entry.verdict != "allow":
+        if entry.effect != "allow":
             continue
         if entry.matches_port(seen.protocol, seen.asked_port, seen.peer) is not True:
             continue
@@ -292,7 +292,7 @@ def _lookups_elsewhere(policies: PolicySet, row: Judged) -> Iterator[Hint]:
 
 def _deny_only(entries: Sequence[Entry], way: Direction, *, default_deny: bool) -> Iterator[Hint]:
     """Deny rules alone, with default deny on: they cut what they don't name too."""
-    if not default_deny or any(entry.verdict != "deny" for entry in entries):
+    if not default_deny or any(entry.effect != "deny" for entry in entries):
         return
     policy = entries[0].policy
     yield Hint(
@@ -305,7 +305,7 @@ def _deny_only(entries: Sequence[Entry], way: Direction, *, default_deny: bool) 
 
 def _too_wide(entries: Sequence[Entry]) -> Iterator[Hint]:
     """A rule for the whole world beside one for a part of it."""
-    allows = [entry for entry in entries if entry.verdict == "allow" and entry.peers]
+    allows = [entry for entry in entries if entry.effect == "allow" and entry.peers]
     for wide in allows:
         world = next((str(peer) for peer in wide.peers or () if _is_world(peer)), "")
         if not world:
@@ -349,7 +349,7 @@ def _denied(policies: PolicySet, row: Judged, working: Set[Entry]) -> Iterator[H
     selected = policies.selected(seen.subject, seen.direction)
     listener = seen.peer if seen.direction == "egress" else seen.subject
     for entry in selected.entries:
-        if entry.verdict != "allow" or entry in working:
+        if entry.effect != "allow" or entry in working:
             continue
         port = entry.matches_port(seen.protocol, seen.asked_port, listener) is True
         peer = entry.matches_peer(seen.peer)

@@ -195,7 +195,7 @@ def _unproven(
         if any(rule.default_deny.get(way) for rule in rules):
             parts["default deny"] = (policy, way)
         for entry in (one for rule in rules for one in rule.entries):
-            if entry.direction == way and (entry.verdict == "deny" or entry in tried):
+            if entry.direction == way and (entry.effect == "deny" or entry in tried):
                 parts[entry.place] = entry
         open_ = [name for name, part in parts.items() if part not in tried]
         if open_ and len(open_) == len(parts):

@@ -65,7 +65,7 @@ Pod = tuple[str, str, str]
 PodName = tuple[str, str, str, str]
 """Namespace, name, cluster, and the server it was seen through (empty when there is but one)."""
 
-PolicySet = tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]
+PolicyPair = tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]
 """Policies that allowed, and that denied."""
 
 
@@ -115,7 +115,7 @@ class Columns:
         """Clusters, each with the server it was seen through."""
         self.workloads: list[str] = []
         self.peer_names: Interned[str] = Interned()
-        self.policy_sets: Interned[PolicySet] = Interned()
+        self.policy_sets: Interned[PolicyPair] = Interned()
         self.policy_sets.number(((), ()))
         self.counts = tuple(array("I") for _ in COUNTS)
         self.answered = array("I")

@@ -26,14 +26,14 @@ from flowwatch.policy.peers import (
     ENTITIES,
     Entity,
     Name,
-    Peer,
+    PeerRule,
     Pods,
     Unknown,
     read_block,
     with_exceptions,
 )
 from flowwatch.policy.ports import PortRule, read_icmps, read_to_ports
-from flowwatch.policy.rules import Direction, Entry, Policy, Rule, Subject, Verdict
+from flowwatch.policy.rules import Direction, Effect, Entry, Policy, Rule, Subject
 
 CLUSTERWIDE = "CiliumClusterwideNetworkPolicy"
 
@@ -57,7 +57,7 @@ _PEERS = {
     ),
 }
 _ANY_WHEN_EMPTY = ("toFQDNs", "toServices", "toGroups", "fromGroups")
-_SECTIONS: tuple[tuple[str, Direction, Verdict], ...] = (
+_SECTIONS: tuple[tuple[str, Direction, Effect], ...] = (
     ("ingress", "ingress", "allow"),
     ("ingressDeny", "ingress", "deny"),
     ("egress", "egress", "allow"),
@@ -122,10 +122,10 @@ def _read_spec(scope: Scope, place: str, spec: Value) -> Rule:
     switch = fields["enableDefaultDeny"].given() if "enableDefaultDeny" in fields else {}
     default_deny: dict[str, bool] = {}
     init = _asks_for_init(subject.selector)
-    for section, direction, verdict in _SECTIONS:
+    for section, direction, effect in _SECTIONS:
         for at, item in enumerate(fields[section].items() if section in fields else ()):
             default_deny[direction] = switch[direction].boolean() if direction in switch else True
-            where = (f"{place}.{section}.{at}", direction, verdict)
+            where = (f"{place}.{section}.{at}", direction, effect)
             entries.append(_read_entry(scope, item, where, host=subject.host, init=init))
     return Rule(scope.policy, subject, tuple(entries), default_deny)
 
@@ -153,9 +153,9 @@ def _subject(scope: Scope, spec: Value, fields: dict[str, Value]) -> Subject:
 
 
 def _read_entry(
-    scope: Scope, item: Value, where: tuple[str, Direction, Verdict], *, host: bool, init: bool
+    scope: Scope, item: Value, where: tuple[str, Direction, Effect], *, host: bool, init: bool
 ) -> Entry:
-    place, direction, verdict = where
+    place, direction, effect = where
     fields = item.given()
     kinds = [key for key in _PEERS[direction] if key in fields and fields[key].items()]
     if len(kinds) > 1:
@@ -168,14 +168,14 @@ def _read_entry(
         raise item.fault(
             f"combining ToFQDNs and {kinds[0][0].upper()}{kinds[0][1:]} is not supported yet"
         )
-    ports = _ports(fields, deny=verdict == "deny", ingress=direction == "ingress", host=host)
+    ports = _ports(fields, deny=effect == "deny", ingress=direction == "ingress", host=host)
     if peers is None and ports is None:
         peers = ()
     auth = fields["authentication"].given() if "authentication" in fields else {}
     mode = auth["mode"].text() if "mode" in auth else ""
     if mode and mode not in _AUTH:
         raise auth["mode"].fault(f'unknown authentication mode "{mode}": {", ".join(_AUTH)}')
-    return Entry(scope.policy, place, item.line, direction, verdict, peers, ports, auth=mode)
+    return Entry(scope.policy, place, item.line, direction, effect, peers, ports, auth=mode)
 
 
 def _ports(
@@ -194,9 +194,9 @@ def _ports(
     return ports if icmps is None else icmps
 
 
-def _peers(scope: Scope, fields: dict[str, Value], *, init: bool) -> tuple[Peer, ...] | None:
+def _peers(scope: Scope, fields: dict[str, Value], *, init: bool) -> tuple[PeerRule, ...] | None:
     """All peers of an entry; None when no part names any, () when a part names none."""
-    readers: dict[str, Callable[[Value], list[Peer]]] = {
+    readers: dict[str, Callable[[Value], list[PeerRule]]] = {
         "Endpoints": lambda one: [Pods(scope.peer(read_selector(one), init=init))],
         "Entities": lambda one: [_entity(one, scope.cluster)],
         "CIDR": lambda one: [read_block(one)],
@@ -206,7 +206,7 @@ def _peers(scope: Scope, fields: dict[str, Value], *, init: bool) -> tuple[Peer,
         "Nodes": _node,
         "FQDNs": _fqdn,
     }
-    peers: list[Peer] = []
+    peers: list[PeerRule] = []
     named = False
     for key, value in fields.items():
         reader = readers.get(key.removeprefix("to").removeprefix("from"))
@@ -221,7 +221,7 @@ def _peers(scope: Scope, fields: dict[str, Value], *, init: bool) -> tuple[Peer,
     return tuple(peers) if named else None
 
 
-def _fqdn(value: Value) -> list[Peer]:
+def _fqdn(value: Value) -> list[PeerRule]:
     name = read_name(value)
     return [] if name is None else [Name(name)]
 
@@ -234,7 +234,7 @@ def _entity(value: Value, cluster: str) -> Entity:
     return Entity(name, cluster)
 
 
-def _cidr_rule(value: Value, groups: CidrGroups) -> list[Peer]:
+def _cidr_rule(value: Value, groups: CidrGroups) -> list[PeerRule]:
     fields = value.given()
     given = [key for key in ("cidr", "cidrGroupRef", "cidrGroupSelector") if key in fields]
     if not given:
@@ -249,7 +249,7 @@ def _cidr_rule(value: Value, groups: CidrGroups) -> list[Peer]:
     return groups.peers(fields[given[0]], exceptions)
 
 
-def _service(value: Value) -> list[Peer]:
+def _service(value: Value) -> list[PeerRule]:
     fields = value.given()
     what = "services by selector"
     if "k8sServiceSelector" in fields:
@@ -264,12 +264,12 @@ def _service(value: Value) -> list[Peer]:
     return [Unknown(what, f"{what}: only the cluster knows its addresses")]
 
 
-def _group(_: Value) -> list[Peer]:
+def _group(_: Value) -> list[PeerRule]:
     reason = "toGroups: only the cloud knows the group's addresses"
     return [Unknown("a group of the cloud", reason, inside=False)]
 
 
-def _node(value: Value) -> list[Peer]:
+def _node(value: Value) -> list[PeerRule]:
     raise value.fault(
         'FromNodes/ToNodes rules can only be applied when the "enable-node-selector-labels" flag is set'
     )

@@ -22,7 +22,7 @@ from flowwatch.policy.documents import Documents
 from flowwatch.policy.index import PeerIndex, SubjectIndex
 from flowwatch.policy.merge import ends_of_names, unmergeable
 from flowwatch.policy.party import Party
-from flowwatch.policy.ports import Match, PortRule
+from flowwatch.policy.ports import Matching, PortRule
 from flowwatch.policy.rules import ADMIN, BASELINE, NORMAL, Direction, Entry, Policy, Rule
 
 Outcome = Literal["allowed", "denied", "cant_tell"]
@@ -150,9 +150,9 @@ class Selected:
         return bool(self.denying) or self.init
 
 
-def _before(one: tuple[Entry, Match]) -> tuple[float, int]:
+def _before(one: tuple[Entry, Matching]) -> tuple[float, int]:
     entry, _ = one
-    return entry.priority, _ORDER[entry.verdict]
+    return entry.priority, _ORDER[entry.effect]
 
 
 class Meeting:
@@ -168,7 +168,7 @@ class Meeting:
         # Cilium adds the rule for the node to others: an endpoint that starts has none of its own.
         self._own_node = own_node and selected.ruled
         self._known: dict[tuple[str, int], Decision] = {}
-        self._tiers: tuple[list[tuple[Entry, Match]], ...] = ([], [], [])
+        self._tiers: tuple[list[tuple[Entry, Matching]], ...] = ([], [], [])
         for entry in selected.index.candidates(peer):
             if match := entry.matches_peer(peer):
                 self._tiers[entry.tier].append((entry, match))
@@ -241,7 +241,7 @@ class Meeting:
         """Admin and Baseline: the first that surely matches decides; None when none, or it passes on."""
         matching = self._matching(tier, protocol, port)
         for entry, doubt, _ in matching:
-            if entry.verdict == "pass":
+            if entry.effect == "pass":
                 if doubt:
                     # As if it did not match: whatever comes next is possible, and so is what the
                     # next tier says; both are asked.
@@ -249,14 +249,14 @@ class Meeting:
                     continue
                 return None
             selected = self._selected.selected
-            if entry.verdict == "deny":
+            if entry.effect == "deny":
                 one = Decision("denied", "rule", selected, entries=(entry,))
             else:
                 # Of several at one place the one that goes to the proxy counts.
                 proxied = tuple(
                     rule
                     for other, unsure, others in matching
-                    if (other.priority, other.verdict) == (entry.priority, "allow")
+                    if (other.priority, other.effect) == (entry.priority, "allow")
                     and (other is entry or not unsure)
                     for rule in others
                     if rule.l7
@@ -275,7 +275,7 @@ class Meeting:
         matching = self._matching(NORMAL, protocol, port)
         if not matching:
             return None
-        denies = [(entry, doubt) for entry, doubt, _ in matching if entry.verdict == "deny"]
+        denies = [(entry, doubt) for entry, doubt, _ in matching if entry.effect == "deny"]
         sure = tuple(entry for entry, doubt in denies if not doubt)
         selected = self._selected.selected
         if sure:
@@ -283,7 +283,7 @@ class Meeting:
         for entry, doubt in denies:
             possible.append(Decision("denied", "rule", selected, entries=(entry,)))
             doubts.append(doubt)
-        allows = [one for one in matching if one[0].verdict == "allow"]
+        allows = [one for one in matching if one[0].effect == "allow"]
         for entry, doubt, _ in allows:
             if doubt:
                 possible.append(Decision("allowed", "rule", selected, entries=(entry,)))

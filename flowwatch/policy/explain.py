@@ -284,7 +284,7 @@ def _answer(
     listener = peer.party if direction == "egress" else subject.party
     steps = []
     entries = policies.selected(subject.party, direction).entries
-    for entry in sorted(entries, key=lambda one: (one.tier, one.priority, one.verdict != "deny")):
+    for entry in sorted(entries, key=lambda one: (one.tier, one.priority, one.effect != "deny")):
         met = entry.matches_peer(peer.party)
         ports = entry.matches_port(protocol, port, listener)
         doubts = [one for one in (met, ports) if isinstance(one, str)]
@@ -295,7 +295,7 @@ def _answer(
         elif doubts:
             word = f"may match: {'; '.join(doubts)}"
         else:
-            word = _DOES[entry.verdict]
+            word = _DOES[entry.effect]
         tier = f"of the {TIERS[entry.tier]} tier " if entry.tier != NORMAL else ""
         steps.append(Step(entry, f"{tier}{word}", not met or not ports))
     near: tuple[NearMiss, ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.labels import LabelSet, read_selector
-from flowwatch.policy.peers import Block, LabelledBlocks, Peer, Unknown, read_block
+from flowwatch.policy.peers import Block, LabelledBlocks, PeerRule, Unknown, read_block
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class CidrGroups:
         own = [f"cidrgroup:{key}={value.text()}" for key, value in labels.items()]
         self.by_name[name] = CidrGroup(LabelSet(own), tuple(blocks))
 
-    def peers(self, value: Value, exceptions: Value | None) -> list[Peer]:
+    def peers(self, value: Value, exceptions: Value | None) -> list[PeerRule]:
         """The blocks that a ``cidrGroupRef`` or ``cidrGroupSelector`` means, without ``except``."""
         excepted = (
             tuple(read_block(one, slash=True) for one in exceptions.items()) if exceptions else ()

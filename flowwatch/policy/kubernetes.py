@@ -19,9 +19,9 @@ from flowwatch.policy.labels import (
     read_selector,
 )
 from flowwatch.policy.names import NameRule, exact_name, name_pattern
-from flowwatch.policy.peers import Name, Peer, Pods, read_block, with_exceptions
+from flowwatch.policy.peers import Name, PeerRule, Pods, read_block, with_exceptions
 from flowwatch.policy.ports import PortRule, is_service_name, parse_number, read_number
-from flowwatch.policy.rules import ADMIN, BASELINE, Direction, Entry, Policy, Rule, Subject, Verdict
+from flowwatch.policy.rules import ADMIN, BASELINE, Direction, Effect, Entry, Policy, Rule, Subject
 
 _BOTH: tuple[Direction, Direction] = ("ingress", "egress")
 _PEER_KEY = {"ingress": "from", "egress": "to"}
@@ -70,7 +70,7 @@ def _entry(policy: Policy, item: Value, at: int, direction: Direction, cluster: 
     )  # fmt: skip
 
 
-def _peer(value: Value, namespace: str, cluster: str) -> Peer:
+def _peer(value: Value, namespace: str, cluster: str) -> PeerRule:
     fields = value.given()
     if "ipBlock" in fields:
         if len(fields) > 1:
@@ -133,7 +133,7 @@ def _span(port: int, end: int, value: Value) -> tuple[int, int]:
 
 
 _CLUSTER_TIERS = {"Admin": ADMIN, "Baseline": BASELINE}
-_ACTIONS: dict[str, Verdict] = {"Accept": "allow", "Deny": "deny", "Pass": "pass"}
+_ACTIONS: dict[str, Effect] = {"Accept": "allow", "Deny": "deny", "Pass": "pass"}
 _PROTOCOL = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
 _PRIORITY_STEP = 100
 """A rule's place in its document counts this many times less than the policy's priority."""
@@ -198,19 +198,19 @@ def _cluster_entries(base: Entry, item: Value, cluster: str) -> list[Entry]:
     action = fields["action"].text() if "action" in fields else ""
     if action not in _ACTIONS:
         raise item.fault(f'unknown action "{action}": Accept, Deny or Pass')
-    verdict = _ACTIONS[action]
+    effect = _ACTIONS[action]
     protocols = fields["protocols"].items() if "protocols" in fields else []
     ports = tuple(map(_protocol, protocols)) if protocols else None
     peers = fields[key].items() if key in fields else []
     if not peers:
-        return [_with(base, verdict, None, ports)]
-    return [entry for peer in peers for entry in _cluster_peer(base, peer, verdict, ports, cluster)]
+        return [_with(base, effect, None, ports)]
+    return [entry for peer in peers for entry in _cluster_peer(base, peer, effect, ports, cluster)]
 
 
 def _with(
     base: Entry,
-    verdict: Verdict,
-    peers: tuple[Peer, ...] | None,
+    effect: Effect,
+    peers: tuple[PeerRule, ...] | None,
     ports: tuple[PortRule, ...] | None,
 ) -> Entry:
     return Entry(
@@ -218,7 +218,7 @@ def _with(
         base.place,
         base.line,
         base.direction,
-        verdict,
+        effect,
         peers,
         ports,
         base.tier,
@@ -227,7 +227,7 @@ def _with(
 
 
 def _cluster_peer(
-    base: Entry, value: Value, verdict: Verdict, ports: tuple[PortRule, ...] | None, cluster: str
+    base: Entry, value: Value, effect: Effect, ports: tuple[PortRule, ...] | None, cluster: str
 ) -> list[Entry]:
     fields = value.given()
     if len(fields) > 1:
@@ -235,17 +235,17 @@ def _cluster_peer(
     if not fields:
         # What an older API server leaves of a newer peer. Fail closed: Accept means nobody, Deny and Pass
         # deny everybody.
-        return [] if verdict == "allow" else [_with(base, "deny", None, ports)]
+        return [] if effect == "allow" else [_with(base, "deny", None, ports)]
     kind = next(iter(fields))
     if kind in ("namespaces", "pods"):
-        return [_with(base, verdict, (Pods(_cluster_pods(value, fields, cluster)),), ports)]
+        return [_with(base, effect, (Pods(_cluster_pods(value, fields, cluster)),), ports)]
     if kind == "nodes":
         raise value.fault(
             "egress.to.nodes is not supported since node selector labels are disabled"
         )
     if kind == "networks":
-        return [_with(base, verdict, tuple(map(read_block, fields["networks"].items())), ports)]
-    if verdict != "allow":
+        return [_with(base, effect, tuple(map(read_block, fields["networks"].items())), ports)]
+    if effect != "allow":
         raise value.fault("egress.to.domainNames is only supported for egress.action=Accept")
     names = tuple(map(_domain_name, fields["domainNames"].items()))
     dns = Layer7Rules("dns", dns=names, dns_written=True)
@@ -254,8 +254,8 @@ def _cluster_peer(
     )
     resolver = Pods(Selector((Requirement("k8s-app", "In", ("kube-dns",)),)))
     return [
-        _with(base, verdict, (resolver,), lookups),
-        _with(base, verdict, tuple(map(Name, names)), ports),
+        _with(base, effect, (resolver,), lookups),
+        _with(base, effect, tuple(map(Name, names)), ports),
     ]
 
 

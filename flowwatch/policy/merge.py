@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 
-from flowwatch.policy.peers import Entity, Peer, Pods
+from flowwatch.policy.peers import Entity, PeerRule, Pods
 from flowwatch.policy.ports import PortRule
 from flowwatch.policy.rules import Entry
 
@@ -37,7 +37,7 @@ def unmergeable(entries: Iterable[Entry]) -> str:
     """Why Cilium can't make a policy of all that applies to an endpoint; "" when it can."""
     proxies: defaultdict[Hashable, dict[str, Entry]] = defaultdict(dict)
     modes: dict[Hashable, Entry] = {}
-    allowing = [entry for entry in entries if entry.verdict == "allow"]
+    allowing = [entry for entry in entries if entry.effect == "allow"]
     if not any(entry.auth or any(rule.l7 for rule in entry.ports or ()) for entry in allowing):
         return ""
     for entry in sorted(allowing, key=_order):
@@ -108,7 +108,7 @@ def _span(rule: PortRule) -> tuple[str, int, int]:
     return (rule.name, 0, 0) if rule.name else ("", rule.low, rule.high)
 
 
-def _peers(peers: tuple[Peer, ...] | None) -> Iterator[Hashable]:
+def _peers(peers: tuple[PeerRule, ...] | None) -> Iterator[Hashable]:
     """What Cilium would look the peers up by."""
     if peers is None:
         yield _EVERYBODY

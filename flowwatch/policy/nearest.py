@@ -12,7 +12,7 @@ from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import CLUSTER, EQUALS, IN, NAMESPACE, OWN_CLUSTER, Requirement
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
-from flowwatch.policy.peers import Block, Entity, Name, Peer, Pods
+from flowwatch.policy.peers import Block, Entity, Name, PeerRule, Pods
 from flowwatch.policy.ports import ICMP4, ICMP6
 from flowwatch.policy.rules import Direction, Entry
 
@@ -71,7 +71,7 @@ def near_misses(
         direction, peer, peer if direction == "egress" else subject, protocol, port, known
     )
     for entry in policies.selected(subject, direction).entries:
-        if entry.verdict == "allow" and (miss := asked.miss(entry)) is not None:
+        if entry.effect == "allow" and (miss := asked.miss(entry)) is not None:
             rank, distance, words = miss
             found.append((rank, distance, NearMiss(entry, words)))
     found.sort(key=lambda one: one[:2])
@@ -119,7 +119,7 @@ class _Asked:
         rank = _WIDE if any(map(is_wide, entry.peers or ())) else _BY_PORT
         return rank, 0 if same else 1, words
 
-    def _by_peer(self, entry: Entry, peers: tuple[Peer, ...]) -> tuple[int, float, str]:
+    def _by_peer(self, entry: Entry, peers: tuple[PeerRule, ...]) -> tuple[int, float, str]:
         because = next((words for one in peers if (words := self._reason(one, entry))), "")
         named = ", ".join(str(one) for one in peers[:_NAMED])
         words = because or f"would allow {named}; this is {self._who}"
@@ -137,7 +137,7 @@ class _Asked:
             return str(self.peer)
         return self.known.name or str(self.peer)
 
-    def _reason(self, peer: Peer, entry: Entry) -> str:
+    def _reason(self, peer: PeerRule, entry: Entry) -> str:
         """Why a rule's peer nearly means this one, where that can be told; else ""."""
         if isinstance(peer, Block):
             return self._outside_of_block(peer)
@@ -183,7 +183,7 @@ class _Asked:
         )
 
 
-def is_wide(peer: Peer) -> bool:
+def is_wide(peer: PeerRule) -> bool:
     """Whether a rule's peer means nearly everybody: that it matches says little."""
     if isinstance(peer, Entity):
         return peer.name in _EVERYBODY
@@ -192,7 +192,7 @@ def is_wide(peer: Peer) -> bool:
     return isinstance(peer, Pods) and all(map(_is_scope, peer.selector.requirements))
 
 
-def _distance(peer: Peer, party: Party) -> int:
+def _distance(peer: PeerRule, party: Party) -> int:
     """How far a rule's peer is from a party: another kind is the farthest, one label the least."""
     if isinstance(peer, Pods):
         if not party.labels or party.outside or party.reserved:
@@ -224,7 +224,7 @@ def closest(
     only_deny = [
         policy for policy in decision.denying
         if {
-            entry.verdict
+            entry.effect
             for entry in policies.selected(subject, direction).entries
             if entry.policy is policy
         } == {"deny"}

@@ -13,7 +13,7 @@ from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.labels import MISSING, NOT_IN, LabelSet, Selector
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
-from flowwatch.policy.ports import Match
+from flowwatch.policy.ports import Matching
 
 _CLUSTER = frozenset(
     {"host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver"}
@@ -38,7 +38,7 @@ class Pods:
 
     selector: Selector
 
-    def matches(self, party: Party) -> Match:
+    def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
         return self.selects(party) or (party.aggregated and self.selector.matches(_AGGREGATE))
 
@@ -57,7 +57,7 @@ class Entity:
     name: str
     cluster: str
 
-    def matches(self, party: Party) -> Match:
+    def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
         name, reserved = self.name, party.reserved
         if name == "all":
@@ -84,7 +84,7 @@ class Block:
     length: int
     excepted: tuple[Block, ...] = ()
 
-    def matches(self, party: Party) -> Match:
+    def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
         if not party.outside:
             return False
@@ -118,7 +118,7 @@ class LabelledBlocks:
     groups: tuple[tuple[LabelSet, tuple[Block, ...]], ...]
     excepted: tuple[Block, ...] = ()
 
-    def matches(self, party: Party) -> Match:
+    def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
         if not self.selector.requirements and not self.excepted:
             return True
@@ -152,7 +152,7 @@ class Name:
 
     rule: NameRule
 
-    def matches(self, party: Party) -> Match:
+    def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
         if not party.outside:
             return False
@@ -175,7 +175,7 @@ class Unknown:
     inside: bool = True
     """Whether pods and nodes may be meant, too."""
 
-    def matches(self, party: Party) -> Match:
+    def matches(self, party: Party) -> Matching:
         """Whether it means ``party``: can't be told."""
         return self.reason if self.inside or party.outside else False
 
@@ -183,7 +183,7 @@ class Unknown:
         return self.what
 
 
-Peer = Pods | Entity | Block | LabelledBlocks | Name | Unknown
+PeerRule = Pods | Entity | Block | LabelledBlocks | Name | Unknown
 
 
 def read_block(value: Value, *, slash: bool = False) -> Block:

@@ -13,7 +13,7 @@ from flowwatch.gotext import whole_number
 from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.l7 import Layer7Rules, read_rules
 
-Match = bool | str
+Matching = bool | str
 """Whether something matches; a string says why that can't be told."""
 
 ICMP4, ICMP6 = "ICMP", "ICMPv6"
@@ -67,7 +67,7 @@ class PortRule:
     l7: Layer7Rules | None = None
     line: int = 0
 
-    def matches(self, protocol: str, port: int, named: Mapping[str, int] | None) -> Match:
+    def matches(self, protocol: str, port: int, named: Mapping[str, int] | None) -> Matching:
         """Whether it covers ``port``; for ICMP the port is the message type.
 
         Args:

@@ -7,11 +7,11 @@ from typing import Literal
 
 from flowwatch.policy.labels import Selector
 from flowwatch.policy.party import Party
-from flowwatch.policy.peers import LabelledBlocks, Peer, Pods
-from flowwatch.policy.ports import Match, PortRule
+from flowwatch.policy.peers import LabelledBlocks, PeerRule, Pods
+from flowwatch.policy.ports import Matching, PortRule
 
 Direction = Literal["egress", "ingress"]
-Verdict = Literal["allow", "deny", "pass"]
+Effect = Literal["allow", "deny", "pass"]
 
 ADMIN, NORMAL, BASELINE = 0, 1, 2
 """Tiers, in the order in which they are asked."""
@@ -63,8 +63,8 @@ class Entry:
     """``spec.egress.0``: where in the document."""
     line: int
     direction: Direction
-    verdict: Verdict
-    peers: tuple[Peer, ...] | None
+    effect: Effect
+    peers: tuple[PeerRule, ...] | None
     """OR-ed; None is everybody, () nobody."""
     ports: tuple[PortRule, ...] | None
     """OR-ed; None is every port and protocol, () nothing."""
@@ -73,7 +73,7 @@ class Entry:
     auth: str = ""
     """``authentication.mode``."""
 
-    def matches_peer(self, party: Party) -> Match:
+    def matches_peer(self, party: Party) -> Matching:
         """Whether one of the peers means ``party``."""
         if self.peers is None:
             return True
@@ -86,7 +86,7 @@ class Entry:
                 doubt = match
         return doubt or False
 
-    def matches_port(self, protocol: str, port: int, listener: Party) -> Match:
+    def matches_port(self, protocol: str, port: int, listener: Party) -> Matching:
         """Whether one of the ports means ``port`` of ``listener``, the end that takes the connection."""
         if self.ports is None:
             return True

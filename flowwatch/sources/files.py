@@ -14,7 +14,7 @@ from flowwatch.flows.json_structs import JsonLine, is_flow, texts_of, time_of
 from flowwatch.flows.model import Batch, Flow, Unread
 from flowwatch.flows.source import SourceState
 from flowwatch.hubble.captures.files import CaptureReader
-from flowwatch.hubble.captures.replay import Match, Window, newer_things, nothing_read
+from flowwatch.hubble.captures.replay import Match, Selection, newer_things, nothing_read
 from flowwatch.hubble.wire.errors import NotAFlow
 from flowwatch.hubble.wire.jsonpb import Raws, fields_in_both_cases
 
@@ -37,14 +37,14 @@ class FileSource:
         paths: Sequence[str | os.PathLike[str]],
         *,
         match: Match | None = None,
-        window: Window | None = None,
+        window: Selection | None = None,
         reader: CaptureReader | None = None,
         keep: bool = False,
     ) -> None:
         """``keep``: batches carry also what is no record, with its bytes."""
         self._reader = reader or CaptureReader(paths, keep=keep)
         self._match = match
-        self._window = window or Window()
+        self._window = window or Selection()
         self._decoder = LineDecoder()
         fields = getattr(match, "fields", None)
         self._only = None if fields is None else fields_in_both_cases(fields)

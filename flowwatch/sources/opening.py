@@ -72,13 +72,13 @@ def matcher(filters: Filters) -> replay.Match | None:
         raise UsageError(safe(str(error))) from None
 
 
-def file_window(wanted: FlowRequest) -> replay.Window:
+def file_window(wanted: FlowRequest) -> replay.Selection:
     """The window as it applies to a file: the same flags mean the same as live."""
     window = wanted.window
     number = 0 if window.number >= request.ALL else window.number
     # Live, "since" with a number means the oldest of them.
     first = window.first or (window.since is not None and number > 0)
-    return replay.Window(
+    return replay.Selection(
         since=window.since,
         until=window.until,
         first=number if first else 0,

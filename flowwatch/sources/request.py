@@ -105,7 +105,7 @@ def flow_request(
         for name in ("allowlist", "denylist")
     }
     filters = build(options.filters, **option_or_config, advice=options.advice)
-    flags = request.Flags(options.get)
+    flags = request.RequestFlags(options.get)
     files = texts(options.get("input-file"))
     if files and flags.follow:
         raise UsageError("cannot follow a capture file", "leave out --follow or --input-file")

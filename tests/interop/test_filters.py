@@ -336,7 +336,7 @@ def ours(arguments: list[str]) -> str:
     """What we would print; raises UsageError."""
     parsed = parse(["observe", *arguments])
     filters = build(parsed.filters, parsed.list("allowlist"), parsed.list("denylist"))
-    request.window(request.Flags(parsed.get), default=20)
+    request.window(request.RequestFlags(parsed.get), default=20)
     return raw_filters(filters)
 
 

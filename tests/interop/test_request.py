@@ -75,7 +75,7 @@ def test_the_same_request(line: str, tmp_path: Path) -> None:
     arguments = shlex.split(line)
     parsed = parse(["observe", *arguments])
     filters = build(parsed.filters, parsed.list("allowlist"), parsed.list("denylist"))
-    wanted = request.window(request.Flags(parsed.get), default=request.LAST_BY_DEFAULT)
+    wanted = request.window(request.RequestFlags(parsed.get), default=request.LAST_BY_DEFAULT)
     ours = request.to_request(wanted, filters)
     expected = theirs(arguments, tmp_path / "dead.sock")
     if expected.follow and expected.HasField("since") and not expected.number:

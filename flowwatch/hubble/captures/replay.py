@@ -27,7 +27,7 @@ fields that it looks at (None for all): only those are then converted for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Selection:
     """Which of the matching flows, in the order of the file (Hubble's captures aren't sorted).
 
     Times are nanoseconds since 1970, both ends included; a record without a time is outside of any
@@ -98,7 +98,7 @@ class FileRecords:
         paths: Sequence[str | os.PathLike[str]],
         *,
         match: Match | None = None,
-        window: Window | None = None,
+        window: Selection | None = None,
         reader: CaptureReader | None = None,
         unread: Callable[[int, str, bytes], None] | None = None,
     ) -> None:
@@ -110,7 +110,7 @@ class FileRecords:
         self._file_read = False
         self._file_skipped: dict[str, int] = {}
         self._match = match
-        self._window = window or Window()
+        self._window = window or Selection()
         self._parser = FlowParser()
         self.skipped: dict[str, int] = {}
         """Records passed over so far, by reason."""

@@ -16,7 +16,7 @@ from typing import Any
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
-from flowwatch.hubble.client.probe import Answer, Certificate, Finding, look
+from flowwatch.hubble.client.probe import Answer, Certificate, Probed, look
 from flowwatch.text import safe
 
 SECRET = "hubble-relay-server-certs"
@@ -176,7 +176,7 @@ def _unreachable(settings: Settings, address: Address, code: str, words: str) ->
     return Unreachable(f"{at} is not ready: {words or 'no answer'}")
 
 
-def _tls(settings: Settings, address: Address, found: Finding, words: str) -> ServerError:
+def _tls(settings: Settings, address: Address, found: Probed, words: str) -> ServerError:
     """Both sides speak TLS, and one of them gave up. ``words`` are grpcio 1.85's."""
     at, shown = _at(address), found.certificate
     wanted = settings.tls_server_name or address.host

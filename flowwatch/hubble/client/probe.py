@@ -52,7 +52,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Probed:
     """What :func:`look` saw."""
 
     answer: Answer
@@ -65,12 +65,12 @@ class Finding:
     """Over TLS: it ended the handshake because the client showed no certificate."""
 
 
-def look(address: Address, *, tls_first: bool, server_name: str = "") -> Finding:
+def look(address: Address, *, tls_first: bool, server_name: str = "") -> Probed:
     """Find out what answers at ``address``; takes at most some five times :data:`STEP` seconds."""
     try:
         address_answers(address)
     except OSError as error:
-        return Finding(Answer.UNREACHABLE, error.strerror or str(error))
+        return Probed(Answer.UNREACHABLE, error.strerror or str(error))
     order = (_tls, _plain) if tls_first else (_plain, _tls)
     findings = []
     for ask in order:
@@ -108,24 +108,24 @@ def address_answers(address: Address) -> None:
         raise outcome[0]
 
 
-def _plain(address: Address, _server_name: str) -> Finding:
+def _plain(address: Address, _server_name: str) -> Probed:
     try:
         with address.connect(STEP) as sock:
             sock.sendall(_PREFACE)
             head = _read(sock, 9)
     except TimeoutError:
-        return Finding(Answer.SILENT)
+        return Probed(Answer.SILENT)
     except OSError:
-        return Finding(Answer.CLOSES)
+        return Probed(Answer.CLOSES)
     if not head:
-        return Finding(Answer.CLOSES)
+        return Probed(Answer.CLOSES)
     # Some answer a version that they don't know without a status line, with their page alone.
     if head.startswith((b"HTTP/1", b"<!DOCTYP", b"<html", b"<HTML")):
-        return Finding(Answer.HTTP1)
+        return Probed(Answer.HTTP1)
     if len(head) == 9 and head[3] == _SETTINGS:
-        return Finding(Answer.HTTP2)
+        return Probed(Answer.HTTP2)
     # A TLS alert (21) or handshake (22) record: the other conversation will find more.
-    return Finding(Answer.CLOSES if head[0] in (21, 22) else Answer.OTHER)
+    return Probed(Answer.CLOSES if head[0] in (21, 22) else Answer.OTHER)
 
 
 def _read(sock: socket.socket, size: int) -> bytes:
@@ -138,7 +138,7 @@ def _read(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def _tls(address: Address, server_name: str) -> Finding:
+def _tls(address: Address, server_name: str) -> Probed:
     context = _context()
     context.verify_mode = ssl.CERT_NONE
     try:
@@ -150,15 +150,15 @@ def _tls(address: Address, server_name: str) -> Finding:
             http2 = tls.selected_alpn_protocol() == "h2"
             wants = refuses_client(tls)
     except TimeoutError:
-        return Finding(Answer.SILENT)
+        return Probed(Answer.SILENT)
     except ssl.SSLError as error:
         # An alert is a word of TLS: the server speaks it, but not the way we do.
         answer = Answer.TLS if "ALERT" in (error.reason or "") else Answer.CLOSES
-        return Finding(answer)
+        return Probed(answer)
     except (OSError, ValueError):
-        return Finding(Answer.CLOSES)
+        return Probed(Answer.CLOSES)
     certificate = _describe(address, ssl.DER_cert_to_PEM_cert(der), server_name) if der else None
-    return Finding(Answer.TLS, certificate=certificate, http2=http2, wants_certificate=wants)
+    return Probed(Answer.TLS, certificate=certificate, http2=http2, wants_certificate=wants)
 
 
 def refuses_client(tls: ssl.SSLSocket) -> bool:

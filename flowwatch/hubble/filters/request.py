@@ -42,7 +42,7 @@ class Window:
     until: int | None = None
 
 
-class Flags:
+class RequestFlags:
     """The values of the flags above, as a command line or the Python API gives them."""
 
     def __init__(self, get: Callable[[str], object]) -> None:
@@ -58,7 +58,7 @@ def _int(value: object) -> int:
     return value if isinstance(value, int) else int(str(value or "0"))
 
 
-def window(flags: Flags, *, default: int, now: int | None = None) -> Window:
+def window(flags: RequestFlags, *, default: int, now: int | None = None) -> Window:
     """The window that ``flags`` mean; ``default`` is the number when nothing says which, 0 for all.
 
     ``now`` is the time that durations count back from (ns). Raises UsageError in hubble's words.

@@ -28,7 +28,7 @@ from flowwatch.report.audit.html_style import CSS
 from flowwatch.report.audit.words import (
     DOINGS,
     MISTAKES,
-    State,
+    Conclusion,
     answer,
     destination,
     evidence,
@@ -40,7 +40,7 @@ from flowwatch.text import safe
 
 MAX_ROWS = 2_000
 """Rows of one kind: more make a page that browsers and readers can't take."""
-_CLASSES: dict[State, str] = {
+_CLASSES: dict[Conclusion, str] = {
     "failed": "failed", "no evidence": "open", "partly": "open", "ok": "passed",
 }  # fmt: skip
 _COLORS: dict[Kind, str] = {
@@ -245,7 +245,7 @@ def _rule(rule: RuleUse) -> tuple[str, ...]:
     return (
         f"<td>{_text(entry.place)}</td>",
         f"<td>{entry.line}</td>",
-        f"<td>{_text(entry.verdict)} {_text(entry.direction)}</td>",
+        f"<td>{_text(entry.effect)} {_text(entry.direction)}</td>",
         f'<td class="number">{met}</td>',
         f"<td>{_text('; '.join(rule.unused))}</td>",
     )

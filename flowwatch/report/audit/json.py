@@ -130,7 +130,7 @@ def _rule_use(use: RuleUse) -> dict[str, Any]:
         "place": use.entry.place,
         "line": use.entry.line,
         "direction": use.entry.direction,
-        "verdict": use.entry.verdict,
+        "verdict": use.entry.effect,
         "attempts": use.attempts,
         "perhaps": use.perhaps,
         "exercised": use.exercised,

@@ -8,7 +8,7 @@ from flowwatch.audits.findings import KINDS, MEANING, AuditReport, Finding, Kind
 from flowwatch.report.audit.words import (
     DOINGS,
     MISTAKES,
-    State,
+    Conclusion,
     answer,
     destination,
     evidence,
@@ -19,7 +19,7 @@ from flowwatch.report.summary_markdown import code
 
 MAX_ROWS = 50
 """Rows of one table; a comment may have 65,536 characters."""
-_SIGNS: dict[State, str] = {"failed": "❌", "no evidence": "❔", "partly": "⚠️", "ok": "✅"}
+_SIGNS: dict[Conclusion, str] = {"failed": "❌", "no evidence": "❔", "partly": "⚠️", "ok": "✅"}
 _STATES = {"proven": "✅", "contradicted": "❌", "unproven": "❔"}
 _FOLDED: tuple[Kind, ...] = ("ok", "not covered")
 

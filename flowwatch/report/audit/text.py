@@ -8,7 +8,7 @@ from flowwatch.audits.findings import KINDS, MEANING, AuditReport, Finding, Kind
 from flowwatch.report.audit.words import (
     DOINGS,
     MISTAKES,
-    State,
+    Conclusion,
     answer,
     destination,
     evidence,
@@ -31,7 +31,7 @@ _SIGNS: dict[Kind, tuple[str, str, int]] = {
 }
 _BRIEF: dict[Kind, int] = {"ok": 20, "not covered": 5}
 """Rows shown of kinds that passed or say little; findings are all shown."""
-_ANSWERS: dict[State, int] = {"failed": 31, "no evidence": 33, "partly": 32, "ok": 32}
+_ANSWERS: dict[Conclusion, int] = {"failed": 31, "no evidence": 33, "partly": 32, "ok": 32}
 
 
 def audit_lines(report: AuditReport, style: Style) -> Iterator[str]:

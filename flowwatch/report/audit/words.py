@@ -28,7 +28,7 @@ from flowwatch.report.human import percent, plural, span
 _HOUR = 3600
 
 Level = Literal["error", "warning", "note"]
-State = Literal["failed", "no evidence", "partly", "ok"]
+Conclusion = Literal["failed", "no evidence", "partly", "ok"]
 RemarkKind = Literal[
     "leak",
     "overblock",
@@ -143,7 +143,7 @@ def expectation_text(one: Expectation) -> str:
 _COUNTED: dict[Kind, str] = {"unexplained": "unexplained drop"}
 
 
-def answer(report: AuditReport) -> tuple[State, str]:
+def answer(report: AuditReport) -> tuple[Conclusion, str]:
     """The whole audit in one line, and how it is to be coloured."""
     failed = [
         plural(report.counts[kind], _COUNTED.get(kind, kind))

@@ -16,7 +16,7 @@ from flowwatch.tui import keys
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.layout import layout, roomy
-from flowwatch.tui.parts.columns import COLUMNS, Column
+from flowwatch.tui.parts.columns import COLUMNS, ScreenColumn
 from flowwatch.tui.parts.detail import Detail
 from flowwatch.tui.parts.empty import empty_lines
 from flowwatch.tui.parts.headline import Headline
@@ -36,7 +36,7 @@ class TableView(View):
     """A view of rows in columns."""
 
     question: Callable[[Desk, int], Question[Any] | None] = rows
-    columns: tuple[Column, ...] = COLUMNS
+    columns: tuple[ScreenColumn, ...] = COLUMNS
     enter: str = ""
     """The view that the key enter opens; empty: the detail of the selected row."""
 

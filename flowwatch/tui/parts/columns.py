@@ -33,7 +33,7 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ScreenColumn:
     """One column; ``rank`` 0 is always there, the highest goes first when room is short."""
 
     name: str
@@ -102,17 +102,17 @@ def column(
     good: int = 0,
     most: int = 400,
     tail: int = 0,
-) -> Column:
+) -> ScreenColumn:
     """The column of a field by its declaration; without ``cell`` its count."""
     field = OF_ROW[name]
-    return Column(
+    return ScreenColumn(
         name, field.title, rank, least, cell or (lambda row, _: _count(field.value(row))),
         field.kind in NUMBERS, role, when, clusters, good, most, tail,
     )  # fmt: skip
 
 
 # Counts come first: they change most, and a line is painted only up to its last change.
-COLUMNS: tuple[Column, ...] = (
+COLUMNS: tuple[ScreenColumn, ...] = (
     column("dropped", 0, 7, role="drop"),
     column("forwarded", 1, 7, role="ok"),
     # In the role of its neighbour: a style of its own would cost twenty bytes a row.
@@ -143,8 +143,8 @@ _SIGNS = {
 
 
 def choose(
-    columns: int, totals: Totals, clusters: bool = False, of: Sequence[Column] = COLUMNS
-) -> list[Column]:
+    columns: int, totals: Totals, clusters: bool = False, of: Sequence[ScreenColumn] = COLUMNS
+) -> list[ScreenColumn]:
     """Those of the columns that fit, in order."""
     shown = [c for c in of if c.when is None or c.when(totals)]
     shown = [c for c in shown if clusters or not c.clusters]
@@ -160,7 +160,7 @@ def choose(
     return shown
 
 
-def share(columns: int, chosen: Sequence[Column], needs: Sequence[int]) -> list[int]:
+def share(columns: int, chosen: Sequence[ScreenColumn], needs: Sequence[int]) -> list[int]:
     """Widths of the chosen columns: what they need while it lasts, the shortest wish first."""
     widths = [column.least for column in chosen]
     if not widths:
@@ -183,7 +183,7 @@ def share(columns: int, chosen: Sequence[Column], needs: Sequence[int]) -> list[
     return widths
 
 
-def needs(chosen: Sequence[Column], rows: Sequence[Row], cells: Cells) -> list[int]:
+def needs(chosen: Sequence[ScreenColumn], rows: Sequence[Row], cells: Cells) -> list[int]:
     """Widths that the columns' texts have."""
     return [
         column.least
@@ -194,7 +194,11 @@ def needs(chosen: Sequence[Column], rows: Sequence[Row], cells: Cells) -> list[i
 
 
 def header(
-    chosen: Sequence[Column], widths: Sequence[int], order: str, namespace: str | None, peer: str
+    chosen: Sequence[ScreenColumn],
+    widths: Sequence[int],
+    order: str,
+    namespace: str | None,
+    peer: str,
 ) -> Line:
     """The titles; that of the column which orders the rows is marked."""
     ordered = {"drops": "dropped", "last": "last_seen"}.get(order, order)
@@ -211,7 +215,7 @@ def header(
 
 def row_line(
     row: Row,
-    chosen: Sequence[Column],
+    chosen: Sequence[ScreenColumn],
     widths: Sequence[int],
     cells: Cells,
     signs: Signs,

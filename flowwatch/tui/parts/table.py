@@ -45,7 +45,7 @@ class Table(Lines):
             super().__init__()
             self.last = last
 
-    def __init__(self, columns: Sequence[cols.Column] = cols.COLUMNS) -> None:
+    def __init__(self, columns: Sequence[cols.ScreenColumn] = cols.COLUMNS) -> None:
         super().__init__()
         self._columns = columns
         self._rows: tuple[Row, ...] = ()
@@ -151,7 +151,7 @@ class Table(Lines):
         self.show(lines)
 
     def _sticky(
-        self, chosen: list[cols.Column], rows: tuple[Row, ...], cells: cols.Cells
+        self, chosen: list[cols.ScreenColumn], rows: tuple[Row, ...], cells: cols.Cells
     ) -> list[int]:
         """What the columns need; it only grows, or the columns would dance as rows come and go."""
         found = cols.needs(chosen, rows, cells)

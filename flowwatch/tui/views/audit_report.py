@@ -14,7 +14,7 @@ from flowwatch.audits.findings import (
     PolicyUse,
 )
 from flowwatch.flows.clocks import time_of_day
-from flowwatch.report.audit.words import DOINGS, MISTAKES, State, answer
+from flowwatch.report.audit.words import DOINGS, MISTAKES, Conclusion, answer
 from flowwatch.report.human import percent, plural, span
 from flowwatch.text import safe
 from flowwatch.tui.format import Line, Piece, wrap
@@ -31,7 +31,12 @@ _ROLES: dict[Kind, str] = {
 }  # fmt: skip
 
 
-_ANSWERS: dict[State, str] = {"failed": "drop", "no evidence": "warn", "partly": "ok", "ok": "ok"}
+_ANSWERS: dict[Conclusion, str] = {
+    "failed": "drop",
+    "no evidence": "warn",
+    "partly": "ok",
+    "ok": "ok",
+}
 
 
 def report_lines(report: AuditReport, columns: int, signs: Signs) -> list[Line]:

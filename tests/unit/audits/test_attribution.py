@@ -99,7 +99,7 @@ def test_what_the_proxy_refused_is_told_with_the_request() -> None:
     flows = [verdict(**to_api), l7(0.1, request, verdict=2, **to_api)]
     assert told(flows)[0] == (
         "denied by the L7 rules of weather/app spec.egress.1 (line 9): none allows "
-        "DELETE http://api/ok"
+        "DELETE http://api/ok (closest: GET /ok; DELETE isn't GET)"
     )
 
 

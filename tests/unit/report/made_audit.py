@@ -13,8 +13,8 @@ from flowwatch.audits.findings import (
     Hint,
     Kind,
     PolicyUse,
+    Proof,
     RuleUse,
-    State,
 )
 from flowwatch.flows.coverage import Coverage
 from flowwatch.policy.rules import Direction, Entry, Policy
@@ -26,7 +26,7 @@ HOSTILE = (
 )
 """Something for each format: terminals, CSV, tables, HTML, XML, workflow commands, SARIF's links."""
 
-STATES: tuple[State, ...] = ("proven", "contradicted", "unproven")
+STATES: tuple[Proof, ...] = ("proven", "contradicted", "unproven")
 POLICY = Policy("CiliumNetworkPolicy", "weather", "weather-egress", "policies/weather.yaml", 3)
 UNUSED = Policy("CiliumClusterwideNetworkPolicy", "", "no-metadata", "policies/no metadata.yaml", 1)
 
@@ -54,7 +54,7 @@ def finding(kind: Kind, name: str = "", entries: tuple[Entry, ...] = ()) -> Find
     )  # fmt: skip
 
 
-def expectation(state: State, name: str) -> Expectation:
+def expectation(state: Proof, name: str) -> Expectation:
     """One line of ``--expect``."""
     return Expectation(
         "weather/app", name, "443/TCP", True, state,

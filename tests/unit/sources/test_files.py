@@ -13,7 +13,7 @@ import pytest
 from flowwatch.errors import InputError
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.model import Batch, Flow, LostEvents, NodeStatus, PolicyRef
-from flowwatch.hubble.captures.replay import FileRecords, Window
+from flowwatch.hubble.captures.replay import FileRecords, Selection
 from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
@@ -335,21 +335,21 @@ def numbered(capture: Write) -> Path:
 
 
 WINDOWS = [
-    (Window(), ["4", "1", "3", "2", "5", "6"], 1),
-    (Window(since=2 * SECOND), ["4", "3", "2", "5", "6"], 1),
-    (Window(until=2 * SECOND), ["1", "2"], 0),
-    (Window(since=2 * SECOND, until=4 * SECOND), ["4", "3", "2"], 1),
-    (Window(first=2), ["4", "1"], None),
-    (Window(last=2), ["5", "6"], 1),
-    (Window(last=100), ["4", "1", "3", "2", "5", "6"], 1),
-    (Window(until=4 * SECOND, last=2), ["3", "2"], 1),
-    (Window(since=2 * SECOND, first=2), ["4", "3"], None),
+    (Selection(), ["4", "1", "3", "2", "5", "6"], 1),
+    (Selection(since=2 * SECOND), ["4", "3", "2", "5", "6"], 1),
+    (Selection(until=2 * SECOND), ["1", "2"], 0),
+    (Selection(since=2 * SECOND, until=4 * SECOND), ["4", "3", "2"], 1),
+    (Selection(first=2), ["4", "1"], None),
+    (Selection(last=2), ["5", "6"], 1),
+    (Selection(last=100), ["4", "1", "3", "2", "5", "6"], 1),
+    (Selection(until=4 * SECOND, last=2), ["3", "2"], 1),
+    (Selection(since=2 * SECOND, first=2), ["4", "3"], None),
 ]
 
 
 @pytest.mark.parametrize(("window", "expected", "lost_events"), WINDOWS)
 def test_windows(
-    window: Window, expected: list[str], lost_events: int | None, capture: Write
+    window: Selection, expected: list[str], lost_events: int | None, capture: Write
 ) -> None:
     path = numbered(capture)
     batch = gather(FileSource([path], window=window))
@@ -364,8 +364,8 @@ def test_windows(
 def test_a_record_without_time_is_outside_of_any_limit(capture: Write) -> None:
     timeless = {"flow": {"uuid": "x", "verdict": "FORWARDED"}}
     path = capture(timeless, flow(1))
-    assert uuids(gather(FileSource([path], window=Window(since=0)))) == ["1"]
-    assert uuids(gather(FileSource([path], window=Window(last=5)))) == ["x", "1"]
+    assert uuids(gather(FileSource([path], window=Selection(since=0)))) == ["1"]
+    assert uuids(gather(FileSource([path], window=Selection(last=5)))) == ["x", "1"]
 
 
 class Dropped:
@@ -387,9 +387,9 @@ def test_filters(capture: Write) -> None:
     assert uuids(batch) == ["1", "3", "5"]
     assert len(batch.lost) == 1
     match = Dropped()
-    assert uuids(gather(FileSource([path], match=match, window=Window(last=2)))) == ["3", "5"]
+    assert uuids(gather(FileSource([path], match=match, window=Selection(last=2)))) == ["3", "5"]
     assert all(not seen.uuid for seen in match.seen)
-    records = FileRecords([path], match=Dropped(), window=Window(first=2))
+    records = FileRecords([path], match=Dropped(), window=Selection(first=2))
     assert [r.flow.uuid for r in records if r.HasField("flow")] == ["1", "3"]
 
 
@@ -420,8 +420,8 @@ def test_states(capture: Write) -> None:
     assert (source.state().phase, source.state().where) == ("ended", "flows.jsonl")
 
 
-@pytest.mark.parametrize("window", [Window(), Window(last=5)])
-def test_a_cut_gzip_file_counts_as_far_as_it_goes(window: Window, tmp_path: Path) -> None:
+@pytest.mark.parametrize("window", [Selection(), Selection(last=5)])
+def test_a_cut_gzip_file_counts_as_far_as_it_goes(window: Selection, tmp_path: Path) -> None:
     path = tmp_path / "flows.gz"
     lines = b"".join(json.dumps(flow(n % 60)).encode() + b"\n" for n in range(2000))
     path.write_bytes(gzip.compress(lines)[:-8])

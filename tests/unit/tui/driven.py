@@ -21,7 +21,7 @@ from flowwatch.tui.shell import Dashboard
 from flowwatch.tui.state import Options
 from tests.unit.tui.made import COMPLETE
 
-PATIENCE = 8.0
+PATIENCE = 30.0
 """Seconds that anything may take, on a machine that has other things to do."""
 
 

@@ -8,14 +8,21 @@ from flowwatch.cli.flags import parse
 from flowwatch.errors import UsageError
 from flowwatch.gotext import parse_duration
 from flowwatch.hubble.filters.flags import Filters, build
-from flowwatch.hubble.filters.request import ALL, Flags, Window, parse_time, to_request, window
+from flowwatch.hubble.filters.request import (
+    ALL,
+    RequestFlags,
+    Window,
+    parse_time,
+    to_request,
+    window,
+)
 
 NOW = 1_800_000_000_000_000_000
 SECOND = 1_000_000_000
 
 
 def read(line: str, default: int = 20) -> Window:
-    return window(Flags(parse(["observe", *line.split()]).get), default=default, now=NOW)
+    return window(RequestFlags(parse(["observe", *line.split()]).get), default=default, now=NOW)
 
 
 @pytest.mark.parametrize(
