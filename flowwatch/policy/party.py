@@ -51,11 +51,6 @@ class Party:
         return bool(reserved & _WORLD) or ("kube-apiserver" in reserved and not reserved & _NODES)
 
     @cached_property
-    def knows_names(self) -> bool:
-        """Whether its labels say that a rule's DNS name led to it."""
-        return any(label.startswith("fqdn:") for label in self.labels)
-
-    @cached_property
     def aggregated(self) -> bool:
         """Whether Cilium also knows it as one of all pods, or of the world (pkg/policy/aggregate.go).
 
