@@ -83,7 +83,7 @@ def detail_lines(
     if lost := dropped_words([row]):
         lines += _labelled("No answer", lost, columns, role="warn")
     for name, times in sorted(row.drop_reasons.items(), key=lambda item: (-item[1], item[0])):
-        lines += _reason(name, times, columns)
+        lines += _reason(name, times, columns, row.answers_dropped == row.dropped)
     if row.audited and not row.dropped:
         text = "A policy would deny this, but audit mode lets it through."
         lines += _labelled("Why", text, columns)
@@ -147,7 +147,11 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
     return lines
 
 
-def _reason(name: str, times: int, columns: int) -> list[Line]:
+_NEXT = "Check the policies of the pod that dropped it, in the direction that the answer takes."
+
+
+def _reason(name: str, times: int, columns: int, answer: bool) -> list[Line]:
+    """``answer``: it was the answer that was dropped, whose sender is the other end."""
     known = by_name(name)
     head = f"{safe(name)} ({count(times)})"
     if known is None:
@@ -156,7 +160,8 @@ def _reason(name: str, times: int, columns: int) -> list[Line]:
     label, (first, _) = why[0]
     if first.startswith(head):
         why[0] = (label, (head, "drop"), (first.removeprefix(head), "text"))
-    return [*why, *_labelled("Next", known.next, columns)]
+    policy = answer and known.group == POLICY
+    return [*why, *_labelled("Next", _NEXT if policy else known.next, columns)]
 
 
 def _what_came_back(row: Row, columns: int) -> list[Line]:

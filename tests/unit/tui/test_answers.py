@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flowwatch.flows.model import Flow
+from flowwatch.flows.reasons import by_name
 from flowwatch.report.came_back import answer_words
 from flowwatch.report.summary_table import Style, table_lines
 from flowwatch.tui.format import line_width
@@ -105,6 +106,17 @@ def test_the_words_of_the_detail(name: str, columns: int) -> None:
     assert max(map(line_width, lines)) <= columns
     text = " ".join("".join("".join(part for part, _ in line) + " " for line in lines).split())
     assert expected in text
+
+
+def test_of_a_dropped_answer_the_advice_is_about_the_answer() -> None:
+    fields: dict[str, Any] = {"dropped": 2, "drop_reasons": {"POLICY_DENIED": 2}, "forwarded": 0}
+    known = by_name("POLICY_DENIED")
+    assert known is not None
+    for answers, advice in ((2, "in the direction that the answer takes"), (1, known.next)):
+        made = row(1, answers_dropped=answers, **fields)
+        lines = detail_lines(made, (), NOON, 400, FANCY, ("hubble", "observe"))
+        text = "\n".join("".join(part for part, _ in line) for line in lines)
+        assert advice in text
 
 
 def test_nothing_is_said_where_nothing_was_let_through_nor_came_back() -> None:
