@@ -82,6 +82,5 @@ def _lay(attempt: OpenAttempt, clocks: Clocks, flow: Flow) -> tuple[OpenAttempt,
 
 def _held(flow: Flow, attempt: OpenAttempt) -> bool:
     """Whether the client's own policies held what one of the two saw: then the other saw another packet."""
-    if attempt.egress & meaning.POLICY_DROP:
-        return True
-    return flow.verdict == _DROPPED and flow.direction == _EGRESS
+    held = flow.verdict == _DROPPED and flow.direction == _EGRESS
+    return held != bool(attempt.egress & meaning.POLICY_DROP)
