@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 
 from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.judge import Judge, refusal
+from flowwatch.audits.noise import lost
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
 from flowwatch.flows.open_attempt import OpenAttempt
-from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision
 
 _BLOCKED = (meaning.DROPPED, meaning.AUDIT)
@@ -75,7 +75,7 @@ def attribution(judge: Judge, seen: Observation) -> str:
 
 def _attribution(judge: Judge, seen: Observation, decision: Decision) -> str:
     if seen.outcome == meaning.DROPPED and not seen.by_policy and not seen.waits_for_auth:
-        return f"dropped for a reason that is no policy's: {drop_reason(seen.reason).name}"
+        return lost(seen)
     if seen.unknown:
         return f"can't tell: {seen.unknown}"
     kind, why = judge.verdict(seen, decision)

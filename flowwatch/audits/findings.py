@@ -25,7 +25,7 @@ MEANING: dict[Kind, str] = {
     "difference": "Hubble names another policy than the one that decides here",
     "inconclusive": "the evidence can't tell",
     "ok": "as the policies say",
-    "not covered": "no policy selects the pod in this direction",
+    "not covered": "no policy selects the pod in this direction, or is asked about such packets",
 }
 
 

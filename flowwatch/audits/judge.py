@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from flowwatch.audits.evidence import Observation, Request
 from flowwatch.audits.findings import Kind
+from flowwatch.audits.noise import lost, noise
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Layer7, PolicyRef
-from flowwatch.flows.reasons import reason as drop_reason
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.l7 import missed
 from flowwatch.policy.nearest import closest
@@ -47,6 +47,8 @@ class Judge:
 
     def verdict(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
         """The kind of a judged attempt, and why."""
+        if noise(seen):
+            return "not covered", lost(seen)
         denied = seen.outcome == meaning.AUDIT or (
             seen.outcome == meaning.DROPPED and seen.by_policy
         )
@@ -65,8 +67,7 @@ class Judge:
         if seen.outcome == meaning.DROPPED and not seen.by_policy:
             if seen.waits_for_auth:
                 return "inconclusive", "authentication was not done yet: first packets drop"
-            name = drop_reason(seen.reason).name
-            return "inconclusive", f"dropped for a reason that is no policy's: {name}"
+            return "inconclusive", lost(seen)
         if decision.decision == "denied":
             return _denied(seen, decision)
         return _allowed(seen, decision)
@@ -109,8 +110,12 @@ class Judge:
 
 def _uncovered(seen: Observation, decision: Decision) -> str:
     if seen.outcome == meaning.DROPPED:
-        return f"dropped for a reason that is no policy's: {drop_reason(seen.reason).name}"
+        return lost(seen)
     return decision.reason
+
+
+BY_OTHERS = ("dropped by ", "passed in audit mode, and would be dropped by ")
+"""How the reasons begin of what a policy blocked that wasn't given."""
 
 
 def _not_given(seen: Observation) -> str:
@@ -118,8 +123,8 @@ def _not_given(seen: Observation) -> str:
     named = ", ".join(dict.fromkeys(map(str, seen.named_denied)))
     who = f"{named}, a policy that was not given" if named else "a policy that was not given"
     if seen.outcome == meaning.AUDIT:
-        return f"passed in audit mode, and would be dropped by {who}"
-    return f"dropped by {who}"
+        return f"{BY_OTHERS[1]}{who}"
+    return f"{BY_OTHERS[0]}{who}"
 
 
 def _audited(decision: Decision) -> tuple[Kind, str]:

@@ -21,7 +21,7 @@ from flowwatch.audits.findings import (
     RuleUse,
 )
 from flowwatch.audits.hints import Judged, hints
-from flowwatch.audits.judge import Judge, deciders, refusal
+from flowwatch.audits.judge import BY_OTHERS, Judge, deciders, refusal
 from flowwatch.flows import meaning
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.join import Join
@@ -65,7 +65,7 @@ class Reporter:
         findings.sort(
             key=lambda one: (
                 order[one.kind],
-                one.kind == "not covered" and one.observed == "forwarded",
+                one.kind == "not covered" and not one.reason.startswith(BY_OTHERS),
                 *(-one.attempts, one.subject, one.peer, one.port),
             )
         )

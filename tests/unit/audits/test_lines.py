@@ -269,3 +269,25 @@ def test_a_policy_of_another_program_that_selects_the_pod_is_prominent(
     )
     [finding] = [one for one in report.findings if one.kind == "unexplained"]
     assert (f"{who} the pod too, and may have done it" in finding.reason) is selects
+
+
+@pytest.mark.parametrize(
+    ("peer", "protocol", "port", "noise"),
+    [
+        ("ff02::16", "ICMPv6", 143, True),
+        ("fe80::1", "ICMPv6", 135, True),
+        ("224.0.0.251", "UDP", 5353, True),
+        ("2001:db8::1", "TCP", 443, False),
+    ],
+)
+def test_the_noise_of_a_link_is_neither_judged_nor_unclear(
+    peer: str, protocol: str, port: int, noise: bool, tmp_path: Path
+) -> None:
+    """Lost before any policy was asked: what neighbours say to each other is no attempt of the pod's."""
+    flows = Capture().add("shop/web", "→", "198.51.100.1", 443)
+    flows.add("shop/web", "→", peer, port, "DROPPED", protocol=protocol, drop_reason=132)
+    report = audited(DENY_AND_ALLOW.partition("---\n")[2], flows, tmp_path)
+    [lost] = [one for one in report.findings if one.observed == "dropped"]
+    assert lost.kind == ("not covered" if noise else "inconclusive")
+    assert ("INVALID_SOURCE_IP (noise of the link" in lost.reason) is noise
+    assert report.counts.get("inconclusive", 0) == (0 if noise else 1)
