@@ -15,7 +15,7 @@ from flowwatch.flows.counting import Tally
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
-from flowwatch.flows.model import Direction, Flow, Verdict
+from flowwatch.flows.model import DIRECTION_WORDS, Flow, Verdict
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.output import Output, open_output, put, say
 from flowwatch.report.export import write_attempts, write_records, write_rows
@@ -184,7 +184,6 @@ class _Export:
     def _flows(self, tally: Tally) -> Iterator[Flow]:
         verdicts = {int(_VERDICTS[outcome]) for outcome in self._outcomes}
         every = len(verdicts) == len(_VERDICTS)
-        other = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
         joins: dict[str, Attempts] = {}
         for batch in self.reading.batches():
             tally.add(batch)
@@ -193,7 +192,7 @@ class _Export:
             tally.clocks[batch.origin] = join.clocks
             for flow in batch.flows:
                 join.observe(flow)
-                way = other.get(flow.direction)
+                way = DIRECTION_WORDS.get(flow.direction)
                 if batch.origin:
                     # Two clusters may call a node alike.
                     flow.node = f"{flow.node} ({batch.origin})"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from flowwatch.egress.schema import VERSION, Column, column, policies
 from flowwatch.flows.kinds import kind, match_type, tcp_flags
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import Direction, Flow, Verdict
+from flowwatch.flows.model import DIRECTION_WORDS, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, reason
-
-_DIRECTIONS = {int(Direction.INGRESS): "ingress", int(Direction.EGRESS): "egress"}
 
 
 def number(flow: Flow) -> int:
@@ -39,7 +37,7 @@ RECORD: tuple[Column[Flow], ...] = (
         "direction",
         "text",
         "`egress`, `ingress` or `unknown`: the connection's; a newer one as Hubble writes it",
-        lambda f: _DIRECTIONS.get(f.direction) or f.newer_direction or "unknown",
+        lambda f: DIRECTION_WORDS.get(f.direction) or f.newer_direction or "unknown",
     ),
     column("is_reply", "bool", "whether it goes from server to client"),
     column(

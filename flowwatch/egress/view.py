@@ -15,7 +15,7 @@ from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
 from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import Direction, Flow
+from flowwatch.flows.model import DIRECTION_WORDS, Direction, Flow
 from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
@@ -26,7 +26,6 @@ _DIRECTIONS = {
     "both": (int(Direction.EGRESS), int(Direction.INGRESS)),
 }
 _NOTHING_RARE = Rare()
-_NAME = {int(Direction.EGRESS): "egress", int(Direction.INGRESS): "ingress"}
 
 
 def snapshot(
@@ -104,7 +103,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
     rare = columns.rare.get(i, _NOTHING_RARE)
     fade = exp(min(columns.rated[i] - now, 0.0) / RATE_SECONDS)
     return Row(
-        direction=_NAME[columns.direction[i]],
+        direction=DIRECTION_WORDS[columns.direction[i]],
         namespace=namespace,
         pod=pod,
         workload=columns.workloads[number],

@@ -37,6 +37,10 @@ class Direction(IntEnum):
     EGRESS = 2
 
 
+DIRECTION_WORDS: dict[int, str] = {Direction.EGRESS: "egress", Direction.INGRESS: "ingress"}
+"""As every output, every flag and the policies' engine say it."""
+
+
 class EventType(IntEnum):
     """flow.CiliumEventType.type: those that are told apart here."""
 
