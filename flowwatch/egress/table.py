@@ -270,7 +270,8 @@ class Columns:
         if known == (allowed, denied):
             return
         old_allowed, old_denied = known
-        if set(allowed) <= set(old_allowed) and set(denied) <= set(old_denied):
+        # Few, and mostly the same objects: nothing needs hashing.
+        if all(one in old_allowed for one in allowed) and all(one in old_denied for one in denied):
             return
         self.policies[row] = self.policy_sets.number(
             (

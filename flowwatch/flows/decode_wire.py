@@ -155,13 +155,10 @@ def _flag_bits(tail: bytes) -> int:
     return _parsed_ports(bytes((_TCP_TAG, len(tail))) + tail)[3]
 
 
-def _policy(data: bytes) -> PolicyRef:
+def _policy(data: bytes) -> tuple[PolicyRef, int]:
     message = flow_pb2.Policy.FromString(data)
-    return make_policy(message.kind, message.namespace, message.name, message.labels)
-
-
-def _revision(data: bytes) -> int:
-    return flow_pb2.Policy.FromString(data).revision
+    policy = make_policy(message.kind, message.namespace, message.name, message.labels)
+    return policy, message.revision
 
 
 def _service(data: bytes) -> str:
@@ -220,7 +217,6 @@ class WireDecoder:
         self._addresses = _Memory(_addresses)
         self._ports = _Memory(_ports)
         self._policies = _Memory(_policy)
-        self._revisions = _Memory(_revision)
         self._layer7 = _Memory(_layer7)
         self._events = _Memory(_event)
         self._services = _Memory(_service)
@@ -377,12 +373,13 @@ class WireDecoder:
             allowed, denied = m.ingress_allowed_by, m.ingress_denied_by
         if not allowed and not denied:
             return NO_POLICIES, NO_POLICIES, 0
-        policies, revisions = self._policies, self._revisions
-        return (
-            tuple([policies[p] for p in allowed]),
-            tuple([policies[p] for p in denied]),
-            max(revisions[p] for p in (*allowed, *denied)),
-        )
+        policies = self._policies
+        by = [policies[p] for p in allowed]
+        against = [policies[p] for p in denied]
+        revision = 0
+        for _, at in by + against:
+            revision = max(revision, at)
+        return tuple([one for one, _ in by]), tuple([one for one, _ in against]), revision
 
     def _other(self, data: bytes, response: narrow_pb2.Response, batch: Batch) -> None:
         if response.HasField("lost_events"):
