@@ -13,19 +13,23 @@ import os
 import selectors
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Resize
+from textual.message import Message
 
 from flowwatch.output.base import write_all
 from flowwatch.output.standard import PLAIN_ERRORS, terminal_stream
 
 READ = 4096
 """Bytes taken at once: a paste comes in pieces."""
+
+LARGEST = 2000
+"""Columns, and lines, of a screen."""
 
 EVERY = 0.1
 """Seconds after which a lone escape is the key Escape, and the end is noticed."""
@@ -42,8 +46,7 @@ class TerminalDriver(LinuxDriver):
     def run_input_thread(self) -> None:
         """Textual's, but for how it decodes, and how it ends."""
         encoding = sys.__stdin__.encoding if sys.__stdin__ is not None else "utf-8"
-        decode = codecs.getincrementaldecoder(encoding)("replace").decode
-        parser = XTermParser(self._debug)
+        typed = Typed(encoding, self._debug)
         try:
             with selectors.SelectSelector() as selector:
                 selector.register(self.fileno, selectors.EVENT_READ)
@@ -53,17 +56,13 @@ class TerminalDriver(LinuxDriver):
                         if not data:
                             self._hung_up()
                             break
-                        self._process(parser.feed(decode(data)))
-                    self._process(parser.tick())
-            try:
-                self._process(parser.feed(""))
-            except (EOFError, ParseError):
-                # Half a sequence, which nobody completes any more.
-                return
+                        self._process(typed.feed(data))
+                    self._process(typed.tick())
+            self._process(typed.end())
         except Exception as error:  # noqa: BLE001 - raised when the app has ended
             self._app.call_later(self._app._handle_exception, error)
 
-    def _process(self, messages: Any) -> None:
+    def _process(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self.process_message(message)
 
@@ -75,6 +74,55 @@ class TerminalDriver(LinuxDriver):
         """End the threads after the app was broken off: else the process would wait for them."""
         self._screen.gone = True
         self.exit_event.set()
+
+
+class Typed:
+    """What a terminal sends, as Textual's messages.
+
+    Textual's parser fails on sequences of the right shape and with impossible numbers, and takes an
+    empty text for the end. Here such a sequence costs itself alone.
+    """
+
+    def __init__(self, encoding: str, debug: bool = False) -> None:
+        self._decode = codecs.getincrementaldecoder(encoding)("replace").decode
+        self._debug = debug
+        self._parser = XTermParser(debug)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that end in ``data``."""
+        found: list[Message] = []
+        for letter in self._decode(data):
+            found += self._taken(self._parser.feed(letter))
+        return found
+
+    def tick(self) -> list[Message]:
+        """Those that no more is waited for."""
+        return self._taken(self._parser.tick())
+
+    def end(self) -> list[Message]:
+        """Those of what was begun, as nothing more will come."""
+        return self._taken(self._parser.feed(""))
+
+    def _taken(self, messages: Iterable[Message]) -> list[Message]:
+        found: list[Message] = []
+        try:
+            found.extend(messages)
+        except Exception:  # noqa: BLE001 - of whichever kind: the sequence is none
+            before, self._parser = self._parser, XTermParser(self._debug)
+            for name in _KEPT:
+                setattr(self._parser, name, getattr(before, name))
+        return [message for message in found if _can_be(message)]
+
+
+_KEPT = ("last_x", "last_y", "mouse_pixels", "terminal_size", "terminal_pixel_size")
+"""What Textual's parser knows of the terminal."""
+
+
+def _can_be(message: Message) -> bool:
+    """Whether a terminal is as large as it says: all of a screen's cells are held in memory."""
+    return not isinstance(message, Resize) or (
+        0 < message.size.width <= LARGEST and 0 < message.size.height <= LARGEST
+    )
 
 
 def _read(descriptor: int) -> bytes:
