@@ -346,7 +346,9 @@ class Attempts:
         if attempt.ended and time > attempt.ended and flow.node == attempt.node:
             return True
         if attempt.handshake:
-            near = tries.HANDSHAKE if flow.node == attempt.node else tries.OTHER_NODE
+            # What another node saw of it may be laid a little beside.
+            alone = flow.node == attempt.node and attempt.other is None
+            near = tries.HANDSHAKE if alone else tries.OTHER_NODE
             return time - attempt.handshake > near
         last, gap, denied = attempt.syn, attempt.gap, attempt.syn_denied
         if not last:
