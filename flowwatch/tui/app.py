@@ -119,22 +119,11 @@ def _load(*, ask: bool) -> tuple[str, bool]:
     return shade, background.unanswered
 
 
-def _run(app: Dashboard) -> int | None:
-    """As ``app.run()``, on a loop that no signal leaves half made: that tells of itself on standard error."""
-    import asyncio
-
-    with signals.deferred():
-        runner = asyncio.Runner()
-        runner.get_loop()
-    with runner:
-        return runner.run(app.run_async(mouse=app.options.mouse))
-
-
 def _shown(app: Dashboard) -> int:
     """Run the app to its end, whatever that is, and raise what ended it."""
     with Pauses(), signals.handled_by(app.stop):
         try:
-            code = _run(app)
+            code = app.run(mouse=app.options.mouse)
         except BaseException:
             app.give_up()
             raise
