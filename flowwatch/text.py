@@ -114,3 +114,8 @@ def json_safe(text: str) -> str:
 def cell(text: str) -> str:
     """:func:`safe`, and with an apostrophe before what a spreadsheet would take for a formula."""
     return "'" + safe(text) if text.startswith(_FORMULA) else safe(text)
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """``1 row``, ``2 rows``, ``12,345 rows``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from flowwatch.errors import UsageError
 from flowwatch.policy import load
 from flowwatch.policy.engine import PolicySet
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 if TYPE_CHECKING:
     from flowwatch.policy.documents import Documents
@@ -142,12 +142,12 @@ def read_policies(
     if documents.rejected and not keep_going:
         count = len(documents.rejected)
         raise UsageError(
-            f"{count:,} document{'s' if count > 1 else ''} would be refused by the cluster",
+            f"{plural(count, 'document')} would be refused by the cluster",
             "mend or leave out what is named above",
         )
     if count := len(documents.rejected) - len(documents.unread):
         tell(
-            f"{count:,} document{'s' if count > 1 else ''} would be refused by the API server alone: "
+            f"{plural(count, 'document')} would be refused by the API server alone: "
             "Cilium's decision is told as if it were in force"
         )
     if not documents.policies and not documents.rejected:
@@ -178,4 +178,4 @@ def _tell_of(documents: Documents, tell: Tell) -> None:
             f"{safe(kind)} ({number:,})" if number > 1 else safe(kind)
             for kind, number in documents.skipped.most_common()
         )
-        tell(f"skipped {total:,} object{'s' if total > 1 else ''} of other kinds: {kinds}")
+        tell(f"skipped {plural(total, 'object')} of other kinds: {kinds}")

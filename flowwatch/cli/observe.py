@@ -25,7 +25,7 @@ from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.opening import file_window, matcher
 from flowwatch.sources.request import FlowRequest, flow_request
 from flowwatch.sources.server import unreadable
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -134,7 +134,7 @@ def _print(wanted: FlowRequest, printer: Printer, out: Output, silent: bool) -> 
         say(line)
     if failure is not None:
         if printed:
-            say(f"{printed:,} flows were printed until then: partial")
+            say(f"{plural(printed, 'flow')} printed until then: partial")
         raise failure
     if stopped is not None and not (stopped.by_hand and wanted.window.follow):
         say(f"{stopped.word} after {printed:,} flows: this is partial")

@@ -18,7 +18,7 @@ from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.client.probe import Answer
 from flowwatch.hubble.kube.material import load_pair, pem_text
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 SOON = 14
 """Days: a certificate that ends before is worth a warning. Cilium's own last a year and are
@@ -85,7 +85,7 @@ def examine(settings: Settings) -> Told:
 
 
 def _days(number: int) -> str:
-    return "less than a day" if number < 1 else f"{number} day{'s' if number != 1 else ''}"
+    return "less than a day" if number < 1 else plural(number, "day")
 
 
 def _plain(settings: Settings, address: Address) -> Told:

@@ -19,6 +19,7 @@ from flowwatch.flows.model import DIRECTION_WORDS, Direction, Flow
 from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
+from flowwatch.text import plural
 
 _DIRECTIONS = {
     "egress": (int(Direction.EGRESS),),
@@ -76,8 +77,8 @@ def _warnings(aggregate: Aggregate) -> Iterator[str]:
         )
     if aggregate.join.unattributed and not len(aggregate.columns):
         yield (
-            f"{aggregate.join.unattributed:,} records name no direction and no pod: "
-            "nothing could be counted from them"
+            f"{plural(aggregate.join.unattributed, 'record names', 'records name')} no direction and no pod: "
+            "nothing could be counted"
         )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 _SECOND = 1_000_000_000
 
@@ -280,7 +280,7 @@ def skew_words(skews: Iterable[ClockSkew]) -> str:
     told = "; ".join(skew.words for skew in found[:NAMED])
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     count = sum(skew.connections for skew in found)
-    by = f"by {count:,} connection{'s' * (count > 1)} that two nodes saw"
+    by = f"by {plural(count, 'connection')} that two nodes saw"
     if not count:
         by = "by how late their records come"
     return (

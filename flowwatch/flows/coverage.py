@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from flowwatch.flows.clocks import ClockSkew, skew_words, span, time_of_day
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import Gap
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 NAMED = 5
 """Node names, gaps and sources of losses spelt out at most."""
@@ -150,9 +150,10 @@ def warnings(coverage: Coverage, now: int) -> Iterator[str]:
     yield from _gap_lines(coverage)
     if coverage.left_out:
         count = sum(coverage.left_out.values())
+        was = "was" if count == 1 else "were"
         yield (
-            f"{count:,} records of {_list(sorted(coverage.left_out))} were left out: they are older than "
-            "what is remembered, so they came before, or the node's clock was set back"
+            f"{plural(count, 'record')} of {_list(sorted(coverage.left_out))} {was} left out: older than "
+            "what is remembered, so from before, or the node's clock was set back"
         )
     yield from skipped_words(coverage.records_skipped, coverage.unread_at)
     yield from odd_words(coverage.values_unknown)
@@ -186,7 +187,8 @@ def _lost_words(coverage: Coverage) -> str:
     on = f" on {_list(nodes)}" if nodes else ""
     rate = coverage.lost_events / coverage.seconds if coverage.seconds >= 1 else 0.0
     fast = f", {rate:,.1f}/s" if rate >= _SHOWN_RATE else ""
-    return f"{coverage.lost_events:,} events were lost{fast}{on} ({where}): counts are 'at least'"
+    what = plural(coverage.lost_events, "event was", "events were")
+    return f"{what} lost{fast}{on} ({where}): counts are 'at least'"
 
 
 def _away_words(coverage: Coverage, now: int) -> str:

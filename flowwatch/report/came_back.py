@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowwatch.egress.rows import Row
-from flowwatch.report.human import count, plural, span
+from flowwatch.report.human import count, span
+from flowwatch.text import plural
 
 
 def late_words(rows: Sequence[Row]) -> str:

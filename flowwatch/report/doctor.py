@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from flowwatch.doctor.evidence import State, Step
 from flowwatch.errors import UsageError
 from flowwatch.report.jsontext import to_json
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 FORMS = ("text", "json")
 SIGNS = "✓✗–→"
@@ -70,7 +70,7 @@ def summary_text(steps: Iterable[Step]) -> str:
 
 
 def _steps(number: int) -> str:
-    return f"{number} step{'s' if number != 1 else ''}"
+    return plural(number, "step")
 
 
 def steps_json(steps: Iterable[Step]) -> str:

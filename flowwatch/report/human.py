@@ -54,11 +54,6 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f}%"
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """``1 row``, ``2 rows``, ``12,345 rows``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def width(text: str) -> int:
     """Columns that ``text`` (already safe) takes in a terminal."""
     if text.isascii():

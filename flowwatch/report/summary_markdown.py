@@ -12,7 +12,7 @@ from flowwatch.output.forms import break_up
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import percent
 from flowwatch.report.summary_table import peer_text, pod_text, policy_text, reason_text, worst
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 _SIGNS = {"dropped": "❌", "audited": "⚠️", "errors": "⚠️", "forwarded": "✅", "unknown": "❔"}
 
@@ -91,7 +91,7 @@ def markdown(snapshot: Snapshot) -> str:
         f"\n{least}{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "
         f"{totals.dropped:,} dropped ({percent(totals.dropped_share)}), "
         f"{totals.audited:,} audited, {totals.errors:,} errors; "
-        f"{seen.records_read:,} records"
+        f"{plural(seen.records_read, 'record')}"
     )
     if seen.first_seen:
         start = times.nanoseconds(seen.first_seen)

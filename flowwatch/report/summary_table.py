@@ -10,8 +10,8 @@ from flowwatch.egress.schema import NUMBERS, OF_ROW, policies
 from flowwatch.flows.coverage import Coverage
 from flowwatch.report.came_back import dropped_words, failed_words, late_words
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import age, count, pad, percent, plural, shorten, span, width
-from flowwatch.text import safe
+from flowwatch.report.human import age, count, pad, percent, shorten, span, width
+from flowwatch.text import plural, safe
 
 _BOLD, _RED, _GREEN, _YELLOW, _DIM = 1, 31, 32, 33, 2
 
@@ -309,7 +309,7 @@ def _totals(snapshot: Snapshot, style: Style) -> list[str]:
         parts += [f"{number:,} {word}" for number, word in more if number]
     lines = [first + (": " + ", ".join(parts) if parts else "")]
     hidden = snapshot.matched - len(snapshot.rows)
-    seen = f"{coverage.records_read:,} records"
+    seen = f"{plural(coverage.records_read, 'record')}"
     if coverage.first_seen:
         times = TimeFormat("RFC3339")
         start, end = times.nanoseconds(coverage.first_seen), times.nanoseconds(coverage.last_seen)

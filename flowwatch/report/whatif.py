@@ -9,11 +9,11 @@ from flowwatch.audits.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
 from flowwatch.output import Writer
 from flowwatch.report.audit.words import host_port, short_window
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import fold, plural, span
+from flowwatch.report.human import fold, span
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 WHATIF_FORMATS = ("text", "json", "markdown")
 _SIGNS: dict[Change, tuple[str, str, int]] = {

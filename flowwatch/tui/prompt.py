@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowwatch.report.human import plural
+from flowwatch.text import plural
 from flowwatch.tui.actions import COMMAND_ACTIONS
 from flowwatch.tui.commands import BadCommand, CommandLine
 from flowwatch.tui.desk import Desk

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowwatch.errors import OutputError
-from flowwatch.report.human import plural
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 from flowwatch.tui import clipboard
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.export import file_name, free_path, write_csv

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from flowwatch.audits.findings import AuditReport
 from flowwatch.output.forms import break_up
 from flowwatch.report.audit.words import Level, Remark, answer, evidence, remarks, warnings
-from flowwatch.report.human import plural
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 MAX_LINES = 20
 """Remarks in one annotation; more are counted."""

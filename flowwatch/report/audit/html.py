@@ -35,8 +35,7 @@ from flowwatch.report.audit.words import (
     warnings,
 )
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import plural
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 MAX_ROWS = 2_000
 """Rows of one kind: more make a page that browsers and readers can't take."""

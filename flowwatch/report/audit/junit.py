@@ -25,8 +25,7 @@ from flowwatch.audits.findings import (
 )
 from flowwatch.policy.rules import Entry
 from flowwatch.report.audit.words import answer, evidence, expectation_text, warnings, who
-from flowwatch.report.human import plural
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 MAX_LINES = 1000
 """Findings listed in one case; more are counted."""

@@ -14,8 +14,8 @@ from flowwatch.report.audit.words import (
     evidence,
     warnings,
 )
-from flowwatch.report.human import plural
 from flowwatch.report.summary_markdown import code
+from flowwatch.text import plural
 
 MAX_ROWS = 50
 """Rows of one table; a comment may have 65,536 characters."""

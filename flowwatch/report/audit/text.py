@@ -16,9 +16,8 @@ from flowwatch.report.audit.words import (
     unexercised,
     warnings,
 )
-from flowwatch.report.human import plural
 from flowwatch.report.summary_table import Style
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 _SIGNS: dict[Kind, tuple[str, str, int]] = {
     "leak": ("✗", "x", 31),

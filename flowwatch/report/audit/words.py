@@ -23,7 +23,8 @@ from flowwatch.audits.findings import (
 )
 from flowwatch.flows.coverage import Coverage
 from flowwatch.report.goformat import TimeFormat, join_host_port
-from flowwatch.report.human import percent, plural, span
+from flowwatch.report.human import percent, span
+from flowwatch.text import plural
 
 _HOUR = 3600
 

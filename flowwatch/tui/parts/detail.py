@@ -11,9 +11,9 @@ from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import by_name
 from flowwatch.flows.reasons_table import POLICY
 from flowwatch.report.came_back import answer_words, dropped_words, late_words
-from flowwatch.report.human import age, count, plural
+from flowwatch.report.human import age, count
 from flowwatch.report.summary_table import peer_text, pod_text, worst
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, Piece, labelled, rate, stamp, wrap
 from flowwatch.tui.hubble_command import command
 from flowwatch.tui.parts.panel import Panel

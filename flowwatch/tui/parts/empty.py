@@ -5,8 +5,7 @@ from __future__ import annotations
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
-from flowwatch.report.human import plural
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, wrap
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import age, count, percent, span
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, Piece, cut, ends, fill, joined, line_width, rate
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import Signs
@@ -74,7 +74,7 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
     seen = snapshot.coverage
     parts: list[Line] = []
     if behind:
-        parts.append(((f"{behind:,} records behind", "warn"),))
+        parts.append(((f"{plural(behind, 'record')} behind", "warn"),))
     if state.backlog_limit and state.backlog > state.backlog_limit // 2:
         full = 100 * state.backlog // state.backlog_limit
         parts.append(((f"can't keep up: buffer {full}% full", "warn"),))
@@ -98,10 +98,10 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
         role = "warn" if old > LATE and not alive else "dim"
         parts.append(((f"last record {age(old)} ago{alive}", role),))
     if not live and seen.records_read:
-        parts.append(((f"{seen.records_read:,} records", "dim"),))
+        parts.append(((f"{plural(seen.records_read, 'record')}", "dim"),))
     skipped = sum(seen.records_skipped.values())
     if skipped:
-        parts.append(((f"{skipped:,} records not read", "warn"),))
+        parts.append(((f"{plural(skipped, 'record')} not read", "warn"),))
     more = len(seen.warnings)
     if more:
         word = "warning" if more == 1 else "warnings"

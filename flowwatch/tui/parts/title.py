@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowwatch.flows.source import SourceState
-from flowwatch.report.human import plural, shorten
-from flowwatch.text import safe
+from flowwatch.report.human import shorten
+from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, Piece, ends, fill, line_width
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.state import ViewState

@@ -15,8 +15,8 @@ from flowwatch.audits.findings import (
 )
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.report.audit.words import DOINGS, MISTAKES, Conclusion, answer
-from flowwatch.report.human import percent, plural, span
-from flowwatch.text import safe
+from flowwatch.report.human import percent, span
+from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, Piece, wrap
 from flowwatch.tui.theme import Signs
 
@@ -67,7 +67,7 @@ def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
         times = f"{time_of_day(seen.first_seen)} to {time_of_day(seen.last_seen)}"
         window = f" in {span(seen.seconds)}, {times} UTC"
     text = (
-        f"{seen.records_read:,} records of {plural(seen.nodes_seen, 'node')}{window}: "
+        f"{plural(seen.records_read, 'record')} of {plural(seen.nodes_seen, 'node')}{window}: "
         f"{plural(blind.attempts, 'attempt')}, {covered:,} of pods that a policy selects; "
         f"{share} of these can't be judged"
     )

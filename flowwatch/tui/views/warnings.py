@@ -6,8 +6,7 @@ from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import gap_words
 from flowwatch.flows.source import SourceState
-from flowwatch.report.human import plural
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND, Line, labelled, rate
 from flowwatch.tui.parts.page import TextView
@@ -68,7 +67,11 @@ def notice_lines(snapshot: Snapshot, state: SourceState, columns: int) -> list[L
         node = safe(lost.node) or "unknown node"
         per = f", {rate(lost.rate)}/s" if lost.rate >= 0.05 else ""
         why = f" ({lost.cause})" if lost.cause else ""
-        say("Lost", f"{lost.count:,} events{per} on {node}: {safe(lost.source)}{why}{when}", "warn")
+        say(
+            "Lost",
+            f"{plural(lost.count, 'event')}{per} on {node}: {safe(lost.source)}{why}{when}",
+            "warn",
+        )
     if seen.folded_rows:
         say("Folded", f"{plural(seen.folded_rows, 'row')} into 'other'", "warn")
     if state.backlog_limit:

@@ -76,7 +76,7 @@ def test_every_answer_has_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
             "1 of 3 nodes unseen for 40 s: node-3 (refused): counts are 'at least'",
             "gap of 2 s, 22:13:21 to 22:13:23 UTC: records of node-1 from then are gone (restarted): "
             "counts are 'at least'",
-            "4 records of node-1 were left out: they are older than what is remembered, so they came "
+            "4 records of node-1 were left out: older than what is remembered, so from "
             "before, or the node's clock was set back",
             "2 records were skipped: not JSON",
         ),
