@@ -208,7 +208,7 @@ def _let_through(attempt: OpenAttempt, time: int) -> None:
 
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
-    """Each policy once; few, and mostly the same objects, so that nothing needs hashing (2 µs)."""
+    """Each policy once; few, and mostly the same objects, so that nothing needs hashing."""
     for policy in other:
         if policy not in one:
             one = (*one, policy)
