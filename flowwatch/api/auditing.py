@@ -101,4 +101,8 @@ def _policies(
         return read_cluster(given, told.append)
     if not paths:
         raise UsageError("no policy was given", "policies names files, or folders of them")
-    return read_policies(paths, told.append)
+    try:
+        return read_policies(paths, told.append)
+    except UsageError as error:
+        # On the command line they stand above the error; here it is all that is seen.
+        raise UsageError("; ".join([*told, error.message]), error.hint) from None

@@ -246,5 +246,7 @@ def _unknown(keyword: str) -> UsageError:
     near = get_close_matches(keyword, _KINDS, 1, 0.7)
     return UsageError(
         f"unknown keyword: {safe(keyword)}",
-        f"did you mean {near[0]}?" if near else "see flowwatch.api.keywords",
+        f"did you mean {near[0]}?"
+        if near
+        else "they are the flags of flowwatch summary --help, with _ for -",
     )

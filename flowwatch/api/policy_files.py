@@ -143,7 +143,7 @@ def read_policies(
         count = len(documents.rejected)
         raise UsageError(
             f"{plural(count, 'document')} would be refused by the cluster",
-            "mend or leave out what is named above",
+            "mend it or leave it out" if count == 1 else "mend them or leave them out",
         )
     if count := len(documents.rejected) - len(documents.unread):
         tell(

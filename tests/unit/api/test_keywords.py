@@ -94,7 +94,7 @@ def test_they_mean_what_the_flags_mean(given: dict[str, object], line: str) -> N
     ("given", "message"),
     [
         ({"namespce": "weather"}, "unknown keyword: namespce: did you mean namespace?"),
-        ({"output": "csv"}, "unknown keyword: output"),
+        ({"output": "csv"}, "unknown keyword: output: they are the flags of flowwatch summary"),
         ({"last": -1}, 'invalid argument "-1" for last'),
         ({"last": "many"}, 'invalid argument "many" for last'),
         ({"tls": "perhaps"}, 'invalid argument "perhaps" for tls: not true or false'),

@@ -102,6 +102,15 @@ def test_what_is_odd_about_policies_is_a_warning(flows: Path, policy: Path) -> N
         flowwatch.audit(flows, policies=policy)
 
 
+def test_a_policy_that_is_refused_is_named_in_the_error(flows: Path, policy: Path) -> None:
+    policy.write_text(POLICY.replace("egress:", "egres:"))
+    with pytest.raises(UsageError) as caught:
+        flowwatch.audit(flows, policies=policy)
+    assert 'unknown field "spec.egres" (did you mean "egress"?)' in str(caught.value)
+    assert str(caught.value).startswith(f"{policy}:")
+    assert "\n" not in str(caught.value)
+
+
 def test_nothing_is_printed(flows: Path, policy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     policy.write_text(POLICY + "---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n")
     with warnings.catch_warnings():
