@@ -49,7 +49,8 @@ def export_rows(desk: Desk, path: Path | None) -> None:
         if paused and held.matched > count:
             text += f", the first of {held.matched:,} (paused)"
         if beside:
-            text += f"; what is missing: {safe(Path(beside).name)}"
+            # The end alone: a line of 80 columns holds both names.
+            text += f" + {safe(Path(beside).name.removeprefix(target.name))}"
         desk.from_beside(desk.say, text, "strong", 8.0)
 
     desk.beside(work)

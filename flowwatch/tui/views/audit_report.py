@@ -43,7 +43,7 @@ def report_lines(report: AuditReport, columns: int, signs: Signs) -> list[Line]:
     """The page for a terminal of so many columns; every text of it is safe."""
     return [
         *_verdict(report, columns),
-        *_counts(report, signs),
+        *_counts(report, columns, signs),
         *_findings(report, _FIRST, columns, signs),
         *_hints(report, columns),
         *_policies(report, columns, signs),
@@ -79,16 +79,19 @@ def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
         yield from _wrapped(f"! {safe(note)}", columns, 1, "warn")
 
 
-def _counts(report: AuditReport, signs: Signs) -> Iterator[Line]:
+def _counts(report: AuditReport, columns: int, signs: Signs) -> Iterator[Line]:
     yield ()
+    before = 27
     for kind in KINDS:
         count = report.counts.get(kind, 0)
         role = _ROLES[kind] if count else "dim"
+        meaning, *more = wrap(MEANING[kind], columns - before - 1)
         yield (
             (f" {_sign(kind, signs)} {kind:<13}", role),
             (f"{count:>9,}  ", role if count else "dim"),
-            (MEANING[kind], "dim"),
+            (meaning, "dim"),
         )
+        yield from (((" " * before + line, "dim"),) for line in more)
 
 
 def _findings(

@@ -123,6 +123,17 @@ def test_the_audits_page_goes_on() -> None:
     run(test())
 
 
+def test_what_a_count_means_is_told_to_its_end_in_80_columns() -> None:
+    async def test() -> None:
+        async with audited(Played(blocked()), (80, 24)) as driven:
+            await driven.press("A")
+            await driven.sees("AS EXPECTED")
+            words = " ".join(driven.text.split())
+            assert "(or would be: audit mode), though the policies allow it" in words
+
+    run(test())
+
+
 def test_what_was_scrolled_to_stays() -> None:
     async def test() -> None:
         source = Played(

@@ -6,11 +6,12 @@ The monitor is the real one; records are by hand, and what is looked at is the s
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flowwatch.flows.model import Endpoint, Flow
+from flowwatch.flows.model import Batch, Endpoint, Flow, LostEvents
 from flowwatch.flows.source import SourceState
 from flowwatch.tui.parts.columns import COLUMNS
 from tests.unit.flows.made import denied, flow
@@ -233,6 +234,28 @@ def test_export_writes_what_is_shown_and_names_the_file(tmp_path: Path) -> None:
             rows = list(csv.DictReader(file))
         assert [(row["pod"], row["dropped"]) for row in rows] == [("beta", "3"), ("alpha", "2")]
 
+    run(test())
+
+
+def test_80_columns_hold_both_files_that_an_export_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Losing(Played):
+        def batches(self) -> Iterator[Batch]:
+            yield Batch(lost=[LostEvents("HUBBLE_RING_BUFFER", 3, "n1", 0)])
+            yield from super().batches()
+
+    async def test() -> None:
+        async with played(Losing(STORY), size=(80, 24), export_dir=Path()) as driven:
+            await driven.press("d")
+            await driven.until(lambda: order(driven) == ["beta", "alpha"], "drops only")
+            await driven.press("e")
+            await driven.sees("2 rows written to")
+            name = next(tmp_path.glob("*.csv")).name
+            assert f"2 rows written to {name} + .warnings.json" in driven.text
+        assert (tmp_path / f"{name}.warnings.json").exists()
+
+    monkeypatch.chdir(tmp_path)
     run(test())
 
 
