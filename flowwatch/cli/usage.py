@@ -21,9 +21,15 @@ EXIT_CODES = (
 
 
 def usage(verb: Verb, words: list[str]) -> str:
-    """The help of ``verb``; ``flowwatch help WORDS`` shows that of the verb they name."""
+    """The help of ``verb``; ``flowwatch help WORDS`` shows that of the verb they name.
+
+    Half of a verb's name (``list``) shows which verbs begin so.
+    """
+    name = " ".join(words)
+    begun = [v for v in VERBS if name and v.name.startswith(f"{name} ")]
+    if begun and verb.name in ("", "help"):
+        return "\n".join(_begun(name, begun))
     if verb.name == "help":
-        name = " ".join(words)
         found = [v for v in VERBS if v.name == name]
         if not found:
             raise UsageError(f'no help for "{safe(name)}"', f"see {program.name()} --help")
@@ -37,12 +43,7 @@ def _overview(verb: Verb) -> Iterator[str]:
     me = program.name()
     yield "Usage:"
     yield f"  {me} [filters]        the live dashboard"
-    for each in VERBS:
-        if each.name:
-            left = f"  {me} {each.name:<16} "
-            first, *rest = wrap(each.help, WIDTH - len(left))
-            yield left + first
-            yield from (" " * len(left) + line for line in rest)
+    yield from _verbs([each for each in VERBS if each.name])
     yield ""
     yield from wrap(f"{me} VERB --help has a verb's flags, --version the version.", WIDTH)
     yield ""
@@ -59,6 +60,21 @@ def _overview(verb: Verb) -> Iterator[str]:
     )
     yield ""
     yield from wrap(EXIT_CODES, WIDTH)
+
+
+def _begun(name: str, verbs: list[Verb]) -> Iterator[str]:
+    yield "Usage:"
+    yield from _verbs(verbs)
+    yield ""
+    yield f"{program.name()} {name} WHAT --help has its flags."
+
+
+def _verbs(verbs: list[Verb]) -> Iterator[str]:
+    for each in verbs:
+        left = f"  {program.name()} {each.name:<16} "
+        first, *rest = wrap(each.help, WIDTH - len(left))
+        yield left + first
+        yield from (" " * len(left) + line for line in rest)
 
 
 def _of_verb(verb: Verb) -> Iterator[str]:

@@ -155,6 +155,15 @@ def test_help_fits_80_columns_and_names_every_flag(verb: str) -> None:
             assert f"--{name}" in text
 
 
+@pytest.mark.parametrize("line", ["list --help", "help list"])
+def test_half_of_a_verb_has_help_too(line: str) -> None:
+    parsed = parse(line.split())
+    text = usage(parsed.verb, parsed.rest)
+    assert "list nodes" in text
+    assert "list namespaces" in text
+    assert "summary" not in text
+
+
 def test_reading_a_command_line_loads_nothing_heavy() -> None:
     code = (
         "import sys; from flowwatch.cli.flags import parse; parse(['observe', '-n', 'x']);"
