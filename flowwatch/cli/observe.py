@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from flowwatch.errors import Defect, FlowwatchError, OutputError, Stopped, UsageError, defect
 from flowwatch.flows.counting import note_place
-from flowwatch.flows.coverage import skipped_words
+from flowwatch.flows.coverage import skipped_words, unwrapped_words
 from flowwatch.flows.model import Unread
 from flowwatch.hubble.captures.replay import FileRecords
 from flowwatch.hubble.client import forward
@@ -217,7 +217,8 @@ class _File(_Reading):
             yield [(self._records.number, response)]
 
     def words(self) -> list[str]:
-        """With what is newer than this version."""
+        """With what was unwrapped, and what is newer than this version."""
         for why, count in self._records.skipped.items():
             self._skipped[why] = self._skipped.get(why, 0) + count
-        return super().words() + self._records.warnings
+        unwrapped = unwrapped_words(self._records.unwrapped)
+        return [*super().words(), *unwrapped, *self._records.warnings]

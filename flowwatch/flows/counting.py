@@ -28,6 +28,8 @@ class Tally:
     """The first of these by reason: their place in their source."""
     odd: dict[str, int] = field(default_factory=dict)
     """Records with a value that was taken as unknown, by what it is."""
+    unwrapped: dict[str, int] = field(default_factory=dict)
+    """Records that stood inside of something else, by what that was."""
     lost: dict[tuple[str, str], LostEvents] = field(default_factory=dict)
     """Lost events by node and Hubble's name of where they were lost, the counts added up."""
     nodes: dict[str, int] = field(default_factory=dict)
@@ -64,6 +66,8 @@ class Tally:
             note_place(self.unread_at, one.number, one.why, origin)
         for what, count in batch.odd.items():
             count_odd(self.odd, [what], count)
+        for where, count in batch.unwrapped.items():
+            count_odd(self.unwrapped, [where], count)
         for lost in batch.lost:
             self._add_lost(lost, origin)
         for status in batch.nodes:
@@ -193,6 +197,7 @@ class Tally:
             records_skipped=dict(self.skipped),
             unread_at={why: tuple(places) for why, places in self.unread_at.items()},
             values_unknown=dict(self.odd),
+            unwrapped=dict(self.unwrapped),
             left_out=dict(self._left_out()),
             lost=tuple(self._lost()),
             servers_failed=dict(self.failed),

@@ -71,6 +71,8 @@ class Coverage:
     """The first of these by reason: their place in their source."""
     values_unknown: Mapping[str, int] = field(default_factory=dict)
     """Records with a value that can't be, or that we can't tell, by what it is: taken as unknown."""
+    unwrapped: Mapping[str, int] = field(default_factory=dict)
+    """Records that stood inside of something else (a log pipeline's), by what that was."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Records by node that nobody can tell came before or not."""
     replies: int = 0
@@ -157,6 +159,7 @@ def warnings(coverage: Coverage, now: int) -> Iterator[str]:
         )
     yield from skipped_words(coverage.records_skipped, coverage.unread_at)
     yield from odd_words(coverage.values_unknown)
+    yield from unwrapped_words(coverage.unwrapped)
     if coverage.clock_skews:
         yield skew_words(coverage.clock_skews)
     for one in coverage.servers_apart:
@@ -229,6 +232,15 @@ def odd_words(odd: Mapping[str, int]) -> Iterator[str]:
     for what, count in odd.items():
         have = "record has" if count == 1 else "records have"
         yield f"{count:,} {have} {safe(what)}: taken as unknown"
+
+
+def unwrapped_words(unwrapped: Mapping[str, int]) -> Iterator[str]:
+    """A line that says what records were taken out of."""
+    if not unwrapped:
+        return
+    count = sum(unwrapped.values())
+    was = "record was" if count == 1 else "records were"
+    yield f"{count:,} {was} unwrapped from {_list(sorted(unwrapped))}"
 
 
 def gap_words(gap: Gap) -> str:

@@ -440,6 +440,8 @@ def merge(batch: Batch, more: Batch) -> None:
         count(batch.skipped, reason, number)
     for what, number in more.odd.items():
         count(batch.odd, what, number)
+    for what, number in more.unwrapped.items():
+        count(batch.unwrapped, what, number)
 
 
 def count(skipped: dict[str, int], reason: str, number: int = 1) -> None:

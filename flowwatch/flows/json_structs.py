@@ -149,6 +149,19 @@ def is_flow(line: JsonLine) -> bool:
     )
 
 
+def may_wrap(line: JsonLine) -> bool:
+    """Whether ``line`` is none of Hubble's records by itself, but may hold one."""
+    return (
+        line.flow is None
+        and not line.verdict
+        and line.IP is None
+        and line.lost_events is NONE
+        and line.node_status is NONE
+        and line.agent_event is NONE
+        and line.debug_event is NONE
+    )
+
+
 def time_of(line: JsonLine) -> int:
     """Nanoseconds of when ``line`` was recorded, 0 when it doesn't say; NotAFlow when unreadable."""
     return _time(line.time or (line.flow.time if line.flow is not None else ""))

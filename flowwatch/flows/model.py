@@ -210,6 +210,9 @@ class Batch:
     odd: dict[str, int] = field(default_factory=dict)
     """Records with a value that can't be, or that we can't tell, counted by what it is; it was taken
     as unknown (:mod:`flowwatch.flows.ranges`)."""
+    unwrapped: dict[str, int] = field(default_factory=dict)
+    """Records that stood inside of something else (a log pipeline's), counted by what that was; not
+    made safe."""
     gaps: list[Gap] = field(default_factory=list)
     set_aside: dict[str, int] | None = None
     """Records by node that were left out, as nobody can tell whether they came before: all that
@@ -229,6 +232,7 @@ class Batch:
             or self.nodes
             or self.skipped
             or self.odd
+            or self.unwrapped
             or self.gaps
             or self.failed
             or self.set_aside is not None

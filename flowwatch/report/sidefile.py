@@ -14,7 +14,7 @@ from typing import Any
 
 from flowwatch.egress.schema import SCHEMA_VERSION
 from flowwatch.errors import OutputError
-from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.coverage import Coverage, unwrapped_words
 from flowwatch.output import open_output
 from flowwatch.report.coverage import COVERAGE, WINDOW, as_object
 from flowwatch.report.jsontext import to_json
@@ -43,9 +43,10 @@ def note_beside(path: str, coverage: Coverage, *, lines: int, partial: str = "")
     ``partial`` says why the table isn't whole, if so. A device or a pipe has nothing beside it.
     """
     beside = path + SUFFIX
+    missing = set(coverage.warnings) - set(unwrapped_words(coverage.unwrapped))
     if not os.path.isfile(path):
         return ""
-    if not coverage.warnings and not partial:
+    if not missing and not partial:
         with contextlib.suppress(FileNotFoundError):
             try:
                 os.unlink(beside)

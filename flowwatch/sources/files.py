@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from flowwatch.errors import InputError, defect
 from flowwatch.flows.decode_json import LineDecoder, count, merge
 from flowwatch.flows.guard import unread
-from flowwatch.flows.json_structs import JsonLine, is_flow, texts_of, time_of
+from flowwatch.flows.json_structs import JsonLine, is_flow, may_wrap, texts_of, time_of
 from flowwatch.flows.model import Batch, Flow, Unread
 from flowwatch.flows.source import SourceState
 from flowwatch.hubble.captures.files import CaptureReader
@@ -129,6 +129,8 @@ class FileSource:
         """Add to ``batch`` what the reader passed over; all that is skipped counts for its file."""
         for reason, number in self._reader.take_skipped().items():
             count(batch.skipped, reason, number)
+        for what, number in self._reader.take_unwrapped().items():
+            count(batch.unwrapped, what, number)
         for reason, data in self._reader.take_unread():
             batch.unread.append(Unread(0, reason, data))
         for reason, number in batch.skipped.items():
@@ -136,10 +138,26 @@ class FileSource:
 
     def _block(self, block: bytes) -> Batch | None:
         lines = self._decoder.structs(block)
+        if lines is None:
+            return None
+        if any(may_wrap(line) for line in lines if line.flow is None):
+            opened = self._opened(lines, block)
+            if opened is not None:
+                return self._records(opened)
         try:
-            return None if lines is None else self._batch(lines, block)
+            return self._batch(lines, block)
         except NotAFlow:
             return None
+
+    def _opened(self, lines: list[JsonLine], block: bytes) -> list[bytes] | None:
+        """The records of ``block``, those that are wrapped taken out; None when none is."""
+        opened: list[bytes] = []
+        wrapped = False
+        for line, text in zip(lines, texts_of(block), strict=True):
+            found = self._reader.unwrap(text) if may_wrap(line) else []
+            wrapped |= bool(found)
+            opened += found or [text]
+        return opened if wrapped else None
 
     def _records(self, records: list[bytes]) -> Batch:
         """Records that the reader had to find one by one; together again they may be a block."""
@@ -155,14 +173,24 @@ class FileSource:
         """Add one record that no block could hold, by the long way when it needs that."""
         try:
             plain, lines = self._decoder.any_record(record)
-            merge(batch, self._batch(lines, plain, record))
+            if not (may_wrap(lines[0]) and self._inner(record, batch)):
+                merge(batch, self._batch(lines, plain, record))
             return
         except NotAFlow as error:
+            if self._inner(record, batch):
+                return
             why = error.reason
         except Exception as error:  # noqa: BLE001 - counted and told, and the text can be kept
             why = defect(error)
         self._before += 1
         unread(batch, why, self._here, record)
+
+    def _inner(self, record: bytes, batch: Batch) -> bool:
+        """Add the records that are wrapped in ``record``; whether there are any."""
+        inner = self._reader.unwrap(record)
+        if inner:
+            merge(batch, self._records(inner))
+        return bool(inner)
 
     def _here(self, record: bytes) -> tuple[int, bytes]:
         return self._before, record

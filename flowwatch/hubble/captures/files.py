@@ -1,7 +1,8 @@
 """Capture files as records: each a complete JSON object as bytes, in the order of the file.
 
 Read are JSON lines (``hubble observe -o json``, the agent's export files), one JSON array over many
-lines, objects printed over many lines, and any mixture of them; plain, gzip (told by its first
+lines, objects printed over many lines, and any mixture of them, also as log pipelines keep them
+(:mod:`flowwatch.hubble.captures.unwrapping`); plain, gzip (told by its first
 bytes, never by the name), UTF-8 with or without a mark, and UTF-16 as Windows' shell writes it.
 Memory is bounded by :data:`RECORD_LIMIT` whatever the input; what isn't a record is counted.
 
@@ -21,6 +22,7 @@ from typing import BinaryIO, Generic, TypeVar
 from flowwatch.errors import InputError, UsageError
 from flowwatch.hubble.captures.splitting import RECORD_LIMIT, RecordSplitter
 from flowwatch.hubble.captures.unpack import unpack
+from flowwatch.hubble.captures.unwrapping import Found, unwrap, unwrap_line
 from flowwatch.text import safe
 
 BLOCK = 96 * 1024
@@ -28,6 +30,9 @@ BLOCK = 96 * 1024
 
 UNREAD_LIMIT = 1000
 """Pieces of what was passed over that are held until they are taken."""
+
+WRAPPINGS = 20
+"""Different things that records were unwrapped from, counted each; the rest share one count."""
 
 _IDLE_SECONDS = 0.1
 
@@ -67,6 +72,8 @@ class CaptureReader:
         self.paths = [os.fspath(path) for path in paths]
         self.skipped: dict[str, int] = {}
         """What was passed over so far, by reason; see :func:`take_skipped`."""
+        self.unwrapped: dict[str, int] = {}
+        """Records that were taken out of something else so far, by what that was."""
         self.problems: list[InputError] = []
         """Files that could not be read to their end."""
         self._limit = limit
@@ -94,6 +101,25 @@ class CaptureReader:
         taken, self.skipped = self.skipped, {}
         return taken
 
+    def take_unwrapped(self) -> dict[str, int]:
+        """What was unwrapped since the last call, by what it was in; not made safe."""
+        taken, self.unwrapped = self.unwrapped, {}
+        return taken
+
+    def unwrap(self, record: bytes) -> list[bytes]:
+        """The records inside of one that is none itself; they are counted."""
+        return self._counted(unwrap(record))
+
+    def _unwrap_line(self, line: bytes) -> list[bytes]:
+        return self._counted(unwrap_line(line))
+
+    def _counted(self, found: list[Found]) -> list[bytes]:
+        known = self.unwrapped
+        for where, _ in found:
+            key = where if where in known or len(known) < WRAPPINGS else "other fields"
+            known[key] = known.get(key, 0) + 1
+        return [record for _, record in found]
+
     def take_unread(self) -> list[tuple[str, bytes]]:
         """What of that was no record, since the last call: why, and its beginning (64 KiB)."""
         taken, self._unread = self._unread, []
@@ -115,7 +141,7 @@ class CaptureReader:
         for path in self.paths:
             if self._closed:
                 return
-            splitter = RecordSplitter(self._limit, self.skipped_by, self._keep)
+            splitter = RecordSplitter(self._limit, self.skipped_by, self._keep, self._unwrap_line)
             carry: list[bytes] = []
             whole = True
             try:

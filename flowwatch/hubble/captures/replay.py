@@ -7,6 +7,7 @@ files through :class:`flowwatch.sources.files.FileSource`, which is several time
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Selection:
 # Hubble's, and understood: a file of nothing else isn't lost.
 _EVENTS = (AGENT_EVENT, DEBUG_EVENT)
 _NAMED = 5
+
+_USUAL = re.compile(rb'\{\s*"flow"\s*:\s*\{')
 
 
 def nothing_read(where: str, skipped: dict[str, int]) -> InputError | None:
@@ -122,6 +125,11 @@ class FileRecords:
         """What was met that is newer than this version, in sentences."""
         return newer_things(self._parser)
 
+    @property
+    def unwrapped(self) -> dict[str, int]:
+        """Records that stood inside of something else so far, by what that was; not made safe."""
+        return self._reader.unwrapped
+
     def close(self) -> None:
         """End the iteration soon."""
         self._reader.close()
@@ -181,8 +189,9 @@ class FileRecords:
         try:
             for chunk in self._reader.chunks(_plain_lines):
                 for record in chunk.records if chunk.decoded is None else chunk.decoded:
-                    self.number += 1
-                    yield record
+                    for one in self._opened(record):
+                        self.number += 1
+                        yield one
                 self._passed_over()
                 if chunk.ended is not None:
                     if not self._file_read:
@@ -190,6 +199,12 @@ class FileRecords:
                     self._file_read, self._file_skipped = False, {}
         finally:
             self._passed_over()
+
+    def _opened(self, record: bytes) -> Sequence[bytes]:
+        """The record itself, or those that are wrapped in it."""
+        if _USUAL.match(record):
+            return (record,)
+        return self._reader.unwrap(record) or (record,)
 
     def _passed_over(self) -> None:
         for reason, number in self._reader.take_skipped().items():

@@ -72,7 +72,8 @@ class RecordSplitter:
 
     Objects at the top, and those that are elements of an array at the top, are records. Everything
     else is passed over and counted once per line or element through ``count(reason)``, and given to
-    ``keep``, if any, with its beginning. A record that isn't finished when a line begins that is one
+    ``keep``, if any, with its beginning; of a line at the top that is no JSON, ``unwrap``, if any, is
+    first asked for the records in it. A record that isn't finished when a line begins that is one
     by itself was cut off there.
     """
 
@@ -81,8 +82,10 @@ class RecordSplitter:
         limit: int,
         count: Callable[[str], None],
         keep: Callable[[str, bytes], None] | None = None,
+        unwrap: Callable[[bytes], list[bytes]] | None = None,
     ) -> None:
         self._limit = limit
+        self._unwrap = unwrap
         self._told = count
         self._keep = keep
         self._buffer = bytearray()
@@ -194,11 +197,29 @@ class RecordSplitter:
             self._count(NOT_JSON, at, scalar.end())
             self._at = scalar.end()
         else:
-            self._count(NOT_JSON, at)
-            self._line_is_bad = True
-            # What began like an array was a line of a log.
-            if self._array_is_new:
+            return self._other_line(records)
+        return True
+
+    def _other_line(self, records: list[bytes]) -> bool:
+        """A line that is no JSON; False when its end isn't there yet, and it may hold records."""
+        buffer, at = self._buffer, self._at
+        if self._unwrap is not None and (self._array_is_new or not self._depth):
+            end = buffer.find(b"\n", at, at + _LINE)
+            if end < 0 and len(buffer) - at < _LINE:
+                if not self._last:
+                    return False
+                end = len(buffer)
+            found = self._unwrap(bytes(buffer[at:end])) if end >= 0 else []
+            if found:
+                records += found
+                self._found, self._at = True, end
                 self._in_array, self._depth = False, 0
+                return True
+        self._count(NOT_JSON, at)
+        self._line_is_bad = True
+        # What began like an array was a line of a log.
+        if self._array_is_new:
+            self._in_array, self._depth = False, 0
         return True
 
     def _zeros(self) -> bool:
