@@ -17,7 +17,7 @@ from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import DIRECTION_WORDS, Flow, Verdict
 from flowwatch.hubble.filters.flags import raw_filters
-from flowwatch.output import Output, open_output, put, say
+from flowwatch.output import Output, is_terminal, open_output, put, say
 from flowwatch.report.export import write_attempts, write_records, write_rows
 from flowwatch.report.sidefile import note_beside
 from flowwatch.sources.opening import open_source
@@ -55,11 +55,14 @@ def run(parsed: Parsed) -> int:
         return 0
     if wanted.window.follow:
         raise UsageError("an export ends", "leave out --follow")
+    path = parsed.text("output") or None
+    if form == "parquet" and path in (None, "-") and is_terminal():
+        # Its bytes hold names as they are: a terminal would obey them.
+        raise UsageError("a terminal can't show parquet", "give --output FILE, or pipe it")
     for line in wanted.settings.warnings:
         say(line)
     judge = _judge(parsed)
     export = _Export(parsed, Reading(open_source(wanted)), form, outcomes, judge)
-    path = parsed.text("output") or None
     with open_output(path, form) as out:
         count = export.write(out)
         if export.reading.partial and path not in (None, "-"):

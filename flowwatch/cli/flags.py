@@ -166,7 +166,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
             parsed.rest.append(word)
     if not parsed.help and not parsed.version:
         if parsed.rest and verb.words is None:
-            raise _meant_policies(parsed) or _unknown_word(verb, parsed.rest[0])
+            raise _meant_policies(parsed) or _unknown_word(parsed, parsed.rest[0])
         parsed.check()
     return parsed
 
@@ -294,12 +294,27 @@ def _meant_policies(parsed: Parsed) -> UsageError | None:
     return UsageError(f"-f follows, of {name}", f"--policies {safe(word)} names policies")
 
 
-def _unknown_word(verb: Verb, word: str) -> UsageError:
+_FILES = (
+    ((".yaml", ".yml"), {"policies", "filename"}, "--policies {} names policies"),
+    ((".json", ".jsonl", ".ndjson", ".gz"), {"input-file"}, "--input-file {} reads a capture"),
+)
+"""What a file without its flag is taken for: by how it ends, where the verb has one of these flags."""
+
+
+def _meant_file(parsed: Parsed, word: str) -> str:
+    for ends, flags, hint in _FILES:
+        if word.endswith(ends) and not flags.isdisjoint(parsed.flags):
+            return hint.format(safe(word))
+    return ""
+
+
+def _unknown_word(parsed: Parsed, word: str) -> UsageError:
+    verb, meant = parsed.verb, _meant_file(parsed, word)
     if verb.name:
-        return UsageError(f'unexpected argument "{safe(word)}" for "flowwatch {verb.name}"')
+        return UsageError(f'unexpected argument "{safe(word)}" for "flowwatch {verb.name}"', meant)
     names = [v.name for v in VERBS if v.name]
     near = _nearest(word, [*names, "list"], 0.6)
     if word == "list":
         return UsageError('"flowwatch list" needs to know what', "list nodes, or list namespaces")
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    hint = meant or (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}")
     return UsageError(f'unknown command "{safe(word)}" for "flowwatch"', hint)

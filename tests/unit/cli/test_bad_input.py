@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import pty
 import signal
 import socket
 import ssl
@@ -432,3 +433,28 @@ def test_a_wrong_command_line_is_exit_2(arguments: list[str], words: str) -> Non
     assert told.returncode == 2
     assert words in one_line(told)
     assert told.stdout == ""
+
+
+def test_parquet_is_not_sent_to_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "flows.jsonl").write_text(json.dumps({"flow": FLOW}) + "\n")
+    words = ["export", "--input-file", "flows.jsonl", "--format", "parquet"]
+    controller, terminal = pty.openpty()
+    try:
+        told = subprocess.run(
+            [sys.executable, "-m", "flowwatch", *words],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=clean_environment(str(tmp_path)),
+            timeout=60,
+        )
+    finally:
+        os.close(terminal)
+        os.close(controller)
+    assert told.returncode == 2
+    assert (
+        one_line(told) == "flowwatch: a terminal can't show parquet: give --output FILE, or pipe it"
+    )

@@ -119,6 +119,21 @@ def test_flags_may_stand_before_the_verb(line: str, verb: str) -> None:
         ("sumary", 'unknown command "sumary" for "flowwatch": did you mean summary?'),
         ("list", '"flowwatch list" needs to know what: list nodes, or list namespaces'),
         ("observe x", 'unexpected argument "x" for "flowwatch observe"'),
+        (
+            "summary flows.jsonl",
+            'unexpected argument "flows.jsonl" for "flowwatch summary": '
+            "--input-file flows.jsonl reads a capture",
+        ),
+        (
+            "audit weather.yaml",
+            'unexpected argument "weather.yaml" for "flowwatch audit": '
+            "--policies weather.yaml names policies",
+        ),
+        (
+            "flows.json.gz",
+            'unknown command "flows.json.gz" for "flowwatch": '
+            "--input-file flows.json.gz reads a capture",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(line: str, words: str) -> None:
