@@ -1,4 +1,4 @@
-"""``flowwatch``: the live dashboard; without a terminal, the summary of what is there."""
+"""``flowwatch``: the live dashboard; without a terminal, a line that names the verbs for that."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The aggregate: attempts in, rows out, the same for every view."""

@@ -1,0 +1,1 @@
+"""What a record of Hubble's means: outcome, peer, attempt, coverage."""

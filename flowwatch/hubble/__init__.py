@@ -1,4 +1,4 @@
-"""Talking to Hubble: addresses, settings, the connection, filters, capture files."""
+"""All that passes between Hubble and us: its contract, filters, captures, the cluster, the client."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""Network policies: documents, the decision as Cilium makes it, and the audit of traffic against them.
+"""Network policies, a library of its own: documents, and the decision as Cilium makes it.
 
-Pure functions over texts and flows: nothing here opens a file or a connection.
+Pure functions over texts and questions: nothing here knows a flow, or opens a file or a connection.
 """
 
 from collections.abc import Iterable

@@ -1,0 +1,1 @@
+"""What verbs print: a file, or a folder, an output format."""

@@ -60,7 +60,8 @@ def _words(
         if filter_words:
             advice.append(f"the filters: {safe(filter_words)}")
         ended = "has no flow" if state.phase == "ended" else "has shown no flow yet"
-        return f"{where} {ended} that these filters match", advice
+        which = " that these filters match" if filter_words else ""
+        return f"{where} {ended}{which}", advice
     return _nothing_yet(state, where, filter_words)
 
 
@@ -81,10 +82,13 @@ def _nothing_yet(state: SourceState, where: str, filter_words: str) -> tuple[str
         advice.append(f"the filters: {safe(filter_words)}")
     if state.unavailable:
         advice.append(f"nodes that relay can't reach: {safe(', '.join(state.unavailable))}")
+    advice.append("is anything sending? Rows appear with the first record")
+    older = "pods older than Cilium on their node, or on the host's network, leave no records"
+    if not filter_words:
+        return f"Connected to {where}; no flow has come yet", [*advice, older]
     advice += [
-        "is anything sending? Rows appear with the first record",
         "a namespace and a pod's name must be written as in Kubernetes, a pod as namespace/name",
-        "pods older than Cilium on their node, or on the host's network, leave no records",
+        older,
         "see everything: flowwatch without filters",
     ]
     return f"Connected to {where}; no flow matches these filters yet", advice

@@ -294,8 +294,8 @@ def test_the_banner_has_the_cause_and_the_next_try(columns: int) -> None:
             SourceState("localhost:4245", "lost", "cannot connect to localhost:4245", retry_in=1.0),
             ["No connection yet: cannot connect to localhost:4245", "port-forward"],
         ),
-        (FOLLOWING, ["Connected to localhost:4245", "is anything sending?"]),
-        (SourceState("x.jsonl", "ended"), ["x.jsonl has no flow that these filters match"]),
+        (FOLLOWING, ["Connected to localhost:4245; no flow has come yet", "is anything sending?"]),
+        (SourceState("x.jsonl", "ended"), ["x.jsonl has no flow"]),
         (SourceState("x.jsonl", "failed", "not JSON"), ["Reading x.jsonl failed: not JSON"]),
     ],
 )
@@ -306,5 +306,25 @@ def test_an_empty_table_says_why_and_what_to_check(state: SourceState, words: li
             await driven.sees(*words)
             if state.phase == "lost":
                 assert "Connected to" not in driven.text
+            assert "filters" not in driven.text
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (FOLLOWING, ["no flow matches these filters yet", "flowwatch without filters"]),
+        (SourceState("x.jsonl", "ended"), ["x.jsonl has no flow that these filters match"]),
+    ],
+)
+def test_an_empty_table_names_the_filters_that_were_given(
+    state: SourceState, words: list[str]
+) -> None:
+    async def test() -> None:
+        empty = snapshot((), records_read=0, recent=(), first_seen=0, last_seen=0)
+        given = "--namespace wether"
+        async with shown(ShownMonitor(empty, state), filter_words=given) as driven:
+            await driven.sees(*words, f"the filters: {given}")
 
     run(test())
