@@ -372,7 +372,8 @@ class Paper:
 
 
 def _in_force(policies: Policies, at: float) -> Allowed | None:
-    return max((one for one in policies if one[0] <= at), key=lambda one: one[0])[1]
+    # Of those of one time the last that was set.
+    return max(reversed([one for one in policies if one[0] <= at]), key=lambda one: one[0])[1]
 
 
 def _cpu(record: dict[str, Any]) -> int:
