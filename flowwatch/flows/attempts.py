@@ -305,12 +305,15 @@ class Attempts:
 
     def _keep(self, attempt: OpenAttempt, flow: Flow, bits: int, *, known: bool = True) -> None:
         attempt.midway = bits & meaning.WORKS != 0
-        self._open.put(attempt, flow, known=known)
         key = attempt.key
+        back = known and self._open.has(key)
+        self._open.put(attempt, flow, known=known)
         ends = key[0], key[1]
         before = self._latest.get(ends)
         if before is not None:
             attempt.pace = tries.pace(before.pace, attempt.first - before.first)
+            attempt.back = before.back + (back * tries.ALL - before.back) // 16
+            attempt.rhythm = before.rhythm
         elif len(self._latest) >= PAIRS:
             self._latest.clear()
         self._latest[ends] = attempt
@@ -353,10 +356,17 @@ class Attempts:
         last, gap, denied = attempt.syn, attempt.gap, attempt.syn_denied
         if not last:
             return False
-        fast = attempt.pace < tries.FAST or self._open.came_back(attempt.key)
-        if fast and abs(attempt.other_ahead) < tries.OTHER_NODE:
+        latest = self._latest.get(attempt.key[:2], attempt)
+        fast = (
+            attempt.pace < tries.FAST
+            or latest.back > tries.OFTEN
+            or self._open.came_back(attempt.key)
+        )
+        if fast and self._is_read(attempt, time):
             told = denied or attempt.other is None
-            due = not told or tries.due(last, gap, time, attempt.syns, denied=denied)
+            if latest.rhythm is None:
+                latest.rhythm = tries.Rhythm()
+            due = not told or latest.rhythm.due(last, gap, time, attempt.syns, denied=denied)
         else:
             # What another node saw between may be read later.
             denied, due = denied and flow.node == attempt.syn_node, True
@@ -364,6 +374,14 @@ class Attempts:
             return False
         since = flow.time - (time - attempt.syn)
         return time - attempt.syn > GAP or not self.unseen.between(flow.node, since, flow.time)
+
+    def _is_read(self, attempt: OpenAttempt, time: int) -> bool:
+        """Whether its nodes' records up to ``time`` were read: clocks apart leave some for later."""
+        other, ahead = attempt.other, attempt.other_ahead
+        if other is None or abs(ahead) < tries.OTHER_NODE:
+            return True
+        newest = self.unseen.newest
+        return min(newest(attempt.node), newest(other) - ahead) > time - tries.OTHER_NODE
 
     def _icmp_error(self, flow: Flow) -> None:
         """Tell the fate of the packet that an ICMP error is about: the latest between the two ends."""

@@ -66,6 +66,7 @@ class OpenAttempt:
     __slots__ = (
         "allowed_by",
         "answer",
+        "back",
         "bits",
         "client",
         "denied_by",
@@ -93,6 +94,7 @@ class OpenAttempt:
         "passed",
         "reason",
         "records",
+        "rhythm",
         "server",
         "service",
         "syn",
@@ -156,6 +158,9 @@ class OpenAttempt:
         self.answer = 0
         # Nanoseconds between the latest attempts of these two ends; see flowwatch.flows.tries.
         self.pace = SECOND
+        # Of tries.ALL, how many of them came on ports that had been used before.
+        self.back = 0
+        self.rhythm: tries.Rhythm | None = None
         # Another number whenever outcome, reason or answer changes.
         self.version = 0
 

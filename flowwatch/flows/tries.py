@@ -24,10 +24,13 @@ every SYN anew, and remembers nothing of a denied one (bpf/lib/conntrack.h).
 Where ports come back fast, one may do so just when a retry is due. There a retry is what comes when
 the kernel sends one: 1 s after the first SYN, then 1 s again, 2 s after five such waits or after the
 first (older kernels), then twice the last wait. Of a SYN that was let through and not answered, the
-first retry shown is the one that comes 5 s after it or later, that after 5 s or 7 s. Fast is what
-makes a port come back within a retry's time more often than an agent reads an event that late:
-ports that came back before, or FAST tries a second from one address to another, of the 14,000 ports
-that connect() takes first (__inet_hash_connect in net/ipv4/inet_hashtables.c).
+first retry shown is the one that comes 5 s after it or later, that after 5 s or 7 s; then that after
+6 s, or 8 s, then twice the last wait. And it is one only where applications stay for it: new tries
+come at any time, so of those as many come just after a retry's time as in it (:class:`Rhythm`). Fast
+is what makes a port come back within a retry's time more often than an agent reads an event that late:
+ports that came back before, one in five of those between the two addresses, or FAST tries a second
+from one address to another, of the 14,000 ports that connect() takes first (__inet_hash_connect in
+net/ipv4/inet_hashtables.c).
 
 Where events were lost, a SYN between may be among them: there only 75 s of silence divide.
 """
@@ -55,6 +58,10 @@ STRETCH = 2.6
 
 FAST = 25_000_000
 """Nanoseconds between two tries of one client to one server, in the mean of the last sixteen."""
+
+ALL = 65_536
+OFTEN = ALL // 5
+"""As FAST: at that pace one in five comes, of some 14,000, on a port that was used within 75 s."""
 
 PRECISE = 100_000_000
 """By how much a retry may be read early or late where ports come back fast: 70 ms were measured at 200
@@ -119,20 +126,78 @@ def shrunk(last: int, gap: int, time: int) -> bool:
 _TWO_WAITS = (2 * _SECOND, 3 * _SECOND, 6 * _SECOND, 12 * _SECOND, 24 * _SECOND)
 
 
-def due(last: int, gap: int, time: int, syns: int, *, denied: bool) -> bool:
-    """Whether a SYN comes when the kernel sends a retry, where ports come back fast.
+class Rhythm:
+    """Whether tries of one client to one server are sent again at all, where ports come back fast.
 
-    Arguments are those of :func:`explains`, and how many SYNs of the try were seen.
+    A retry comes at its time, a new try at any. So of a wait that no application stays for, as many SYNs
+    come just after it as when it is over; of one that is waited for, nearly all when it is over.
     """
-    if time - last <= ONE_PACKET:
-        return True
-    if denied and gap >= 0:
-        waits = _next_waits(gap, syns)
-    elif not denied and not gap:
-        waits = _SHOWN
-    else:
-        return True
-    return any(_within(wait, time - last) for wait in waits)
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[int, int], list[int]] = {}
+
+    def due(self, last: int, gap: int, time: int, syns: int, *, denied: bool) -> bool:
+        """Whether a SYN comes when the kernel sends a retry, and that of such tries.
+
+        Arguments are those of :func:`explains`, and how many SYNs of the try were seen.
+        """
+        seen = time - last
+        if seen <= ONE_PACKET:
+            return True
+        syns = min(syns, _MOST)
+        if denied and gap >= 0:
+            waits = _next_waits(gap, syns)
+        elif not denied and (not gap or gap < -_ONE_SHOWN):
+            waits = _next_shown(-gap)
+        else:
+            return True
+        for wait in waits:
+            longest = _longest(wait)
+            if wait - PRECISE <= seen <= longest:
+                due, after = self._count(syns, wait, 0)
+                return after < 2 or due > 2 * after
+            if longest < seen <= 2 * longest - wait + PRECISE:
+                due, after = self._count(syns, wait, 1)
+                # Read late, unless such tries end here: then new ones come at other times as well.
+                return due > 2 * after and after > self._counts.get((syns, 0), _NONE)[0]
+        if _read_late(gap, seen):
+            return True
+        self._count(syns, 0, 0)
+        return False
+
+    def _count(self, syns: int, wait: int, which: int) -> tuple[int, int]:
+        """Count a SYN that came when ``wait`` was over, just after, or (0) at another time."""
+        due, after = counts = self._counts.setdefault((syns, wait), [0, 0])
+        if due + after >= REMEMBERED:
+            counts[:] = due // 2, after // 2
+        counts[which] += 1
+        return counts[0], counts[1]
+
+
+_NONE = (0, 0)
+_MOST = 12
+"""SYNs of one try (net.ipv4.tcp_syn_retries is 6, and with waits of 1 s some more): so counts are bounded."""
+
+
+def _read_late(gap: int, seen: int) -> bool:
+    """Whether two waits are together as long as two are, and the first was longer than any is."""
+    late = not any(_within(wait, gap) for wait in (_SECOND, *_WAITS))
+    return late and seen < gap and any(_within(both, gap + seen) for both in _TWO_WAITS)
+
+
+REMEMBERED = 256
+"""SYNs by which it is judged whether tries are sent again after a wait; half of them count on."""
+
+
+def _next_shown(gap: int) -> tuple[int, ...]:
+    """Waits between SYNs that were let through and not answered, as one each 5 s is shown."""
+    if not gap:
+        return _SHOWN
+    if gap < _FOUR_AFTER:
+        return (6 * _SECOND,)
+    return (8 * _SECOND if gap < _EIGHT_AFTER else _doubled(gap),)
 
 
 _SHOWN = (_SECOND, 5 * _SECOND, 7 * _SECOND)
@@ -142,23 +207,36 @@ def _next_waits(gap: int, syns: int) -> tuple[int, ...]:
     if not gap:
         return (_SECOND,)
     if gap > _LONGEST_FIRST:
-        return (2 * min(_WAITS, key=lambda wait: abs(wait + wait // 16 - gap)),)
+        return (_doubled(gap),)
     if gap < _SHORTEST_FIRST:
         return (_REFUSED,)
-    if 2 < syns <= _LINEAR:
+    if 2 < syns < _LINEAR:
         return (_SECOND,)
     return (_SECOND, 2 * _SECOND, _REFUSED) if syns <= 2 else (_SECOND, 2 * _SECOND)
 
 
+def _doubled(gap: int) -> int:
+    return 2 * min(_WAITS, key=lambda wait: abs(wait + wait // 16 - gap))
+
+
 _REFUSED = 500_000_000
-_SHORTEST_FIRST, _LONGEST_FIRST = 750_000_000, 1_500_000_000
+_ONE_SHOWN = 4_800_000_000
+"""SYNs that are closer than this were not aggregated: each may be shown."""
+
+_FOUR_AFTER, _EIGHT_AFTER = 5_800_000_000, 7_800_000_000
+"""After 5 s of waits of 1 s come 2 s, too short to be shown, and 4 s; then, or after 7 s, come 8 s."""
+
+_SHORTEST_FIRST, _LONGEST_FIRST = 650_000_000, 1_500_000_000
 _WAITS = tuple(_SECOND << doubled for doubled in range(1, 7))
 
 
 def _within(wait: int, seen: int) -> bool:
-    """Whether a wait was as long as the timer wheel makes one (kernel/time/timer.c), and reading it."""
-    late = wait // 12 if wait < 4 * _SECOND else wait // 8
-    return wait - PRECISE <= seen <= wait + late + PRECISE
+    return wait - PRECISE <= seen <= _longest(wait)
+
+
+def _longest(wait: int) -> int:
+    """What the timer wheel makes of a wait at most (kernel/time/timer.c), and reading it."""
+    return wait + (wait // 12 if wait < 4 * _SECOND else wait // 8) + PRECISE
 
 
 def pace(before: int, pause: int) -> int:

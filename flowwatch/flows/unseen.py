@@ -29,6 +29,10 @@ class Unseen:
         elif newest - flow.time > OTHER_NODE:
             self._add(flow.node, flow.time, newest + GAP)
 
+    def newest(self, node: str) -> int:
+        """When the newest SYN of a node that was taken in came; 0: none was."""
+        return self._newest.get(node, 0)
+
     def between(self, node: str, start: int, end: int) -> bool:
         """Whether something of ``node`` may be missing between the two times."""
         if not self._spans:

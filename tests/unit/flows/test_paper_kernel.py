@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.paper_kernel import NODES, Paper
+from tests.paper_kernel import NODES, SERVER, Paper
 from tests.unit.flows.a_day import ALLOWED, BAD, a_day, different, knowable, listed
 
 SHARE = 0.015
@@ -86,10 +86,46 @@ def at_a_rate(paper: Paper, per_second: int, seconds: int, **how: Any) -> Paper:
     return paper
 
 
+def test_a_policy_set_for_the_beginning_holds() -> None:
+    assert {one.outcome for one in denied(10, 1, 2.5, linear=True).tries} == {"dropped"}
+
+
 def denied(per_second: int, seconds: int, timeout: float, *, linear: bool) -> Paper:
     paper = Paper(seed=per_second, linear=linear)
     paper.policy(-1, ALLOWED)
     return at_a_rate(paper, per_second, seconds, timeout=timeout)
+
+
+def on_ports(many: int, timeout: float) -> Paper:
+    """20 denied a second, on few ports: each comes back within 10 to 20 s."""
+    paper = Paper(seed=5)
+    paper.policy(-1, ALLOWED)
+    among = range(40_001, 40_001 + 2 * many, 2)
+    return at_a_rate(paper, 20, 60, timeout=timeout, among=among)
+
+
+def silent(timeout: float) -> Paper:
+    """Nobody answers; of the SYNs of a port one is shown each 5 s."""
+    return at_a_rate(Paper(seed=6), 100, 60, timeout=timeout, peer="silent")
+
+
+def denied_there(ahead: float) -> Paper:
+    """The server's node denies, by a clock that is ahead of the client's node's."""
+    paper = Paper(seed=8, ahead={"node-2": ahead})
+    paper.policy(-1, [], there=True)
+    for number in range(6000):
+        paper.connect(number / 100, SERVER, 443)
+    return paper
+
+
+def some_stay(patient: float) -> Paper:
+    """One in ten waits for 30 s, the others for 2.5 s."""
+    paper = Paper(seed=9)
+    paper.policy(-1, ALLOWED)
+    for number in range(6000):
+        stays = paper.random.random() < patient
+        paper.connect(number / 100, BAD, timeout=30.0 if stays else 2.5)
+    return paper
 
 
 def switched(*, linear: bool) -> Paper:
@@ -115,6 +151,16 @@ DENSE: dict[str, Callable[[], Paper]] = {
     "200 denied/s": lambda: denied(200, 30, 2.5, linear=True),
     "200 denied/s, given up after 0.9 s": lambda: denied(200, 30, 0.9, linear=True),
     "400 denied/s": lambda: denied(400, 20, 2.5, linear=True),
+    "20 denied/s on 200 ports, given up after 2.5 s": lambda: on_ports(200, 2.5),
+    "20 denied/s on 200 ports, given up after 1.5 s": lambda: on_ports(200, 1.5),
+    "20 denied/s on 200 ports, given up after 0.8 s": lambda: on_ports(200, 0.8),
+    "20 denied/s on 400 ports, given up after 10 s": lambda: on_ports(400, 10.0),
+    "100/s, and one in ten waits for 30 s": lambda: some_stay(0.1),
+    "100 silent/s, given up after 2.5 s": lambda: silent(2.5),
+    "100 silent/s, given up after 10 s": lambda: silent(10.0),
+    "100/s denied at another node": lambda: denied_there(0.0),
+    "the same with its clock 2.5 s ahead": lambda: denied_there(2.5),
+    "the same with its clock 2.5 s behind": lambda: denied_there(-2.5),
     "150/s, the policy switched each 7 s": lambda: switched(linear=True),
     "the same on an older kernel": lambda: switched(linear=False),
     "200/s on 500 ports, closed by the server": lambda: on_few_ports("server"),
