@@ -126,6 +126,9 @@ def _refusal(flag: Flag, value: str) -> tuple[str, str] | None:
 _ALSO = {"policies": "filename"}
 """Policy files have one flag on every verb; where -f isn't --follow, that is theirs too."""
 
+_PLAIN = {"observe": "flows"}
+"""By verb, the subcommand of hubble's that is the verb itself."""
+
 # Comma lists, as hubble's first two are; JSON and file names may hold commas.
 _COMMAS = ("tls-ca-cert-files", "field-mask", "outcome")
 
@@ -164,6 +167,8 @@ def parse(arguments: Sequence[str]) -> Parsed:
             _short(parsed, shorts, word, words)
         else:
             parsed.rest.append(word)
+    if parsed.rest and parsed.rest[0] == _PLAIN.get(verb.name):
+        del parsed.rest[0]
     if not parsed.help and not parsed.version:
         if parsed.rest and verb.words is None:
             raise _meant_policies(parsed) or _unknown_word(parsed, parsed.rest[0])

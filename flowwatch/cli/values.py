@@ -187,9 +187,7 @@ TYPE = Choices(
     also=("agent", "debug"),
     below=(("trace", names.TRACE_POINTS),),
 )
-FILTER_PROTOCOL = Choices(
-    ("tcp", "udp", "sctp", "icmp", "icmpv4", "icmpv6", "vrrp", "igmp", "dns", "http"), any_case=True
-)
+FILTER_PROTOCOL = Choices(names.PROTOCOLS, any_case=True)
 FILTER_DIRECTION = Choices(("ingress", "egress"), any_case=True, named=True)
 IP_VERSION = Choices(
     ("v4", "v6", "none"), also=("4", "6", "ip4", "ip6", "ipv4", "ipv6"), any_case=True

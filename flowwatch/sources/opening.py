@@ -9,6 +9,7 @@ from flowwatch.errors import UsageError
 from flowwatch.hubble.captures import replay
 from flowwatch.hubble.client import forward
 from flowwatch.hubble.filters import request
+from flowwatch.hubble.wire.refusals import way_out
 from flowwatch.sources.files import FileSource
 from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.keeping import Keeping
@@ -69,7 +70,7 @@ def matcher(filters: Filters) -> replay.Match | None:
     try:
         return compile_filters(filters)
     except FilterError as error:
-        raise UsageError(safe(str(error))) from None
+        raise UsageError(safe(str(error)), way_out(str(error))) from None
 
 
 def file_window(wanted: FlowRequest) -> replay.Selection:

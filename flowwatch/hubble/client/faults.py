@@ -17,6 +17,7 @@ from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.client.probe import Answer, Certificate, Probed, look
+from flowwatch.hubble.wire.refusals import way_out
 from flowwatch.text import safe
 
 SECRET = "hubble-relay-server-certs"
@@ -101,9 +102,11 @@ def explain_status(
         return Failure(Refused(f"{at} knows no {method}", _WHO_KNOWS.get(method, "")), True)
     if code == "UNKNOWN":
         # The server's own words about our request; hubble prints them bare too.
-        return Failure(Refused(words or f"{at} failed without a word"), True)
+        return Failure(Refused(words or f"{at} failed without a word", way_out(words)), True)
     if code in _HINTS:
-        return Failure(Refused(f"{at} refused: {words or code}", _HINTS[code]), True)
+        return Failure(
+            Refused(f"{at} refused: {words or code}", _HINTS[code] or way_out(words)), True
+        )
     if code == "DEADLINE_EXCEEDED" and reached:
         return Failure(_too_late(settings, address), False)
     if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not reached:

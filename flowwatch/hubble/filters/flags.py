@@ -109,6 +109,26 @@ _CONFLICTS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 
+class Exclude(BadValue):
+    """Two flags that hubble doesn't take together."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"filters --{one} and --{other} cannot be combined")
+        self.flags = one, other
+
+
+def _way_out(error: BadValue) -> str:
+    """What to write instead where a flag is about both ends, and another about one: the other end."""
+    if not isinstance(error, Exclude):
+        return ""
+    ends = {flag.partition("-")[0]: flag for flag in error.flags}
+    both = [
+        flag for flag in error.flags if flag in _ENDS or flag in ("namespace", "all-namespaces")
+    ]
+    other = "from" if "to" in ends else "to" if "from" in ends else ""
+    return f"--{other}-{both[0]} asks about the other end alone" if other and both else ""
+
+
 def _append(target: FlowFilter, name: str, value: Any) -> None:
     values = getattr(target, name)
     if isinstance(value, (str, int)):
@@ -161,7 +181,7 @@ class _Pair:
         for group in _CONFLICTS:
             used = [flag for flag in group if flag in self.used]
             if len(used) > 1:
-                raise BadValue(f"filters --{used[0]} and --{used[1]} cannot be combined")
+                raise Exclude(used[0], used[1])
 
     def _refuse_namespaces(self, one: FlowFilter) -> None:
         source = (one.source_pod, one.source_service)
@@ -272,7 +292,7 @@ def build(
         except BadValue as error:
             raise UsageError(
                 f'invalid argument {quote(text)} for "{_written(flag)}" flag: {safe(str(error))}',
-                advice(flag, text) if isinstance(error, NotOneOf) else "",
+                advice(flag, text) if isinstance(error, NotOneOf) else _way_out(error),
             ) from None
     if negate:
         raise UsageError("trailing --not found in the arguments")

@@ -46,6 +46,11 @@ VERDICTS = (
 )  # fmt: skip
 """flow.Verdict by number (api/v1/flow/flow.proto)."""
 
+PROTOCOLS = (
+    "tcp", "udp", "sctp", "icmp", "icmpv4", "icmpv6", "vrrp", "igmp", "dns", "http",
+)  # fmt: skip
+"""What a server takes as a protocol to filter by (pkg/hubble/filters/protocol.go)."""
+
 TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS")
 """Fields of flow.TCPFlags, by the bit that each has in the header of a packet (RFC 9293; NS: RFC 3540)."""
 

@@ -204,3 +204,14 @@ def test_the_wrong_flag_for_policy_files_says_the_right_one() -> None:
         with pytest.raises(UsageError, match="-f follows, of flowwatch") as told:
             parse(words)
         assert "--policies a.yaml names policies" in str(told.value)
+
+
+@pytest.mark.parametrize("line", ["observe flows -n x", "observe -n x flows", "observe -n x"])
+def test_observe_flows_is_hubbles_own_name_of_observe(line: str) -> None:
+    parsed = parse(line.split())
+    assert (parsed.verb.name, parsed.rest, parsed.filters) == ("observe", [], [("namespace", "x")])
+
+
+def test_what_stands_behind_observe_flows_is_too_much() -> None:
+    assert refused("observe", "flows", "x").startswith('unexpected argument "x"')
+    assert refused("summary", "flows").startswith('unexpected argument "flows"')

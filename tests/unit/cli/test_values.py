@@ -12,6 +12,7 @@ from flowwatch.cli.flags import parse
 from flowwatch.cli.shared.traffic import BEFORE_OR_AFTER
 from flowwatch.cli.usage import usage
 from flowwatch.cli.values import Choices
+from flowwatch.demo.server import DemoServer
 from flowwatch.egress.query import DIRECTIONS
 from flowwatch.errors import UsageError
 from flowwatch.flows.meaning import OUTCOMES
@@ -27,8 +28,10 @@ from flowwatch.report.summary import SUMMARY_FORMATS
 from flowwatch.report.tables import TABLE_FORMATS
 from flowwatch.report.whatif import WHATIF_FORMATS
 from flowwatch.tui.theme import THEMES
-from tests.command import one_line
+from tests.command import ROOT, one_line
 from tests.in_process import flowwatch
+
+WEATHER = ROOT / "tests" / "data" / "captures" / "weather.jsonl"
 
 
 def of(verb: str, name: str) -> Choices:
@@ -173,6 +176,25 @@ def test_hubbles_refusal_is_word_for_word_and_ours_follows(
         build(parsed.filters, advice=parsed.advice)
     assert str(alone.value).endswith(bare)
     assert str(advised.value).startswith(f"{alone.value}: {ours}")
+
+
+SERVERS = [
+    ("tpc", ": did you mean tcp? one of tcp, udp, "),
+    ("ICMP6", ": did you mean icmpv6? one of tcp, udp, "),
+    ("quic", ": one of tcp, udp, "),
+]
+
+
+@pytest.mark.parametrize(("value", "ours"), SERVERS)
+def test_what_only_a_server_refuses_is_word_for_word_too(value: str, ours: str) -> None:
+    told = flowwatch("observe", "--protocol", value, "--input-file", WEATHER)
+    assert told.returncode == 2
+    bare = f'flowwatch: invalid protocol filter: unknown protocol: "{value}"'
+    assert one_line(told).startswith(bare + ours)
+    with DemoServer(live=False, duration=150) as server:
+        live = flowwatch("observe", "--protocol", value, "--server", server.address)
+    assert live.returncode == 1
+    assert one_line(live) == one_line(told)
 
 
 def test_what_is_wrong_otherwise_gets_no_advice_about_names() -> None:

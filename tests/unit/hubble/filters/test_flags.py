@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from google.protobuf import json_format
 
 from flowwatch.errors import UsageError
-from flowwatch.hubble.filters.flags import Filters, build, raw_filters
+from flowwatch.hubble.filters.flags import _CONFLICTS, Filters, build, raw_filters
 from flowwatch.hubble.filters.values import check_utf8
 
 
@@ -79,8 +80,16 @@ def test_flags_become_filters(line: str, allow: list[Any], deny: list[Any]) -> N
     ("line", "words"),
     [
         ("--not --not", "consecutive --not statements"),
-        ("--namespace=a --to-fqdn=x", "filters --to-fqdn and --namespace cannot be combined"),
-        ("--pod=a --from-pod=b", "filters --from-pod and --pod cannot be combined"),
+        (
+            "--namespace=a --to-fqdn=x",
+            "filters --to-fqdn and --namespace cannot be combined: "
+            "--from-namespace asks about the other end alone",
+        ),
+        (
+            "--pod=a --from-pod=b",
+            "filters --from-pod and --pod cannot be combined: --to-pod asks about the other end alone",
+        ),
+        ("--to-fqdn=x --to-ip=1.1.1.1", "filters --to-fqdn and --to-ip cannot be combined"),
         ("--reply --not-reply", "filters --reply and --not-reply cannot be combined"),
         ("--namespace=a --pod=b/c", 'namespace conflict: "a" does not contain "b/c"'),
         ("--from-pod=a/b --from-service=c/d", 'namespace of service "c/d" conflict with pod "a"'),
@@ -95,6 +104,19 @@ def test_what_excludes_what_and_bad_values(line: str, words: str) -> None:
     with pytest.raises(UsageError) as error:
         build(occurrences(line))
     assert str(error.value) == f'invalid argument "{last[1]}" for "--{last[0]}" flag: {words}'
+
+
+@pytest.mark.parametrize("pair", [p for group in _CONFLICTS for p in combinations(group, 2)])
+def test_the_flag_that_is_named_as_the_way_out_is_taken(pair: tuple[str, str]) -> None:
+    values = {"ip": "1.1.1.1", "port": "80", "identity": "1", "label": "a=b"}
+    words = {one: f"--{one}={values.get(one.rpartition('-')[2], 'true')}" for one in pair}
+    with pytest.raises(UsageError) as error:
+        build(occurrences(" ".join(words.values())))
+    if error.value.hint:
+        instead = error.value.hint.removeprefix("--").split()[0]
+        both = instead.partition("-")[2]
+        written = words.pop(both).replace(f"--{both}", f"--{instead}")
+        assert build(occurrences(" ".join([*words.values(), written])))
 
 
 def test_not_needs_a_filter_behind_it() -> None:
