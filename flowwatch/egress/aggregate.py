@@ -178,10 +178,10 @@ class Aggregate:
         client_ip, server_ip = addresses(attempt.key)
         if way == _INGRESS:
             pod, address, peer_address = attempt.server, server_ip, client_ip
-            peer = attempt.ingress_peer
+            peer, allowed = attempt.ingress_peer, attempt.admitted_by
         else:
             pod, address, peer_address = attempt.client, client_ip, server_ip
-            peer = attempt.egress_peer
+            peer, allowed = attempt.egress_peer, attempt.allowed_by
         columns, counted = self.columns, self._counted
         self._idents += 1
         ahead = self._ahead.get(origin)
@@ -222,8 +222,9 @@ class Aggregate:
                 columns.add_late(row, attempt.waited, attempt.retries)
         (counted.ingress if way == _INGRESS else counted.egress)[number] = row
         columns.add_rate(row, time)
-        if attempt.allowed_by or attempt.denied_by:
-            columns.add_policies(row, attempt.allowed_by, attempt.denied_by)
+        # The other end's policy admits nothing here, but what it denied was dropped here too.
+        if allowed or attempt.denied_by:
+            columns.add_policies(row, allowed, attempt.denied_by)
         return row
 
     def _recount(self, attempt: OpenAttempt) -> None:

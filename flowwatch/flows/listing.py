@@ -106,10 +106,10 @@ class AttemptListing:
         client_ip, server_ip = addresses(attempt.key)
         if direction == "egress":
             pod, address, peer_address = attempt.client, client_ip, server_ip
-            peer = attempt.egress_peer or UNKNOWN
+            peer, allowed = attempt.egress_peer or UNKNOWN, attempt.allowed_by
         else:
             pod, address, peer_address = attempt.server, server_ip, client_ip
-            peer = attempt.ingress_peer or UNKNOWN
+            peer, allowed = attempt.ingress_peer or UNKNOWN, attempt.admitted_by
         namespace, name, workload = subject(pod, address)
         dropped = attempt.outcome == meaning.DROPPED or bool(attempt.passed)
         return Attempt(
@@ -131,7 +131,7 @@ class AttemptListing:
             last_seen=attempt.last,
             records=attempt.records,
             node=attempt.node,
-            allowed_by=attempt.allowed_by,
+            allowed_by=allowed,
             denied_by=attempt.denied_by,
             cluster=cluster(pod, attempt.node),
             server=origin,

@@ -64,6 +64,7 @@ class OpenAttempt:
     """What is known of an attempt so far. Only :class:`flowwatch.flows.attempts.Attempts` writes to it."""
 
     __slots__ = (
+        "admitted_by",
         "allowed_by",
         "answer",
         "back",
@@ -135,7 +136,9 @@ class OpenAttempt:
         self.records = 1
         self.names: tuple[str, ...] = flow.destination_names or flow.source_names
         self.detail = ""
+        # Of the client's egress, and of the server's ingress.
         self.allowed_by: tuple[PolicyRef, ...] = ()
+        self.admitted_by: tuple[PolicyRef, ...] = ()
         self.denied_by: tuple[PolicyRef, ...] = ()
         # Evidence by end (0: no record of it): bits as of `bits`, with OPENED and SEEN.
         self.egress = 0

@@ -27,6 +27,7 @@ from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.tries import ONE_PACKET
 
 _DROPPED = int(Verdict.DROPPED)
+_EGRESS = int(Direction.EGRESS)
 _INGRESS = int(Direction.INGRESS)
 _SYN_ACK, _RST = SYN | meaning.ACK, 4
 _DROPS = POLICY_DROP | meaning.OTHER_DROP
@@ -75,7 +76,7 @@ class Weighing:
         if flow.verdict == _DROPPED:
             self._give_reason(attempt, flow)
         if flow.allowed_by:
-            attempt.allowed_by = _union((), flow.allowed_by)
+            _allow(attempt, flow)
         if flow.denied_by:
             attempt.denied_by = _union((), flow.denied_by)
 
@@ -158,8 +159,8 @@ class Weighing:
             # A policy's reason is kept against a stray drop's.
             if flow.verdict == _DROPPED and (not attempt.reason or bits & POLICY_DROP):
                 self._give_reason(attempt, flow)
-        if flow.allowed_by and flow.allowed_by != attempt.allowed_by:
-            attempt.allowed_by = _union(attempt.allowed_by, flow.allowed_by)
+        if flow.allowed_by:
+            _allow(attempt, flow)
         if flow.denied_by and flow.denied_by != attempt.denied_by:
             attempt.denied_by = _union(attempt.denied_by, flow.denied_by)
 
@@ -205,6 +206,14 @@ def _got_through(attempt: OpenAttempt, known: int, time: int) -> int:
 def _let_through(attempt: OpenAttempt, time: int) -> None:
     attempt.passed = attempt.passed or time
     change(attempt)
+
+
+def _allow(attempt: OpenAttempt, flow: Flow) -> None:
+    """Take in who allowed it; an egress policy admits nothing at the other end."""
+    if flow.direction == _EGRESS:
+        attempt.allowed_by = _union(attempt.allowed_by, flow.allowed_by)
+    else:
+        attempt.admitted_by = _union(attempt.admitted_by, flow.allowed_by)
 
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:

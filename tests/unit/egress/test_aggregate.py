@@ -10,6 +10,8 @@ from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import records, snapshot
+from flowwatch.flows.listing import AttemptListing
+from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import (
     Batch,
     Direction,
@@ -19,6 +21,7 @@ from flowwatch.flows.model import (
     Layer7,
     LostEvents,
     NodeStatus,
+    PolicyRef,
 )
 from tests.unit.egress.made import counted, rows, traffic
 from tests.unit.flows.made import (
@@ -94,6 +97,28 @@ def test_the_far_nodes_denial_counts_in_both_directions() -> None:
         assert egress.dropped == ingress.dropped == 1
         assert egress.denied_by == ingress.denied_by == (DENY,)
     assert [row.direction for row in rows(*flows)] == ["egress"]
+
+
+def test_an_egress_policy_admits_nothing_at_the_other_end() -> None:
+    """weather-egress lets the request leave; api-ingress lets it in, as each end's record names it."""
+    admits = PolicyRef("CiliumNetworkPolicy", "api", "api-ingress")
+    pods: dict[str, Any] = {"source": APP, "destination": API, "destination_ip": "10.0.1.1"}
+    leaves = verdict(**pods, allowed_by=(ALLOW,))
+    enters = verdict(0.1, **pods, direction=Direction.INGRESS, allowed_by=(admits,))
+    unnamed = verdict(0.1, **pods, direction=Direction.INGRESS)
+    both = Query(direction="both", order="pod")
+    for flows, at_the_server in (
+        ((leaves, enters), (admits,)),
+        ((enters, leaves), (admits,)),
+        ((leaves, unnamed), ()),
+    ):
+        ingress, egress = rows(*flows, query=both)
+        assert (egress.direction, egress.allowed_by) == ("egress", (ALLOW,))
+        assert (ingress.direction, ingress.allowed_by) == ("ingress", at_the_server)
+        ways, batch = frozenset(("egress", "ingress")), Batch(flows=list(flows))
+        listed = AttemptListing([batch], ways, frozenset(OUTCOMES))
+        told = {one.direction: one.allowed_by for one in listed}
+        assert told == {"egress": (ALLOW,), "ingress": at_the_server}
 
 
 def test_policies_are_gathered_and_the_workload_taken_from_whichever_record_has_it() -> None:
