@@ -36,6 +36,8 @@ def run(parsed: Parsed) -> int:
 
 def _run(parsed: Parsed) -> int:
     paths = parsed.list("filename")
+    if parsed.was_set("reason"):
+        return _reason(parsed)
     if not paths:
         raise UsageError("no policy was given", "-f FILE, a folder, or - for standard input")
     if parsed.text("queries"):
@@ -65,6 +67,37 @@ def _run(parsed: Parsed) -> int:
     with open_output(None, form) as out:
         write_explanation(answers, form, out, columns=columns())
     return _CODES[together(answers)]
+
+
+_ASKED = (
+    "filename",
+    "from",
+    "to",
+    "from-labels",
+    "to-labels",
+    "request",
+    "input-file",
+    "demo",
+    "queries",
+)
+
+
+def _reason(parsed: Parsed) -> int:
+    """What a drop reason means, by its name in any case, or its number. Raises UsageError."""
+    from flowwatch.flows.reasons import by_name
+    from flowwatch.report.reasons import write_reason
+
+    for flag in _ASKED:
+        if parsed.was_set(flag):
+            raise UsageError(f"cannot set both --reason and --{flag}")
+    text = parsed.text("reason")
+    found = by_name(text.upper())
+    if found is None:
+        raise UsageError(f"invalid --reason: {safe(text)}", parsed.advice("reason", text.upper()))
+    form = parsed.text("output")
+    with open_output(None, form) as out:
+        write_reason(found, form, out, columns=columns())
+    return 0
 
 
 def _seen(parsed: Parsed) -> SeenEnds | None:

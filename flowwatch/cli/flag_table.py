@@ -384,6 +384,7 @@ EXPLAIN = Group(
         Flag("input-file", LIST, "who they are by this traffic: their labels, names", "FILE"),
         _DEMO_TRAFFIC,
         Flag("queries", TEXT, "many questions as JSON lines, - for standard input", "FILE"),
+        Flag("reason", TEXT, "what a drop reason means", "NAME", choices=values.REASON),
         _output(outputs("text", "json")),
         DEBUG,
     ),

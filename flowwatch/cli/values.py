@@ -182,6 +182,8 @@ VERDICT = Choices(
     also=names.VERDICTS[:1],
 )
 DROP_REASON = Choices(_drop_reasons)
+# explain takes numbers too, and refuses the rest.
+REASON = Choices(lambda given: (*_drop_reasons(given), "L7_DENIED"))
 TYPE = Choices(
     ("trace", "drop", "policy-verdict", "l7", "trace-sock", "capture"),
     also=("agent", "debug"),
