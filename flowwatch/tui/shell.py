@@ -113,6 +113,7 @@ class Dashboard(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._dress(*self.parts)
+        self.app_resume_signal.subscribe(self, lambda _: self.paint_all(), immediate=True)
         self._loop_now = asyncio.get_running_loop()
         if self.stopped is not None:
             self.exit(self.stopped.exit_code)
@@ -282,6 +283,11 @@ class Dashboard(App[int], inherit_bindings=False):
             if self.banner.display:
                 self.banner.update_from(self.state, time.time())
         self.seen.repaint()
+
+    def paint_all(self) -> None:
+        """Every line anew: after ``fg`` the terminal has none of them."""
+        for part in (self.screen, *self.parts):
+            part.refresh()
 
     def relook(self, theme: str) -> None:
         self.look = Look(theme, self.options.signs)

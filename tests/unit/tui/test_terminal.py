@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shlex
 import signal
@@ -62,6 +63,33 @@ def test_q_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
         terminal.press("q")
         assert terminal.wait(PATIENCE) == 0
         assert restored(terminal)
+
+
+def test_fg_after_ctrl_z_paints_all_of_the_screen(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.press("p")
+        terminal.wait_for(lambda screen: "PAUSED" in screen.rows[0], PATIENCE)
+        terminal.run_for(0.5)
+        before = terminal.screen.rows
+        terminal.press("\x1a")
+        terminal.wait_for(lambda screen: not screen.modes["1049"], PATIENCE)
+        stopped_by(terminal, PATIENCE)
+        terminal.screen.cells = [[" "] * 80 for _ in range(24)]
+        terminal.signal(signal.SIGCONT)
+        # The second line of figures tells ages, which go on in a pause.
+        kept = [*before[:2], *before[3:-1]]
+        terminal.wait_for(lambda screen: [*screen.rows[:2], *screen.rows[3:-1]] == kept, PATIENCE)
+        terminal.press("q")
+        assert terminal.wait(PATIENCE) == 0
+        assert restored(terminal)
+
+
+def stopped_by(terminal: Terminal, seconds: float) -> None:
+    """Wait until the program is stopped, as a shell does; its threads are, too."""
+    end = time.monotonic() + seconds
+    while os.waitpid(terminal.pid, os.WNOHANG | os.WUNTRACED) == (0, 0):
+        assert time.monotonic() < end
+        terminal.pump(0.02)
 
 
 def test_ctrl_c_twice_quits(tmp_path: Path) -> None:
