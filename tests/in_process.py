@@ -16,8 +16,10 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unittest import mock
 
 from flowwatch.__main__ import main
+from flowwatch.hubble.wire import enum_names
 from tests.command import ROOT, clean_environment
 
 
@@ -33,6 +35,7 @@ def flowwatch(
         tempfile.TemporaryDirectory() as home,
         _environment(clean_environment(home) | (env or {})),
         contextlib.chdir(ROOT),
+        _no_newer_names(),
         _streams(data) as (out, err),
     ):
         try:
@@ -40,6 +43,16 @@ def flowwatch(
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
     return subprocess.CompletedProcess(words, code, _text(out), _text(err))
+
+
+@contextlib.contextmanager
+def _no_newer_names() -> Iterator[None]:
+    """What another test's records named is not told by this one: a process begins without any."""
+    with (
+        mock.patch.object(enum_names, "_numbers", {}),
+        mock.patch.object(enum_names, "_names", {}),
+    ):
+        yield
 
 
 @contextlib.contextmanager
