@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.options import direction, directions, max_rows
@@ -12,7 +13,7 @@ from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
-from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.coverage import Coverage, other_way_words
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import DIRECTION_WORDS, Flow, Verdict
@@ -150,7 +151,9 @@ class _Export:
             self.reading.batches(), self._directions, self._outcomes, self._teller()
         )
         count = write_attempts(listing, out, self._form, attributed=attributed)
-        self._end(listing.tally.coverage())
+        coverage = listing.tally.coverage()
+        other = other_way_words(self._query.direction, count, listing.elsewhere)
+        self._end(replace(coverage, warnings=(*coverage.warnings, *other)))
         return count
 
     def _teller(self) -> Teller | None:

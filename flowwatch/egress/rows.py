@@ -144,6 +144,8 @@ class Snapshot:
     """The newest last."""
     coverage: Coverage = field(default_factory=Coverage)
     """What was and wasn't seen."""
+    elsewhere: int = 0
+    """Attempts in the direction that wasn't asked for."""
     lost_rate: float = 0.0
     """Lost events per second, by our own clock, over the last seconds."""
     record_rate: float = 0.0

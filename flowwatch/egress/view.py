@@ -13,6 +13,7 @@ from flowwatch.egress.rows import Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
+from flowwatch.flows.coverage import other_way_words
 from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.meaning import verdict_name
 from flowwatch.flows.model import DIRECTION_WORDS, Direction, Flow
@@ -48,17 +49,24 @@ def snapshot(
     if query.limit is not None:
         chosen = chosen[: query.limit]
     coverage = aggregate.join.coverage()
+    totals = _totals(aggregate, directions)
+    elsewhere = _totals(aggregate, tuple(aggregate.totals)).attempts - totals.attempts
     return Snapshot(
         rows=tuple([_row(columns, row, now, labels) for row in chosen]),
         matched=matched,
-        totals=_totals(aggregate, directions),
+        totals=totals,
+        elsewhere=elsewhere,
         timeline=together([aggregate.timelines[one] for one in directions]),
         recent=tuple(records(aggregate, recent)),
         coverage=replace(
             coverage,
             clusters=tuple(sorted({label for label in labels.values() if label})),
             folded_rows=aggregate.folded_rows,
-            warnings=(*coverage.warnings, *_warnings(aggregate)),
+            warnings=(
+                *coverage.warnings,
+                *_warnings(aggregate),
+                *other_way_words(query.direction, totals.attempts, elsewhere),
+            ),
         ),
     )
 

@@ -30,6 +30,8 @@ class Tally:
     """Records with a value that was taken as unknown, by what it is."""
     unwrapped: dict[str, int] = field(default_factory=dict)
     """Records that stood inside of something else, by what that was."""
+    notes: list[str] = field(default_factory=list)
+    """What may explain that so little came, safe lines."""
     lost: dict[tuple[str, str], LostEvents] = field(default_factory=dict)
     """Lost events by node and Hubble's name of where they were lost, the counts added up."""
     nodes: dict[str, int] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Tally:
             note_place(self.unread_at, one.number, one.why, origin)
         for what, count in batch.odd.items():
             count_odd(self.odd, [what], count)
+        self.notes += batch.notes
         for where, count in batch.unwrapped.items():
             count_odd(self.unwrapped, [where], count)
         for lost in batch.lost:
@@ -198,6 +201,7 @@ class Tally:
             unread_at={why: tuple(places) for why, places in self.unread_at.items()},
             values_unknown=dict(self.odd),
             unwrapped=dict(self.unwrapped),
+            notes=tuple(self.notes),
             left_out=dict(self._left_out()),
             lost=tuple(self._lost()),
             servers_failed=dict(self.failed),

@@ -73,6 +73,8 @@ class Coverage:
     """Records with a value that can't be, or that we can't tell, by what it is: taken as unknown."""
     unwrapped: Mapping[str, int] = field(default_factory=dict)
     """Records that stood inside of something else (a log pipeline's), by what that was."""
+    notes: tuple[str, ...] = ()
+    """What may explain that so little was seen, safe lines: a name that no record has."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Records by node that nobody can tell came before or not."""
     replies: int = 0
@@ -160,6 +162,7 @@ def warnings(coverage: Coverage, now: int) -> Iterator[str]:
     yield from skipped_words(coverage.records_skipped, coverage.unread_at)
     yield from odd_words(coverage.values_unknown)
     yield from unwrapped_words(coverage.unwrapped)
+    yield from coverage.notes
     if coverage.clock_skews:
         yield skew_words(coverage.clock_skews)
     for one in coverage.servers_apart:
@@ -241,6 +244,15 @@ def unwrapped_words(unwrapped: Mapping[str, int]) -> Iterator[str]:
     count = sum(unwrapped.values())
     was = "record was" if count == 1 else "records were"
     yield f"{count:,} {was} unwrapped from {_list(sorted(unwrapped))}"
+
+
+def other_way_words(direction: str, here: int, there: int) -> Iterator[str]:
+    """A line when ``direction`` (egress, ingress) has no attempt, and the other one has ``there``."""
+    if here or not there:
+        return
+    other = "ingress" if direction == "egress" else "egress"
+    were, them = ("attempt was", "it") if there == 1 else ("attempts were", "them")
+    yield f"{there:,} {other} {were} seen: --direction {other} shows {them}"
 
 
 def gap_words(gap: Gap) -> str:

@@ -169,6 +169,15 @@ class LineDecoder:
             for line, bare in zip(wrapped, whole, strict=True)
         ]
 
+    def ends(self, line: JsonLine) -> tuple[Endpoint, Endpoint]:
+        """Source and destination of a record."""
+        flow, ends = line.flow or line, self._endpoints
+        source, destination = (
+            _NO_ENDPOINT if end is NONE else ends[bytes(end)]
+            for end in (flow.source, flow.destination)
+        )
+        return source, destination
+
     def batch(self, lines: list[JsonLine], where: Where[JsonLine] = nowhere) -> Batch:
         """What ``lines`` say, in their order; what is no flow is counted.
 
@@ -436,6 +445,7 @@ def merge(batch: Batch, more: Batch) -> None:
     batch.lost += more.lost
     batch.nodes += more.nodes
     batch.unread += more.unread
+    batch.notes += more.notes
     for reason, number in more.skipped.items():
         count(batch.skipped, reason, number)
     for what, number in more.odd.items():

@@ -61,6 +61,8 @@ class AttemptListing:
             self._join.listen(teller)
         self._join.listen(self)
         self._over: list[Attempt] = []
+        self.elsewhere = 0
+        """Attempts with such an outcome in the direction that wasn't asked for."""
 
     @property
     def tally(self) -> Tally:
@@ -100,6 +102,8 @@ class AttemptListing:
         for way, seen in (("egress", attempt.egress), ("ingress", attempt.ingress)):
             if seen and way in self._directions:
                 yield self._attempt(attempt, way, origin, told.get(way, ""))
+            elif seen:
+                self.elsewhere += 1
 
     def _attempt(self, attempt: OpenAttempt, direction: str, origin: str, told: str) -> Attempt:
         _, _, source_port, port, protocol = attempt.key

@@ -213,6 +213,8 @@ class Batch:
     unwrapped: dict[str, int] = field(default_factory=dict)
     """Records that stood inside of something else (a log pipeline's), counted by what that was; not
     made safe."""
+    notes: list[str] = field(default_factory=list)
+    """What may explain that so little came, safe lines."""
     gaps: list[Gap] = field(default_factory=list)
     set_aside: dict[str, int] | None = None
     """Records by node that were left out, as nobody can tell whether they came before: all that
@@ -233,6 +235,7 @@ class Batch:
             or self.skipped
             or self.odd
             or self.unwrapped
+            or self.notes
             or self.gaps
             or self.failed
             or self.set_aside is not None

@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from flowwatch.errors import InputError, defect
 from flowwatch.flows.decode_json import LineDecoder, count, merge
@@ -17,6 +18,7 @@ from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.captures.replay import Match, Selection, newer_things, nothing_read
 from flowwatch.hubble.wire.errors import NotAFlow
 from flowwatch.hubble.wire.jsonpb import Raws, fields_in_both_cases
+from flowwatch.sources.sought import Sought
 
 _BATCH = 2048
 """Flows in a batch of those held back for ``last``."""
@@ -40,14 +42,19 @@ class FileSource:
         window: Selection | None = None,
         reader: CaptureReader | None = None,
         keep: bool = False,
+        sought: Sought | None = None,
     ) -> None:
-        """``keep``: batches carry also what is no record, with its bytes."""
+        """``keep``: batches carry also what is no record, with its bytes. ``sought``: who says, when no
+        flow passes ``match``, why that may be."""
         self._reader = reader or CaptureReader(paths, keep=keep)
         self._match = match
         self._window = window or Selection()
         self._decoder = LineDecoder()
         fields = getattr(match, "fields", None)
         self._only = None if fields is None else fields_in_both_cases(fields)
+        self._sought = sought
+        self._passed = False
+        """Whether a flow has passed ``match``."""
         self._read = False
         """Whether anything of the present file was; what was skipped of it."""
         self._before = 0
@@ -123,6 +130,8 @@ class FileSource:
     def _rest(self) -> Batch:
         batch = Batch()
         self._count(batch)
+        if self._sought is not None and not self._passed:
+            batch.notes += self._sought.words()
         return batch
 
     def _count(self, batch: Batch) -> None:
@@ -223,8 +232,13 @@ class FileSource:
             try:
                 if window.timed and not window.holds(time_of(line)):
                     continue
-                if match is None or raws is None or not is_flow(line) or match(to_flow(raws, only)):
+                if match is None or raws is None or not is_flow(line):
                     wanted.append(line)
+                elif match(to_flow(raws, only)):
+                    wanted.append(line)
+                    self._passed = True
+                elif self._sought is not None and not self._passed:
+                    self._sought.refused(partial(self._decoder.ends, line))
             except NotAFlow as error:
                 unread(batch, error.reason, where, line)
             except Exception as error:  # noqa: BLE001 - as above

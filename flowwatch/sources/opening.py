@@ -15,6 +15,7 @@ from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.keeping import Keeping
 from flowwatch.sources.live import LiveSource
 from flowwatch.sources.merged import MergedSource
+from flowwatch.sources.sought import Sought
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def open_source(
 def _open(wanted: FlowRequest, *, with_ring: bool, keep_trying: bool, keep: bool = False) -> Source:
     if wanted.files:
         return FileSource(
-            wanted.files, match=matcher(wanted.filters), window=file_window(wanted), keep=keep
+            wanted.files,
+            match=matcher(wanted.filters),
+            window=file_window(wanted),
+            keep=keep,
+            sought=Sought(wanted.filters),
         )
     if wanted.servers:
         each = [replace(wanted, settings=settings, servers=()) for settings in wanted.servers]

@@ -57,6 +57,7 @@ def _words(
     if state.phase in ("reading", "ended"):
         skipped = sum(snapshot.coverage.records_skipped.values())
         advice = [f"{plural(skipped, 'record')} could not be read: w says why"] if skipped else []
+        advice += snapshot.coverage.notes
         if filter_words:
             advice.append(f"the filters: {safe(filter_words)}")
         ended = "has no flow" if state.phase == "ended" else "has shown no flow yet"
@@ -69,8 +70,11 @@ def _none_counted(snapshot: Snapshot, query: Query) -> tuple[str, list[str]]:
     seen = snapshot.coverage
     read = plural(seen.records_read, "record")
     which = {"both": "attempt"}.get(query.direction, f"{query.direction} attempt")
+    there = snapshot.elsewhere
+    other = {"egress": "ingress", "ingress": "egress"}.get(query.direction, "")
+    seen_there = f"{plural(there, f'{other} attempt')} {'was' if there == 1 else 'were'} seen: "
     return f"{read} read, and no {which} in them", [
-        "i shows ingress, or both directions",
+        f"{seen_there if there else ''}i shows ingress, or both directions",
         f"{seen.replies:,} were replies, {seen.unattributed:,} had no direction",
         "t shows the records themselves",
     ]

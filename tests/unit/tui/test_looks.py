@@ -328,3 +328,16 @@ def test_an_empty_table_names_the_filters_that_were_given(
             await driven.sees(*words, f"the filters: {given}")
 
     run(test())
+
+
+def test_an_empty_table_tells_of_the_other_direction_and_of_names_that_are_near() -> None:
+    async def test() -> None:
+        ingress = snapshot((), elsewhere=2)
+        async with shown(ShownMonitor(ingress, FOLLOWING)) as driven:
+            await driven.sees("no egress attempt in them", "2 ingress attempts were seen: i shows")
+        near = "no record of namespace wether; seen: weather"
+        nothing = snapshot((), records_read=0, recent=(), first_seen=0, last_seen=0, notes=(near,))
+        async with shown(ShownMonitor(nothing, SourceState("x.jsonl", "ended"))) as driven:
+            await driven.sees("x.jsonl has no flow", near)
+
+    run(test())
