@@ -17,6 +17,20 @@ from tests.command import ROOT
 OWN = ROOT / "tests" / "data"
 SHARED = ROOT.parent / "shared"
 
+DROPPED_FLOW: dict[str, Any] = {
+    "time": "2026-01-31T10:00:00.5Z",
+    "verdict": "DROPPED",
+    "drop_reason_desc": "POLICY_DENIED",
+    "IP": {"source": "10.0.0.1", "destination": "1.2.3.4", "ipVersion": "IPv4"},
+    "l4": {"TCP": {"source_port": 40000, "destination_port": 443, "flags": {"SYN": True}}},
+    "source": {"namespace": "weather", "pod_name": "app-1", "labels": ["k8s:app=weather-app"]},
+    "destination": {"identity": 2, "labels": ["reserved:world"]},
+    "event_type": {"type": 5},
+    "traffic_direction": "EGRESS",
+    "node_name": "node-1",
+}
+"""As Hubble's JSON has it: a pod's SYN to the world, held by its own policies."""
+
 
 def both(pattern: str) -> list[Path]:
     """The files or folders that match: ours, then the shared ones, each in order."""

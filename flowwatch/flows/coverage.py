@@ -226,15 +226,13 @@ def skipped_words(skipped: Mapping[str, int], places: Mapping[str, Sequence[str]
         which = "record" if len(first) == 1 else "records"
         more = ", …" if count > len(first) else ""
         where = f" ({which} {safe(', '.join(first))}{more})" if first else ""
-        was = "record was" if count == 1 else "records were"
-        yield f"{count:,} {was} skipped: {safe(why)}{where}"
+        yield f"{plural(count, 'record was', 'records were')} skipped: {safe(why)}{where}"
 
 
 def odd_words(odd: Mapping[str, int]) -> Iterator[str]:
     """A line for each kind of value that was taken as unknown."""
     for what, count in odd.items():
-        have = "record has" if count == 1 else "records have"
-        yield f"{count:,} {have} {safe(what)}: taken as unknown"
+        yield f"{plural(count, 'record has', 'records have')} {safe(what)}: taken as unknown"
 
 
 def unwrapped_words(unwrapped: Mapping[str, int]) -> Iterator[str]:
@@ -242,8 +240,8 @@ def unwrapped_words(unwrapped: Mapping[str, int]) -> Iterator[str]:
     if not unwrapped:
         return
     count = sum(unwrapped.values())
-    was = "record was" if count == 1 else "records were"
-    yield f"{count:,} {was} unwrapped from {_list(sorted(unwrapped))}"
+    which = plural(count, "record was", "records were")
+    yield f"{which} unwrapped from {_list(sorted(unwrapped))}"
 
 
 def other_way_words(direction: str, here: int, there: int) -> Iterator[str]:

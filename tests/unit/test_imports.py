@@ -11,6 +11,7 @@ import pytest
 
 from tests.benchmarks.pty_driver import Terminal
 from tests.command import ROOT, clean_environment
+from tests.material import DROPPED_FLOW
 
 RUNNER = """\
 import atexit, sys
@@ -37,24 +38,12 @@ spec:
   endpointSelector: {matchLabels: {app: weather-app}}
   egress: [{toEntities: [cluster]}]
 """
-FLOW = {
-    "time": "2026-01-31T10:00:00.5Z",
-    "verdict": "DROPPED",
-    "drop_reason_desc": "POLICY_DENIED",
-    "IP": {"source": "10.0.0.1", "destination": "1.2.3.4", "ipVersion": "IPv4"},
-    "l4": {"TCP": {"source_port": 40000, "destination_port": 443, "flags": {"SYN": True}}},
-    "source": {"namespace": "weather", "pod_name": "app-1", "labels": ["k8s:app=weather-app"]},
-    "destination": {"identity": 2, "labels": ["reserved:world"]},
-    "event_type": {"type": 5},
-    "traffic_direction": "EGRESS",
-    "node_name": "node-1",
-}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("imports")
-    (folder / "flows.jsonl").write_text(json.dumps({"flow": FLOW}) + "\n")
+    (folder / "flows.jsonl").write_text(json.dumps({"flow": DROPPED_FLOW}) + "\n")
     (folder / "policy.yaml").write_text(POLICY)
     return folder
 
