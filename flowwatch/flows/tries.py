@@ -144,7 +144,7 @@ class Rhythm:
         Arguments are those of :func:`explains`, and how many SYNs of the try were seen.
         """
         seen = time - last
-        if seen <= ONE_PACKET:
+        if seen <= ONE_PACKET or _read_late(gap, seen):
             return True
         syns = min(syns, _MOST)
         if denied and gap >= 0:
@@ -162,8 +162,6 @@ class Rhythm:
                 due, after = self._count(syns, wait, 1)
                 # Read late, unless such tries end here: then new ones come at other times as well.
                 return due > 2 * after and after > self._counts.get((syns, 0), _NONE)[0]
-        if _read_late(gap, seen):
-            return True
         self._count(syns, 0, 0)
         return False
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowwatch.flows import meaning
+from flowwatch.flows import meaning, tries
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.model import Batch, Direction, Flow, LostEvents, Verdict
@@ -240,3 +240,49 @@ def test_types_of_icmp_are_apart_and_kept() -> None:
         (one.port, one.answer) for one in listed(ping(0), pong(0.1), ping(1, 13), pong(1.1, 14))
     ]
     assert kinds == [(8, "answered"), (13, "answered")]
+
+
+def due_after(wait: float, gap: float, syns: int, *, denied: bool, rhythm: tries.Rhythm) -> bool:
+    """Whether a SYN ``wait`` seconds after the last one is a retry, that one ``gap`` after another."""
+    start = 1000 * SECOND
+    return rhythm.due(start, round(gap * SECOND), start + round(wait * SECOND), syns, denied=denied)
+
+
+@pytest.mark.parametrize(
+    ("gap", "wait", "due"),
+    [(-5.1, 6.2, True), (-5.1, 9.5, False), (-6.2, 8.3, True), (-7.1, 8.3, True), (-7.1, 6.2, False),
+     (-8.3, 16.5, True), (-8.3, 8.3, False), (-4.1, 3.0, True), (0.0, 5.2, True), (0.0, 3.5, False)],
+)  # fmt: skip
+def test_when_a_retry_of_a_silent_try_is_shown(gap: float, wait: float, due: bool) -> None:
+    assert due_after(wait, gap, 2, denied=False, rhythm=tries.Rhythm()) == due
+
+
+def test_no_retry_is_one_where_as_many_come_just_after_its_time() -> None:
+    rhythm = tries.Rhythm()
+    told = [due_after(wait, 1.02, 3, denied=True, rhythm=rhythm) for wait in (1.05, 1.3) * 4]
+    assert told == [True, False, True, False, False, False, False, False]
+
+
+def test_one_read_just_after_its_time_is_a_retry_where_all_are_sent_again() -> None:
+    rhythm = tries.Rhythm()
+    for _ in range(20):
+        assert due_after(1.03, 0.0, 1, denied=True, rhythm=rhythm)
+    assert due_after(1.3, 0.0, 1, denied=True, rhythm=rhythm)
+    for _ in range(4):
+        assert not due_after(5.0, 0.0, 1, denied=True, rhythm=rhythm)
+    assert not due_after(1.3, 0.0, 1, denied=True, rhythm=rhythm)
+
+
+def test_a_syn_after_one_that_was_read_late_is_a_retry() -> None:
+    rhythm = tries.Rhythm()
+    assert due_after(0.72, 1.3, 2, denied=True, rhythm=rhythm)
+    assert not due_after(0.72, 1.02, 2, denied=True, rhythm=rhythm)
+
+
+def test_ports_are_fast_where_one_in_five_comes_back() -> None:
+    before = [
+        r for turn in (0, 30) for n in range(8) for r in denied(turn + n, source_port=4000 + n)
+    ]
+    again = [r for at in (60, 61.45) for r in denied(at, source_port=5000)]
+    assert len(listed(*again)) == 1
+    assert len(listed(*before, *again)) == 16 + 2
