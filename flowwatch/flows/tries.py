@@ -144,7 +144,7 @@ class Rhythm:
         Arguments are those of :func:`explains`, and how many SYNs of the try were seen.
         """
         seen = time - last
-        if seen <= ONE_PACKET or _read_late(gap, seen):
+        if seen <= ONE_PACKET:
             return True
         syns = min(syns, _MOST)
         if denied and gap >= 0:
@@ -158,10 +158,12 @@ class Rhythm:
             if wait - PRECISE <= seen <= longest:
                 due, after = self._count(syns, wait, 0)
                 return after < 2 or due > 2 * after
-            if longest < seen <= 2 * longest - wait + PRECISE:
+            if longest < seen <= 2 * longest - wait + PRECISE and not _read_late(gap, seen):
                 due, after = self._count(syns, wait, 1)
                 # Read late, unless such tries end here: then new ones come at other times as well.
                 return due > 2 * after and after > self._counts.get((syns, 0), _NONE)[0]
+        if _read_late(gap, seen):
+            return True
         self._count(syns, 0, 0)
         return False
 
@@ -181,8 +183,10 @@ _MOST = 12
 
 def _read_late(gap: int, seen: int) -> bool:
     """Whether two waits are together as long as two are, and the first was longer than any is."""
+    if seen >= gap:
+        return False
     late = not any(_within(wait, gap) for wait in (_SECOND, *_WAITS))
-    return late and seen < gap and any(_within(both, gap + seen) for both in _TWO_WAITS)
+    return late and any(_within(both, gap + seen) for both in _TWO_WAITS)
 
 
 REMEMBERED = 256
