@@ -12,7 +12,8 @@ import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowwatch.cli.flag_table import FILTER, LIST, VERBS, Flag, Verb
+from flowwatch.cli.flag_kinds import FILTER, LIST, Flag
+from flowwatch.cli.flag_table import VERBS, Verb
 from flowwatch.cli.flags import find_verb
 from flowwatch.cli.values import SHELL, Choices
 from flowwatch.errors import UsageError

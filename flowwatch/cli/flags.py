@@ -13,15 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flowwatch.cli import program
-from flowwatch.cli.flag_table import (
-    FILTER,
-    LIST,
-    NUMBER,
-    SWITCH,
-    VERBS,
-    Flag,
-    Verb,
-)
+from flowwatch.cli.flag_kinds import FILTER, LIST, NUMBER, SWITCH, Flag
+from flowwatch.cli.flag_table import VERBS, Verb
 from flowwatch.errors import UsageError
 from flowwatch.gotext import comma_list, parse_uint, quote, quote_rune
 from flowwatch.text import safe

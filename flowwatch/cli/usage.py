@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from flowwatch.cli import program
-from flowwatch.cli.flag_table import FILTERS, SERVER, VERBS, Flag, Group, Verb
+from flowwatch.cli.flag_kinds import Flag, Group
+from flowwatch.cli.flag_table import VERBS, Verb
+from flowwatch.cli.flow_flags import FILTERS, SERVER
 from flowwatch.errors import UsageError
 from flowwatch.text import safe
 

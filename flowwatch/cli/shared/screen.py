@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.flag_table import LIST, SERVER, SWITCH
+from flowwatch.cli.flag_kinds import LIST, SWITCH
+from flowwatch.cli.flow_flags import SERVER
 from flowwatch.cli.shared.options import direction, filter_words, max_rows
 from flowwatch.output import say
 from flowwatch.sources.keeping import kept_words

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from flowwatch.cli.flag_table import SWITCH, VERBS, Flag
+from flowwatch.cli.flag_kinds import SWITCH, Flag
+from flowwatch.cli.flag_table import VERBS
 from tests.fuzz import corpus, mutate
 from tests.fuzz.inputs import Input
 from tests.fuzz.program import loopback_only, run

@@ -11,7 +11,8 @@ import pytest
 import flowwatch
 from flowwatch.api import keywords
 from flowwatch.api.keywords import Filters, GivenKeywords, Keywords
-from flowwatch.cli.flag_table import FILTER, LIST, NUMBER, SWITCH, TABLE, TEXT
+from flowwatch.cli.flag_kinds import FILTER, LIST, NUMBER, SWITCH, TEXT
+from flowwatch.cli.flag_table import TABLE
 from flowwatch.cli.flags import parse
 from flowwatch.egress.aggregate import MAX_ROWS
 from flowwatch.errors import UsageError
