@@ -26,6 +26,7 @@ from flowwatch.flows.enums import (
     VERDICTS,
     enum_name,
 )
+from flowwatch.flows.extras import ENCRYPTED, emitter_name, extras_of, split
 from flowwatch.flows.guard import Where, nowhere, unread
 from flowwatch.flows.json_structs import (
     NONE,
@@ -44,6 +45,7 @@ from flowwatch.flows.model import (
     Direction,
     Endpoint,
     EventType,
+    Extras,
     Flow,
     Layer7,
     LostEvents,
@@ -66,7 +68,6 @@ from flowwatch.flows.ranges import (
 from flowwatch.flows.shared_values import make_endpoint, make_policy, service_name
 from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
-    AGGREGATED,
     DEBUG_EVENT,
     NO_FLOW,
     WRONG_VALUE,
@@ -114,6 +115,7 @@ _decode_raws = msgspec.json.Decoder(Raws).decode_lines
 _EGRESS, _FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
 # Records that carry policies; those without an event type may be of this kind.
 _DECISIONS = frozenset({int(EventType.POLICY_VERDICT), int(EventType.UNKNOWN)})
+_RARE = ("policy_log", "ip_trace_id", "tunnel", "aggregate")
 _NO_PORTS = ("", 0, 0)
 _NO_NAMES: tuple[str, ...] = ()
 _NO_POLICIES: tuple[PolicyRef, ...] = ()
@@ -131,6 +133,7 @@ class LineDecoder:
         self._services = _Memory(self._service)
         self._layer7 = _Memory(self._l7)
         self._flags = _Memory(self._flag_bits)
+        self._emitters = _Memory(self._emitter)
         self._nodes: dict[str, str] = {}
 
     def lines(self, block: bytes) -> Batch | None:
@@ -185,6 +188,8 @@ class LineDecoder:
         """
         batch = Batch()
         self._decode(lines, where, batch)
+        if batch.extras:
+            split(batch)
         return batch
 
     def _decode(self, lines: list[JsonLine], where: Where[JsonLine], batch: Batch) -> None:
@@ -197,8 +202,6 @@ class LineDecoder:
                     if not self._is_bare(line, batch):
                         continue
                     m = line
-                if m.aggregate is not NONE and bytes(m.aggregate) not in (b"null", b"{}"):
-                    raise NotAFlow(AGGREGATED)
                 direction = DIRECTIONS[m.traffic_direction]
                 if direction not in ways:
                     raise OutOfRange
@@ -214,8 +217,22 @@ class LineDecoder:
                     event = sub_type = 0
                 if (ip := m.IP) is not None:
                     source_ip, destination_ip = ip.source, ip.destination
+                    encrypted = ip.encrypted
                 else:
                     source_ip = destination_ip = ""
+                    encrypted = False
+                extras: Extras | None = None
+                if (
+                    m.policy_log is not NONE
+                    or m.ip_trace_id is not NONE
+                    or m.tunnel is not NONE
+                    or m.aggregate is not NONE
+                ):
+                    extras = self._rare(m)
+                    batch.extras = True
+                elif encrypted:
+                    extras = ENCRYPTED
+                    batch.extras = True
                 flags = 0
                 if (l4 := m.l4) is None:
                     protocol, source_port, destination_port = _NO_PORTS
@@ -291,6 +308,9 @@ class LineDecoder:
                         nodes.get(node) or nodes.setdefault(node, node),
                         m.uuid,
                         revision,
+                        "",
+                        self._emitters[bytes(raw)] if (raw := m.emitter) is not NONE else "",
+                        extras,
                     )
                 )
             except OutOfRange:
@@ -372,6 +392,15 @@ class LineDecoder:
         flags = flow.l4.TCP.flags
         return sum(1 << bit for bit, name in enumerate(TCP_FLAGS) if getattr(flags, name))
 
+    def _emitter(self, text: bytes) -> str:
+        return emitter_name(self.parser.flow({"emitter": Raw(text)}).emitter)
+
+    def _rare(self, m: JsonFlow) -> Extras | None:
+        there = {key: raw for key in _RARE if (raw := getattr(m, key)) is not NONE}
+        message = self.parser.flow(there)
+        message.IP.encrypted = m.IP is not None and m.IP.encrypted
+        return extras_of(message)
+
     def _l7(self, text: bytes) -> Layer7 | None:
         flow = self.parser.flow({"l7": Raw(text)})
         if not flow.HasField("l7"):
@@ -446,6 +475,7 @@ def merge(batch: Batch, more: Batch) -> None:
     batch.nodes += more.nodes
     batch.unread += more.unread
     batch.notes += more.notes
+    batch.extras |= more.extras
     for reason, number in more.skipped.items():
         count(batch.skipped, reason, number)
     for what, number in more.odd.items():

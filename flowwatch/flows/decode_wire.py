@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from flowwatch.errors import defect
 from flowwatch.flows.enums import LOST_SOURCE, NODE_STATE, enum_name
+from flowwatch.flows.extras import ENCRYPTED, emitter_name, extras_of, split
 from flowwatch.flows.guard import records_in, unread
 from flowwatch.flows.mend import mend, odd_layer4
 from flowwatch.flows.model import (
@@ -26,6 +27,7 @@ from flowwatch.flows.model import (
     Direction,
     Endpoint,
     EventType,
+    Extras,
     Flow,
     Layer7,
     LostEvents,
@@ -67,7 +69,7 @@ POLICY_VERDICT = int(EventType.POLICY_VERDICT)
 NO_NAMES: tuple[str, ...] = ()
 NO_POLICIES: tuple[PolicyRef, ...] = ()
 
-Addresses = tuple[str, str]
+Addresses = tuple[str, str, bool]
 Ports = tuple[str, int, int, int]
 
 
@@ -85,7 +87,7 @@ def _endpoint(data: bytes) -> Endpoint:
 
 def _addresses(data: bytes) -> Addresses:
     message = flow_pb2.IP.FromString(data)
-    return message.source, message.destination
+    return message.source, message.destination, message.encrypted
 
 
 def _parsed_ports(data: bytes) -> Ports:
@@ -202,11 +204,27 @@ class _Memory(dict[bytes, _Value]):
         return value
 
 
+class _Same(dict[str, str]):
+    """Equal texts as one object."""
+
+    def __missing__(self, text: str) -> str:
+        self[text] = text
+        return text
+
+
 _FLAG_BITS = _Memory(_flag_bits)
 
 
 def _is_true(data: bytes) -> bool:
     return wrappers_pb2.BoolValue.FromString(data).value
+
+
+def _emitter(data: bytes) -> str:
+    return emitter_name(flow_pb2.Emitter.FromString(data))
+
+
+def _rare(data: bytes) -> Extras | None:
+    return extras_of(observer_pb2.GetFlowsResponse.FromString(data).flow)
 
 
 class WireDecoder:
@@ -221,7 +239,8 @@ class WireDecoder:
         self._events = _Memory(_event)
         self._services = _Memory(_service)
         self._replies = _Memory(_is_true)
-        self._nodes: dict[str, str] = {}
+        self._emitters = _Memory(_emitter)
+        self._nodes = _Same()
         self._before = 0
         """Messages decoded before the present ones."""
 
@@ -243,6 +262,8 @@ class WireDecoder:
                 self._careful(listed[records_in(batch)], batch, latest)
             else:
                 self._before += len(listed)
+                if batch.extras:
+                    split(batch)
                 return batch
 
     def _careful(self, data: bytes, batch: Batch, latest: int) -> None:
@@ -264,6 +285,9 @@ class WireDecoder:
             count_odd(batch.odd, odd)
             if direction:
                 batch.flows[-1].newer_direction = direction
+            if batch.flows and batch.flows[-1].extras is not None:
+                # What is mended has but one of them left.
+                batch.flows[-1].extras = _rare(data)
 
     def _decode(self, messages: Iterator[bytes], batch: Batch, latest: int) -> None:
         """Decode until the end, or until a message can't be: that raises, whatever it may be.
@@ -274,15 +298,16 @@ class WireDecoder:
         parse = narrow_pb2.Response.FromString
         endpoints, addresses, ports = self._endpoints, self._addresses, self._ports
         events, services, nodes = self._events, self._services, self._nodes
-        replies, ways = self._replies, WAYS
+        replies, ways, emitters = self._replies, WAYS, self._emitters
         # Reading an attribute of a message costs 0.1 to 0.3 µs, so what only some records have
         # (section by section of pkg/hubble/parser) is read from those alone.
         for data in messages:
             response = parse(data)
-            if not response.HasField("flow"):
+            m = response.flow
+            ip = m.IP
+            if not ip and not response.HasField("flow"):
                 self._other(data, response, batch)
                 continue
-            m = response.flow
             stamp = m.time
             nanos = stamp.nanos
             time = stamp.seconds * SECOND + nanos
@@ -298,7 +323,7 @@ class WireDecoder:
                 reason = m.drop_reason_desc or m.drop_reason
                 if reason < 0 or reason > LAST_REASON:
                     check_reason(reason)
-            source_ip, destination_ip = addresses[m.IP]
+            source_ip, destination_ip, encrypted = addresses[ip]
             protocol, source_port, destination_port, flags = ports[m.l4]
             # BoolValue: 08 01 is true, empty is false. Old servers only have `reply`, true if known.
             if said := m.is_reply:
@@ -328,6 +353,13 @@ class WireDecoder:
             if event == POLICY_VERDICT:
                 allowed, denied, revision = self._policies_of(m, direction)
                 match_type, auth_type = m.policy_match_type, m.auth_type
+            extras: Extras | None = None
+            if m.HasField("rare"):
+                extras = _rare(data)
+                batch.extras = True
+            elif encrypted:
+                extras = ENCRYPTED
+                batch.extras = True
             l7 = m.l7
             node = m.node_name or response.node_name
             add(
@@ -356,9 +388,12 @@ class WireDecoder:
                     denied,
                     match_type,
                     auth_type,
-                    nodes.get(node) or nodes.setdefault(node, node),
+                    nodes[node],
                     m.uuid,
                     revision,
+                    "",
+                    emitters[m.emitter],
+                    extras,
                 )
             )
 

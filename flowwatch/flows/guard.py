@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, TypeVar
 
 from flowwatch.flows.model import Batch, Unread
-from flowwatch.hubble.wire.errors import AGENT_EVENT, AGGREGATED, DEBUG_EVENT
+from flowwatch.hubble.wire.errors import AGENT_EVENT, DEBUG_EVENT
 
 _Record = TypeVar("_Record", contravariant=True)
 
@@ -13,7 +13,7 @@ TOLD = 1000
 """Unread records that a batch holds at most; more are only counted."""
 
 # Hubble's own, but no flows: nothing is wrong with them.
-_UNDERSTOOD = frozenset({AGENT_EVENT, DEBUG_EVENT, AGGREGATED})
+_UNDERSTOOD = frozenset({AGENT_EVENT, DEBUG_EVENT})
 
 
 class Where(Protocol[_Record]):

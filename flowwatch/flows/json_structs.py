@@ -48,6 +48,7 @@ class JsonLayer4(msgspec.Struct, gc=False):
 class _Addresses(msgspec.Struct, gc=False):
     source: str = ""
     destination: str = ""
+    encrypted: bool = False
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -60,11 +61,13 @@ class JsonFlow(msgspec.Struct, gc=False):
 
     time: str = ""
     uuid: str = ""
+    emitter: Raw = NONE
     verdict: Name = 0
     drop_reason: _Unsigned = 0
     auth_type: Name = 0
     IP: _Addresses | None = None
     l4: JsonLayer4 | None = None
+    tunnel: Raw = NONE
     source: Raw = NONE
     destination: Raw = NONE
     Type: Raw = NONE
@@ -78,6 +81,7 @@ class JsonFlow(msgspec.Struct, gc=False):
     destination_service: Raw = NONE
     traffic_direction: Name = 0
     policy_match_type: _Unsigned = 0
+    ip_trace_id: Raw = NONE
     drop_reason_desc: Name = 0
     is_reply: bool | None = None
     Summary: Raw = NONE
@@ -85,6 +89,7 @@ class JsonFlow(msgspec.Struct, gc=False):
     ingress_allowed_by: Raw = NONE
     egress_denied_by: Raw = NONE
     ingress_denied_by: Raw = NONE
+    policy_log: Raw = NONE
     aggregate: Raw = NONE
 
 

@@ -96,6 +96,44 @@ class Layer7(msgspec.Struct, frozen=True, gc=False):
     """Name and value; "HUBBLE_REDACTED" in place of a value that the agent hides."""
 
 
+class Tunnel(msgspec.Struct, frozen=True, gc=False):
+    """The outer headers of a packet that was read inside of a tunnel (flow.Tunnel)."""
+
+    protocol: str = ""
+    """``VXLAN`` or ``GENEVE``; a newer one's number."""
+    source_ip: str = ""
+    destination_ip: str = ""
+    vni: int = 0
+    """Virtual network number."""
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """How many records an aggregated line stands for, by their direction (flow.Aggregate)."""
+
+    ingress: int = 0
+    egress: int = 0
+    unknown: int = 0
+
+    @property
+    def records(self) -> int:
+        """All of them; a line is written for one at least."""
+        return max(self.ingress + self.egress + self.unknown, 1)
+
+
+class Extras(msgspec.Struct, frozen=True, gc=False):
+    """What few records carry."""
+
+    policy_log: tuple[str, ...] = ()
+    """``log: value`` of the policies that decided; on policy verdicts."""
+    encrypted: bool = False
+    """Whether the packet was seen as IPsec or WireGuard had made it; only trace records say so."""
+    trace_id: int = 0
+    """What the sender put into an IP option, to follow the packet by; 0 for none."""
+    tunnel: Tunnel | None = None
+    standing: Standing | None = None
+    """Of a line that stands for several records, which an exporter aggregated."""
+
+
 class Flow(msgspec.Struct, gc=False):
     """One Hubble record, narrowed. Absent values are 0, "" or (), and ``None`` only for ``is_reply``."""
 
@@ -136,6 +174,10 @@ class Flow(msgspec.Struct, gc=False):
     """The highest revision of the agent's policies among those named; 0 where none is."""
     newer_direction: str = ""
     """What Hubble wrote for the direction where it is none that we know; ``direction`` is 0 then."""
+    emitter: str = ""
+    """Who wrote the record, as ``Hubble 1.20.2``; "" from servers before Cilium 1.19."""
+    extras: Extras | None = None
+    """What few records carry; None where nothing of it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +255,8 @@ class Batch:
     unwrapped: dict[str, int] = field(default_factory=dict)
     """Records that stood inside of something else (a log pipeline's), counted by what that was; not
     made safe."""
+    extras: bool = False
+    """Whether any of the flows has some (:class:`Extras`)."""
     notes: list[str] = field(default_factory=list)
     """What may explain that so little came, safe lines."""
     gaps: list[Gap] = field(default_factory=list)

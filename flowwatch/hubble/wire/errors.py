@@ -12,7 +12,6 @@ WRONG_VALUE = "a field's value is of the wrong type"
 TOO_COSTLY = "a filter's expression takes too long on it"
 AGENT_EVENT = "agent event"
 DEBUG_EVENT = "debug event"
-AGGREGATED = "aggregated export line (stands for many flows)"
 
 
 class NotAFlow(ValueError):

@@ -27,7 +27,6 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from flowwatch.hubble.wire.enum_names import newer_name, newer_number
 from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
-    AGGREGATED,
     DEBUG_EVENT,
     NO_FLOW,
     NOT_JSON,
@@ -50,7 +49,6 @@ from flowwatch.hubble.wire.pb.observer import observer_pb2
 
 __all__ = [
     "AGENT_EVENT",
-    "AGGREGATED",
     "DEBUG_EVENT",
     "NOT_UTF8",
     "NO_FLOW",
@@ -131,7 +129,6 @@ _ARMS = {
     for key in (field.name, field.json_name)
 }
 _REFUSED = {"agent_event": AGENT_EVENT, "debug_event": DEBUG_EVENT}
-_NOTHING = (b"", b"null", b"{}")
 
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What msgspec raises on bad input."""
@@ -163,8 +160,6 @@ class FlowParser:
             wrapped = _decode_wrapped(record)
             if wrapped.flow is None:
                 return self._unusual(_decode_raws(record))
-            if "aggregate" in wrapped.flow:
-                _refuse_aggregated(wrapped.flow["aggregate"])
             outer = self._outer
             return (
                 _arm(1, self.flow_wire(wrapped.flow))
@@ -234,8 +229,6 @@ class FlowParser:
         return body + b"".join(self._outer[name][bytes(raw)] for name, raw in outer.items())
 
     def _flow_arm(self, raws: Raws) -> bytes:
-        if "aggregate" in raws:
-            _refuse_aggregated(raws["aggregate"])
         return _arm(1, self.flow_wire(raws))
 
 
@@ -247,11 +240,6 @@ def fields_in_both_cases(names: Iterable[str]) -> frozenset[str]:
 
 def _arm(number: int, data: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def _refuse_aggregated(raw: msgspec.Raw) -> None:
-    if bytes(raw) not in _NOTHING:
-        raise NotAFlow(AGGREGATED)
 
 
 _Message = TypeVar("_Message", observer_pb2.GetFlowsResponse, flow_pb2.Flow)

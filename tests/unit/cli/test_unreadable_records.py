@@ -358,10 +358,6 @@ LOST_FILES: dict[str, tuple[bytes, str]] = {
     "commas": (b"," * 1_000_000, "not JSON"),
     "a record that is cut off": (record()[:-9], "cut off in the middle"),
     "records that are all wrong": (b'{"flow": {"source": 7}}\n' * 50, "50 × a field's value"),
-    "aggregates alone": (
-        b'{"flow": {"aggregate": {"ingress_flow_count": 5}}}\n' * 3,
-        "3 × aggregated export line",
-    ),
     "something else": (b"%PDF-1.7\n%\xff\xff\xff\n", "not JSON"),
 }
 

@@ -24,14 +24,13 @@ from flowwatch.flows.decode_json import LineDecoder, merge
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.model import Batch
 from flowwatch.flows.ranges import TIME
-from flowwatch.hubble.wire.errors import AGGREGATED
 from flowwatch.hubble.wire.jsonpb import response_to_json
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.report.status import namespaces_text, nodes_text, status_text
 from flowwatch.sources.files import FileSource
 from flowwatch.sources.nodes import NodeWatch
 from flowwatch.sources.questions import server_now
-from tests.unit.contract.values import LEAVES, ONLY_IN_FILES, leaves, odd_messages, usual
+from tests.unit.contract.values import LEAVES, leaves, odd_messages, usual
 from tests.unit.hubble.client.test_connection import Server, serving
 from tests.unit.tui import driven
 
@@ -204,7 +203,7 @@ def test_all_other_records_count(
         assert (code, good_rows(out)) == (0, ALL_GOOD)
         events = sum(one["count"] > 0 for one in told["lost"])
         assert told["records_read"] + told["records_skipped"] > len(stream()) - 200
-        assert set(told["skipped_by_reason"]) <= {AGGREGATED}
+        assert told["skipped_by_reason"] == {}
         assert events
         assert told["values_unknown"]
 
@@ -212,7 +211,7 @@ def test_all_other_records_count(
 def test_live_and_from_a_file_they_are_the_same_flows() -> None:
     """But for times that can't be, which JSON can't say; and of records without an event type, as old
     captures have, a file's keep what only some types have."""
-    messages = [data for name, data in odd_messages() if ONLY_IN_FILES not in name]
+    messages = [data for _, data in odd_messages()]
     decoder, from_file = LineDecoder(), Batch()
     for data in messages:
         record = response_to_json(pb.GetFlowsResponse.FromString(data)).encode()

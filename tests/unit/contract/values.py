@@ -170,10 +170,6 @@ def bases_of(leaf: Leaf) -> tuple[str, ...]:
     return _ARMS.get(names[0], ("denied", "lost"))
 
 
-ONLY_IN_FILES = "aggregate"
-"""The part of a flow that no server sends: in a file it is refused, as it stands for many flows."""
-
-
 def odd_messages() -> Iterator[tuple[str, bytes]]:
     """For each field, each of its edges, in a usual message; with a name to find it by."""
     for leaf in LEAVES:

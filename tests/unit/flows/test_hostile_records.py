@@ -144,10 +144,10 @@ def test_what_a_damaged_part_was_is_not_remembered() -> None:
 
 
 def test_a_defect_of_ours_costs_one_record_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(data: bytes) -> tuple[str, str]:
+    def broken(data: bytes) -> tuple[str, str, bool]:
         if b"9.9.9.9" in data:
             raise KeyError("a defect")
-        return "10.0.0.1", "1.2.3.4"
+        return "10.0.0.1", "1.2.3.4", False
 
     monkeypatch.setattr("flowwatch.flows.decode_wire._addresses", broken)
     odd = wire(IP={"source": "10.0.0.1", "destination": "9.9.9.9"}, uuid="u2")

@@ -17,7 +17,6 @@ from flowwatch.hubble.captures.replay import FileRecords, Selection
 from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.errors import (
     AGENT_EVENT,
-    AGGREGATED,
     CUT_OFF,
     DEBUG_EVENT,
     NO_FLOW,
@@ -248,7 +247,6 @@ def test_everything_that_is_no_flow_is_counted(capture: Write) -> None:
         },
         {"agent_event": {"type": "AGENT_STARTED"}},
         {"debug_event": {"type": "DBG_GENERIC"}, "node_name": "n1"},
-        flow(3, aggregate={"egress_flow_count": 12}),
         {"hello": "world"},
         b"\x80 binary",
         flow(4, l4={"TCP": {"source_port": -5}}),
@@ -265,7 +263,6 @@ def test_everything_that_is_no_flow_is_counted(capture: Write) -> None:
     expected = {
         AGENT_EVENT: 1,
         DEBUG_EVENT: 1,
-        AGGREGATED: 1,
         NO_FLOW: 1,
         NOT_JSON: 1,
         NOT_UTF8: 1,

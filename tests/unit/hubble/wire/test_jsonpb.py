@@ -15,7 +15,6 @@ from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.errors import NOT_JSON
 from flowwatch.hubble.wire.jsonpb import (
     AGENT_EVENT,
-    AGGREGATED,
     DEBUG_EVENT,
     NO_FLOW,
     NOT_UTF8,
@@ -158,8 +157,6 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "half a surrogate": (b'{"flow":{"uuid":"\\ud800"}}', NOT_JSON),
     "agent event": (b'{"agent_event":{"type":"AGENT_STARTED"},"node_name":"n"}', AGENT_EVENT),
     "debug event": (b'{"debugEvent":{"type":"DBG_GENERIC"}}', DEBUG_EVENT),
-    "aggregated": (b'{"flow":{"aggregate":{"egress_flow_count":7}}}', AGGREGATED),
-    "aggregated, bare": (b'{"aggregate":{"ingress_flow_count":7},"verdict":1}', AGGREGATED),
     "nested without end": (b'{"flow":{"source":' + b'{"a":' * 50_000, NOT_JSON),
 }
 
@@ -276,8 +273,8 @@ def messages(kind: Descriptor | None) -> st.SearchStrategy[dict[str, Any]]:
     assert kind is not None
     plain: dict[str, st.SearchStrategy[Any]] = {}
     for field in kind.fields:
-        # One arm of a oneof is enough. Any can't be made up; what is aggregated is refused.
-        if field.full_name in ("flow.Flow.extensions", "flow.Flow.aggregate"):
+        # One arm of a oneof is enough. Any can't be made up.
+        if field.full_name == "flow.Flow.extensions":
             continue
         if field.containing_oneof is not None and field.containing_oneof.fields[0] is not field:
             continue

@@ -80,6 +80,11 @@ class Flow(_message.Message):
     INGRESS_ALLOWED_BY_FIELD_NUMBER: _builtins.int
     EGRESS_DENIED_BY_FIELD_NUMBER: _builtins.int
     INGRESS_DENIED_BY_FIELD_NUMBER: _builtins.int
+    EMITTER_FIELD_NUMBER: _builtins.int
+    TUNNEL_FIELD_NUMBER: _builtins.int
+    IP_TRACE_ID_FIELD_NUMBER: _builtins.int
+    POLICY_LOG_FIELD_NUMBER: _builtins.int
+    AGGREGATE_FIELD_NUMBER: _builtins.int
     verdict: _builtins.int
     drop_reason: _builtins.int
     """The deprecated number; servers before drop_reason_desc fill only this one."""
@@ -101,6 +106,12 @@ class Flow(_message.Message):
     """google.protobuf.BoolValue: absent is "unknown", empty is false."""
     uuid: _builtins.str
     auth_type: _builtins.int
+    emitter: _builtins.bytes
+    """flow.Emitter: who wrote the record; the same in all of an agent's."""
+    tunnel: _builtins.bytes
+    ip_trace_id: _builtins.bytes
+    policy_log: _builtins.bytes
+    aggregate: _builtins.bytes
     @_builtins.property
     def time(self) -> Global___Time: ...
     @_builtins.property
@@ -143,14 +154,24 @@ class Flow(_message.Message):
         ingress_allowed_by: _abc.Iterable[_builtins.bytes] | None = ...,
         egress_denied_by: _abc.Iterable[_builtins.bytes] | None = ...,
         ingress_denied_by: _abc.Iterable[_builtins.bytes] | None = ...,
+        emitter: _builtins.bytes = ...,
+        tunnel: _builtins.bytes = ...,
+        ip_trace_id: _builtins.bytes = ...,
+        policy_log: _builtins.bytes = ...,
+        aggregate: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_reply", b"_is_reply", "is_reply", b"is_reply", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_reply", b"_is_reply", "aggregate", b"aggregate", "ip_trace_id", b"ip_trace_id", "is_reply", b"is_reply", "policy_log", b"policy_log", "rare", b"rare", "time", b"time", "tunnel", b"tunnel"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["IP", b"IP", "_is_reply", b"_is_reply", "auth_type", b"auth_type", "destination", b"destination", "destination_names", b"destination_names", "destination_service", b"destination_service", "drop_reason", b"drop_reason", "drop_reason_desc", b"drop_reason_desc", "egress_allowed_by", b"egress_allowed_by", "egress_denied_by", b"egress_denied_by", "event_type", b"event_type", "ingress_allowed_by", b"ingress_allowed_by", "ingress_denied_by", b"ingress_denied_by", "is_reply", b"is_reply", "l4", b"l4", "l7", b"l7", "node_name", b"node_name", "policy_match_type", b"policy_match_type", "reply", b"reply", "source", b"source", "source_names", b"source_names", "source_service", b"source_service", "time", b"time", "traffic_direction", b"traffic_direction", "uuid", b"uuid", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["IP", b"IP", "_is_reply", b"_is_reply", "aggregate", b"aggregate", "auth_type", b"auth_type", "destination", b"destination", "destination_names", b"destination_names", "destination_service", b"destination_service", "drop_reason", b"drop_reason", "drop_reason_desc", b"drop_reason_desc", "egress_allowed_by", b"egress_allowed_by", "egress_denied_by", b"egress_denied_by", "emitter", b"emitter", "event_type", b"event_type", "ingress_allowed_by", b"ingress_allowed_by", "ingress_denied_by", b"ingress_denied_by", "ip_trace_id", b"ip_trace_id", "is_reply", b"is_reply", "l4", b"l4", "l7", b"l7", "node_name", b"node_name", "policy_log", b"policy_log", "policy_match_type", b"policy_match_type", "rare", b"rare", "reply", b"reply", "source", b"source", "source_names", b"source_names", "source_service", b"source_service", "time", b"time", "traffic_direction", b"traffic_direction", "tunnel", b"tunnel", "uuid", b"uuid", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_reply: _TypeAlias = _typing.Literal["is_reply"]  # noqa: Y015
     _WhichOneofArgType__is_reply: _TypeAlias = _typing.Literal["_is_reply", b"_is_reply"]  # noqa: Y015
+    _WhichOneofReturnType_rare: _TypeAlias = _typing.Literal["tunnel", "ip_trace_id", "policy_log", "aggregate"]  # noqa: Y015
+    _WhichOneofArgType_rare: _TypeAlias = _typing.Literal["rare", b"rare"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_reply) -> _WhichOneofReturnType__is_reply | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_rare) -> _WhichOneofReturnType_rare | None: ...
 
 Global___Flow: _TypeAlias = Flow  # noqa: Y015
 

@@ -1,0 +1,123 @@
+"""What few records carry is read alike live and from files: a policy's log, encryption, traces, tunnels.
+
+Of aggregated lines (Cilium 1.19's ``fieldAggregate``) each stands for several records.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowwatch.flows.decode_json import LineDecoder
+from flowwatch.flows.model import Direction, Extras, Flow, Standing, Tunnel
+from tests.unit.flows.test_hostile_records import from_file, live, record, wire
+
+TUNNEL = {
+    "protocol": "VXLAN",
+    "IP": {"source": "172.18.0.3", "destination": "172.18.0.4"},
+    "l4": {"UDP": {"source_port": 50000, "destination_port": 8472}},
+    "vni": 2,
+}
+BOTH_ENDS = {"source": "10.0.0.1", "destination": "1.2.3.4"}
+
+CARRIED: dict[str, tuple[dict[str, Any], Extras | None]] = {
+    "nothing": ({}, None),
+    "log: value of two policies": (
+        {"policy_log": ["pci", "team-a"]},
+        Extras(policy_log=("pci", "team-a")),
+    ),
+    "an encrypted packet": ({"IP": {**BOTH_ENDS, "encrypted": True}}, Extras(encrypted=True)),
+    "one that isn't": ({"IP": {**BOTH_ENDS, "encrypted": False}}, None),
+    "an id in an IP option": (
+        {"ip_trace_id": {"trace_id": "18446744073709551615", "ip_option_type": 136}},
+        Extras(trace_id=2**64 - 1),
+    ),
+    "the headers around it": (
+        {"tunnel": TUNNEL},
+        Extras(tunnel=Tunnel("VXLAN", "172.18.0.3", "172.18.0.4", 2)),
+    ),
+    "a newer tunnel": ({"tunnel": {"protocol": 7}}, Extras(tunnel=Tunnel("7"))),
+    "all of it": (
+        {
+            "policy_log": ["pci"],
+            "IP": {**BOTH_ENDS, "encrypted": True},
+            "ip_trace_id": {"trace_id": 7},
+            "tunnel": TUNNEL,
+        },
+        Extras(("pci",), True, 7, Tunnel("VXLAN", "172.18.0.3", "172.18.0.4", 2)),
+    ),
+}
+
+
+def both(**changes: Any) -> list[Flow]:
+    """The flows of one record, which are the same from a server and from a file."""
+    flows = live(wire(**changes)).flows
+    assert from_file(record(**changes)).flows == flows
+    return flows
+
+
+@pytest.mark.parametrize("case", CARRIED)
+def test_what_few_records_carry(case: str) -> None:
+    changes, carried = CARRIED[case]
+    [flow] = both(**changes)
+    assert flow.extras == carried
+
+
+@pytest.mark.parametrize("case", CARRIED)
+def test_a_value_that_cant_be_costs_none_of_it(case: str) -> None:
+    changes, carried = CARRIED[case]
+    [flow] = both(traffic_direction=7, **changes)
+    assert (flow.newer_direction, flow.extras) == ("7", carried)
+
+
+def test_who_wrote_a_record() -> None:
+    assert [flow.emitter for flow in both()] == [""]
+    [flow] = both(emitter={"name": "Hubble", "version": "1.20.2"})
+    assert flow.emitter == "Hubble 1.20.2"
+
+
+def test_batches_say_whether_any_has_some() -> None:
+    assert not live(wire()).extras
+    assert live(wire(), wire(policy_log=["pci"])).extras
+    assert not from_file(record()).extras
+    assert from_file(record(), record(IP={**BOTH_ENDS, "encrypted": True})).extras
+
+
+AGGREGATED: dict[str, tuple[dict[str, Any], list[tuple[int, Standing]]]] = {
+    "records of one end": (
+        {"aggregate": {"egress_flow_count": 12}},
+        [(Direction.EGRESS, Standing(egress=12))],
+    ),
+    "the key leaves out the direction": (
+        {"aggregate": {"ingress_flow_count": 3}, "traffic_direction": None},
+        [(Direction.INGRESS, Standing(ingress=3))],
+    ),
+    "which were seen leaving one pod and entering the other": (
+        {
+            "aggregate": {"ingress_flow_count": 3, "egress_flow_count": 4},
+            "traffic_direction": None,
+        },
+        [(Direction.EGRESS, Standing(egress=4)), (Direction.INGRESS, Standing(ingress=3))],
+    ),
+    "some without a direction": (
+        {
+            "aggregate": {"egress_flow_count": 4, "unknown_direction_flow_count": 2},
+            "traffic_direction": None,
+        },
+        [(Direction.EGRESS, Standing(egress=4)), (Direction.UNKNOWN, Standing(unknown=2))],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AGGREGATED)
+def test_an_aggregated_line_stands_for_the_records_of_each_direction(case: str) -> None:
+    changes, told = AGGREGATED[case]
+    flows = both(**changes)
+    assert [(one.direction, one.extras and one.extras.standing) for one in flows] == told
+
+
+def test_an_empty_aggregate_stands_for_nothing() -> None:
+    [flow] = both(aggregate={})
+    assert flow.extras is None
+    assert LineDecoder().lines(record(aggregate=None))
