@@ -248,4 +248,4 @@ def overlaid(current: PolicySet | None, draft: PolicySet) -> PolicySet:
             if (one.policy.kind, one.policy.namespace, one.policy.name) not in new]  # fmt: skip
     documents = Documents(rules=[*kept, *draft.rules])
     documents.policies = list(dict.fromkeys(rule.policy for rule in documents.rules))
-    return PolicySet(documents, cluster=draft.cluster)
+    return PolicySet(documents, cluster=draft.cluster, options=draft.options)

@@ -5,15 +5,19 @@ Pure functions over texts and questions: nothing here knows a flow, or opens a f
 
 from collections.abc import Iterable
 
+from flowwatch.policy.agent_options import UNKNOWN, AgentOptions, OptionsError, read_agent_options
 from flowwatch.policy.documents import Documents, read_documents
 from flowwatch.policy.engine import Decision, PolicySet, Question
 from flowwatch.policy.party import Party
+from flowwatch.policy.reach import NO_REACH
 from flowwatch.policy.rules import Entry, Policy, Rejected, Rule
 
 __all__ = [
+    "AgentOptions",
     "Decision",
     "Documents",
     "Entry",
+    "OptionsError",
     "Party",
     "Policy",
     "PolicySet",
@@ -21,14 +25,22 @@ __all__ = [
     "Rejected",
     "Rule",
     "load",
+    "read_agent_options",
     "read_documents",
 ]
 
 
-def load(texts: Iterable[tuple[str, str]], *, cluster: str = "default") -> PolicySet:
+def load(
+    texts: Iterable[tuple[str, str]], *, cluster: str = "default", options: AgentOptions = UNKNOWN
+) -> PolicySet:
     """Policies, compiled, from the names and texts of their files.
+
+    ``options``: what the cluster's agents decide by (:func:`read_agent_options`); else Cilium's defaults.
 
     What Cilium couldn't read is left out. It is listed in ``documents.rejected``, with what only the API
     server would refuse (``by_server``), which decides as if it were in force.
     """
-    return PolicySet(read_documents(texts, cluster=cluster), cluster=cluster)
+    documents = read_documents(texts, cluster=cluster)
+    if options.reach != NO_REACH:
+        documents.rules = [rule.reaching(options.reach) for rule in documents.rules]
+    return PolicySet(documents, cluster=cluster, options=options)

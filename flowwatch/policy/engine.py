@@ -2,7 +2,8 @@
 
 Read from top to bottom it is Cilium's semantics (pkg/policy of 1.20):
 
-1. No rule selects the endpoint in this direction: everything is allowed.
+0. ``enable-policy: never``: everything is allowed.
+1. No rule selects the endpoint in this direction: everything is allowed (``always``: default deny).
 2. Admin tier: the first entry that matches, by priority, accepts, denies, or passes on.
 3. Normal tier (CNP, CCNP, NetworkPolicy): a deny beats every allow; allows add up.
 4. Baseline tier: again the first that matches, where no entry of the Normal tier did.
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from flowwatch.policy.agent_options import UNKNOWN, AgentOptions, Enforcement
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.index import PeerIndex, SubjectIndex
 from flowwatch.policy.merge import ends_of_names, unmergeable
@@ -26,11 +28,16 @@ from flowwatch.policy.ports import Matching, PortRule
 from flowwatch.policy.rules import ADMIN, BASELINE, NORMAL, Direction, Entry, Policy, Rule
 
 Outcome = Literal["allowed", "denied", "cant_tell"]
-Why = Literal["rule", "no policy", "default allow", "default deny", "own node", "unknown"]
+Why = Literal[
+    "rule", "no policy", "default allow", "default deny", "own node", "not enforced", "unknown"
+]  # fmt: skip
 
 _ORDER = {"deny": 0, "allow": 1, "pass": 2}
 _REMEMBERED = 200_000
 """Pairs of parties remembered for a set of policies; past it all are forgotten, and found anew."""
+
+
+ALWAYS = "default deny, since enable-policy is always in this cluster: no rule allows it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class Decision:
     """For "can't tell": what is missing."""
     pass_all: bool = False
     """At the proxy everything passes: an entry allows the same without rules for it."""
+    always: bool = False
+    """For a default deny that no policy asks for: whether the cluster does (``enable-policy: always``)."""
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -79,12 +88,15 @@ class Decision:
             return (
                 f"default deny of {who}: no rule allows it"
                 if who
+                else ALWAYS
+                if self.always
                 else "default deny of an endpoint that starts"
             )
         return {
             "no policy": "no policy selects it: everything is allowed",
             "default allow": "no rule matches, and no policy asks for default deny",
             "own node": "the node may always reach its own pods",
+            "not enforced": "enable-policy is never in this cluster: no policy is enforced",
         }[self.why]
 
 
@@ -104,18 +116,21 @@ class Selected:
     """What applies to one subject in one direction."""
 
     __slots__ = (
-        *("denying", "ends", "entries", "index"),
+        *("always", "denying", "ends", "entries", "index"),
         *("init", "otherwise", "ruled", "selected", "settled"),
     )
 
-    def __init__(self, rules: Sequence[Rule], direction: Direction, *, init: bool) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], direction: Direction, *, init: bool, enforced: Enforcement
+    ) -> None:
         applying = [
             rule for rule in rules
             if direction in rule.default_deny
             or any(entry.direction == direction for entry in rule.entries)
         ]  # fmt: skip
         self.ruled = bool(applying)
-        self.selected = self.ruled or init
+        self.always = enforced == "always"
+        self.selected = self.ruled or init or self.always
         self.init = init
         self.denying = tuple(
             dict.fromkeys(
@@ -131,14 +146,19 @@ class Selected:
         self.settled: Decision | None = None
         """The decision where it is the same for every peer and port."""
         # Of both directions: either spoils the whole policy.
-        if doubt := unmergeable(entry for rule in rules for entry in rule.entries):
+        if enforced == "never":
+            self.selected = False
+            self.settled = Decision("allowed", "not enforced", selected=False)
+        elif doubt := unmergeable(entry for rule in rules for entry in rule.entries):
             self.settled = Decision(
                 "cant_tell", "unknown", self.selected, denying=self.denying, doubts=(doubt,)
             )
         elif not self.selected:
             self.settled = Decision("allowed", "no policy", selected=False)
         self.otherwise = (
-            Decision("denied", "default deny", self.selected, denying=self.denying)
+            Decision(
+                "denied", "default deny", self.selected, denying=self.denying, always=self.always
+            )
             if self.default_deny
             else Decision("allowed", "default allow", self.selected)
         )
@@ -147,7 +167,7 @@ class Selected:
     @property
     def default_deny(self) -> bool:
         """Whether what no rule matches is denied. Endpoints that still start are always closed."""
-        return bool(self.denying) or self.init
+        return bool(self.denying) or self.init or self.always
 
 
 def _before(one: tuple[Entry, Matching]) -> tuple[float, int]:
@@ -308,11 +328,17 @@ class Meeting:
 
 
 class PolicySet:
-    """A set of policies, compiled: ask it with :meth:`decide`. Not for two threads at once."""
+    """A set of policies, compiled: ask it with :meth:`decide`. Not for two threads at once.
 
-    def __init__(self, documents: Documents, *, cluster: str = "default") -> None:
+    ``options``: those of the cluster; the documents were read by the same.
+    """
+
+    def __init__(
+        self, documents: Documents, *, cluster: str = "default", options: AgentOptions = UNKNOWN
+    ) -> None:
         self.documents = documents
         self.cluster = cluster
+        self.options = options
         self._subjects = SubjectIndex(documents.rules)
         self._selected: dict[tuple[tuple[str, ...], Direction], Selected] = {}
         self._by_party: dict[tuple[Party, Direction], Selected] = {}
@@ -341,7 +367,10 @@ class PolicySet:
             found = self._selected.get((labels, direction))
             if found is None:
                 init = "init" in subject.reserved
-                found = Selected(self._subjects.rules(subject), direction, init=init)
+                found = Selected(
+                    self._subjects.rules(subject), direction,
+                    init=init, enforced=self.options.enforcement,
+                )  # fmt: skip
                 self._selected[labels, direction] = found
             if len(self._by_party) >= _REMEMBERED:
                 self._by_party.clear()

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from flowwatch.policy.labels import EQUALS, IN, LabelSet, Requirement, Selector
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Pods
+from flowwatch.policy.reach import NO_REACH
 from flowwatch.policy.rules import Entry, Rule
 
 _T = TypeVar("_T")
@@ -81,6 +82,7 @@ class PeerIndex:
         if len(entries) < _WORTH_IT:
             return
         pods: list[tuple[Selector, int]] = []
+        self._reaches = False
         self._always: list[int] = []
         self._blocks: defaultdict[tuple[int, int], defaultdict[int, list[int]]] = defaultdict(
             lambda: defaultdict(list)
@@ -93,6 +95,7 @@ class PeerIndex:
                 if isinstance(peer, Pods):
                     pods.append((peer.selector, at))
                 elif isinstance(peer, Block):
+                    self._reaches |= peer.reach != NO_REACH
                     shift = (32 if peer.version == 4 else 128) - peer.length
                     self._blocks[peer.version, shift][peer.network >> shift].append(at)
                 else:
@@ -113,4 +116,7 @@ class PeerIndex:
                 for (of, shift), blocks in self._blocks.items():
                     if of == version and (ats := blocks.get(number >> shift)):
                         found.update(ats)
+        elif self._reaches:
+            for blocks in self._blocks.values():
+                found.update(at for ats in blocks.values() for at in ats)
         return [self._entries[at] for at in sorted(found)]

@@ -25,11 +25,13 @@ class Party:
     labels: tuple[str, ...] = ()
     """``source:key=value``; empty for an address outside."""
     ip: str = ""
-    """Decides only outside the cluster: an identity's address changes nothing."""
+    """Decides outside the cluster; an identity's only where blocks may mean it (``Reach``)."""
     names: tuple[str, ...] | None = ()
     """DNS names the address was answered for; None when that can't be known."""
     ports: Mapping[str, int] | None = field(default_factory=dict)
     """Container ports by name, in lower case; None when nobody knows them."""
+    also: tuple[str, ...] | None = None
+    """Further addresses of an endpoint; () when it has no other, None when nobody knows."""
 
     @cached_property
     def label_set(self) -> LabelSet:
@@ -51,6 +53,22 @@ class Party:
         return bool(reserved & _WORLD) or ("kube-apiserver" in reserved and not reserved & _NODES)
 
     @cached_property
+    def node(self) -> bool:
+        """Whether it is a node, the own or another."""
+        return bool(self.reserved & _NODES)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all addresses that it has are known."""
+        return bool(self.ip) and self.also is not None
+
+    @cached_property
+    def addresses(self) -> tuple[tuple[int, int], ...]:
+        """IP version and number of each address that is known."""
+        also = (_numbered(one) for one in self.also or ())
+        return tuple(one for one in (self.address, *also) if one is not None)
+
+    @cached_property
     def aggregated(self) -> bool:
         """Whether Cilium also knows it as one of all pods, or of the world (pkg/policy/aggregate.go).
 
@@ -66,13 +84,7 @@ class Party:
     @cached_property
     def address(self) -> tuple[int, int] | None:
         """IP version and number; what maps IPv4 into IPv6 is IPv6, as it is to Cilium."""
-        if not self.ip:
-            return None
-        try:
-            address = ip_address(self.ip.partition("%")[0])
-        except ValueError:
-            return None
-        return address.version, int(address)
+        return _numbered(self.ip)
 
     @cached_property
     def namespace(self) -> str:
@@ -90,3 +102,13 @@ class Party:
         )
         name = app.partition("=")[2] or self.ip or "?"
         return f"{self.namespace}/{name}" if self.namespace else name
+
+
+def _numbered(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return address.version, int(address)

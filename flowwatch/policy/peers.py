@@ -14,6 +14,7 @@ from flowwatch.policy.labels import MISSING, NOT_IN, LabelSet, Selector
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
 from flowwatch.policy.ports import Matching
+from flowwatch.policy.reach import NO_REACH, Reach, decided
 
 _CLUSTER = frozenset(
     {"host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver"}
@@ -27,6 +28,11 @@ _AGGREGATE = LabelSet(("reserved:aggregate",))
 """The labels of an identity that stands for all pods, or all the world: one that nobody selects by."""
 
 
+def _aggregated(party: Party, reach: Reach) -> bool:
+    """Nodes that blocks may mean have identities of their own, and one that stands for them all."""
+    return party.aggregated or (reach.nodes and "remote-node" in party.reserved)
+
+
 @dataclass(frozen=True, slots=True)
 class Pods:
     """``toEndpoints``, ``podSelector``, ``namespaces`` …: whatever the selector, scoped, selects.
@@ -37,10 +43,13 @@ class Pods:
     """
 
     selector: Selector
+    reach: Reach = NO_REACH
 
     def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
-        return self.selects(party) or (party.aggregated and self.selector.matches(_AGGREGATE))
+        if self.selects(party):
+            return True
+        return _aggregated(party, self.reach) and self.selector.matches(_AGGREGATE)
 
     def selects(self, party: Party) -> bool:
         """Whether it means ``party`` itself, not only as one of all pods: what a port's name needs."""
@@ -76,27 +85,44 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A CIDR without its exceptions. Means addresses outside only, never pods or nodes."""
+    """A CIDR without its exceptions. Means addresses outside, and pods or nodes as far as it reaches."""
 
     text: str
     version: int
     network: int
     length: int
     excepted: tuple[Block, ...] = ()
+    reach: Reach = NO_REACH
 
     def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
-        if not party.outside:
-            return False
-        # The bare identity "world", without an address, is in no block.
-        return party.address is not None and self.contains(*party.address)
+        if party.outside:
+            # The bare identity "world", without an address, is in no block.
+            return party.address is not None and self.contains(*party.address)
+        return self.reach.takes(party) and self._means(party)
+
+    def _means(self, party: Party) -> Matching:
+        if not self.length and not self.reach.pods:
+            return False  # a whole family is asked for as the world, and nodes are none of it
+        addresses = [one for one in self.reach.addresses(party) if one[0] == self.version]
+        every = not self.length and self.reach.has_one(party, self.version)
+        return decided(
+            self.reach,
+            party,
+            self.version,
+            hit=every or any(self.spans(number) for _, number in addresses),
+            out=any(block.contains(*one) for one in addresses for block in self.excepted),
+            doubtful=bool(self.excepted),
+        )
+
+    def spans(self, number: int) -> bool:
+        """Whether an address of its version is inside, exceptions apart."""
+        shift = _BITS[self.version] - self.length
+        return number >> shift == self.network >> shift
 
     def contains(self, version: int, number: int) -> bool:
         """Whether an address is inside, and in no exception."""
-        if version != self.version:
-            return False
-        shift = _BITS[version] - self.length
-        if number >> shift != self.network >> shift:
+        if version != self.version or not self.spans(number):
             return False
         return not any(block.contains(version, number) for block in self.excepted)
 
@@ -117,24 +143,45 @@ class LabelledBlocks:
     selector: Selector
     groups: tuple[tuple[LabelSet, tuple[Block, ...]], ...]
     excepted: tuple[Block, ...] = ()
+    reach: Reach = NO_REACH
 
     def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
         if not self.selector.requirements and not self.excepted:
             return True
-        return self.selects(party)
+        found = self._means(party)
+        if found is not True and self.reach.pods and _aggregated(party, self.reach):
+            # What stands for all pods is in no group, and no part of the world.
+            return self._holds([]) or found
+        return found
 
     def selects(self, party: Party) -> bool:
         """Whether it means ``party`` by its address, and not as a wildcard."""
-        if not party.outside:
+        return self._means(party) is True
+
+    def _means(self, party: Party) -> Matching:
+        if not self.reach.takes(party):
             return False
-        holding: list[LabelSet] = []
-        if (address := party.address) is not None:
-            if any(block.contains(*address) for block in self.excepted):
-                return False
-            for labels, blocks in self.groups:
-                if any(block.contains(*address) for block in blocks):
-                    holding.append(labels)
+        inside = not party.outside
+        addresses = self.reach.addresses(party) if inside else party.addresses[:1]
+        if any(block.contains(*one) for one in addresses for block in self.excepted):
+            return False
+        holding = [
+            labels
+            for labels, blocks in self.groups
+            if any(block.contains(*one) for one in addresses for block in blocks)
+        ]
+        return (self._unknown(party) if inside else "") or self._holds(holding)
+
+    def _unknown(self, party: Party) -> Matching:
+        """Why nobody can tell in which groups an endpoint's addresses are; "" where that is known."""
+        if self.reach.far(party):
+            return decided(self.reach, party, 4, hit=True, out=False, doubtful=False)
+        every = (*self.excepted, *(block for _, blocks in self.groups for block in blocks))
+        versions = dict.fromkeys(block.version for block in every)
+        return next(filter(None, (self.reach.unknown(party, one) for one in versions)), "")
+
+    def _holds(self, holding: list[LabelSet]) -> bool:
         return all(
             all(one.matches(labels) for labels in holding)
             if one.operator in (NOT_IN, MISSING)
@@ -148,13 +195,14 @@ class LabelledBlocks:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """``toFQDNs``: addresses outside that the DNS proxy saw answered for a name."""
+    """``toFQDNs``: addresses that the DNS proxy saw answered for a name, outside or of nodes in reach."""
 
     rule: NameRule
+    reach: Reach = NO_REACH
 
     def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
-        if not party.outside:
+        if not party.outside and not (self.reach.nodes and party.node):
             return False
         if f"fqdn:{self.rule}" in party.labels:
             return True  # the identity says that this very rule led to it
@@ -174,10 +222,11 @@ class Unknown:
     reason: str
     inside: bool = True
     """Whether pods and nodes may be meant, too."""
+    reach: Reach = NO_REACH
 
     def matches(self, party: Party) -> Matching:
         """Whether it means ``party``: can't be told."""
-        return self.reason if self.inside or party.outside else False
+        return self.reason if self.inside or self.reach.takes(party) else False
 
     def __str__(self) -> str:
         return self.what

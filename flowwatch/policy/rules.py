@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from flowwatch.policy.labels import Selector
 from flowwatch.policy.party import Party
-from flowwatch.policy.peers import LabelledBlocks, PeerRule, Pods
+from flowwatch.policy.peers import Entity, LabelledBlocks, PeerRule, Pods
 from flowwatch.policy.ports import Matching, PortRule
+from flowwatch.policy.reach import Reach
 
 Direction = Literal["egress", "ingress"]
 Effect = Literal["allow", "deny", "pass"]
@@ -102,6 +103,15 @@ class Entry:
             for peer in self.peers
         )
 
+    def reaching(self, reach: Reach) -> Entry:
+        """The entry where blocks reach so far."""
+        if self.peers is None:
+            return self
+        peers = (
+            one if isinstance(one, Entity) else replace(one, reach=reach) for one in self.peers
+        )
+        return replace(self, peers=tuple(peers))
+
     def __str__(self) -> str:
         return f"{self.policy} {self.place} (line {self.line})"
 
@@ -115,6 +125,10 @@ class Rule:
     entries: tuple[Entry, ...]
     default_deny: dict[str, bool] = field(default_factory=dict)
     """By direction; a direction is missing when the rule says nothing about it."""
+
+    def reaching(self, reach: Reach) -> Rule:
+        """The rule where blocks reach so far."""
+        return replace(self, entries=tuple(entry.reaching(reach) for entry in self.entries))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
-from flowwatch.policy import Decision, Party, PolicySet, Question, Rejected, load
+from flowwatch.policy import (
+    Decision,
+    Party,
+    PolicySet,
+    Question,
+    Rejected,
+    load,
+    read_agent_options,
+)
+from flowwatch.policy.agent_options import UNKNOWN
 from tests.interop.oracle import Answer, Asked, Who
 
 CASES = Path(__file__).parent / "policy_cases"
@@ -19,9 +28,10 @@ CASES = Path(__file__).parent / "policy_cases"
 class Ours:
     """Our engine, asked in the oracle's terms."""
 
-    def __init__(self, text: str) -> None:
-        """Load a text of policies."""
-        self._policies: PolicySet = load([("policies.yaml", text)])
+    def __init__(self, text: str, options: Mapping[str, str] | None = None) -> None:
+        """Load a text of policies, and entries of the ConfigMap."""
+        read = read_agent_options(config_map(options), "the test") if options else UNKNOWN
+        self._policies: PolicySet = load([("policies.yaml", text)], options=read)
         self._parties: dict[Who, Party] = {}
 
     @property
@@ -99,6 +109,8 @@ class Case:
     answers: list[Answer] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """The names of the documents that Cilium doesn't take."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Entries of the ConfigMap, where they aren't Cilium's defaults."""
 
     @property
     def text(self) -> str:
@@ -116,6 +128,7 @@ class Case:
             for asked, answer in zip(self.asked, self.answers, strict=True)
         ]  # fmt: skip
         kept = {
+            **({"options": self.options} if self.options else {}),
             "policies": self.policies,
             "refused": self.refused,
             "parties": [who.to_json() for who in parties],
@@ -136,7 +149,16 @@ class Case:
             ],
             answers=[Answer(*answer) for _, _, _, _, _, *answer in kept["questions"]],
             refused=kept["refused"],
+            options=kept.get("options", {}),
         )
+
+
+def config_map(entries: Mapping[str, str]) -> str:
+    """The ConfigMap with these entries, as kubectl prints it."""
+    metadata = {"name": "cilium-config", "namespace": "kube-system"}
+    return json.dumps(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(entries)}
+    )
 
 
 def as_text(policies: Sequence[Any]) -> str:

@@ -9,7 +9,7 @@ answers kept beside the checkout (../shared/policy-verdicts), in the same form.
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ POLICIES = SHARED / "policies"
 """Real policies and small made-up ones; absent in a plain clone."""
 VERDICTS = SHARED / "policy-verdicts"
 """Cilium's answers on them."""
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Who:
     fqdn: str = ""
     ports: tuple[tuple[str, int], ...] = ()
     """Named container ports."""
+    also: tuple[str, ...] = ()
+    """An endpoint's further addresses, where the options let blocks mean it."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -43,6 +46,7 @@ class Who:
             ip=value.get("ip", ""),
             fqdn=value.get("fqdn", ""),
             ports=tuple(sorted((value.get("ports") or {}).items())),
+            also=tuple(value.get("also") or ()),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -52,13 +56,16 @@ class Who:
             "ip": self.ip,
             "fqdn": self.fqdn,
             "ports": dict(self.ports),
+            "also": list(self.also),
         }
         return {key: value for key, value in given.items() if value}
 
     def party(self) -> Party:
         """The same for the engine under test."""
         names = (self.fqdn,) if self.fqdn else ()
-        return Party(labels=self.labels, ip=self.ip, names=names, ports=dict(self.ports))
+        return Party(
+            labels=self.labels, ip=self.ip, names=names, ports=dict(self.ports), also=self.also
+        )
 
 
 @dataclass(frozen=True)
@@ -144,14 +151,19 @@ class Oracle:
         """End it."""
         self._program.kill()
 
-    def ask(self, documents: str, questions: Sequence[Asked]) -> Judged:
+    def ask(
+        self, documents: str, questions: Sequence[Asked], options: Mapping[str, str] = _NONE
+    ) -> Judged:
         """Return what Cilium decides on the questions with exactly these policies.
+
+        `options`: entries of its ConfigMap; else its defaults.
 
         Raises:
             PartFailed: the text is no YAML, or a question makes no sense.
         """
         numbered = [{"id": at, **asked.to_json()} for at, asked in enumerate(questions)]
-        self._program.send(json.dumps({"documents": documents, "questions": numbered}) + "\n")
+        asked = {"documents": documents, "questions": numbered, "options": dict(options)}
+        self._program.send(json.dumps(asked) + "\n")
         given = self._program.answer()
         return Judged(
             rejected=tuple(one["error"] for one in given["rejected"]),
@@ -168,6 +180,12 @@ class Oracle:
                 for one in given["answers"]
             ),
         )
+
+    def settings(self, entries: Mapping[str, str]) -> dict[str, Any]:
+        """Return what an agent makes of entries of its ConfigMap; `refused` says which it doesn't take."""
+        self._program.send(json.dumps({"settings": dict(entries)}) + "\n")
+        read: dict[str, Any] = self._program.answer()
+        return read
 
     def as_json(self, text: str) -> list[Any] | None:
         """Return the documents of a YAML text as kubectl makes JSON of them; None if it is no YAML."""

@@ -3,6 +3,7 @@
     make judge
     make judge ARGS="--decisions 1000000 --seed 5 --keep a-name-for-what-differs"
 
+Half of the decisions are made by Cilium's defaults, the others with each of `policy_universe.OPTIONS`.
 Each set gets a batch of questions. Ours must refuse the documents that Cilium refuses, and decide as it
 does; with full information "can't tell" isn't an answer, except where Cilium can't make a policy of the
 subject's rules. The first difference is shrunk, printed, and with `--keep NAME` written to
@@ -13,7 +14,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -23,10 +24,11 @@ from flowwatch.policy import Decision
 from tests.interop.compared import CASES, Case, Ours, as_text
 from tests.interop.oracle import Answer, Asked, Judged, Oracle
 from tests.interop.policy_maker import policy_sets
-from tests.interop.policy_universe import questions, subjects
+from tests.interop.policy_universe import FAR, OPTIONS, questions, subjects
 
 _NOT_GIVEN = "CiliumCIDRGroup"
 """What only a group that isn't among the documents can settle: the one doubt that is right here."""
+_FAR = "a pod of another cluster"
 BATCH = 75
 """Questions for each set of policies."""
 
@@ -40,17 +42,22 @@ class Different(AssertionError):
         self.case = case
 
 
-def compare(policies: list[Any], asked: Sequence[Asked], judged: Judged) -> Counter[str]:
+def compare(
+    policies: list[Any],
+    asked: Sequence[Asked],
+    judged: Judged,
+    options: Mapping[str, str] | None = None,
+) -> Counter[str]:
     """Count our decisions by what came of them.
 
     Raises:
         Different: one differs from Cilium's, or one of us refuses what the other takes.
     """
-    ours = Ours(as_text(policies))
+    ours = Ours(as_text(policies), options)
     refused = ours.refused
     if refused != sorted(judged.refused):
         raise Different(
-            Case(policies, refused=list(judged.refused)),
+            Case(policies, refused=list(judged.refused), options=dict(options or {})),
             f"Cilium refuses {judged.refused} {judged.rejected}, "
             f"ours {[str(rejected) for rejected in ours.rejected]}",
         )
@@ -62,6 +69,8 @@ def compare(policies: list[Any], asked: Sequence[Asked], judged: Judged) -> Coun
             counts["no policy made"] += 1
         elif decision.decision == "cant_tell" and _NOT_GIVEN in decision.reason:
             counts["unclear"] += 1
+        elif decision.decision == "cant_tell" and one.peer in FAR and _FAR in decision.reason:
+            counts["far"] += 1
         elif same(theirs, decision):
             counts["equal"] += 1
             counts[theirs.verdict] += 1
@@ -69,17 +78,17 @@ def compare(policies: list[Any], asked: Sequence[Asked], judged: Judged) -> Coun
             counts["l7"] += theirs.l7
         else:
             raise Different(
-                Case(policies, [one], [theirs], list(judged.refused)),
+                Case(policies, [one], [theirs], list(judged.refused), dict(options or {})),
                 f"{one}: Cilium {theirs}, ours {(decision.decision, decision.l7, decision.selected)} "
                 f"{decision.reason}",
             )
     return counts
 
 
-def selected(oracle: Oracle, text: str) -> list[Asked]:
+def selected(oracle: Oracle, text: str, options: Mapping[str, str]) -> list[Asked]:
     """Which subjects the policies are about, in which direction."""
     everybody = subjects()
-    judged = oracle.ask(text, everybody)
+    judged = oracle.ask(text, everybody, options)
     return [one for one, told in zip(everybody, judged.answers, strict=True) if told.selected]
 
 
@@ -90,9 +99,12 @@ def same(theirs: Answer, ours: Decision) -> bool:
 
 
 def run(
-    decisions: int, start: int, progress: Callable[[Counter[str]], None] | None = None
+    decisions: int,
+    start: int,
+    progress: Callable[[Counter[str]], None] | None = None,
+    options: Sequence[Mapping[str, str]] = OPTIONS[:1],
 ) -> Counter[str]:
-    """Compare about `decisions` random decisions, the same ones for the same `start`.
+    """Compare about `decisions` random decisions by these options, the same ones for the same `start`.
 
     Raises:
         Different: one differs; it is the smallest of its kind that was found.
@@ -112,13 +124,17 @@ def run(
             phases=(Phase.generate, Phase.shrink),
             report_multiple_bugs=False,
         )
-        @given(policies=policy_sets(), chosen=st.integers(0, 2**32))
-        def hold(policies: list[Any], chosen: int) -> None:
+        @given(
+            policies=policy_sets(),
+            chosen=st.integers(0, 2**32),
+            entries=st.sampled_from(list(options)),
+        )
+        def hold(policies: list[Any], chosen: int, entries: Mapping[str, str]) -> None:
             text = as_text(policies)
-            asked = questions(chosen, BATCH, selected(oracle, text))
-            judged = oracle.ask(text, asked)
+            asked = questions(chosen, BATCH, selected(oracle, text, entries))
+            judged = oracle.ask(text, asked, entries)
             try:
-                total.update(compare(policies, asked, judged))
+                total.update(compare(policies, asked, judged, entries))
             except Different as different:
                 smallest[:] = [different]
                 raise
@@ -147,14 +163,17 @@ def main(arguments: Sequence[str]) -> int:
             took = time.monotonic() - began
             print(f"\r{total['compared']:,} decisions, {took:.0f} s", end="", file=sys.stderr)
 
+    total: Counter[str] = Counter()
     try:
-        total = run(given_.decisions, given_.seed, progress)
+        for name, options in (("Cilium's defaults", OPTIONS[:1]), ("other options", OPTIONS[1:])):
+            total = run(given_.decisions // 2, given_.seed, progress, options)
+            took = time.monotonic() - began
+            print(f"\n{name}, seed {given_.seed}, {took:.0f} s:", describe(total), flush=True)
     except Different as different:
         print(f"\n{different}\n\n{different.case.dump()}")
         if given_.keep:
             (CASES / f"{given_.keep}.yaml").write_text(different.case.dump())
         return 1
-    print(f"\nseed {given_.seed}, {time.monotonic() - began:.0f} s:", describe(total))
     return 0
 
 
@@ -164,7 +183,8 @@ def describe(total: Counter[str]) -> str:
         f"{total['sets']} sets of policies, decisions compared {total['compared']}, "
         f"equal {total['equal']} (allowed {total['allowed']}, {total['l7']} of them to the proxy, "
         f"denied {total['denied']}, {total['by a rule']} by a rule), can't tell {total['unclear']} "
-        f"(a CIDR group isn't given) and {total['no policy made']} (Cilium makes no policy), "
+        f"(a CIDR group isn't given), {total['far']} (a meshed pod's blocks) and "
+        f"{total['no policy made']} (Cilium makes no policy), "
         f"documents refused {total['refused']}, different 0"
     )
 

@@ -8,7 +8,7 @@ from tests.interop.compared import CASES, Case
 from tests.interop.oracle import Oracle
 from tests.interop.policy_maker import policy_sets
 from tests.interop.policy_property import describe, run
-from tests.interop.policy_universe import questions, subjects
+from tests.interop.policy_universe import OPTIONS, questions, subjects
 
 DECISIONS = int(os.environ.get("FLOWWATCH_POLICY_DECISIONS", "12000"))
 
@@ -26,13 +26,27 @@ def test_random_decisions_are_ciliums(capsys: pytest.CaptureFixture[str]) -> Non
     assert total["l7"]
 
 
+def test_random_decisions_by_other_options_are_ciliums(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    total = run(DECISIONS, start=1, options=OPTIONS[1:])
+    with capsys.disabled():
+        print(f"\nrandom policies, by options of cilium-config: {describe(total)}")
+    settled = total["equal"] + total["unclear"] + total["no policy made"] + total["far"]
+    assert settled == total["compared"] >= DECISIONS
+    assert total["by a rule"] > total["compared"] // 20
+    assert total["allowed"] > total["compared"] // 10
+    assert total["denied"] > total["compared"] // 10
+    assert total["far"] < total["compared"] // 50
+
+
 def test_the_oracle_still_answers_the_cases_so() -> None:
     paths = sorted(CASES.glob("*.yaml"))
     assert paths
     with Oracle() as oracle:
         for path in paths:
             case = Case.load(path)
-            judged = oracle.ask(case.text, case.asked)
+            judged = oracle.ask(case.text, case.asked, case.options)
             assert sorted(judged.refused) == sorted(case.refused), path.name
             given = [(one.verdict, one.l7, one.selected) for one in judged.answers]
             kept = [(one.verdict, one.l7, one.selected) for one in case.answers]

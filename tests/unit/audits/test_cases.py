@@ -13,7 +13,7 @@ from tests.interop.compared import CASES, Case, Ours
 @pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_ours_is_ciliums_answer(path: Path) -> None:
     case = Case.load(path)
-    ours = Ours(case.text)
+    ours = Ours(case.text, case.options)
     assert ours.refused == sorted(case.refused)
     for asked, theirs in zip(case.asked, case.answers, strict=True):
         decision = ours.decide(asked)

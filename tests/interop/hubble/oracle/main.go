@@ -5,9 +5,13 @@
 //	{"documents": "<YAML>", "questions": [{"id", "direction", "subject", "peer", "protocol", "port"}, ...]}
 //	{"rejected": [{"index", "name", "error"}], "unknown": [...], "answers": [{"id", "verdict", "l7", "selected", "policies", "places"}]}
 //
-// A party is {"labels": [...], "ip", "fqdn", "ports": {name: number}}: an identity by its labels, or an
-// outside address with the DNS name it was learnt by. Nothing is answered while there are unknown fields.
+// A party is {"labels": [...], "ip", "also": [...], "fqdn", "ports": {name: number}}: an identity by its
+// labels, or an outside address with the DNS name it was learnt by. An identity's addresses ("also" has
+// its others) and name matter only where policy-cidr-match-mode lets blocks mean it. Nothing is answered while there are unknown fields.
 // The verdict is "allowed", "denied", or "fails" where Cilium can't make a policy of the subject's rules.
+// A request may have "options": entries of the ConfigMap cilium-config, as an agent reads them from there
+// (policy-cidr-match-mode, enable-policy); without any they are the defaults. {"settings": {...}} is
+// answered with what an agent makes of such entries, or with the error that keeps it from starting.
 // A request that can't be read gets {"error": "..."}. {"yaml": "<YAML>"} is answered with
 // {"json": ["<JSON>", ...]}, a string for each document.
 //
@@ -28,7 +32,6 @@ import (
 	"time"
 
 	"github.com/cilium/cilium/pkg/option"
-	"github.com/cilium/cilium/pkg/policy"
 	"github.com/cilium/cilium/pkg/policy/api"
 )
 
@@ -40,6 +43,7 @@ const (
 type party struct {
 	Labels []string          `json:"labels"`
 	IP     string            `json:"ip"`
+	Also   []string          `json:"also"`
 	FQDN   string            `json:"fqdn"`
 	Ports  map[string]uint16 `json:"ports"`
 }
@@ -54,9 +58,11 @@ type question struct {
 }
 
 type request struct {
-	Documents string     `json:"documents"`
-	YAML      *string    `json:"yaml"`
-	Questions []question `json:"questions"`
+	Documents string            `json:"documents"`
+	YAML      *string           `json:"yaml"`
+	Questions []question        `json:"questions"`
+	Options   map[string]string `json:"options"`
+	Settings  map[string]string `json:"settings"`
 }
 
 type converted struct {
@@ -109,9 +115,12 @@ func main() {
 			return
 		}
 		var answered any
-		if asked.YAML != nil {
+		switch {
+		case asked.YAML != nil:
 			answered = convert(*asked.YAML)
-		} else {
+		case asked.Settings != nil:
+			answered = settings(asked.Settings)
+		default:
 			answered = respond(logger, asked)
 		}
 		if err := encoder.Encode(answered); err != nil {
@@ -139,12 +148,15 @@ func configure() {
 	option.Config.EnableHostFirewall = true
 	option.Config.EnableK8sClusterNetworkPolicy = true
 	option.Config.UnsafeDaemonConfigOption.AllowLocalhost = option.AllowLocalhostAlways
-	policy.SetPolicyEnabled(option.DefaultEnforcement)
 	api.InitEntities(clusterName)
 }
 
 func respond(logger *slog.Logger, asked request) response {
 	out := response{Rejected: []rejection{}, Unknown: []string{}, Answers: []answer{}}
+	if err := choose(asked.Options); err != nil {
+		out.Error = err.Error()
+		return out
+	}
 	set, err := read(logger, asked.Documents)
 	if err != nil {
 		out.Error = err.Error()
@@ -191,6 +203,9 @@ func bench(logger *slog.Logger, asked request, times int) {
 	fail := func(err error) {
 		fmt.Fprintln(os.Stderr, "oracle:", err)
 		os.Exit(1)
+	}
+	if err := choose(asked.Options); err != nil {
+		fail(err)
 	}
 	began := time.Now()
 	set, err := read(logger, asked.Documents)

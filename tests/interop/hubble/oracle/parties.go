@@ -12,6 +12,7 @@ import (
 	k8sconst "github.com/cilium/cilium/pkg/k8s/apis/cilium.io"
 	k8sutils "github.com/cilium/cilium/pkg/k8s/utils"
 	"github.com/cilium/cilium/pkg/labels"
+	"github.com/cilium/cilium/pkg/option"
 	"github.com/cilium/cilium/pkg/policy/api"
 )
 
@@ -25,9 +26,6 @@ const (
 )
 
 func partyKey(one party) string {
-	if len(one.Labels) > 0 && !outside(one) {
-		one.IP, one.FQDN = "", ""
-	}
 	key, _ := json.Marshal(one)
 	return string(key)
 }
@@ -38,6 +36,18 @@ func hostKey(one party) string {
 		return partyKey(one)
 	}
 	return ""
+}
+
+func isNode(one party) bool {
+	return hostKey(one) != "" || slices.Contains(one.Labels, nodeLabel)
+}
+
+// addresses are all that it has.
+func (one party) addresses() []string {
+	if one.IP == "" {
+		return nil
+	}
+	return append([]string{one.IP}, one.Also...)
 }
 
 // outside tells whether the party is known by its address: no labels, or an API server that is no node.
@@ -60,6 +70,7 @@ func identify(set *policySet, parties []party, host string) (map[string]*known, 
 		reserved[sortedKey(lbls)] = id
 	}
 	names := fqdnSelectors(set)
+	apart := option.Config.PolicyCIDRMatchesNodes()
 	pods, mesh := firstPod, identity.GetMinimalAllocationIdentity(otherCluster)+1
 	locals, nodes := identity.IdentityScopeLocal+1, identity.IdentityScopeRemoteNode+1
 	next := func(counter *identity.NumericIdentity) identity.NumericIdentity {
@@ -89,7 +100,7 @@ func identify(set *policySet, parties []party, host string) (map[string]*known, 
 			lbls = append(lbls, more...)
 		case key == host:
 			id = identity.ReservedIdentityHost
-		case isReserved && hostKey(one) == "" && len(one.Ports) == 0:
+		case isReserved && hostKey(one) == "" && len(one.Ports) == 0 && !(apart && isNode(one)):
 			id = fixed
 		case slices.Contains(one.Labels, nodeLabel):
 			id = next(&nodes)
@@ -97,6 +108,12 @@ func identify(set *policySet, parties []party, host string) (map[string]*known, 
 			id = next(&mesh)
 		default:
 			id = next(&pods)
+		}
+		if !outside(one) {
+			var err error
+			if lbls, err = insideLabels(set, names, one, lbls); err != nil {
+				return nil, err
+			}
 		}
 		all[key] = &known{identity.NewIdentityFromLabelArray(id, lbls.Sort()), one.Ports}
 	}
@@ -112,8 +129,10 @@ func sortedKey(lbls labels.LabelArray) string {
 	return strings.Join(parts, ";")
 }
 
-func fqdnSelectors(set *policySet) []api.FQDNSelector {
-	var all []api.FQDNSelector
+type namesIn []api.FQDNSelector
+
+func fqdnSelectors(set *policySet) namesIn {
+	var all namesIn
 	for _, each := range set.resources {
 		for _, entry := range each.entries {
 			for _, selector := range entry.L3 {
@@ -128,7 +147,7 @@ func fqdnSelectors(set *policySet) []api.FQDNSelector {
 
 // addressLabels are what the IP cache would know of an address: its prefix, the world, the CIDR groups
 // it is in, and each FQDN selector that its name matches.
-func addressLabels(set *policySet, names []api.FQDNSelector, one party) (labels.LabelArray, error) {
+func addressLabels(set *policySet, names namesIn, one party) (labels.LabelArray, error) {
 	if one.IP == "" {
 		return nil, fmt.Errorf("a party needs labels or an ip")
 	}
@@ -137,19 +156,34 @@ func addressLabels(set *policySet, names []api.FQDNSelector, one party) (labels.
 		return nil, err
 	}
 	found := labels.GetCIDRLabels(netip.PrefixFrom(address, address.BitLen()))
-	if one.FQDN != "" {
-		name := strings.ToLower(dns.FQDN(one.FQDN))
-		for _, selector := range names {
-			matches, err := selector.ToRegex()
-			if err != nil {
-				return nil, err
-			}
-			if matches.MatchString(name) {
-				label := selector.IdentityLabel()
-				found[label.Key] = label
-			}
+	if err := addNames(found, names, one.FQDN); err != nil {
+		return nil, err
+	}
+	addGroups(found, set, address)
+	return found.LabelArray(), nil
+}
+
+// addNames adds the label of each selector that a name matches.
+func addNames(found labels.Labels, names namesIn, fqdn string) error {
+	if fqdn == "" {
+		return nil
+	}
+	name := strings.ToLower(dns.FQDN(fqdn))
+	for _, selector := range names {
+		matches, err := selector.ToRegex()
+		if err != nil {
+			return err
+		}
+		if matches.MatchString(name) {
+			label := selector.IdentityLabel()
+			found[label.Key] = label
 		}
 	}
+	return nil
+}
+
+// addGroups adds the labels of the CIDR groups that hold an address.
+func addGroups(found labels.Labels, set *policySet, address netip.Addr) {
 	for _, group := range set.groups {
 		for _, cidr := range group.Spec.ExternalCIDRs {
 			prefix, err := netip.ParsePrefix(string(cidr))
@@ -165,5 +199,4 @@ func addressLabels(set *policySet, names []api.FQDNSelector, one party) (labels.
 			found[reference.Key] = reference
 		}
 	}
-	return found.LabelArray(), nil
 }
