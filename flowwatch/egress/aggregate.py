@@ -17,6 +17,8 @@ from array import array
 from collections import deque
 from collections.abc import Mapping
 
+from flowwatch.egress.ends import Ends
+from flowwatch.egress.row_times import RowTimes
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.flows import meaning
@@ -100,7 +102,8 @@ class Aggregate:
     ) -> None:
         """Listens to ``join``, or to one of its own.
 
-        ``keep_recent`` false: without the last records, which only a dashboard shows.
+        ``keep_recent`` false: without the last records, the rows' timelines and their ends' labels,
+        which only a dashboard shows.
         """
         if max_rows < 4:
             raise ValueError("max_rows must be at least 4")
@@ -115,6 +118,8 @@ class Aggregate:
         """By server, what is taken off the times of its nodes."""
         self.totals = {_EGRESS: [0] * len(COUNTS), _INGRESS: [0] * len(COUNTS)}
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
+        self.row_times = RowTimes() if keep_recent else None
+        self.ends = Ends() if keep_recent else None
         self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
         """Row key (0: none), the record, whether it counts as its peer's reply, and its names."""
         self.folded_rows = 0
@@ -213,6 +218,8 @@ class Aggregate:
             columns.first[row] = time
         if peer_address:
             columns.add_address(row, peer_address)
+        if self.ends is not None:
+            self.ends.see(row, pod, attempt.client if way == _INGRESS else attempt.server)
         number = attempt.number
         if counted.outcome[number] != _NOT_YET:
             # Already counted in the other direction: the same outcome counts here too.
@@ -246,6 +253,8 @@ class Aggregate:
             self._count(row, attempt, 1)
             if attempt.denied_by:
                 self.columns.add_policies(row, (), attempt.denied_by)
+            if attempt.detail:
+                self.columns.add_proxy_refused(row, attempt.detail)
 
     def _count_answer(self, attempt: OpenAttempt, rows: list[int]) -> None:
         """What came back, and whether it was late."""
@@ -273,7 +282,10 @@ class Aggregate:
         dropped = outcome == meaning.DROPPED
         if dropped:
             columns.add_reason(row, counted.reason[attempt.number], by)
-        self.timelines[direction].add(counted.begun[attempt.number], dropped, by)
+        begun = counted.begun[attempt.number]
+        self.timelines[direction].add(begun, dropped, by)
+        if self.row_times is not None:
+            self.row_times.add(row, begun, dropped, by)
 
     def _set_clocks(self, scope: Attempts, origin: str) -> None:
         """More is known of nodes' clocks: move what was counted by them, in rows and timelines."""
@@ -298,6 +310,9 @@ class Aggregate:
                         timeline = self.timelines[self.columns.direction[row]]
                         timeline.add(begun, dropped, -1)
                         timeline.add(max(begun - back, 1), dropped)
+                        if self.row_times is not None:
+                            self.row_times.add(row, begun, dropped, -1)
+                            self.row_times.add(row, max(begun - back, 1), dropped)
                 counted.begun[number] = max(begun - back, 1)
 
     def _fold(self) -> None:
@@ -306,3 +321,7 @@ class Aggregate:
         self.folded_rows += folded
         self._counted.move(moved)
         self._rows.clear()
+        if self.row_times is not None:
+            self.row_times.move(moved)
+        if self.ends is not None:
+            self.ends.move(moved)

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from dataclasses import replace
 
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.query import Query
+from flowwatch.egress.rates import Rates
 from flowwatch.egress.rows import Recent, Snapshot
 from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.join import Join, Joined
+from flowwatch.flows.model import Endpoint
 from flowwatch.flows.source import Source, SourceState
 
 TAIL = 200
 """Records that a snapshot carries for the tail."""
-
-RATE_WINDOW = 5.0
-"""Seconds over which records per second are averaged."""
 
 
 class _Locked(Aggregate):
@@ -57,8 +55,7 @@ class LiveMonitor:
         self._lock = self._aggregate.lock
         self._live = live
         self._revision = 0
-        self._begun = time.time()
-        self._ticks: deque[tuple[float, int, int, int, int]] = deque()
+        self._rates = Rates()
         self._thread = threading.Thread(target=self._run, name="flowwatch-reader", daemon=True)
         self.failure: BaseException | None = None
         """What ended the reading, if not the end of the source. FlowwatchError is for the user;
@@ -91,43 +88,22 @@ class LiveMonitor:
 
     def _tick(self) -> None:
         """Note the counts of now, for the rates of the last seconds."""
-        now = time.monotonic()
-        tally = self._aggregate.tally
-        begun = self._begun - tally.late / 1e9
-        if not self._ticks and tally.last_seen / 1e9 < begun - RATE_WINDOW:
-            # Still in the past that the ring holds: how fast that is read isn't how fast it came.
-            return
-        if self._ticks and now - self._ticks[-1][0] < RATE_WINDOW / 20:
-            return
-        totals = self._aggregate.totals.values()
-        dropped = sum(counts[1] for counts in totals)
-        kept = sum(sum(counts) for counts in totals) - dropped
-        self._ticks.append((now, tally.records_read, kept, dropped, tally.lost_events))
-        while now - self._ticks[0][0] > RATE_WINDOW:
-            self._ticks.popleft()
-        if len(self._ticks) > 1 and self._ticks[0][1:] != self._ticks[-1][1:]:
+        if self._rates.note(self._aggregate):
             self._revision += 1
 
     def snapshot(self, query: Query) -> Snapshot:
         with self._lock, self._join.lock:
-            taken = view.snapshot(self._aggregate, query, recent=TAIL, live=self._live)
-        ticks = list(self._ticks)
-        if len(ticks) < 2:
-            return taken
-        seconds = max(time.monotonic() - ticks[0][0], RATE_WINDOW / 20)
-        records, kept, dropped, lost = (ticks[-1][i] - ticks[0][i] for i in (1, 2, 3, 4))
-        return replace(
-            taken,
-            record_rate=records / seconds,
-            # Moving between columns may take a count back: a rate below 0 has no meaning.
-            forwarded_rate=max(kept, 0) / seconds,
-            dropped_rate=max(dropped, 0) / seconds,
-            lost_rate=lost / seconds,
-        )
+            return view.snapshot(
+                self._aggregate, query, recent=TAIL, live=self._live, rates=self._rates
+            )
 
     def recent(self, key: int, count: int) -> tuple[Recent, ...]:
         with self._lock, self._join.lock:
             return tuple(view.records(self._aggregate, count, key))
+
+    def ends(self, key: int) -> tuple[Endpoint, Endpoint] | None:
+        with self._lock:
+            return view.ends(self._aggregate, key)
 
     def state(self) -> SourceState:
         state = self._source.state()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flowwatch.egress.rows import Recent, Snapshot
+from flowwatch.flows.model import Endpoint
 from flowwatch.flows.source import SourceState
 
 ORDERS: dict[str, str] = {
@@ -23,7 +24,7 @@ DIRECTIONS = ("egress", "ingress", "both")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows, in which order. The totals of a snapshot stay those of all rows."""
+    """Which rows, in which order."""
 
     direction: str = "egress"
     order: str = "drops"
@@ -48,6 +49,10 @@ class Monitor(Protocol):
 
         Bounded: only rows with something among the last few thousand records have any.
         """
+        ...
+
+    def ends(self, key: int) -> tuple[Endpoint, Endpoint] | None:
+        """The pod and the peer of the row with this key, as Hubble told them last; None: no such row."""
         ...
 
     def state(self) -> SourceState: ...

@@ -12,6 +12,9 @@ import msgspec
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import PolicyRef
 
+SECOND = 1_000_000_000
+"""In nanoseconds, as times are."""
+
 
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One direction × pod × peer × port × protocol. Counts are attempts, except ``records``."""
@@ -64,6 +67,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """Seconds: the longest of their waits."""
     retries: int = 0
     """SYNs that were sent again by the attempt that waited longest."""
+    proxy_refused: tuple[str, ...] = ()
+    """What the proxy refused (``GET http://api/x``, ``DNS example.com``), the latest first, at most four."""
     key: int = 0
     """Stable for the life of the aggregate: the selection follows it."""
 
@@ -74,7 +79,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Attempts over all rows of the asked directions (also those that a filter or limit hides)."""
+    """Attempts over some rows, and how many rows these are."""
 
     forwarded: int = 0
     dropped: int = 0
@@ -96,13 +101,20 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Attempts by the time they began. Bucket i covers ``start + i*width`` (ns) to the next."""
+    """Attempts by the time they began: the buckets of time in which any did, however far apart."""
 
-    start: int = 0
-    width: int = 1_000_000_000
+    width: int = SECOND
+    """Of a bucket, nanoseconds."""
+    buckets: tuple[int, ...] = ()
+    """Their numbers, in order: number i goes from ``i*width`` (ns since 1970) to the next."""
     forwarded: tuple[int, ...] = ()
-    """Everything that wasn't dropped: forwarded, audited, errors, unknown."""
+    """In each of them, everything that wasn't dropped: forwarded, audited, errors, unknown."""
     dropped: tuple[int, ...] = ()
+
+    @property
+    def start(self) -> int:
+        """When the first of them begins; 0 without any."""
+        return self.buckets[0] * self.width if self.buckets else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +151,14 @@ class Snapshot:
     matched: int = 0
     """Rows that matched the filter, before the limit."""
     totals: Totals = field(default_factory=Totals)
+    """Of all rows of the asked directions."""
+    shown: Totals = field(default_factory=Totals)
+    """Of those that matched the filter."""
     timeline: Timeline = field(default_factory=Timeline)
+    """Of those that matched the filter, if not ``of_all``."""
+    of_all: bool = False
+    """Timeline and rates are of all rows, though a filter left some out: there are too many for each
+    to have its own."""
     recent: tuple[Recent, ...] = ()
     """The newest last."""
     coverage: Coverage = field(default_factory=Coverage)
@@ -151,5 +170,7 @@ class Snapshot:
     record_rate: float = 0.0
     """Records per second, by our own clock, over the last seconds."""
     dropped_rate: float = 0.0
-    """Dropped attempts per second, of late (flow time)."""
+    """Dropped attempts per second, by our own clock, over the last seconds; of the same rows as the
+    timeline."""
     forwarded_rate: float = 0.0
+    """The same of everything that wasn't dropped."""

@@ -258,6 +258,11 @@ ROW: tuple[Column[Row], ...] = (
     ),
     column("late", "int", "attempts denied at first, let through on a retry", unit="attempts"),
     column("waited", "float", "seconds, the longest of their waits", unit="s"),
+    column(
+        "proxy_refused",
+        "texts",
+        "what the proxy refused (`GET http://api/x`, `DNS example.com`), the latest first, at most four",
+    ),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""
 

@@ -26,6 +26,11 @@ def select(columns: Columns, query: Query, directions: tuple[int, ...], now: flo
     return [int(row) for row in _order(columns, query, chosen, now)]
 
 
+def summed(columns: Columns, rows: Sequence[int]) -> list[int]:
+    """Attempts of ``rows`` by outcome, as flowwatch.egress.table.COUNTS has them."""
+    return [int(_view(columns, name)[rows].sum(dtype=np.int64)) for name in COUNTS]
+
+
 def _view(columns: Columns, name: str) -> npt.NDArray[Any]:
     """A copy of a column: the array may grow while the copy is in use."""
     return np.array(

@@ -30,6 +30,9 @@ RATE_SECONDS = 30.0
 FOLD_SHARE = 0.25
 """Share of the rows that go into "other" at once, so that folding is rare."""
 
+_LONGEST = 200
+"""Characters that are kept of what the proxy refused: a URL may have thousands."""
+
 OTHER = Peer("other", "other")
 
 _KIND = {name: number for number, name in enumerate(KINDS)}
@@ -144,6 +147,8 @@ class Columns:
         self.reason = array("i")
         self.more_reasons: dict[int, dict[int, int]] = {}
         self.addresses: dict[int, tuple[str, ...]] = {}
+        self.proxy_refused: dict[int, tuple[str, ...]] = {}
+        """Of rows of which the proxy refused something: what, the latest first."""
 
     def __len__(self) -> int:
         return len(self.last)
@@ -305,9 +310,11 @@ class Columns:
         """
         if self.peer[row] & 7 not in _NAMED:
             return
-        known = self.addresses.get(row, ())
-        if address not in known[:1]:
-            self.addresses[row] = (address, *[a for a in known if a != address])[:4]
+        _put_first(self.addresses, row, address)
+
+    def add_proxy_refused(self, row: int, what: str) -> None:
+        """Remember what the proxy refused in ``row`` (at most four, the latest first)."""
+        _put_first(self.proxy_refused, row, what[:_LONGEST])
 
     def folded(self, limit: int) -> tuple[Columns, dict[int, int], int]:
         """Room made: new columns with the least recently seen rows in "other", one per direction.
@@ -367,5 +374,17 @@ class Columns:
         self.rate[row] = old.rate[from_row]
         self.rated[row] = old.rated[from_row]
         self.add_policies(row, *old.policy_sets.things[old.policies[from_row]])
-        if from_row in old.addresses and self.peer_of(row) != OTHER:
-            self.addresses[row] = old.addresses[from_row]
+        if self.peer_of(row) != OTHER:
+            for texts, before in (
+                (self.addresses, old.addresses),
+                (self.proxy_refused, old.proxy_refused),
+            ):
+                if from_row in before:
+                    texts[row] = before[from_row]
+
+
+def _put_first(texts: dict[int, tuple[str, ...]], row: int, text: str) -> None:
+    """Make ``text`` the first of the row's, of which four are kept."""
+    known = texts.get(row, ())
+    if text not in known[:1]:
+        texts[row] = (text, *[other for other in known if other != text])[:4]

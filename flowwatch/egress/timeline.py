@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowwatch.egress.rows import Timeline
+from flowwatch.egress.rows import SECOND, Timeline
 
-SECOND = 1_000_000_000
 BUCKETS = 600
-"""Most buckets kept; past it two become one: ten minutes by the second, an hour by 8 s."""
+"""Most buckets kept in which anything was counted; past it two become one: ten busy minutes by the
+second, an hour by 8 s. Time in which nothing began takes none, however long."""
 
 
 class TimelineCounter:
@@ -22,7 +22,9 @@ class TimelineCounter:
         self._dropped: dict[int, int] = {}
 
     def add(self, time: int, dropped: bool, count: int = 1) -> None:
-        """Count an attempt that began at ``time`` (ns); ``count`` -1 takes one back."""
+        """Count an attempt that began at ``time`` (ns; 0: nobody knows); ``count`` -1 takes one back."""
+        if time <= 0:
+            return
         bucket = time // self.width
         counts = self._dropped if dropped else self._kept
         if bucket in counts:
@@ -39,34 +41,27 @@ class TimelineCounter:
             self._dropped = _halved(self._dropped)
 
     def snapshot(self) -> Timeline:
-        """The buckets from the first to the last that counted anything, gaps filled with 0.
-
-        At most BUCKETS, the latest: a capture may hold flows of different years.
-        """
-        used = self._kept.keys() | self._dropped.keys()
-        if not used:
-            return Timeline()
-        last = max(used)
-        first = max(min(used), last - self._limit + 1)
-        span = range(first, last + 1)
-        return Timeline(
-            start=first * self.width,
-            width=self.width,
-            forwarded=tuple([self._kept.get(i, 0) for i in span]),
-            dropped=tuple([self._dropped.get(i, 0) for i in span]),
-        )
+        """The buckets in which anything was counted."""
+        return together([self])
 
 
 def together(counters: Sequence[TimelineCounter]) -> Timeline:
-    """As :meth:`TimelineCounter.snapshot`, of several: their buckets' widths are doublings of a second."""
-    both = TimelineCounter()
-    both.width = max(one.width for one in counters)
+    """Of several: their buckets' widths are doublings of a second."""
+    width = max(one.width for one in counters)
+    kept: dict[int, int] = {}
+    dropped: dict[int, int] = {}
     for one in counters:
-        times = both.width // one.width
-        for counts, into in ((one._kept, both._kept), (one._dropped, both._dropped)):
+        times = width // one.width
+        for counts, into in ((one._kept, kept), (one._dropped, dropped)):
             for bucket, count in counts.items():
                 into[bucket // times] = into.get(bucket // times, 0) + count
-    return both.snapshot()
+    used = sorted(kept.keys() | dropped.keys())
+    return Timeline(
+        width,
+        tuple(used),
+        tuple([kept.get(bucket, 0) for bucket in used]),
+        tuple([dropped.get(bucket, 0) for bucket in used]),
+    )
 
 
 def _halved(counts: dict[int, int]) -> dict[int, int]:

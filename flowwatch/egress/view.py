@@ -9,14 +9,15 @@ from math import exp
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
+from flowwatch.egress.rates import Rate, Rates
 from flowwatch.egress.rows import Recent, Row, Snapshot, Totals
-from flowwatch.egress.select import select
+from flowwatch.egress.select import FEW, select
 from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
 from flowwatch.flows.coverage import other_way_words
 from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import DIRECTION_WORDS, Direction, Flow
+from flowwatch.flows.model import DIRECTION_WORDS, Direction, Endpoint, Flow
 from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
@@ -31,11 +32,17 @@ _NOTHING_RARE = Rare()
 
 
 def snapshot(
-    aggregate: Aggregate, query: Query, *, recent: int = 0, live: bool = False
+    aggregate: Aggregate,
+    query: Query,
+    *,
+    recent: int = 0,
+    live: bool = False,
+    rates: Rates | None = None,
 ) -> Snapshot:
     """The state of ``aggregate`` as ``query`` asks for it, with the last ``recent`` records.
 
-    ``live`` says that flow time is now: rates then fade by the wall clock as well.
+    ``live`` says that flow time is now: rates of rows then fade by the wall clock as well. ``rates``:
+    the looks that were taken at the aggregate.
     """
     tally = aggregate.tally
     directions = _DIRECTIONS[query.direction]
@@ -44,19 +51,29 @@ def snapshot(
     if live:
         now = max(now, time.time() - tally.late / 1e9)
     chosen = select(columns, query, directions, now)
-    matched = len(chosen)
     labels = _clusters(columns)
-    if query.limit is not None:
-        chosen = chosen[: query.limit]
     coverage = aggregate.join.coverage()
     totals = _totals(aggregate, directions)
+    narrowed = chosen if len(chosen) < totals.rows else None
+    timeline = of_them = None
+    if narrowed is not None and aggregate.row_times is not None:
+        timeline = of_them = aggregate.row_times.timeline(narrowed)
+    if timeline is None:
+        timeline = together([aggregate.timelines[one] for one in directions])
+    rate = rates.of(directions, narrowed) if rates is not None else Rate()
     elsewhere = _totals(aggregate, tuple(aggregate.totals)).attempts - totals.attempts
     return Snapshot(
-        rows=tuple([_row(columns, row, now, labels) for row in chosen]),
-        matched=matched,
+        rows=tuple([_row(columns, row, now, labels) for row in chosen[: query.limit]]),
+        matched=len(chosen),
         totals=totals,
+        shown=totals if narrowed is None else _of_rows(columns, narrowed),
         elsewhere=elsewhere,
-        timeline=together([aggregate.timelines[one] for one in directions]),
+        timeline=timeline,
+        of_all=narrowed is not None and of_them is None,
+        lost_rate=rate.lost,
+        record_rate=rate.records,
+        dropped_rate=rate.dropped,
+        forwarded_rate=rate.forwarded,
         recent=tuple(records(aggregate, recent)),
         coverage=replace(
             coverage,
@@ -142,6 +159,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         late=rare.late,
         waited=rare.waited,
         retries=rare.retries,
+        proxy_refused=columns.proxy_refused.get(i, ()),
         key=columns.ident[i],
     )
 
@@ -152,6 +170,25 @@ def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:
     )
     rows = sum(aggregate.columns.rows_of[direction] for direction in directions)
     return Totals(kept, dropped, audited, errors, unknown, rows)
+
+
+def _of_rows(columns: Columns, rows: list[int]) -> Totals:
+    """The totals of some rows."""
+    if len(rows) > FEW:
+        from flowwatch.egress import select_large
+
+        counted = select_large.summed(columns, rows)
+    else:
+        counted = [sum([one[row] for row in rows]) for one in columns.counts]
+    forwarded, dropped, audited, errors, unknown = counted
+    return Totals(forwarded, dropped, audited, errors, unknown, len(rows))
+
+
+def ends(aggregate: Aggregate, key: int) -> tuple[Endpoint, Endpoint] | None:
+    """Who the two ends of the row ``key`` are, the pod first; None when it isn't known."""
+    if aggregate.ends is None or key not in aggregate.columns.ident:
+        return None
+    return aggregate.ends.of(aggregate.columns.ident.index(key))
 
 
 def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:

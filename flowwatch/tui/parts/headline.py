@@ -26,7 +26,8 @@ class Headline(Lines):
     DEFAULT_CSS = "Headline { height: 2; }"
     ABOUT = (
         "Numbers are attempts: one try of an application, however many records and retries it left.",
-        "Share is dropped of all attempts with an outcome. Rates are over the last seconds.",
+        "They are of the rows that are shown: '148 of 212' where a filter leaves some out. Share is",
+        "dropped of all attempts with an outcome. Rates are over the last seconds.",
         "'at least' means that records are missing: lost, of a node out of sight, or from a gap in",
         "the connection (w says which). Numbers can then only be higher.",
     )
@@ -43,9 +44,10 @@ def headline_lines(
 
 
 def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
-    totals = snapshot.totals
-    dropped = f"{totals.dropped:,}" if columns >= 60 else count(totals.dropped)
-    forwarded = f"{totals.forwarded:,}" if columns >= 60 else count(totals.forwarded)
+    totals, whole = snapshot.shown, snapshot.totals
+    narrowed = totals.rows < whole.rows
+    dropped = _number(totals.dropped, whole.dropped if narrowed else None, columns)
+    forwarded = _number(totals.forwarded, whole.forwarded if narrowed else None, columns)
     least = "at least " if snapshot.coverage.at_least and columns >= 72 else ""
     hot = "drop" if totals.dropped else "strong"
     parts: list[Line] = [
@@ -53,7 +55,8 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
         ((f"{signs.forwarded} {forwarded} forwarded", "ok"),),
     ]
     if totals.attempts - totals.unknown:
-        parts.append(((f"{percent(totals.dropped_share)} dropped", "strong"),))
+        beside = f" ({percent(whole.dropped_share)} in all)" if narrowed else ""
+        parts.append(((f"{percent(totals.dropped_share)} dropped", "strong"), (beside, "dim")))
     if totals.audited:
         parts.append(((f"{signs.warned} {totals.audited:,} audited", "warn"),))
     if totals.errors:
@@ -68,6 +71,14 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
         # A number that is cut would be another number: the window gives way.
         return fill(parts, _GAP, columns)
     return ends(fill(parts, _GAP, columns - line_width(window) - 1), window, columns)
+
+
+def _number(shown: int, whole: int | None, columns: int) -> str:
+    """How many attempts of the rows shown, and ``148 of 212`` where there are more."""
+    texts = [
+        f"{one:,}" if columns >= 60 else count(one) for one in (shown, whole) if one is not None
+    ]
+    return " of ".join(texts)
 
 
 def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int) -> Line:
@@ -126,8 +137,12 @@ def unseen_nodes(snapshot: Snapshot, state: SourceState, now: int) -> str:
 
 def _rates(snapshot: Snapshot) -> Line:
     hot = "drop" if snapshot.dropped_rate >= 0.05 else "dim"
+    narrowed = snapshot.shown.rows < snapshot.totals.rows
+    # Records belong to the stream, which no filter of ours makes smaller.
+    in_all = " in all" if narrowed else ""
+    beside = in_all if snapshot.of_all else ""
     return (
-        (f"{rate(snapshot.dropped_rate)} dropped/s", hot),
-        (f"  {rate(snapshot.forwarded_rate)} forwarded/s", "dim"),
-        (f"  {rate(snapshot.record_rate)} records/s", "dim"),
+        (f"{rate(snapshot.dropped_rate)} dropped/s{beside}", hot),
+        (f"  {rate(snapshot.forwarded_rate)} forwarded/s{beside}", "dim"),
+        (f"  {rate(snapshot.record_rate)} records/s{in_all}", "dim"),
     )

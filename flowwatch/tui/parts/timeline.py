@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from flowwatch.egress.rows import Snapshot, Timeline
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Gap
 from flowwatch.report.human import count, pad, span
+from flowwatch.report.human import width as width_of
+from flowwatch.text import plural
 from flowwatch.tui.format import SECOND, Line, cut
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import Signs
@@ -17,14 +21,25 @@ class TimelineView(Lines):
     DEFAULT_CSS = "TimelineView { height: 3; }"
     ABOUT = (
         "The timeline has a row for dropped and one for forwarded attempts, each to its own scale:",
-        "'max' is its highest bar. Time is UTC, as hubble prints it; z shows all of it, or the end.",
+        "'max' is its highest bar. It is of the rows that are shown. Time is UTC, as hubble prints it;",
+        "z shows all of it, or the end alone.",
         "Shaded is a gap: the connection was lost, and what was recorded then can't be had any more.",
     )
 
     def update_from(self, snapshot: Snapshot, whole: bool, now: int) -> None:
         """``now`` (ns): time up to which it is drawn; 0: to the last attempt."""
         line, gaps = snapshot.timeline, snapshot.coverage.gaps
-        self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps))
+        of = of_words(snapshot)
+        self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps, of))
+
+
+def of_words(snapshot: Snapshot) -> str:
+    """What the timeline is of, where that goes not without saying: ``6 of 18 rows``."""
+    if snapshot.of_all:
+        return f"of all {plural(snapshot.totals.rows, 'row')}"
+    if snapshot.matched < snapshot.totals.rows:
+        return f"of {plural(snapshot.matched, 'row')}"
+    return ""
 
 
 def timeline_lines(
@@ -34,11 +49,15 @@ def timeline_lines(
     columns: int,
     signs: Signs,
     gaps: tuple[Gap, ...] = (),
+    of: str = "",
 ) -> list[Line]:
-    """Both rows and the axis; ``gaps`` are shaded where nothing was counted in them."""
+    """Both rows and the axis; ``gaps`` are shaded where nothing was counted in them.
+
+    ``of``: what it is of, in a few words.
+    """
     label = 24 if columns >= 72 else 13
     room = columns - label - 1
-    if not timeline.forwarded or room < 8:
+    if not timeline.buckets or room < 8:
         empty = pad("", max(room, 0))
         return [((pad(" dropped", label), "dim"), (empty, "dim"))]
     per, kept, dropped, start = _columns(timeline, whole, now, room)
@@ -56,9 +75,9 @@ def timeline_lines(
         bars = _bars(values, top, signs.bars)
         label_piece = (pad(f" {sign} {name}{most}", label), painted)
         rows.append((label_piece, *_marked(bars, shaded, painted, signs.gap)))
-    end = start + len(kept) * width
-    # A column may begin before there was anything to count.
-    left, right = time_of_day(max(start, timeline.start)), f"{time_of_day(end)} UTC"
+    # The first column may begin before there was anything to count, the last end after now.
+    end = min(start + len(kept) * width, max(now, (timeline.buckets[-1] + 1) * timeline.width))
+    left, right = _ends(max(start, timeline.start), end)
     rest = room - len(left) - len(right) - 2
     rule = signs.rule * max(rest, 0)
     if shaded and rest > 0:
@@ -66,32 +85,39 @@ def timeline_lines(
         note = f" {signs.gap} gap of {span(lost)} "
         rule = note + rule[len(note) :] if len(note) <= rest else rule
     axis = f"{left} {rule} {right}" if rest >= 0 else right
-    rows.append(cut(((pad(f"   {each}", label), "dim"), (axis, "dim")), columns))
+    told = f"   {each}, {of}" if of else f"   {each}"
+    told = told if width_of(told) < label else f"   {of or each}"
+    rows.append(cut(((pad(told, label), "dim"), (axis, "dim")), columns))
     return rows
+
+
+def _ends(start: int, end: int) -> tuple[str, str]:
+    """The times at both ends of the axis, with their days where these differ."""
+    left, right = time_of_day(start), f"{time_of_day(end)} UTC"
+    days = [time.strftime("%Y-%m-%d", time.gmtime(ns // SECOND)) for ns in (start, end)]
+    return (left, right) if days[0] == days[1] else (f"{days[0]} {left}", f"{days[1]} {right}")
 
 
 def _columns(
     timeline: Timeline, whole: bool, now: int, room: int
 ) -> tuple[int, list[int], list[int], int]:
     """Buckets per column, the two rows of columns, and the time of the first (ns)."""
-    kept, dropped = list(timeline.forwarded), list(timeline.dropped)
     # Quiet time since the last attempt is time too.
-    quiet = min(max((now - timeline.start) // timeline.width + 1 - len(kept), 0), room)
-    kept += [0] * quiet
-    dropped += [0] * quiet
-    start = timeline.start
-    if not whole:
-        skip = max(len(kept) - room, 0)
-        return 1, kept[skip:], dropped[skip:], start + skip * timeline.width
-    per = -(-len(kept) // room)
-    # Columns begin at multiples, so that they don't change as time goes on.
-    lead = (start // timeline.width) % per
-    start -= lead * timeline.width
-    return per, _grouped([0] * lead + kept, per), _grouped([0] * lead + dropped, per), start
-
-
-def _grouped(values: list[int], per: int) -> list[int]:
-    return [sum(values[i : i + per]) for i in range(0, len(values), per)]
+    first, last = timeline.buckets[0], max(timeline.buckets[-1], now // timeline.width)
+    per = 1
+    if whole:
+        # Columns begin at multiples, so that they don't change as time goes on.
+        while last // per - first // per >= room:
+            per = max(per + 1, (last - first) // room)
+    end = last // per
+    begin = max(first // per, end - room + 1)
+    kept, dropped = ([0] * (end - begin + 1) for _ in range(2))
+    counted = zip(timeline.buckets, timeline.forwarded, timeline.dropped, strict=True)
+    for bucket, through, lost in counted:
+        if (column := bucket // per - begin) >= 0:
+            kept[column] += through
+            dropped[column] += lost
+    return per, kept, dropped, begin * per * timeline.width
 
 
 def _bars(values: list[int], top: int, glyphs: str) -> str:

@@ -22,6 +22,7 @@ from flowwatch.flows.model import (
     LostEvents,
     NodeStatus,
     PolicyRef,
+    Verdict,
 )
 from tests.unit.egress.made import counted, rows, traffic
 from tests.unit.flows.made import (
@@ -62,6 +63,26 @@ def test_a_reason_that_changes_moves_too() -> None:
     stray = denied(0, reason=158)[1]
     [row] = rows(stray, *denied(1, reason=181))
     assert row.drop_reasons == {"POLICY_DENY": 1}
+
+
+def test_what_the_proxy_refused_stands_in_its_row_the_latest_first() -> None:
+    [row] = rows(
+        *(
+            l7(
+                i,
+                Layer7(type=1, http_method="GET", http_url=f"http://api/{page}"),
+                verdict=Verdict.DROPPED,
+                source_port=i + 1,
+            )
+            for i, page in enumerate(("admin", "secret", "admin", "x" * 500))
+        )
+    )
+    assert row.drop_reasons == {"L7_DENIED": 4}
+    longest, *others = row.proxy_refused
+    assert others == ["GET http://api/admin", "GET http://api/secret"]
+    assert longest.startswith("GET http://api/xxx")
+    assert len(longest) == 200
+    assert rows(flow())[0].proxy_refused == ()
 
 
 def test_reasons_add_up_to_dropped() -> None:

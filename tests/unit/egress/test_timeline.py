@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flowwatch.egress.timeline import BUCKETS, SECOND, TimelineCounter, together
+from flowwatch.egress.rows import SECOND
+from flowwatch.egress.timeline import BUCKETS, TimelineCounter, together
 
 NOW = 1_700_000_000 * SECOND
 
@@ -29,13 +30,25 @@ def test_the_finer_one_fits_into_the_coarser() -> None:
     assert sum(line.dropped) == 1
 
 
-def test_a_time_in_another_century_makes_it_no_longer() -> None:
-    """One record's clock may say anything: the latest buckets are kept, and no more."""
-    for odd in (0, -(2**62), 2**62):
+def test_quiet_time_takes_no_room_and_cuts_nothing_away() -> None:
+    """A capture of a day, with a minute of traffic at each end."""
+    day = 86_400 * SECOND
+    line = counted(*(NOW + at + i * SECOND for at in (0, day) for i in range(60))).snapshot()
+    assert (line.start, line.width) == (NOW, SECOND)
+    assert sum(line.forwarded) == len(line.buckets) == 120
+
+
+def test_a_time_in_another_century_costs_no_more_than_any() -> None:
+    """One record's clock may say anything."""
+    for odd in (SECOND, 2**62):
         line = together([counted(NOW, NOW + SECOND), counted(odd, dropped=True)])
-        assert len(line.forwarded) == len(line.dropped) <= BUCKETS
-        assert sum(line.forwarded) + sum(line.dropped) in (1, 2)
+        assert len(line.buckets) == len(line.forwarded) == len(line.dropped) == 3
+        assert sum(line.forwarded) + sum(line.dropped) == 3
+
+
+def test_what_has_no_time_is_at_none() -> None:
+    assert counted(0).snapshot().buckets == ()
 
 
 def test_nothing_counted() -> None:
-    assert together([TimelineCounter(), TimelineCounter()]).forwarded == ()
+    assert together([TimelineCounter(), TimelineCounter()]).buckets == ()

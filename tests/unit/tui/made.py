@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Recent, Row, Snapshot, Timeline, Totals
 from flowwatch.flows.coverage import LostTotal
-from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.model import Endpoint, PolicyRef
 from flowwatch.flows.source import SourceState
 from tests.unit.flows.made import take_coverage
 
@@ -100,9 +101,16 @@ STORY: tuple[Row, ...] = (
 )
 
 
-def snapshot(rows: tuple[Row, ...] = STORY, **fields: Any) -> Snapshot:
-    """A minute of ``rows``, with totals that fit."""
-    totals = Totals(
+def second_by_second(
+    forwarded: Sequence[int], dropped: Sequence[int], start: int = NOON
+) -> Timeline:
+    """So many attempts in each second."""
+    seconds = range(start // SECOND, start // SECOND + len(forwarded))
+    return Timeline(SECOND, tuple(seconds), tuple(forwarded), tuple(dropped))
+
+
+def total(rows: Sequence[Row]) -> Totals:
+    return Totals(
         forwarded=sum(r.forwarded for r in rows),
         dropped=sum(r.dropped for r in rows),
         audited=sum(r.audited for r in rows),
@@ -110,6 +118,11 @@ def snapshot(rows: tuple[Row, ...] = STORY, **fields: Any) -> Snapshot:
         unknown=sum(r.unknown for r in rows),
         rows=len(rows),
     )
+
+
+def snapshot(rows: tuple[Row, ...] = STORY, **fields: Any) -> Snapshot:
+    """A minute of ``rows``, with totals that fit."""
+    totals = total(rows)
     seen: dict[str, Any] = {
         "first_seen": NOON,
         "last_seen": NOON + 60 * SECOND,
@@ -121,11 +134,9 @@ def snapshot(rows: tuple[Row, ...] = STORY, **fields: Any) -> Snapshot:
         rows=rows,
         matched=len(rows),
         totals=totals,
-        timeline=Timeline(
-            NOON,
-            SECOND,
-            tuple([2 + i % 3 for i in range(60)]),
-            tuple([i % 5 if i > 30 else 0 for i in range(60)]),
+        shown=totals,
+        timeline=second_by_second(
+            [2 + i % 3 for i in range(60)], [i % 5 if i > 30 else 0 for i in range(60)]
         ),
         recent=tuple(record(1, at) for at in range(20)),
         record_rate=120.0,
@@ -153,6 +164,8 @@ class ShownMonitor:
         self._state = state
         self._revision = 1
         self.asked: list[Query] = []
+        self.two_ends = (Endpoint(), Endpoint())
+        """Of every row."""
 
     def put(self, shown: Snapshot | None = None, state: SourceState | None = None) -> None:
         with self._lock:
@@ -172,10 +185,14 @@ class ShownMonitor:
                 rows.sort(key=lambda r: r.peer)
             if query.reverse:
                 rows.reverse()
-            return replace(self._shown, rows=tuple(rows[: query.limit]), matched=len(rows))
+            first = tuple(rows[: query.limit])
+            return replace(self._shown, rows=first, matched=len(rows), shown=total(rows))
 
     def recent(self, key: int, count: int) -> tuple[Recent, ...]:
         return tuple(r for r in self._shown.recent if r.key == key)[-count:]
+
+    def ends(self, key: int) -> tuple[Endpoint, Endpoint] | None:
+        return self.two_ends if any(r.key == key for r in self._shown.rows) else None
 
     def state(self) -> SourceState:
         return self._state

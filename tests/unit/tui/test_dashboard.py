@@ -86,8 +86,8 @@ def test_the_filter_follows_the_typing_and_esc_clears_it() -> None:
             await driven.until(lambda: order(driven) == ["alpha"], "alpha alone")
             await driven.press("enter")
             assert "/alp" in driven.screen[0]
-            # Totals stay those of all rows: a filter hides nothing that was counted.
-            assert "✗ 5 dropped" in driven.text
+            # Of the rows shown, and the whole beside them.
+            assert "✗ 2 of 5 dropped" in driven.text
             await driven.press("escape")
             await driven.until(lambda: len(order(driven)) == 4, "all rows again")
             await driven.press("slash")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowwatch.egress.rows import Timeline
 from flowwatch.flows.coverage import NodeAway
 from flowwatch.flows.model import Gap
 from flowwatch.flows.source import NodeChange, SourceState
@@ -16,7 +15,7 @@ from flowwatch.tui.parts.title import title_line
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import FANCY, PLAIN
 from flowwatch.tui.views.warnings import notice_lines
-from tests.unit.tui.made import FOLLOWING, LOST, NOON, SECOND, row, snapshot
+from tests.unit.tui.made import FOLLOWING, LOST, NOON, SECOND, row, second_by_second, snapshot
 from tests.unit.tui.test_text import text
 
 NOW = NOON + 60 * SECOND
@@ -26,7 +25,7 @@ AWAY = (NodeAway("node-9", NOON + 20 * SECOND, "refused"),)
 
 def test_a_gap_is_shaded_where_nothing_was_counted() -> None:
     forwarded = tuple(0 if 9 <= i < 15 else 1 for i in range(30))
-    line = Timeline(NOON, SECOND, forwarded, (0,) * 12 + (5,) + (0,) * 17)
+    line = second_by_second(forwarded, (0,) * 12 + (5,) + (0,) * 17)
     for signs in (FANCY, PLAIN):
         dropped, kept, axis = timeline_lines(line, False, 0, 80, signs, (GAP,))
         full = signs.bars[-1]
@@ -38,12 +37,12 @@ def test_a_gap_is_shaded_where_nothing_was_counted() -> None:
 
 
 def test_a_gap_beyond_what_is_shown_leaves_no_mark() -> None:
-    line = Timeline(NOON + 100 * SECOND, SECOND, (1,) * 30, (0,) * 30)
+    line = second_by_second((1,) * 30, (0,) * 30, NOON + 100 * SECOND)
     assert FANCY.gap not in text(timeline_lines(line, False, 0, 80, FANCY, (GAP,)))
 
 
 def test_a_gap_at_the_end_is_shaded_up_to_now() -> None:
-    line = Timeline(NOON, SECOND, (1,) * 5, (0,) * 5)
+    line = second_by_second((1,) * 5, (0,) * 5)
     lines = timeline_lines(line, False, NOON + 20 * SECOND, 80, FANCY, (GAP,))
     assert text(lines).count(FANCY.gap * 4) == 2
 

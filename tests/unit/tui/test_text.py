@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowwatch.egress.rows import Timeline, Totals
+from flowwatch.egress.rows import Totals
 from flowwatch.report.human import width
 from flowwatch.tui.format import Line, cut, ends, fit, line_width, rate, wrap
 from flowwatch.tui.parts import columns as cols
@@ -25,6 +25,7 @@ from tests.unit.tui.made import (
     denied,
     record,
     row,
+    second_by_second,
     snapshot,
 )
 
@@ -126,14 +127,14 @@ def test_plain_and_encrypted_connections_are_told_apart() -> None:
 
 
 def test_a_long_timeline_is_shown_whole_or_its_end() -> None:
-    line = Timeline(NOON, SECOND, (1,) * 600, (0,) * 599 + (7,))
+    line = second_by_second((1,) * 600, (0,) * 599 + (7,))
 
     whole = text(timeline_lines(line, True, 0, 80, FANCY))
     end = text(timeline_lines(line, False, 0, 80, FANCY))
 
     assert "12:00:00 ─" in whole
     assert "12:10:0" in whole
-    assert "per 11s" in whole
+    assert "per 12s" in whole
     assert "12:00:00 ─" not in end
     assert "per 1s" in end
     # Seven drops in one second are seven, however many seconds a column holds.
@@ -142,9 +143,9 @@ def test_a_long_timeline_is_shown_whole_or_its_end() -> None:
 
 
 def test_quiet_time_moves_the_timeline_on() -> None:
-    line = Timeline(NOON, SECOND, (5,), (0,))
+    line = second_by_second((5,), (0,))
 
-    assert "12:00:31 UTC" in text(timeline_lines(line, False, NOON + 30 * SECOND, 80, FANCY))
+    assert "12:00:30 UTC" in text(timeline_lines(line, False, NOON + 30 * SECOND, 80, FANCY))
 
 
 def test_plain_signs_are_ascii() -> None:
