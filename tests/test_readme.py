@@ -99,7 +99,9 @@ def test_the_commands_run_in_their_order(place: tuple[Path, dict[str, str]]) -> 
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        denied = command.startswith(("flowwatch explain ", "flowwatch whatif "))
+        denied = command.startswith(
+            ("flowwatch explain ", "flowwatch whatif ", "flowwatch changes ")
+        )
         assert told.returncode == int(denied), f"{command}: {told.stderr}"
         if " > " not in command and "--output" not in command:
             assert told.stdout, command

@@ -30,7 +30,15 @@ from flowwatch.flows.model import (
     PolicyRef,
     Verdict,
 )
-from flowwatch.flows.open_attempt import ANSWER, OPENED, SEEN, OpenAttempt, addresses, outcome
+from flowwatch.flows.open_attempt import (
+    ANSWER,
+    ANSWERED,
+    OPENED,
+    SEEN,
+    OpenAttempt,
+    addresses,
+    outcome,
+)
 from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.reasons import POLICY_REASONS
 from flowwatch.flows.tries import icmp_reply
@@ -49,6 +57,7 @@ _AUTH_REQUIRED = 189
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
 _EVIDENCE = len(meaning.OUTCOME_OF) - 1
 _VERDICTS = meaning.POLICY_DROP | meaning.AUDITED | meaning.TO_PROXY | meaning.ALLOWED
+_CUT = meaning.WORKS | meaning.POLICY_DROP
 _REQUEST = 1
 _DECIDES = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
 
@@ -155,6 +164,10 @@ class Observation:
     first learnt and when it had expired before (0: it hadn't been known)."""
     waited: float = 0.0
     """Seconds until it was let through, where it was denied at first; else 0."""
+    cut: bool = False
+    """Whether it had worked until a policy denied it."""
+    replied: bool = False
+    """Whether the server answered it."""
 
     @property
     def known(self) -> Known:
@@ -393,6 +406,8 @@ class Observer:
                 absent=_absent(names, peer_ip, dropped) if peer_party.outside else (),
                 named_at=shared(*extra.named.get(way, (0, ""))),
                 waited=attempt.waited,
+                cut=dropped > attempt.first and bits & _CUT == _CUT,
+                replied=attempt.answer == ANSWERED,
             )
             if bits & _EVIDENCE or not answer:
                 yield seen

@@ -185,6 +185,22 @@ WHATIF = Group(
     ),
 )
 
+CHANGES = Group(
+    "Changes",
+    (
+        Flag(
+            "mark",
+            LIST,
+            "compare before and after this time (repeat for several), else marks are found",
+            "TIME",
+        ),
+        _DEMO_TRAFFIC,
+        DIRECTION,
+        _output(outputs("text", "json", "markdown")),
+        COLOR,
+    ),
+)
+
 EXPLAIN = Group(
     "Question",
     (
@@ -280,6 +296,13 @@ VERBS: tuple[Verb, ...] = (
         "whatif",
         (POLICIES, WHATIF, FILTERS, WHICH_LONG, SERVER),
         "flowwatch whatif -f draft.yaml --current current.yaml",
+    ),
+    Verb(
+        "changes",
+        "what a policy changed: before and after it took effect",
+        "changes",
+        (CHANGES, IN_FORCE, FILTERS, WHICH, SERVER),
+        "flowwatch changes --namespace weather --last 10000",
     ),
     Verb(
         "explain",

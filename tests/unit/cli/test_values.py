@@ -21,6 +21,7 @@ from flowwatch.hubble.filters.flags import build
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.report import observe, status
 from flowwatch.report.audit import AUDIT_FORMATS
+from flowwatch.report.changes import CHANGES_FORMATS
 from flowwatch.report.doctor import check_output
 from flowwatch.report.explain import EXPLAIN_FORMATS
 from flowwatch.report.goformat import TIME_FORMATS
@@ -50,6 +51,7 @@ def everything(choices: Choices) -> set[str]:
         ("summary", "output", SUMMARY_FORMATS),
         ("audit", "output", AUDIT_FORMATS),
         ("whatif", "output", WHATIF_FORMATS),
+        ("changes", "output", CHANGES_FORMATS),
         ("explain", "output", EXPLAIN_FORMATS),
         ("observe", "output", observe.FORMATS),
         ("export", "format", TABLE_FORMATS),

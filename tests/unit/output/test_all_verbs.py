@@ -45,7 +45,7 @@ FLOW = {
     "node_name": "node-1",
 }
 FILE = "--input-file FLOWS"
-FINDING = ("audit", "whatif", "explain")
+FINDING = ("audit", "whatif", "changes", "explain")
 """Verbs that end with 1 for an answer, and with 2 for what others end with 1 for."""
 
 COMMANDS = {
@@ -56,6 +56,7 @@ COMMANDS = {
     "observe": f"observe {FILE}",
     "audit": f"audit -f POLICY {FILE}",
     "whatif": f"whatif -f POLICY {FILE}",
+    "changes": f"changes {FILE}",
     "explain": "explain -f POLICY --from weather/weather-app --to world:443",
     "status": "status --server SERVER",
     "doctor": "doctor --server SERVER",

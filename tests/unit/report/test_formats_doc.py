@@ -19,6 +19,7 @@ from flowwatch.policy.explain import explain, read_end
 from flowwatch.policy.queries import Queries
 from flowwatch.report.audit.json import audit_object
 from flowwatch.report.audit.words import REMARKS
+from flowwatch.report.changes import changes_object
 from flowwatch.report.explain import explanation_object
 from flowwatch.report.reference import markdown_reference, with_tables
 from flowwatch.report.summary import summary_object
@@ -27,6 +28,7 @@ from flowwatch.sources.files import FileSource
 from tests.unit.audits.planted import CORRECT, capture
 from tests.unit.report.made import snapshot
 from tests.unit.report.made_audit import everything
+from tests.unit.report.test_changes import story
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -61,18 +63,24 @@ def test_keys_and_rules_of_the_audit_are_documented() -> None:
         assert f"| `flowwatch/{kind}` | {words.level} | {words.meaning} |" in TEXT
 
 
-def test_keys_of_whatif_and_explain_are_documented(tmp_path: Path) -> None:
+def test_keys_of_whatif_changes_and_explain_are_documented(tmp_path: Path) -> None:
     policies = load([("policy.yaml", CORRECT)])
     (tmp_path / "flows.jsonl").write_text(capture(CORRECT))
     with closing(FileSource([tmp_path / "flows.jsonl"])) as source:
         changes = whatif_object(WhatIf(policies).read(source.batches()))
     ends = read_end("weather/weather-app", ""), read_end("api.openweathermap.org:443", "")
+    moved = changes_object(story())
     told = explanation_object(explain(policies, *ends, ""))
     for name, found, inner in (
         (
             "whatif",
             changes,
             [changes["window"], next(row for row in changes["rows"] if row["rules"])],
+        ),
+        (
+            "changes",
+            moved,
+            [moved["window"], moved["marks"][0], moved["rows"][0], moved["rows"][0]["before"]],
         ),
         ("explain", told, [told["answers"][0], told["answers"][0]["steps"][0]]),
     ):

@@ -1,0 +1,1 @@
+"""Marks: when policies changed, as verdicts show it, and what that did to the traffic."""

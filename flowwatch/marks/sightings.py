@@ -1,0 +1,225 @@
+"""What is kept of attempts to tell before from after: when each was, and how it was decided.
+
+An attempt is a *sighting* in each direction in which it was seen. Equal sightings of one pod and
+destination share a list of times, 8 bytes each, so that a day's attempts fit into memory.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from flowwatch.audits.evidence import Observation
+from flowwatch.flows import meaning
+from flowwatch.flows.model import Direction as FlowDirection
+from flowwatch.flows.model import EventType, Flow, PolicyRef
+from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.policy.rules import Direction
+
+MAX_EDGES = 200_000
+"""Pods' destinations kept apart; attempts of any more are counted, and told."""
+
+_REVISIONS = 256
+"""Of one pod: past it the oldest is forgotten."""
+_LASTING = 1_000_000_000
+_DECIDING = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
+_PASSED = (meaning.FORWARDED, meaning.AUDIT)
+
+Policies = frozenset[PolicyRef]
+
+
+class Pod(NamedTuple):
+    """Whose policies decide. ``name`` stands for what is no pod, too."""
+
+    origin: str
+    cluster: str
+    namespace: str
+    name: str
+
+
+class Edge(NamedTuple):
+    """What a row is about, as people name it: a workload and a destination, in one direction."""
+
+    direction: Direction
+    subject: str
+    peer: str
+    protocol: str
+    port: int
+    cluster: str
+
+
+class How(NamedTuple):
+    """How an attempt was decided, in one direction."""
+
+    outcome: int
+    """``meaning.FORWARDED`` …"""
+    denied: bool = False
+    """Whether a policy denied it, and not because of what was asked (L7): that differs by request."""
+    verdict: bool = False
+    """Whether a record shows that policies decided. Where none are in force, none does."""
+    names: Policies | None = None
+    """Policies that allowed it, or denied it, as its verdicts name them; None where none is named."""
+    unasked: bool = False
+    """Whether it passed, was seen from its SYN on, and no policy was asked."""
+    reason: int = 0
+    """Why it was dropped."""
+    expired: bool = False
+    """Of a denied name: whether its address had no answer that still held. So it may have been denied
+    for that."""
+
+    answered: bool = False
+    """Whether the server answered: only of what passed."""
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome in _PASSED
+
+
+class Cut(NamedTuple):
+    """A connection that worked until a policy denied it."""
+
+    first: int
+    denied: int
+    """Nanoseconds since 1970, both."""
+    expired: bool
+
+
+class Sightings:
+    """All that was seen, by pod and edge."""
+
+    def __init__(self) -> None:
+        self.times: dict[tuple[Pod, Edge], dict[How, array[int]]] = {}
+        """When attempts began (of one that was cut, when it was denied), nanoseconds since 1970, by the
+        clock that most nodes share. Sorted by nothing."""
+        self.cut: dict[tuple[Pod, Edge], list[Cut]] = {}
+        """Connections that worked until a policy denied them."""
+        self.lasting: dict[tuple[Pod, Edge], list[tuple[int, int]]] = {}
+        """Those that lasted more than a second: first, last."""
+        self.nodes: dict[tuple[str, str, str], str] = {}
+        """Of a pod (server, namespace, name): the node whose records told its verdicts."""
+        self.told: dict[tuple[Pod, Edge], tuple[int, str]] = {}
+        """Of the latest that was dropped: when, and what the policies given say of it."""
+        self.left_out = 0
+        """Attempts of edges beyond MAX_EDGES."""
+        self._revisions: dict[tuple[str, str, str], dict[int, list[int]]] = {}
+        self._known: dict[How, How] = {}
+
+    def verdicts(self, flows: Iterable[tuple[Flow, int]], origin: str) -> None:
+        """Take in who decided where, and at which revision; with each record its time on the shared clock."""
+        for flow, time in flows:
+            if flow.event_type not in _DECIDING or not flow.direction:
+                continue
+            end = flow.destination if flow.direction == FlowDirection.INGRESS else flow.source
+            if not end.pod:
+                continue
+            pod = origin, end.namespace, end.pod
+            if len(self.nodes) < MAX_EDGES:
+                self.nodes[pod] = flow.node
+            if flow.revision:
+                known = self._revisions.setdefault(pod, {})
+                seen = known.get(flow.revision)
+                if seen is None:
+                    known[flow.revision] = [time, time]
+                    if len(known) > _REVISIONS:
+                        del known[min(known, key=lambda one: known[one][0])]
+                else:
+                    seen[0], seen[1] = min(seen[0], time), max(seen[1], time)
+
+    def add(self, seen: Observation, origin: str, told: str = "") -> None:
+        """Take in an attempt; ``told``: what policies say about what was dropped."""
+        if not seen.first:
+            return
+        pod = Pod(origin, seen.cluster, *(seen.pod if seen.pod[1] else ("", seen.subject_name)))
+        edge = Edge(
+            seen.direction,
+            seen.subject_name,
+            seen.peer_name,
+            seen.protocol,
+            seen.port,
+            seen.cluster,
+        )
+        key = pod, edge
+        times = self.times.get(key)
+        if times is None:
+            if len(self.times) >= MAX_EDGES:
+                self.left_out += 1
+                return
+            times = self.times[key] = {}
+        if told:
+            self.told[key] = max((seen.dropped_at or seen.first, told), self.told.get(key, (0, "")))
+        if seen.cut:
+            cut = Cut(seen.first, seen.dropped_at, _expired(seen))
+            self.cut.setdefault(key, []).append(cut)
+            self._at(times, _as_before(seen), seen.first)
+            return
+        if seen.last - seen.first > _LASTING and seen.outcome in _PASSED:
+            self.lasting.setdefault(key, []).append((seen.first, seen.last))
+        # One that was let through on a retry passed only then.
+        self._at(times, _how(seen), seen.first + int(seen.waited * 1e9))
+
+    def _at(self, times: dict[How, array[int]], how: How, time: int) -> None:
+        how = self._known.setdefault(how, how)
+        at = times.get(how)
+        if at is None:
+            at = times[how] = array("q")
+        at.append(time)
+
+    def node(self, pod: Pod) -> str:
+        """Where its policies are enforced; "" where no verdict told."""
+        return self.nodes.get((pod.origin, pod.namespace, pod.name), "")
+
+    def newer(self, pod: Pod, before: int, after: int) -> bool | None:
+        """Whether the policies that decided about ``pod`` from ``after`` on are of another revision
+        than those up to ``before``; None where the records don't tell."""
+        known = self._revisions.get((pod.origin, pod.namespace, pod.name), {})
+        was = [
+            (min(last, before), revision)
+            for revision, (first, last) in known.items()
+            if first <= before
+        ]
+        then = [
+            (max(first, after), revision)
+            for revision, (first, last) in known.items()
+            if last >= after
+        ]
+        if not was or not then:
+            return None
+        return min(then)[1] != max(was)[1]
+
+    def edges_of(self) -> Iterator[tuple[tuple[Pod, Direction], list[Edge]]]:
+        """The edges of each pod, in each direction."""
+        found: dict[tuple[Pod, Direction], list[Edge]] = {}
+        for pod, edge in self.times:
+            found.setdefault((pod, edge.direction), []).append(edge)
+        yield from found.items()
+
+
+def _how(seen: Observation) -> How:
+    passed = seen.outcome in _PASSED
+    denied = (
+        seen.outcome == meaning.DROPPED
+        and seen.by_policy
+        and seen.reason != L7_DENIED
+        and seen.answer_port is None
+    )
+    return How(
+        seen.outcome,
+        denied,
+        denied or seen.verdict,
+        frozenset(seen.named_allowed if passed else seen.named_denied) or None,
+        passed and not seen.verdict and seen.opened and seen.protocol == "TCP",
+        seen.reason if seen.outcome == meaning.DROPPED else 0,
+        denied and _expired(seen),
+        passed and seen.replied,
+    )
+
+
+def _expired(seen: Observation) -> bool:
+    return bool(seen.absent or any(one.expired for one in seen.answered))
+
+
+def _as_before(seen: Observation) -> How:
+    """How it was decided until it was cut."""
+    names = frozenset(seen.named_allowed) or None
+    return How(meaning.FORWARDED, verdict=names is not None, names=names, answered=True)
