@@ -141,6 +141,8 @@ class Observation:
     """Of the first record that a policy dropped; 0 without one."""
     peer_ip: str = ""
     """The other end's address, a pod's too."""
+    addresses: tuple[str, str] = ("", "")
+    """Of the client and the server."""
     named_at: int = 0
     """Of the first verdict that named a policy which allows it; 0 without one."""
     verdict: bool = False
@@ -397,6 +399,7 @@ class Observer:
                 extra.waits_for_auth,
                 shared(*extra.dropped.get(way, (0, ""))),
                 peer_ip,
+                (client_ip, server_ip),
                 verdict=bool(bits & _VERDICTS),
                 led_by=() if peer_party.outside else _led_by(names, peer_ip, attempt.service),
                 was=self._pods.get(peer_ip, "") if peer_party.outside else "",

@@ -21,7 +21,7 @@ DIRECTION = Flag(
     "direction", TEXT, "{choices}", "DIRECTION", default="egress", choices=values.DIRECTION
 )
 
-TABLE = Group(
+ROWS = Group(
     "Table",
     (
         DIRECTION,
@@ -35,6 +35,10 @@ TABLE = Group(
         ),
     ),
 )
+NOISE = Flag(
+    "noise", SWITCH, "list also what no policy was asked about: neighbour discovery, multicast …"
+)
+TABLE = Group(ROWS.title, (*ROWS.flags, NOISE))
 
 
 def _output(choices: Choices) -> Flag:
@@ -273,7 +277,7 @@ VERBS: tuple[Verb, ...] = (
         "export",
         "blocked attempts as CSV, one line each",
         "export",
-        (EXPORT, IN_FORCE, TABLE, FILTERS, WHICH, SERVER),
+        (EXPORT, IN_FORCE, ROWS, FILTERS, WHICH, SERVER),
         "flowwatch export --drops --namespace weather --output drops.csv",
     ),
     Verb(

@@ -281,7 +281,7 @@ class Aggregate:
         self.totals[direction][outcome] += by
         dropped = outcome == meaning.DROPPED
         if dropped:
-            columns.add_reason(row, counted.reason[attempt.number], by)
+            columns.add_reason(row, counted.reason[attempt.number], by, addresses(attempt.key))
         begun = counted.begun[attempt.number]
         self.timelines[direction].add(begun, dropped, by)
         if self.row_times is not None:

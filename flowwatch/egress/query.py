@@ -37,6 +37,8 @@ class Query:
     occur."""
     drops_only: bool = False
     """Only rows with dropped or audited attempts."""
+    noise: bool = True
+    """Also rows of nothing but noise (flowwatch.flows.noise); the order ``drops`` has them last."""
 
 
 class Monitor(Protocol):

@@ -71,10 +71,17 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """What the proxy refused (``GET http://api/x``, ``DNS example.com``), the latest first, at most four."""
     key: int = 0
     """Stable for the life of the aggregate: the selection follows it."""
+    noise: dict[str, int] = {}
+    """Of ``dropped``, what no policy was asked about: attempts by kind (flowwatch.flows.noise)."""
 
     @property
     def attempts(self) -> int:
         return self.forwarded + self.dropped + self.audited + self.errors + self.unknown
+
+    @property
+    def blocked(self) -> int:
+        """Dropped attempts that aren't noise."""
+        return self.dropped - min(sum(self.noise.values()), self.dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,13 @@ class Totals:
 
     forwarded: int = 0
     dropped: int = 0
+    """Without noise, as all sums and shares here: that no policy was asked about."""
     audited: int = 0
     errors: int = 0
     unknown: int = 0
     rows: int = 0
+    noise: dict[str, int] = field(default_factory=dict)
+    """Dropped attempts that are counted nowhere else here, by kind (flowwatch.flows.noise)."""
 
     @property
     def attempts(self) -> int:

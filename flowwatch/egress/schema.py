@@ -164,6 +164,12 @@ ATTEMPT: tuple[Column[Attempt], ...] = (
         unit="s",
     ),
     column("retries", "int", "SYNs sent again, as far as seen", unit="SYNs"),
+    column(
+        "noise",
+        "text",
+        "what no policy was asked about: `neighbour discovery`, `multicast`, `link-local`, "
+        "`address not settled`; empty for all else",
+    ),
 )
 """``export``: one line per attempt."""
 
@@ -262,6 +268,12 @@ ROW: tuple[Column[Row], ...] = (
         "proxy_refused",
         "texts",
         "what the proxy refused (`GET http://api/x`, `DNS example.com`), the latest first, at most four",
+    ),
+    column(
+        "noise",
+        "counts",
+        "of `dropped`, what no policy was asked about, by kind; totals and shares are without",
+        unit="attempts",
     ),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""

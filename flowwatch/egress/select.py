@@ -87,7 +87,13 @@ def _key(columns: Columns, order: str, now: float) -> Callable[[int], tuple[Any,
         "last": lambda row: (-columns.last[row],),
         "rate": lambda row: (-faded(row),),
         "forwarded": lambda row: (-forwarded[row],),
-        "drops": lambda row: (-dropped[row], -audited[row], -errors[row], -forwarded[row]),
+        "drops": lambda row: (
+            columns.quiet(row) - dropped[row],
+            -audited[row],
+            -errors[row],
+            -forwarded[row],
+            -dropped[row],
+        ),
     }
     if order == "peer":
         return lambda row: (peer(row), pod(row), columns.port[row])

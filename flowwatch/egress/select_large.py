@@ -117,7 +117,10 @@ def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbe
     elif query.order == "forwarded":
         keys = [*names, -column("forwarded")]
     else:
-        worst = ("forwarded", "errors", "audited", "dropped")
-        keys = [*names, *(-column(name) for name in worst)]
+        worst = ("dropped", "forwarded", "errors", "audited")
+        blocked = np.array(columns.counts[COUNTS.index("dropped")], dtype=np.int64)
+        for row in columns.noise:
+            blocked[row] -= columns.quiet(row)
+        keys = [*names, *(-column(name) for name in worst), -blocked[chosen]]
     order = np.lexsort(keys)
     return chosen[order[::-1] if query.reverse else order]

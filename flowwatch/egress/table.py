@@ -12,6 +12,7 @@ from math import exp
 from typing import Generic, TypeVar
 
 from flowwatch.flows.model import Direction, PolicyRef
+from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import ANSWERED, ANSWERS
 from flowwatch.flows.peers import KINDS, Peer
 from flowwatch.flows.ranges import PORT_BITS, TIME_BITS
@@ -149,6 +150,10 @@ class Columns:
         self.addresses: dict[int, tuple[str, ...]] = {}
         self.proxy_refused: dict[int, tuple[str, ...]] = {}
         """Of rows of which the proxy refused something: what, the latest first."""
+        self.noise: dict[int, dict[str, int]] = {}
+        """Of rows that have any: dropped attempts that are noise, by kind (flowwatch.flows.noise)."""
+        self.noise_of: dict[int, dict[str, int]] = {way: {} for way in _WAYS}
+        """The same of all rows, by direction."""
 
     def __len__(self) -> int:
         return len(self.last)
@@ -246,8 +251,31 @@ class Columns:
             rare = self.rare[row] = Rare()
         return rare
 
-    def add_reason(self, row: int, reason: int, count: int) -> None:
-        """Count ``count`` attempts (may be negative) dropped for ``reason`` in ``row``."""
+    def add_reason(self, row: int, reason: int, count: int, ends: tuple[str, str]) -> None:
+        """Count ``count`` attempts (may be negative) dropped for ``reason`` in ``row``.
+
+        ``ends``: addresses of client and server.
+        """
+        self._count_reason(row, reason, count)
+        if kind := noise(reason, PROTOCOLS[self.protocol[row]], self.port[row], *ends):
+            for counts in (self.noise.setdefault(row, {}), self.noise_of[self.direction[row]]):
+                counts[kind] = counts.get(kind, 0) + count
+
+    def quiet(self, row: int) -> int:
+        """Attempts of ``row`` that are noise."""
+        kinds = self.noise.get(row)
+        return min(sum(kinds.values()), self.counts[1][row]) if kinds else 0
+
+    def only_noise(self, *, drops_only: bool = False) -> set[int]:
+        """Rows that have nothing else; ``drops_only``: nothing else that was dropped or audited."""
+        asked = self.counts[1:3] if drops_only else self.counts
+        return {
+            row
+            for row in self.noise
+            if (quiet := self.quiet(row)) and quiet == sum(column[row] for column in asked)
+        }
+
+    def _count_reason(self, row: int, reason: int, count: int) -> None:
         more = self.more_reasons.get(row)
         if more is not None:
             more[reason] = more.get(reason, 0) + count
@@ -326,6 +354,7 @@ class Columns:
         by_age = sorted(range(len(self)), key=self.last.__getitem__)
         go = set(by_age[: max(len(self) - keep, 0)])
         new = Columns()
+        new.noise_of = self.noise_of
         moved: dict[int, int] = {}
         folded = 0
         for row in range(len(self)):
@@ -363,8 +392,11 @@ class Columns:
         self.counts[1][row] = total - sum(reasons.values())
         for reason, count in reasons.items():
             self.counts[1][row] += count
-            self.add_reason(row, reason, count)
+            self._count_reason(row, reason, count)
         self.counts[1][row] = total
+        for kind, count in old.noise.get(from_row, {}).items():
+            into = self.noise.setdefault(row, {})
+            into[kind] = into.get(kind, 0) + count
         self.answered[row] += old.answered[from_row]
         if (other := old.rare.get(from_row)) is not None:
             self._rare(row).add(other)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import exp
 
@@ -50,11 +50,17 @@ def snapshot(
     now = tally.last_seen / 1e9
     if live:
         now = max(now, time.time() - tally.late / 1e9)
-    chosen = select(columns, query, directions, now)
+    matching = select(columns, query, directions, now)
+    hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else ()
+    chosen = [row for row in matching if row not in hidden] if hidden else matching
     labels = _clusters(columns)
     coverage = aggregate.join.coverage()
     totals = _totals(aggregate, directions)
     narrowed = chosen if len(chosen) < totals.rows else None
+    filtered = len(matching) < totals.rows
+    if not query.noise:
+        folded = sum(columns.direction[row] in directions for row in columns.only_noise())
+        totals = replace(totals, rows=totals.rows - folded)
     timeline = of_them = None
     if narrowed is not None and aggregate.row_times is not None:
         timeline = of_them = aggregate.row_times.timeline(narrowed)
@@ -66,7 +72,7 @@ def snapshot(
         rows=tuple([_row(columns, row, now, labels) for row in chosen[: query.limit]]),
         matched=len(chosen),
         totals=totals,
-        shown=totals if narrowed is None else _of_rows(columns, narrowed),
+        shown=_of_rows(columns, chosen, matching) if filtered else totals,
         elsewhere=elsewhere,
         timeline=timeline,
         of_all=narrowed is not None and of_them is None,
@@ -161,6 +167,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         retries=rare.retries,
         proxy_refused=columns.proxy_refused.get(i, ()),
         key=columns.ident[i],
+        noise=_together([columns.noise[i]]) if i in columns.noise else {},
     )
 
 
@@ -169,11 +176,24 @@ def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:
         sum(counts) for counts in zip(*(aggregate.totals[d] for d in directions), strict=True)
     )
     rows = sum(aggregate.columns.rows_of[direction] for direction in directions)
-    return Totals(kept, dropped, audited, errors, unknown, rows)
+    noise = _together([aggregate.columns.noise_of[direction] for direction in directions])
+    quiet = min(sum(noise.values()), dropped)
+    return Totals(kept, dropped - quiet, audited, errors, unknown, rows, noise)
 
 
-def _of_rows(columns: Columns, rows: list[int]) -> Totals:
-    """The totals of some rows."""
+def _together(counted: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums by name, the most first."""
+    sums: dict[str, int] = {}
+    for counts in counted:
+        for name, count in counts.items():
+            sums[name] = sums.get(name, 0) + count
+    return dict(
+        sorted(((k, n) for k, n in sums.items() if n > 0), key=lambda one: (-one[1], one[0]))
+    )
+
+
+def _of_rows(columns: Columns, rows: list[int], matching: list[int]) -> Totals:
+    """The totals of some rows, with the noise of all that match, be it folded."""
     if len(rows) > FEW:
         from flowwatch.egress import select_large
 
@@ -181,7 +201,11 @@ def _of_rows(columns: Columns, rows: list[int]) -> Totals:
     else:
         counted = [sum([one[row] for row in rows]) for one in columns.counts]
     forwarded, dropped, audited, errors, unknown = counted
-    return Totals(forwarded, dropped, audited, errors, unknown, len(rows))
+    noise: dict[str, int] = {}
+    if columns.noise:
+        dropped -= sum([columns.quiet(row) for row in rows if row in columns.noise])
+        noise = _together([columns.noise[row] for row in matching if row in columns.noise])
+    return Totals(forwarded, dropped, audited, errors, unknown, len(rows), noise)
 
 
 def ends(aggregate: Aggregate, key: int) -> tuple[Endpoint, Endpoint] | None:

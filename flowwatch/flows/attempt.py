@@ -49,3 +49,5 @@ class Attempt(msgspec.Struct, gc=False):
     """Seconds until it was let through, where it was denied at first; else 0."""
     retries: int = 0
     """SYNs that were sent again, as far as records show them."""
+    noise: str = ""
+    """Of :data:`flowwatch.flows.noise.KINDS`, where it was dropped and is such."""

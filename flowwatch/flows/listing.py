@@ -12,6 +12,7 @@ from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
+from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import ANSWER, ANSWER_DROPPED, ANSWERS, OpenAttempt, addresses
 from flowwatch.flows.peers import UNKNOWN, cluster, subject
 from flowwatch.flows.reasons import reason
@@ -144,12 +145,20 @@ class AttemptListing:
             answer=self._answer(attempt),
             waited=attempt.waited if attempt.late else 0.0,
             retries=attempt.retries,
+            noise=_noise(attempt),
         )
 
     def _answer(self, attempt: OpenAttempt) -> str:
         if not attempt.answer and attempt.outcome in _LET_THROUGH and self._join.shows_answers:
             return NO_ANSWER
         return ANSWERS[attempt.answer]
+
+
+def _noise(attempt: OpenAttempt) -> str:
+    if attempt.outcome != meaning.DROPPED:
+        return ""
+    _, _, _, port, protocol = attempt.key
+    return noise(attempt.reason, protocol, port, *addresses(attempt.key))
 
 
 def _detail(attempt: OpenAttempt) -> str:

@@ -5,7 +5,7 @@ The summary says it of all rows, the dashboard of one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flowwatch.egress.rows import Row
 from flowwatch.report.human import count, span
@@ -34,6 +34,17 @@ def dropped_words(rows: Sequence[Row]) -> str:
         f"{plural(lost, 'attempt')} with the answer dropped: the request was let through, and what "
         "came back met the policies of the pod that dropped it"
     )
+
+
+def noise_words(counts: Mapping[str, int]) -> str:
+    """``14 dropped before any policy was asked: multicast 9, link-local 5``; empty if there was none.
+
+    ``counts``: attempts by kind (flowwatch.flows.noise), the most first.
+    """
+    if not (total := sum(counts.values())):
+        return ""
+    kinds = ", ".join([f"{kind} {number:,}" for kind, number in counts.items()])
+    return f"{total:,} dropped before any policy was asked: {kinds}"
 
 
 def failed_words(rows: Sequence[Row]) -> str:

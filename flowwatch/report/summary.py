@@ -69,6 +69,7 @@ def _totals(snapshot: Snapshot) -> dict[str, Any]:
         "errors": totals.errors,
         "unknown": totals.unknown,
         "dropped_share": round(totals.dropped_share, 4),
+        "noise": totals.noise,
         "rows": totals.rows,
     }
 
@@ -89,8 +90,9 @@ SUMMARY: tuple[Key[Snapshot], ...] = (
     Key(
         "totals",
         "object: `attempts`, `forwarded`, `dropped`, `audited`, `errors`, `unknown` (attempts), "
-        "`dropped_share` (0 to 1, of those with a final outcome), `rows`; over all rows of the direction "
-        "asked for, also those that a filter or limit hides",
+        "`dropped_share` (0 to 1, of those with a final outcome), `noise` (object: dropped attempts that no "
+        "policy was asked about, by kind; all else here is without them), `rows`; over all rows of the "
+        "direction asked for, also those that a filter or limit hides",
         _totals,
     ),
     Key("rows_matched", "rows that matched, before `rows` was cut to a limit", lambda s: s.matched),

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import OF_ROW
 from flowwatch.output.forms import break_up
+from flowwatch.report.came_back import noise_words
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import percent
 from flowwatch.report.summary_table import peer_text, pod_text, policy_text, reason_text, worst
 from flowwatch.text import plural, safe
 
-_SIGNS = {"dropped": "❌", "audited": "⚠️", "errors": "⚠️", "forwarded": "✅", "unknown": "❔"}
+_SIGNS = {
+    "dropped": "❌",
+    "audited": "⚠️",
+    "errors": "⚠️",
+    "forwarded": "✅",
+    "unknown": "❔",
+    "noise": "·",
+}
 
 
 def code(text: str) -> str:
@@ -64,7 +72,9 @@ _COLUMNS = (
     _Column(_head("peer"), lambda row: code(peer_text(row))),
     _Column(_head("protocol"), lambda row: code(row.protocol)),
     _count("forwarded"),
-    _Column("Dropped", lambda row: f"**{row.dropped:,}**" if row.dropped else "0", True),
+    _Column(
+        "Dropped", lambda row: f"**{row.dropped:,}**" if row.blocked else f"{row.dropped:,}", True
+    ),
     _count("audited"),
     _count("errors"),
     _Column(_head("drop_reasons"), lambda row: code(reason_text(row))),
@@ -88,15 +98,17 @@ def markdown(snapshot: Snapshot) -> str:
     text += "".join([_line([column.cell(row) for column in shown]) for row in snapshot.rows])
     least = "At least " if seen.at_least else ""
     text += (
-        f"\n{least}{totals.attempts:,} attempts: {totals.forwarded:,} forwarded, "
+        f"\n{least}{plural(totals.attempts, 'attempt')}: {totals.forwarded:,} forwarded, "
         f"{totals.dropped:,} dropped ({percent(totals.dropped_share)}), "
-        f"{totals.audited:,} audited, {totals.errors:,} errors; "
+        f"{totals.audited:,} audited, {plural(totals.errors, 'error')}; "
         f"{plural(seen.records_read, 'record')}"
     )
     if seen.first_seen:
         start = times.nanoseconds(seen.first_seen)
         text += f", {start} to {times.nanoseconds(seen.last_seen)}"
     text += ".\n"
+    if noise := noise_words(totals.noise):
+        text += f"\nBeside these, {noise}.\n"
     for warning in seen.warnings:
         text += f"\n> {code(warning)}\n"
     return text

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import NUMBERS, OF_ROW, policies
 from flowwatch.flows.coverage import Coverage
-from flowwatch.report.came_back import dropped_words, failed_words, late_words
+from flowwatch.report.came_back import dropped_words, failed_words, late_words, noise_words
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import age, count, pad, percent, shorten, span, width
 from flowwatch.text import plural, safe
@@ -52,15 +52,16 @@ _MARKS = {
     "errors": _Mark("!", "!", (_BOLD, _YELLOW)),
     "forwarded": _Mark("✓", "+", (_GREEN,)),
     "unknown": _Mark("?", "?", (_DIM,)),
+    "noise": _Mark("·", ".", (_DIM,)),
 }
 
 
 def worst(row: Row) -> str:
     """What a row is marked by: the worst that happened to any of its attempts."""
-    for outcome in ("dropped", "audited", "errors", "forwarded"):
+    for outcome in ("blocked", "audited", "errors", "forwarded"):
         if getattr(row, outcome):
-            return outcome
-    return "unknown"
+            return "dropped" if outcome == "blocked" else outcome
+    return "noise" if row.dropped else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def _rows(snapshot: Snapshot, style: Style) -> list[str]:
         text = line([cells[c.name][index] for c in shown])
         if style.ascii:
             text = text.replace("…", "~")
-        weight = (_BOLD,) if row.dropped else ()
+        weight = (_BOLD,) if row.blocked else ()
         lines.append(_paint(sign, mark.styles, style) + " " + _paint(text, weight, style))
     return lines
 
@@ -308,6 +309,9 @@ def _totals(snapshot: Snapshot, style: Style) -> list[str]:
         )
         parts += [f"{number:,} {word}" for number, word in more if number]
     lines = [first + (": " + ", ".join(parts) if parts else "")]
+    if noise := noise_words(totals.noise):
+        shown = any(row.noise and not row.blocked for row in snapshot.rows)
+        lines.append(f"+ {noise} ({'marked · above' if shown else '--noise lists them'})")
     hidden = snapshot.matched - len(snapshot.rows)
     seen = f"{plural(coverage.records_read, 'record')}"
     if coverage.first_seen:

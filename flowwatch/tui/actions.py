@@ -39,6 +39,10 @@ def _drops(desk: Desk, on: bool | None = None) -> None:
     desk.choose(drops_only=not desk.chosen.query.drops_only if on is None else on)
 
 
+def _noise(desk: Desk, on: bool | None = None) -> None:
+    desk.choose(noise=not desk.chosen.query.noise if on is None else on)
+
+
 def _back(desk: Desk) -> None:
     if not desk.back() and not desk.seen.close_part() and desk.chosen.query.text:
         desk.choose(text="")
@@ -88,6 +92,7 @@ ACTIONS: dict[str, Action] = {
     "command": lambda desk: desk.edit(":"),
     "detail": lambda desk: desk.seen.enter(),
     "drops": _drops,
+    "noise": _noise,
     "sort": _sort,
     "reverse": lambda desk: desk.choose(reverse=not desk.chosen.query.reverse),
     "direction": _direction,
@@ -134,7 +139,8 @@ def _theme_named(desk: Desk, argument: str) -> None:
 COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "filter": lambda desk, text: desk.choose(text=text),
     "drops": lambda desk, text: _drops(desk, True if not text else _switched(text)),
-    "all": lambda desk, _: desk.choose(text="", drops_only=False),
+    "noise": lambda desk, text: _noise(desk, True if not text else _switched(text)),
+    "all": lambda desk, _: desk.choose(text="", drops_only=False, noise=True),
     "sort": lambda desk, text: desk.choose(order=text),
     "dir": lambda desk, text: desk.choose(direction=text),
     "export": _export_to,

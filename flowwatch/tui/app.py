@@ -43,6 +43,7 @@ def run(
     theme: str = "auto",
     direction: str = "egress",
     drops_only: bool = False,
+    noise: bool = False,
     hubble: Sequence[str] = ("hubble", "observe"),
     mouse: bool = True,
     audit: LiveAudit | None = None,
@@ -55,7 +56,7 @@ def run(
 
     ``title``: the first words on the screen. ``filter_words``: the filters that rows went through
     before, as typed. ``export_dir``: where ``e`` writes, the working directory by default.
-    ``theme``: a key of theme.THEMES. ``direction``, ``drops_only``: what is shown at first.
+    ``theme``: a key of theme.THEMES. ``direction``, ``drops_only``, ``noise``: what is shown at first.
     ``hubble``: how the commands begin that show a row's records, with ``--server`` if need be.
     ``audit``: of the policies that were given; it must hear of what ``monitor`` reads.
 
@@ -85,6 +86,7 @@ def run(
             signs=themes.signs_for(os.environ, screen.encoding),
             direction=direction,
             drops_only=drops_only,
+            noise=noise,
             hubble=tuple(hubble),
             mouse=mouse,
             deaf=deaf,

@@ -40,7 +40,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "drops", "only rows with dropped or audited attempts", "[on|off]", _SWITCH, context=ROWS
     ),
-    Command("all", "all rows again: no filter, not only drops", context=ROWS),
+    Command("noise", "list also what no policy was asked about", "[on|off]", _SWITCH, context=ROWS),
+    Command("all", "all rows: no filter, not only drops, noise as well", context=ROWS),
     Command("sort", "order of the rows", "|".join(ORDERS), tuple(ORDERS), context=ROWS),
     Command(
         "dir", "direction of the attempts", "|".join(DIRECTIONS), DIRECTIONS, ROWS, ("direction",)

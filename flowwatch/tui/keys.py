@@ -71,6 +71,12 @@ KEYS: tuple[Key, ...] = (
         context=ROWS,
     ),
     Key(
+        "noise",
+        ("n",),
+        "list also what no policy was asked about (neighbour discovery, multicast), or fold it",
+        context=ROWS,
+    ),
+    Key(
         "sort", ("s",), "next order: drops, forwarded, rate, last, pod, peer", "sort", context=ROWS
     ),
     Key("reverse", ("S",), "turn the order round", context=ROWS),

@@ -77,6 +77,7 @@ class Dashboard(App[int], inherit_bindings=False):
             query=Query(
                 direction=self.options.direction,
                 drops_only=self.options.drops_only,
+                noise=self.options.noise,
                 limit=FIRST_LIMIT,
             ),
             mouse=self.options.mouse,

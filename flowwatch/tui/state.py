@@ -29,6 +29,7 @@ class Options:
     signs: Signs = FANCY
     direction: str = "egress"
     drops_only: bool = False
+    noise: bool = False
     hubble: tuple[str, ...] = HUBBLE
     mouse: bool = True
     deaf: bool = False
@@ -41,7 +42,7 @@ class ViewState:
     title: str
     filter_words: str = ""
     """The filters of the command line, as words."""
-    query: Query = field(default_factory=lambda: Query(limit=FIRST_LIMIT))
+    query: Query = field(default_factory=lambda: Query(limit=FIRST_LIMIT, noise=False))
     when: When = field(default_factory=When)
     mouse: bool = True
 

@@ -33,8 +33,8 @@ def export_rows(desk: Desk, path: Path | None) -> None:
     if shown is None or readings is None:
         desk.say("nothing to export yet", "warn")
         return
-    # The screen holds the first rows only: all of them are written.
-    query = replace(desk.chosen.query, limit=None)
+    # The screen holds the first rows only, and folds noise: all of them are written, the column tells.
+    query = replace(desk.chosen.query, limit=None, noise=True)
     target = path or free_path(desk.options.export_dir, file_name(query, time.time()))
     held, paused = shown.value.snapshot, desk.chosen.paused
 

@@ -53,6 +53,7 @@ def show_dashboard(
             filter_words=filter_words(parsed),
             export_dir=Path(parsed.text("export-dir")),
             direction=way,
+            noise=parsed.switch("noise"),
             theme=parsed.text("theme"),
             hubble=hubble_command(parsed, server),
             audit=audit,

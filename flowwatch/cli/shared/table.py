@@ -28,7 +28,9 @@ SIGNS = "→←✓✗⇒…"
 def print_table(parsed: Parsed, source: Source) -> int:
     """Aggregate ``source`` to its end and print it as ``-o`` says; the exit code."""
     form = parsed.text("output")
-    query = Query(direction=direction(parsed))
+    # A table is read by people; what programs read leaves nothing out.
+    read = form in ("table", "markdown")
+    query = Query(direction=direction(parsed), noise=parsed.switch("noise") or not read)
     aggregate = Aggregate(max_rows(parsed), keep_recent=False)
     reading = Reading(source)
     for batch in reading.batches():

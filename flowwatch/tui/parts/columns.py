@@ -139,6 +139,7 @@ _SIGNS = {
     "errors": ("warned", "warn"),
     "forwarded": ("forwarded", "ok"),
     "unknown": ("unknown", "dim"),
+    "noise": ("dot", "dim"),
 }
 
 
@@ -238,6 +239,8 @@ def row_line(
             role = "dim"
         elif role == "text" and bad:
             role = "strong"
+        elif outcome == "noise":
+            role = "dim"
         elif column.name == "drop_reasons" and not row.dropped:
             role = "warn"
         # Where there is nothing to read, no style need be sent.

@@ -10,7 +10,7 @@ from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import by_name
 from flowwatch.flows.reasons_table import POLICY
-from flowwatch.report.came_back import answer_words, dropped_words, late_words
+from flowwatch.report.came_back import answer_words, dropped_words, late_words, noise_words
 from flowwatch.report.human import age, count
 from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import plural, safe
@@ -30,6 +30,7 @@ _SIGNS = {
     "errors": "warned",
     "forwarded": "forwarded",
     "unknown": "unknown",
+    "noise": "dot",
 }
 
 
@@ -82,6 +83,8 @@ def detail_lines(
     lines = _heading(row, columns, signs)
     if lost := dropped_words([row]):
         lines += _labelled("No answer", lost, columns, role="warn")
+    if noise := noise_words(row.noise):
+        lines += _labelled("Noise", f"{noise}; the share is without", columns)
     for name, times in sorted(row.drop_reasons.items(), key=lambda item: (-item[1], item[0])):
         lines += _reason(name, times, columns, row.answers_dropped == row.dropped)
     if row.audited and not row.dropped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
+from flowwatch.report.came_back import noise_words
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, wrap
 
@@ -37,6 +38,10 @@ def _words(
     if query.drops_only and rows:
         return f"No drops: nothing was dropped or audited in {plural(rows, 'row')}", [
             "d shows the forwarded ones"
+        ]
+    if not query.noise and (noise := noise_words(snapshot.totals.noise)):
+        return f"Nothing but noise: {noise}", [
+            "n lists the rows; no policy is to be mended for them"
         ]
     if state.phase == "connecting":
         return f"Connecting to {where}", [

@@ -28,6 +28,8 @@ class Headline(Lines):
         "Numbers are attempts: one try of an application, however many records and retries it left.",
         "They are of the rows that are shown: '148 of 212' where a filter leaves some out. Share is",
         "dropped of all attempts with an outcome. Rates are over the last seconds.",
+        "Noise was dropped before any policy was asked (neighbour discovery, multicast): no figure",
+        "has it but its own.",
         "'at least' means that records are missing: lost, of a node out of sight, or from a gap in",
         "the connection (w says which). Numbers can then only be higher.",
     )
@@ -57,6 +59,8 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
     if totals.attempts - totals.unknown:
         beside = f" ({percent(whole.dropped_share)} in all)" if narrowed else ""
         parts.append(((f"{percent(totals.dropped_share)} dropped", "strong"), (beside, "dim")))
+    if noise := sum(totals.noise.values()):
+        parts.append(((f"+ {count(noise)} noise (n)", "dim"),))
     if totals.audited:
         parts.append(((f"{signs.warned} {totals.audited:,} audited", "warn"),))
     if totals.errors:

@@ -174,6 +174,7 @@ def _asked(view: ViewState) -> list[Part]:
     parts = [
         Part(2, ((" PAUSED ", "badge"),) if view.paused else (), _SPACE),
         Part(_FILTER, ((" drops only ", "badge"),) if query.drops_only else (), _SPACE),
+        Part(3, ((" noise ", "badge"),) if query.noise else (), _SPACE),
         Part(
             _FILTER,
             ((f" /{shorten(safe(query.text), 24)} ", "badge"),) if query.text else (),

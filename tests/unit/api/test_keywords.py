@@ -12,7 +12,7 @@ import flowwatch
 from flowwatch.api import keywords
 from flowwatch.api.keywords import Filters, GivenKeywords, Keywords
 from flowwatch.cli.flag_kinds import FILTER, LIST, NUMBER, SWITCH, TEXT
-from flowwatch.cli.flag_table import TABLE
+from flowwatch.cli.flag_table import ROWS, TABLE
 from flowwatch.cli.flags import parse
 from flowwatch.egress.aggregate import MAX_ROWS
 from flowwatch.errors import UsageError
@@ -57,7 +57,7 @@ def test_each_is_of_its_flags_kind() -> None:
 
 def test_those_of_the_table_are_parameters_with_its_defaults() -> None:
     parameters = inspect.signature(flowwatch.read).parameters
-    for flag in TABLE.flags:
+    for flag in ROWS.flags:
         assert str(parameters[flag.name.replace("-", "_")].default) == flag.default
     assert parameters["max_rows"].default == MAX_ROWS
 

@@ -20,7 +20,7 @@ def add(columns: Columns, port: int = 443, *, peer: Peer = NAME, time: int = SEC
 
 def drop(columns: Columns, row: int, reason: int, count: int = 1) -> None:
     columns.counts[DROPPED][row] += count
-    columns.add_reason(row, reason, count)
+    columns.add_reason(row, reason, count, ("10.0.0.7", "10.0.0.8"))
 
 
 def test_equal_identities_are_one_row_and_each_part_makes_another() -> None:

@@ -18,7 +18,7 @@ THREE = "--namespace weather --verdict DROPPED --protocol tcp"
 
 
 def title(words: str, columns: int, state: SourceState = RELAY, query: Query | None = None) -> str:
-    view = ViewState("flowwatch", words, query or Query())
+    view = ViewState("flowwatch", words, query or Query(noise=False))
     line = title_line(state, view, columns, FANCY)
     assert line_width(line) == columns
     return " ".join("".join(text for text, _ in line).split())
@@ -40,7 +40,7 @@ def test_filters_that_do_not_fit_are_counted() -> None:
 
 
 def test_what_limits_the_rows_is_on_the_screen_at_any_width() -> None:
-    query = Query(drops_only=True, text="github")
+    query = Query(drops_only=True, text="github", noise=False)
     for columns in range(18, 200):
         assert "weather" in title(THREE, columns)
         assert "weather" in title(THREE, columns, replace(RELAY, phase="lost"))
