@@ -6,6 +6,9 @@ nodes leaves a record on each, milliseconds apart in truth: the difference of th
 the clocks. Of each pair of nodes the last differences are kept, and their median counts when most
 of them agree: a record that was lost, or a port that came back, is outvoted.
 
+A single connection is assumed to be one, but moves nobody's times unless a second packet of it (a retry)
+tells the same: two records with spoilt times look alike.
+
     clocks.saw("worker-1", "worker-2", 90_000_000_000)
     clocks.ahead_of("worker-1", "worker-2"), clocks.ahead, clocks.skews()
 
@@ -16,10 +19,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from flowwatch.flows.model import Flow
 from flowwatch.text import plural, safe
 
 _SECOND = 1_000_000_000
@@ -37,7 +41,16 @@ ENOUGH = 3
 """Connections that must agree before anything is taken as known by them."""
 
 BELIEVED = 86_400 * _SECOND
-"""By more than this a single connection moves no time but its own: a record may be odd."""
+"""By more than this less than ENOUGH connections move no time but their own: records may be odd."""
+
+PENDING = 64
+"""Attempts at most whose assumptions wait for a second packet, the latest."""
+
+PATIENCE = 200
+"""Batches in which they do."""
+
+HEARD = 32
+"""Times of each node that are kept for that."""
 
 KEPT = 9
 """Differences kept of a pair: a clock that is set is followed after ENOUGH connections."""
@@ -86,7 +99,7 @@ def median_low(values: Iterable[int]) -> int:
 class _Pair:
     """What connections say about two nodes: by how much the second's clock is ahead."""
 
-    __slots__ = ("count", "guess", "known", "seen")
+    __slots__ = ("borne_out", "count", "guess", "known", "seen")
 
     def __init__(self) -> None:
         self.seen: deque[int] = deque(maxlen=KEPT)
@@ -95,6 +108,8 @@ class _Pair:
         """Set while most of the differences agree."""
         self.guess: int | None = None
         """The last difference by which an attempt was joined on nothing but faith in it."""
+        self.borne_out = False
+        """Whether a second packet, or another connection, told the same."""
 
     def add(self, difference: int) -> bool:
         """Take in one more; whether what is known has changed by it."""
@@ -121,8 +136,38 @@ class _Pair:
     @property
     def moves(self) -> int | None:
         """By how much the times of all records of the two are moved."""
-        told = self.told
-        return told if self.known is not None or abs(told or 0) <= BELIEVED else None
+        if self.known is not None:
+            return self.known
+        return self.guess if self.borne_out and abs(self.guess or 0) <= BELIEVED else None
+
+
+class _Assumed:
+    """Records of one connection that were joined on faith: do more of them bear that out?"""
+
+    __slots__ = ("attempt", "difference", "left", "nodes", "pair", "times")
+
+    def __init__(self, pair: _Pair, attempt: object, nodes: tuple[str, str], difference: int):
+        self.pair = pair
+        self.attempt = attempt
+        """Kept, so that no other takes its place in memory."""
+        self.nodes = nodes
+        self.difference = difference
+        self.left = PATIENCE
+        self.times: dict[str, list[int]] = {node: [] for node in nodes}
+
+    def hear(self, node: str, time: int) -> None:
+        times = self.times.get(node)
+        if times is not None and len(times) < HEARD:
+            times.append(time)
+
+    @property
+    def borne_out(self) -> bool:
+        """Whether both nodes saw another packet, later by as much on both clocks."""
+        here, there = (self.times[node] for node in self.nodes)
+        later = [time for time in there if time - min(there) > AGREE]
+        return any(
+            -AGREE <= time - self.difference - other <= AGREE for time in later for other in here
+        )
 
 
 class Clocks:
@@ -131,6 +176,8 @@ class Clocks:
     def __init__(self) -> None:
         self._pairs: dict[tuple[str, str], _Pair] = {}
         self._partners: dict[str, dict[str, None]] = {}
+        self._assumed: dict[int, list[_Assumed]] = {}
+        """By the attempt's place in memory."""
         self.heard: dict[str, int] = {}
         """By node, how late its records come by our own clock."""
         self.shift = 0
@@ -147,11 +194,34 @@ class Clocks:
         if pair.add(difference if one < other else -difference):
             self._tell(pair)
 
-    def guess(self, one: str, other: str, difference: int) -> None:
-        """Nothing is known of the two, and records so far apart were taken for one connection's."""
+    def guess(self, one: str, other: str, difference: int, attempt: object) -> None:
+        """Nothing is known of the two, and records so far apart were taken for one ``attempt``."""
         pair = self._pair(one, other)
-        pair.guess = difference if one < other else -difference
+        before, pair.guess = pair.guess, difference if one < other else -difference
+        pair.borne_out = before is not None and abs(before - pair.guess) <= AGREE
+        if not pair.borne_out:
+            if len(self._assumed) >= PENDING:
+                del self._assumed[next(iter(self._assumed))]
+            assumed = _Assumed(pair, attempt, (one, other), difference)
+            self._assumed.setdefault(id(attempt), []).append(assumed)
         self._tell(pair)
+
+    def check(self, flows: Sequence[Flow], attempts: Sequence[object]) -> None:
+        """Take in a batch, and the attempt of each record, where something was assumed."""
+        if not self._assumed:
+            return
+        for flow, attempt in zip(flows, attempts, strict=True):
+            for assumed in self._assumed.get(id(attempt), ()) if flow.time else ():
+                assumed.hear(flow.node, flow.time)
+        for key, waiting in list(self._assumed.items()):
+            for assumed in [one for one in waiting if one.borne_out]:
+                waiting.remove(assumed)
+                assumed.pair.borne_out = True
+                self._tell(assumed.pair)
+            for assumed in waiting:
+                assumed.left -= 1
+            if not waiting or not waiting[0].left:
+                del self._assumed[key]
 
     def ahead_of(self, one: str, other: str, difference: int | None = None) -> int | None:
         """How far ``other`` is ahead of ``one``; None when too few connections tell.

@@ -81,7 +81,9 @@ class Join:
         self.tally.add(batch)
         for event in batch.lost:
             scope.unseen.lost(event)
-        return Joined(batch, scope.observe_all(batch.flows), scope.take_closed(), scope)
+        attempts = scope.observe_all(batch.flows)
+        scope.clocks.check(batch.flows, attempts)
+        return Joined(batch, attempts, scope.take_closed(), scope)
 
     def open_attempts(self) -> Iterator[tuple[str, Attempts, OpenAttempt]]:
         """All that are open, with their server and its scope; of each server the oldest first."""

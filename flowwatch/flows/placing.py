@@ -73,7 +73,7 @@ def _lay(attempt: OpenAttempt, clocks: Clocks, flow: Flow) -> tuple[OpenAttempt,
         if difference is not None:
             ahead = difference
             if attempt.beside(time) > GAP:
-                clocks.guess(attempt.node, node, difference)
+                clocks.guess(attempt.node, node, difference, attempt)
     elif attempt.beside(time - ahead) > GAP:
         return None
     attempt.lay(node, ahead)

@@ -13,7 +13,8 @@ from flowwatch.flows import clocks as clocks_module
 from flowwatch.flows import generations
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.clocks import ENOUGH, Clocks, skew_words, span
-from flowwatch.flows.model import Direction, Flow
+from flowwatch.flows.join import Join
+from flowwatch.flows.model import Batch, Direction, Flow
 from flowwatch.flows.open_attempt import OpenAttempt
 from flowwatch.flows.tries import GAP
 from tests.unit.flows.made import API, PSH_ACK, SECOND, denied, flow, reply, verdict
@@ -135,14 +136,45 @@ def test_one_connection_is_enough_to_tell_when_nothing_else_explains_it() -> Non
     )
 
 
-@pytest.mark.parametrize(("days", "moved"), [(0.5, True), (20_000, False)])
-def test_one_odd_record_moves_no_time_of_others_by_years(days: float, moved: bool) -> None:
-    """It may be a damaged one; that the clocks may be apart is told all the same."""
+def moved(flows: list[Flow]) -> bool:
+    """Whether what ``flows`` tell of the clocks moves times of node-2; that they may be apart is told."""
+    join = Join()
+    join.add(Batch(flows))
+    [scope] = join.scopes.values()
+    assert {skew.node for skew in scope.clocks.skews()} & {"node-1", "node-2"}
+    return scope.shared(flows[0].time, "node-2") != flows[0].time or "node-1" in scope.clocks.ahead
+
+
+@pytest.mark.parametrize("seconds", [90, 86_400 / 2, 20_000 * 86_400])
+def test_two_records_whose_times_are_apart_move_no_time_of_others(seconds: float) -> None:
+    """One of them may be spoilt."""
     odd, here = through_on_two(0, source_port=1)[1:3]
-    odd.time -= int(days * 86_400 * SECOND)
-    tracker = joined([odd, here])
-    assert {skew.node for skew in tracker.clocks.skews()} == {"node-2"}
-    assert (tracker.shared(here.time, "node-2") != here.time) == moved
+    odd.time -= int(seconds * SECOND)
+    assert not moved([odd, here])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moves"), [(90, True), (86_400 / 2, True), (2 * 86_400, False)]
+)
+def test_a_retry_that_tells_the_same_bears_it_out(seconds: float, moves: bool) -> None:
+    """By more than a day nothing is moved before three connections agree."""
+    assert moved(set_clocks(blocked_on_two(), {"node-2": -seconds})) is moves
+
+
+def test_a_retry_that_tells_otherwise_does_not() -> None:
+    """The first record of node-2 is spoilt; its others come when the client's do."""
+    records = blocked_on_two()
+    records[1].time -= 90 * SECOND
+    join = Join()
+    join.add(Batch(records))
+    assert join.scopes[""].clocks.ahead == {}
+
+
+def test_a_second_connection_bears_it_out() -> None:
+    two = [r for i in range(2) for r in through_on_two(i, source_port=1 + i)[1:4:2]]
+    assert moved(set_clocks(two, {"node-2": 90}))
+    two[-1].time += 7 * SECOND
+    assert not moved(two)
 
 
 def test_the_one_that_is_off_is_named_among_many() -> None:
