@@ -44,6 +44,8 @@ _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 _DROPPED = int(Verdict.DROPPED)
 _NOTHING_AHEAD: Mapping[str, int] = {}
 _NOT_YET = -1
+_ENCRYPTED = 1
+"""Of an attempt's marks: it is counted as encrypted in its egress row; twice that, in its ingress row."""
 _NO_VERSION = (1 << 16) - 1
 
 
@@ -60,6 +62,8 @@ class _Counted:
         self.reason = array("i")
         self.answer = array("b")
         self.late = array("b")
+        # In which of its rows it is counted as encrypted.
+        self.marks = array("b")
         # Where in the timeline: an attempt's beginning may move back later.
         self.begun = array("q")
 
@@ -74,6 +78,7 @@ class _Counted:
             self.reason += array("i", bytes(4 * more))
             self.answer += array("b", bytes(more))
             self.late += array("b", bytes(more))
+            self.marks += array("b", bytes(more))
             self.begun += array("q", bytes(8 * more))
 
     def forget(self, attempt: OpenAttempt) -> None:
@@ -81,7 +86,7 @@ class _Counted:
         number = attempt.number
         self.egress[number] = self.ingress[number] = self.outcome[number] = _NOT_YET
         self.version[number] = _NO_VERSION
-        self.reason[number] = self.answer[number] = self.late[number] = 0
+        self.reason[number] = self.answer[number] = self.late[number] = self.marks[number] = 0
 
     def move(self, rows: dict[int, int]) -> None:
         """The rows have other numbers now."""
@@ -169,6 +174,8 @@ class Aggregate:
                 columns.add_policies(row, flow.allowed_by, flow.denied_by)
             if remember is not None:
                 remember((columns.ident[row], flow, attempt.client is flow.destination, names))
+        if joined.batch.extras:
+            self._take_extras(joined)
         for attempt in joined.closed:
             counted.forget(attempt)
         for origin, scope in self.join.scopes.items():
@@ -176,6 +183,26 @@ class Aggregate:
                 self._set_clocks(scope, origin)
         if len(self.columns) > self.max_rows:
             self._fold()
+
+    def _take_extras(self, joined: Joined) -> None:
+        """What few records carry, in the rows that they were counted in."""
+        columns, counted = self.columns, self._counted
+        for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
+            extras = flow.extras
+            if extras is None or attempt is None:
+                continue
+            number, ingress = attempt.number, (flow.direction or attempt.direction) == _INGRESS
+            row = counted.ingress[number] if ingress else counted.egress[number]
+            if row < 0:
+                continue
+            if extras.standing is not None:
+                columns.records[row] += extras.standing.records - 1
+            if extras.policy_log:
+                columns.rarity(row).log(extras.policy_log)
+            mark = _ENCRYPTED << ingress
+            if extras.encrypted and not counted.marks[number] & mark:
+                counted.marks[number] |= mark
+                columns.rarity(row).encrypted += 1
 
     def _attach(self, attempt: OpenAttempt, flow: Flow, way: int, origin: str) -> int:
         """Give the attempt its row in the direction ``way``, and count it there."""
@@ -228,6 +255,8 @@ class Aggregate:
             if counted.late[number]:
                 columns.add_late(row, attempt.waited, attempt.retries)
         (counted.ingress if way == _INGRESS else counted.egress)[number] = row
+        if attempt.uncounted:
+            columns.rarity(row).uncounted += 1
         columns.add_rate(row, time)
         # The other end's policy admits nothing here, but what it denied was dropped here too.
         if allowed or attempt.denied_by:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from flowwatch.egress.schema import VERSION, Column, column, policies
 from flowwatch.flows.kinds import kind, match_type, tcp_flags
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import DIRECTION_WORDS, Flow, Verdict
+from flowwatch.flows.model import DIRECTION_WORDS, EventType, Extras, Flow, Verdict
 from flowwatch.flows.reasons import L7_DENIED, reason
+from flowwatch.flows.standing import standing
 
 
 def number(flow: Flow) -> int:
@@ -27,6 +28,29 @@ def _l7(flow: Flow) -> str:
         return f"DNS {l7.dns_query}"
     code = str(l7.http_code) if l7.http_code else ""
     return " ".join(part for part in (l7.http_method, l7.http_url, code) if part)
+
+
+_NO_EXTRAS = Extras()
+
+
+def _extras(flow: Flow) -> Extras:
+    return flow.extras or _NO_EXTRAS
+
+
+def _encrypted(flow: Flow) -> bool | None:
+    return _extras(flow).encrypted if flow.event_type == EventType.TRACE else None
+
+
+def _tunnel(flow: Flow) -> str:
+    tunnel = _extras(flow).tunnel
+    if tunnel is None:
+        return ""
+    return f"{tunnel.protocol} {tunnel.vni} {tunnel.source_ip} > {tunnel.destination_ip}"
+
+
+def _stands_for(flow: Flow) -> int:
+    found = standing(flow)
+    return found.records if found is not None else 1
 
 
 RECORD: tuple[Column[Flow], ...] = (
@@ -114,6 +138,38 @@ RECORD: tuple[Column[Flow], ...] = (
     column("source_cluster", "text", "the sender's cluster", lambda f: f.source.cluster),
     column(
         "destination_cluster", "text", "the receiver's cluster", lambda f: f.destination.cluster
+    ),
+    column(
+        "encrypted",
+        "bool",
+        "whether the packet was encrypted (IPsec, WireGuard) where it was seen; only trace records tell",
+        _encrypted,
+    ),
+    column(
+        "policy_log",
+        "texts",
+        "`log: value` of the policies that decided, on policy verdicts",
+        lambda f: _extras(f).policy_log,
+    ),
+    column(
+        "ip_trace_id",
+        "int",
+        "what the sender put into an IP option to follow the packet by, 0 if nothing",
+        lambda f: _extras(f).trace_id,
+    ),
+    column(
+        "tunnel",
+        "text",
+        "the headers around the packet: `VXLAN 2 172.18.0.3 > 172.18.0.4` (network number, addresses)",
+        _tunnel,
+    ),
+    column("emitter", "text", "who wrote the record: `Hubble 1.20.2`; empty before Cilium 1.19"),
+    column(
+        "stands_for",
+        "int",
+        "records that an aggregated line stands for, in its direction; else 1",
+        _stands_for,
+        unit="records",
     ),
 )
 """One line per Hubble record."""

@@ -69,6 +69,14 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """SYNs that were sent again by the attempt that waited longest."""
     proxy_refused: tuple[str, ...] = ()
     """What the proxy refused (``GET http://api/x``, ``DNS example.com``), the latest first, at most four."""
+    uncounted: int = 0
+    """Attempts of which each may be several: aggregated lines don't tell, nor records without the
+    client's port."""
+    encrypted: str = ""
+    """Whether packets of the attempts were seen encrypted: ``all``, ``none``, ``mixed``; "" where nothing
+    was let through."""
+    policy_log: tuple[str, ...] = ()
+    """``log: value`` of the policies that decided."""
     key: int = 0
     """Stable for the life of the aggregate: the selection follows it."""
     noise: dict[str, int] = {}

@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 from flowwatch.egress.rows import Row
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.open_attempt import WITH_PORTS
 from flowwatch.flows.reasons import reason
 
 SCHEMA_VERSION = 2
@@ -83,6 +84,28 @@ def policies(allowed: tuple[PolicyRef, ...], denied: tuple[PolicyRef, ...]) -> P
     return (*[("deny", p) for p in denied], *[("allow", p) for p in allowed])
 
 
+_MISSING: tuple[tuple[str, Callable[[Row | Attempt], bool]], ...] = (
+    ("pod", lambda one: bool(one.namespace and not one.pod)),
+    (
+        "peer",
+        lambda one: (
+            one.peer_kind in ("unknown", "workload")
+            or (one.peer_kind, one.peer[-2:]) == ("pod", "/?")
+        ),
+    ),
+    ("port", lambda one: not one.port and (not one.protocol or one.protocol in WITH_PORTS)),
+    ("protocol", lambda one: not one.protocol),
+)
+"""What may be missing in what says which row or attempt it is, and when it is."""
+
+
+def not_recorded(one: Row | Attempt) -> tuple[str, ...]:
+    """What none of its records has, as an exporter's mask or key left it out: ``("pod", "port")``."""
+    if one.peer_kind == "other":
+        return ()
+    return tuple([name for name, missing in _MISSING if missing(one)])
+
+
 def explanation(outcome: str, number: int) -> str:
     """A plain English sentence for what happened to an attempt, empty if it simply got through."""
     if outcome == "dropped":
@@ -104,6 +127,10 @@ VERSION: Column[Any] = column(
     formats=EVERYWHERE - {"frame"},
 )
 
+NOT_RECORDED = (
+    "what no record tells, as an exporter left it out: `pod`, `peer` (its pod), `port`, `protocol`"
+)
+
 ATTEMPT: tuple[Column[Attempt], ...] = (
     VERSION,
     column("first_seen", "time", "time of the attempt's first record, by the clock of `node`"),
@@ -116,7 +143,11 @@ ATTEMPT: tuple[Column[Attempt], ...] = (
     column("pod_address", "text", "the pod's IP address"),
     column("source_port", "int", "the client's port, 0 if none"),
     column("peer", "text", "the other end: DNS name, service, pod, entity or address"),
-    column("peer_kind", "text", "`dns`, `service`, `pod`, `entity`, `address` or `unknown`"),
+    column(
+        "peer_kind",
+        "text",
+        "`dns`, `service`, `pod`, `workload` (its pods aren't recorded), `entity`, `address` or `unknown`",
+    ),
     column("peer_address", "text", "the other end's IP address"),
     column("port", "int", "the server's port, 0 if none; for ICMP the type"),
     column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …"),
@@ -170,6 +201,15 @@ ATTEMPT: tuple[Column[Attempt], ...] = (
         "what no policy was asked about: `neighbour discovery`, `multicast`, `link-local`, "
         "`address not settled`; empty for all else",
     ),
+    column(
+        "uncounted",
+        "bool",
+        "whether it stands for at least one attempt, and nobody knows for how many: aggregated lines, or "
+        "records without the client's port",
+    ),
+    column("not_recorded", "texts", NOT_RECORDED, not_recorded),
+    column("encrypted", "bool", "whether an encrypted packet of it was seen (IPsec, WireGuard)"),
+    column("policy_log", "texts", "`log: value` of the policies that decided, at most eight"),
 )
 """``export``: one line per attempt."""
 
@@ -198,7 +238,8 @@ ROW: tuple[Column[Row], ...] = (
     column(
         "peer_kind",
         "text",
-        "`dns`, `service`, `pod`, `entity`, `address`, `other` (folded rows) or `unknown`",
+        "`dns`, `service`, `pod`, `workload` (its pods aren't recorded), `entity`, `address`, `other` "
+        "(folded rows) or `unknown`",
     ),
     column("port", "int", "the server's port, 0 if none; for ICMP the type"),
     column("protocol", "text", "`TCP`, `UDP`, `SCTP`, `ICMPv4` …"),
@@ -275,6 +316,21 @@ ROW: tuple[Column[Row], ...] = (
         "of `dropped`, what no policy was asked about, by kind; totals and shares are without",
         unit="attempts",
     ),
+    column(
+        "uncounted",
+        "int",
+        "attempts of which each stands for at least one, and nobody knows for how many: aggregated lines, or "
+        "records without the client's port",
+        unit="attempts",
+    ),
+    column("not_recorded", "texts", NOT_RECORDED, not_recorded),
+    column(
+        "encrypted",
+        "text",
+        "whether encrypted packets were seen (IPsec, WireGuard) of the attempts that were let through: "
+        "`all`, `none`, `mixed`; empty if none was",
+    ),
+    column("policy_log", "texts", "`log: value` of the policies that decided, at most eight"),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from flowwatch.flows.model import Direction, PolicyRef
 from flowwatch.flows.noise import noise
-from flowwatch.flows.open_attempt import ANSWERED, ANSWERS
+from flowwatch.flows.open_attempt import ANSWERED, ANSWERS, LOGS
 from flowwatch.flows.peers import KINDS, Peer
 from flowwatch.flows.ranges import PORT_BITS, TIME_BITS
 
@@ -67,7 +67,11 @@ Pod = tuple[str, str, str]
 """Namespace, name, workload."""
 
 PodName = tuple[str, str, str, str]
-"""Namespace, name, cluster, and the server it was seen through (empty when there is but one)."""
+"""Namespace, name, cluster, and the server it was seen through (empty when there is but one). Of pods
+whose names aren't recorded the name is that of their workload behind ANY_POD."""
+
+ANY_POD = "/"
+"""In no pod's name."""
 
 PolicyPair = tuple[tuple[PolicyRef, ...], tuple[PolicyRef, ...]]
 """Policies that allowed, and that denied."""
@@ -80,7 +84,7 @@ _RARE = tuple("answer" if name == "dropped" else name for name in ANSWERS)
 class Rare:
     """What few rows have: answers that were none, and attempts that were let through late."""
 
-    __slots__ = ("answers", "late", "retries", "waited")
+    __slots__ = ("answers", "encrypted", "late", "policy_log", "retries", "uncounted", "waited")
 
     def __init__(self) -> None:
         self.answers = [0] * len(ANSWERS)
@@ -90,17 +94,35 @@ class Rare:
         """The longest wait, seconds."""
         self.retries = 0
         """Of the attempt that waited longest."""
+        self.uncounted = 0
+        """Attempts of which each may be several."""
+        self.encrypted = 0
+        """Attempts of which an encrypted packet was seen."""
+        self.policy_log: dict[str, None] = {}
+        """``log: value`` of the policies that decided, at most LOGS of them."""
 
     def add(self, other: Rare) -> None:
         self.answers = [a + b for a, b in zip(self.answers, other.answers, strict=True)]
         self.late += other.late
         self.wait(other.waited, other.retries)
+        self.uncounted += other.uncounted
+        self.encrypted += other.encrypted
+        self.log(tuple(other.policy_log))
+
+    def log(self, values: tuple[str, ...]) -> None:
+        """Take in what policies log."""
+        for value in values:
+            if len(self.policy_log) < LOGS:
+                self.policy_log[value] = None
 
     def mentions(self, word: str) -> bool:
         """Whether a filter's word begins the name of something that happened: late, refused …"""
         happened = [name for name, number in zip(_RARE, self.answers, strict=True) if number]
         if self.late:
             happened.append("late")
+        if self.encrypted:
+            happened.append("encrypted")
+        happened += [value.lower() for value in self.policy_log]
         return any(name.startswith(word) for name in happened if name)
 
     def wait(self, waited: float, retries: int) -> None:
@@ -180,6 +202,8 @@ class Columns:
             raise ValueError(f"no row has direction {direction}, port {port} and time {time}")
         namespace, name, workload = pod
         pods = self.pods
+        if not name and workload:
+            name = ANY_POD + workload
         pod_number = pods.number((namespace, name, *place))
         if pod_number == len(self.workloads):
             self.workloads.append(workload)
@@ -230,22 +254,23 @@ class Columns:
         if answer == ANSWERED:
             self.answered[row] += by
         elif answer:
-            self._rare(row).answers[answer] += by
+            self.rarity(row).answers[answer] += by
 
     def add_late(self, row: int, waited: float, retries: int) -> None:
         """Count an attempt that was let through after ``waited`` seconds, on the last of ``retries``."""
-        rare = self._rare(row)
+        rare = self.rarity(row)
         rare.late += 1
         rare.wait(waited, retries)
 
     def take_late(self, row: int) -> None:
         """An attempt that had been let through late was dropped in the end."""
-        rare = self._rare(row)
+        rare = self.rarity(row)
         rare.late -= 1
         if not rare.late:
             rare.waited, rare.retries = 0.0, 0
 
-    def _rare(self, row: int) -> Rare:
+    def rarity(self, row: int) -> Rare:
+        """What few rows have, of this one: to be added to."""
         rare = self.rare.get(row)
         if rare is None:
             rare = self.rare[row] = Rare()
@@ -399,7 +424,7 @@ class Columns:
             into[kind] = into.get(kind, 0) + count
         self.answered[row] += old.answered[from_row]
         if (other := old.rare.get(from_row)) is not None:
-            self._rare(row).add(other)
+            self.rarity(row).add(other)
         self.records[row] += old.records[from_row]
         self.first[row] = min(self.first[row], old.first[from_row])
         self.last[row] = max(self.last[row], old.last[from_row])

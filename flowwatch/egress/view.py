@@ -12,7 +12,7 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rate, Rates
 from flowwatch.egress.rows import Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import FEW, select
-from flowwatch.egress.table import PROTOCOLS, RATE_SECONDS, Columns, Rare
+from flowwatch.egress.table import ANY_POD, PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
 from flowwatch.flows.coverage import other_way_words
 from flowwatch.flows.kinds import kind, tcp_flags
@@ -137,7 +137,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
     return Row(
         direction=DIRECTION_WORDS[columns.direction[i]],
         namespace=namespace,
-        pod=pod,
+        pod="" if pod.startswith(ANY_POD) else pod,
         workload=columns.workloads[number],
         peer=peer,
         peer_kind=kind,
@@ -166,9 +166,21 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         waited=rare.waited,
         retries=rare.retries,
         proxy_refused=columns.proxy_refused.get(i, ()),
+        uncounted=rare.uncounted,
+        encrypted=_encrypted(columns.counts[0][i] + columns.counts[2][i], rare.encrypted),
+        policy_log=tuple(rare.policy_log),
         key=columns.ident[i],
         noise=_together([columns.noise[i]]) if i in columns.noise else {},
     )
+
+
+def _encrypted(passed: int, encrypted: int) -> str:
+    """How many of the attempts that were let through were seen encrypted, in a word."""
+    if not passed:
+        return ""
+    if not encrypted:
+        return "none"
+    return "all" if encrypted >= passed else "mixed"
 
 
 def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:

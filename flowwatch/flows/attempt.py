@@ -51,3 +51,9 @@ class Attempt(msgspec.Struct, gc=False):
     """SYNs that were sent again, as far as records show them."""
     noise: str = ""
     """Of :data:`flowwatch.flows.noise.KINDS`, where it was dropped and is such."""
+    uncounted: bool = False
+    """Whether it may be several: of aggregated lines, or of records without the client's port."""
+    encrypted: bool = False
+    """Whether an encrypted packet of it was seen."""
+    policy_log: tuple[str, ...] = ()
+    """``log: value`` of the policies that decided."""

@@ -40,6 +40,7 @@ from flowwatch.flows.open_attempt import (
 )
 from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.placing import place
+from flowwatch.flows.standing import StandingLines, is_answer, standing
 from flowwatch.flows.tries import GAP, ONE_PACKET
 from flowwatch.flows.unseen import Unseen
 from flowwatch.flows.weighing import Weighing
@@ -88,6 +89,8 @@ class Attempts:
         self._latest: dict[tuple[str, str], OpenAttempt] = {}
         self.unseen = Unseen()
         self._early: dict[Key, Flow] = {}
+        self.lines = StandingLines(self._numbers, self._weighing)
+        """Attempts of aggregated lines."""
 
     @property
     def answers(self) -> int:
@@ -234,6 +237,20 @@ class Attempts:
             add(attempt)
         return found
 
+    def observe_rare(self, flows: Iterable[Flow]) -> list[OpenAttempt | None]:
+        """As :meth:`observe_all`, where some of ``flows`` carry what few do, or are aggregated lines."""
+        flows = list(flows)
+        many = [one.records if (one := standing(flow)) is not None else 0 for flow in flows]
+        found = iter(self.observe_all([flow for flow, n in zip(flows, many, strict=True) if not n]))
+        attempts = [
+            self.lines.observe(flow, n) if n else next(found)
+            for flow, n in zip(flows, many, strict=True)
+        ]
+        for flow, attempt in zip(flows, attempts, strict=True):
+            if attempt is not None and flow.extras is not None:
+                attempt.carry(flow.extras)
+        return attempts
+
     # Which attempt -----------------------------------------------------------------------------
 
     def _first(
@@ -270,6 +287,8 @@ class Attempts:
             direction,
             flow.destination_service,
         )
+        if flow.is_reply is None and not flow.tcp_flags:
+            attempt.unsure = is_answer(flow) is not False
         self._keep(attempt, flow, bits, known=known)
         self._weighing.first(attempt, flow, bits)
         if self._early:
@@ -399,11 +418,11 @@ class Attempts:
     def take_closed(self) -> list[OpenAttempt]:
         """Attempts that no record can join any more, since the last call."""
         closed, self._open.closed = self._open.closed, []
-        return closed
+        return closed + self.lines.take_closed()
 
     def open_attempts(self) -> list[OpenAttempt]:
         """All attempts still open, those that were opened or touched first in front."""
-        return self._open.all()
+        return self._open.all() + self.lines.open_attempts()
 
     def shared(self, time: int, node: str) -> int:
         """A node's time on the clock that most nodes share; 0 stays 0."""

@@ -12,6 +12,7 @@ from flowwatch.flows.coverage import NAMED, Coverage, LostTotal, NodeAway, Serve
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import Batch, Flow, Gap, LostEvents, NodeStatus
 from flowwatch.flows.ranges import count_odd
+from flowwatch.flows.standing import standing
 
 GAPS = 500
 """Gaps kept, the latest; those before are only counted."""
@@ -30,6 +31,12 @@ class Tally:
     """Records with a value that was taken as unknown, by what it is."""
     unwrapped: dict[str, int] = field(default_factory=dict)
     """Records that stood inside of something else, by what that was."""
+    not_recorded: dict[str, int] = field(default_factory=dict)
+    """Records by the field that an exporter left out of them."""
+    aggregated: int = 0
+    """Lines that stand for several records."""
+    aggregated_records: int = 0
+    """How many."""
     notes: list[str] = field(default_factory=list)
     """What may explain that so little came, safe lines."""
     lost: dict[tuple[str, str], LostEvents] = field(default_factory=dict)
@@ -68,6 +75,12 @@ class Tally:
             note_place(self.unread_at, one.number, one.why, origin)
         for what, count in batch.odd.items():
             count_odd(self.odd, [what], count)
+        for what, count in batch.not_recorded.items():
+            count_odd(self.not_recorded, [what], count)
+        if batch.extras:
+            self._add_lines(flows)
+            self.records_read -= batch.more
+            self.aggregated -= batch.more
         self.notes += batch.notes
         for where, count in batch.unwrapped.items():
             count_odd(self.unwrapped, [where], count)
@@ -85,6 +98,12 @@ class Tally:
             for key in [key for key in self.set_aside if key[0] == origin]:
                 del self.set_aside[key]
             self.set_aside.update({(origin, n): count for n, count in batch.set_aside.items()})
+
+    def _add_lines(self, flows: list[Flow]) -> None:
+        for flow in flows:
+            if (many := standing(flow)) is not None:
+                self.aggregated += 1
+                self.aggregated_records += many.records
 
     def _add_flows(self, flows: list[Flow], origin: str) -> None:
         self.records_read += len(flows)
@@ -201,6 +220,9 @@ class Tally:
             unread_at={why: tuple(places) for why, places in self.unread_at.items()},
             values_unknown=dict(self.odd),
             unwrapped=dict(self.unwrapped),
+            not_recorded=dict(self.not_recorded),
+            aggregated=self.aggregated,
+            aggregated_records=self.aggregated_records,
             notes=tuple(self.notes),
             left_out=dict(self._left_out()),
             lost=tuple(self._lost()),

@@ -73,6 +73,12 @@ class Coverage:
     """Records with a value that can't be, or that we can't tell, by what it is: taken as unknown."""
     unwrapped: Mapping[str, int] = field(default_factory=dict)
     """Records that stood inside of something else (a log pipeline's), by what that was."""
+    not_recorded: Mapping[str, int] = field(default_factory=dict)
+    """Records by the field of Hubble's that an exporter's mask or key left out of them."""
+    aggregated: int = 0
+    """Lines that an exporter aggregated: of which each stands for several records."""
+    aggregated_records: int = 0
+    """How many these lines stand for."""
     notes: tuple[str, ...] = ()
     """What may explain that so little was seen, safe lines: a name that no record has."""
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -130,8 +136,11 @@ class Coverage:
 
     @property
     def at_least(self) -> bool:
-        """Whether records are missing, so that every count may be higher in truth."""
-        return bool(self.lost_events or self.nodes_away or self.gaps or self.servers_failed)
+        """Whether records are missing, or stand for several, so that every count may be higher in truth."""
+        return bool(
+            self.lost_events or self.nodes_away or self.gaps or self.servers_failed
+            or self.aggregated
+        )  # fmt: skip
 
     @property
     def much_missing(self) -> bool:
@@ -162,6 +171,9 @@ def warnings(coverage: Coverage, now: int) -> Iterator[str]:
     yield from skipped_words(coverage.records_skipped, coverage.unread_at)
     yield from odd_words(coverage.values_unknown)
     yield from unwrapped_words(coverage.unwrapped)
+    if coverage.aggregated:
+        yield _aggregated_words(coverage)
+    yield from masked_words(coverage.not_recorded)
     yield from coverage.notes
     if coverage.clock_skews:
         yield skew_words(coverage.clock_skews)
@@ -175,6 +187,15 @@ def warnings(coverage: Coverage, now: int) -> Iterator[str]:
             f"this machine's clock is {_apart(late)} most nodes': ages are told by "
             "theirs, but --since and --until mean this machine's"
         )
+
+
+def _aggregated_words(coverage: Coverage) -> str:
+    lines, records = coverage.aggregated, coverage.aggregated_records
+    stand = "stands" if lines == 1 else "stand"
+    return (
+        f"aggregated: {plural(lines, 'line')} {stand} for {plural(records, 'record')}; how many attempts "
+        "these were can't be counted: 'at least' one for each row"
+    )
 
 
 def _apart(ahead: int) -> str:
@@ -242,6 +263,16 @@ def unwrapped_words(unwrapped: Mapping[str, int]) -> Iterator[str]:
     count = sum(unwrapped.values())
     which = plural(count, "record was", "records were")
     yield f"{which} unwrapped from {_list(sorted(unwrapped))}"
+
+
+def masked_words(not_recorded: Mapping[str, int]) -> Iterator[str]:
+    """A line of what isn't recorded; nothing where everything is."""
+    if not not_recorded:
+        return
+    fields = ", ".join(
+        f"{safe(name)} in {plural(count, 'record')}" for name, count in not_recorded.items()
+    )
+    yield f"not recorded, as a field mask or an aggregate's key left it out: {fields}"
 
 
 def other_way_words(direction: str, here: int, there: int) -> Iterator[str]:

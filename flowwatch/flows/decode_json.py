@@ -39,6 +39,7 @@ from flowwatch.flows.json_structs import (
     structs_of,
     time_of,
 )
+from flowwatch.flows.masked import count_masked
 from flowwatch.flows.mend import mend_line
 from flowwatch.flows.model import (
     Batch,
@@ -190,6 +191,8 @@ class LineDecoder:
         self._decode(lines, where, batch)
         if batch.extras:
             split(batch)
+        if lines and (_no_event(lines[0]) or _no_event(lines[-1])):
+            count_masked(lines, batch.not_recorded)
         return batch
 
     def _decode(self, lines: list[JsonLine], where: Where[JsonLine], batch: Batch) -> None:
@@ -447,6 +450,10 @@ class LineDecoder:
         )
 
 
+def _no_event(line: JsonLine) -> bool:
+    return (line.flow or line).event_type is None
+
+
 def _why(error: Exception) -> str:
     """Why a record was not read, by what was raised."""
     if isinstance(error, NotAFlow):
@@ -476,8 +483,11 @@ def merge(batch: Batch, more: Batch) -> None:
     batch.unread += more.unread
     batch.notes += more.notes
     batch.extras |= more.extras
+    batch.more += more.more
     for reason, number in more.skipped.items():
         count(batch.skipped, reason, number)
+    for what, number in more.not_recorded.items():
+        count(batch.not_recorded, what, number)
     for what, number in more.odd.items():
         count(batch.odd, what, number)
     for what, number in more.unwrapped.items():

@@ -49,6 +49,7 @@ def split(batch: Batch) -> None:
             flows.append(flow)
         else:
             flows += _by_direction(flow, extras, extras.standing)
+    batch.more += len(flows) - len(batch.flows)
     batch.flows = flows
 
 

@@ -81,7 +81,8 @@ class Join:
         self.tally.add(batch)
         for event in batch.lost:
             scope.unseen.lost(event)
-        attempts = scope.observe_all(batch.flows)
+        observe = scope.observe_rare if batch.extras else scope.observe_all
+        attempts = observe(batch.flows)
         scope.clocks.check(batch.flows, attempts)
         return Joined(batch, attempts, scope.take_closed(), scope)
 
@@ -108,12 +109,12 @@ class Join:
     @property
     def replies(self) -> int:
         """Records of replies that belong to no attempt."""
-        return sum(scope.replies for scope in self.scopes.values())
+        return sum(one.replies + one.lines.replies for one in self.scopes.values())
 
     @property
     def unattributed(self) -> int:
         """Records without a direction and without an attempt that they could belong to."""
-        return sum(scope.unattributed for scope in self.scopes.values())
+        return sum(one.unattributed + one.lines.unattributed for one in self.scopes.values())
 
     @property
     def closed_early(self) -> int:

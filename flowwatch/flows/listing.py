@@ -146,6 +146,9 @@ class AttemptListing:
             waited=attempt.waited if attempt.late else 0.0,
             retries=attempt.retries,
             noise=_noise(attempt),
+            uncounted=attempt.uncounted,
+            encrypted=attempt.encrypted,
+            policy_log=attempt.policy_log,
         )
 
     def _answer(self, attempt: OpenAttempt) -> str:

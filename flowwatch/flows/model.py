@@ -255,6 +255,10 @@ class Batch:
     unwrapped: dict[str, int] = field(default_factory=dict)
     """Records that stood inside of something else (a log pipeline's), counted by what that was; not
     made safe."""
+    not_recorded: dict[str, int] = field(default_factory=dict)
+    """Records by the field of Hubble's that an exporter left out of them (:mod:`flowwatch.flows.masked`)."""
+    more: int = 0
+    """Flows beyond one a record: an aggregated line may be one for each direction."""
     extras: bool = False
     """Whether any of the flows has some (:class:`Extras`)."""
     notes: list[str] = field(default_factory=list)

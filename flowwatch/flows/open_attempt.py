@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from flowwatch.flows import tries
 from flowwatch.flows.meaning import DROPPED, OUTCOME_OF, UNKNOWN
-from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, PolicyRef, Verdict
+from flowwatch.flows.model import Direction, Endpoint, EventType, Extras, Flow, PolicyRef, Verdict
 from flowwatch.flows.peers import Peer
 
 Key = tuple[str, str, int, int, str]
@@ -35,6 +35,12 @@ dropped on its way."""
 
 ANSWERED, REFUSED, UNREACHABLE, ANSWER_DROPPED = range(1, 5)
 
+
+LOGS = 8
+"""Values of policies' logs kept of one attempt, or of a row."""
+
+WITH_PORTS = frozenset({"TCP", "UDP", "SCTP"})
+"""Protocols whose client's port tells one attempt from another."""
 
 SECOND = 1_000_000_000
 
@@ -75,6 +81,7 @@ class OpenAttempt:
         "direction",
         "egress",
         "egress_peer",
+        "encrypted",
         "ended",
         "first",
         "gap",
@@ -93,15 +100,18 @@ class OpenAttempt:
         "outcome",
         "pace",
         "passed",
+        "policy_log",
         "reason",
         "records",
         "rhythm",
         "server",
         "service",
+        "standing",
         "syn",
         "syn_denied",
         "syn_node",
         "syns",
+        "unsure",
         "version",
     )
 
@@ -164,8 +174,22 @@ class OpenAttempt:
         # Of tries.ALL, how many of them came on ports that had been used before.
         self.back = 0
         self.rhythm: tries.Rhythm | None = None
+        # Whether an encrypted packet of it was seen, and what the policies that decided have as their log.
+        self.encrypted = False
+        self.policy_log: tuple[str, ...] = ()
+        # Whether it is of aggregated lines, and stands for nobody knows how many.
+        self.standing = False
+        # Whether nothing records if the packets it was made of are answers.
+        self.unsure = False
         # Another number whenever outcome, reason or answer changes.
         self.version = 0
+
+    def carry(self, extras: Extras) -> None:
+        """Take in what few records carry."""
+        self.encrypted = self.encrypted or extras.encrypted
+        for value in extras.policy_log:
+            if value not in self.policy_log and len(self.policy_log) < LOGS:
+                self.policy_log = (*self.policy_log, value)
 
     def ahead_of(self, node: str) -> int | None:
         """How far the clock of ``node`` is ahead; None when no record of it came."""
@@ -184,6 +208,11 @@ class OpenAttempt:
     def beside(self, time: int) -> int:
         """How long before its first record or after its last ``time`` is; 0 within. By `node`'s clock."""
         return max(self.first - time, time - self.last, 0)
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether it may be several: nothing in its records tells one connection from the next."""
+        return self.standing or (not self.key[2] and self.key[4] in WITH_PORTS)
 
     @property
     def retries(self) -> int:
@@ -233,10 +262,19 @@ def change(attempt: OpenAttempt) -> None:
     attempt.version = (attempt.version + 1) & 0x7FFF
 
 
+def end_text(end: Endpoint, ip: str) -> str:
+    """What stands in a key for one end: its address, or the name of what has none recorded."""
+    if ip:
+        return ip
+    if end.namespace:
+        return f"{end.namespace}/{end.pod or end.workload}"
+    return f"/{end.pod or end.entity or end.identity or ''}"
+
+
 def portless_key(flow: Flow, reply: bool) -> Key:
     """The key of a record without ports: ICMP has its type, and names stand in for addresses."""
-    source = flow.source_ip or f"{flow.source.namespace}/{flow.source.pod}"
-    destination = flow.destination_ip or f"{flow.destination.namespace}/{flow.destination.pod}"
+    source = end_text(flow.source, flow.source_ip)
+    destination = end_text(flow.destination, flow.destination_ip)
     port = tries.icmp_request(flow.protocol, flow.destination_port)
     if reply:
         return destination, source, 0, port, flow.protocol

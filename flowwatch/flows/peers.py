@@ -19,8 +19,9 @@ NAMES_LIMIT = 100_000
 # What Cilium calls every address outside: says less than the address itself does.
 _OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6", "unknown", ""})
 
-KINDS = ("dns", "service", "pod", "entity", "address", "other", "unknown")
-"""What a peer can be; the aggregate keeps a kind by its number here."""
+KINDS = ("dns", "service", "pod", "entity", "address", "other", "unknown", "workload")
+"""What a peer can be; the aggregate keeps a kind by its number here. A workload: its pods' names aren't
+recorded."""
 
 
 class Peer(NamedTuple):
@@ -147,17 +148,19 @@ class PeerNames:
             return Peer("dns", name)
         if service:
             return Peer("service", service)
-        if peer.pod:
+        if peer.pod or (peer.namespace and peer.workload):
             # Of another cluster of the mesh: named as Hubble names its nodes, cluster first.
             far = peer.cluster and pod.cluster and peer.cluster != pod.cluster
-            cluster = f"{peer.cluster}/" if far else ""
-            return Peer("pod", f"{cluster}{peer.namespace}/{peer.pod}")
+            before = f"{peer.cluster}/{peer.namespace}" if far else peer.namespace
+            if peer.pod:
+                return Peer("pod", f"{before}/{peer.pod}")
+            return Peer("workload", f"{before}/{peer.workload}")
         if peer.entity not in _OUTSIDE:
             return Peer("entity", peer.entity)
         if address:
             return Peer("address", address)
         if peer.namespace:
-            return Peer("pod", f"{peer.namespace}/{peer.workload or '?'}")
+            return Peer("pod", f"{peer.namespace}/?")
         return Peer("entity", peer.entity) if peer.entity else UNKNOWN
 
     def _keep(self, pod: Endpoint, address: str, name: str) -> None:

@@ -114,6 +114,23 @@ COVERAGE: tuple[Key[Coverage], ...] = (
         lambda c: dict(c.values_unknown),
     ),
     Key(
+        "not_recorded",
+        "object: records without a field of Hubble's that an exporter's mask or key left out, by its name: "
+        "what needs it can't be told",
+        lambda c: dict(c.not_recorded),
+    ),
+    Key(
+        "aggregated",
+        "lines that an exporter aggregated, of which each stands for several records: their attempts can't "
+        "be counted, and each row has at least one",
+        lambda c: c.aggregated,
+    ),
+    Key(
+        "aggregated_records",
+        "records that these lines stand for, by the exporter's count",
+        lambda c: c.aggregated_records,
+    ),
+    Key(
         "replies",
         "records of replies that belong to no counted attempt",
         lambda c: c.replies,
@@ -185,8 +202,8 @@ COVERAGE: tuple[Key[Coverage], ...] = (
     ),
     Key(
         "at_least",
-        "whether records are missing (lost, of nodes out of sight, in gaps): all counts are then "
-        '"at least"',
+        "whether records are missing (lost, of nodes out of sight, in gaps) or stand for several "
+        '(aggregated): all counts are then "at least"',
         lambda c: c.at_least,
     ),
     Key(

@@ -59,6 +59,11 @@ def _base(row: Row, base: Sequence[str]) -> list[str]:
 
 
 def _subject(row: Row, side: str) -> list[str]:
+    if row.namespace and not row.pod and row.workload:
+        return [
+            *_flag(f"--{side}-namespace", row.namespace),
+            *_flag(f"--{side}-workload", row.workload),
+        ]
     if row.namespace:
         return _flag(f"--{side}-pod", f"{row.namespace}/{row.pod}")
     return _place(row.pod, side)
@@ -71,6 +76,14 @@ def _peer(row: Row, side: str, by_address: bool) -> list[str]:
         return _flag(f"--{side}-fqdn", row.peer)
     if row.peer_kind == "service":
         return _flag(f"--{side}-service", row.peer)
+    if row.peer_kind == "workload":
+        *cluster, namespace, name = row.peer.rsplit("/", 2)
+        words = _flag(f"--{side}-cluster", cluster[0]) if cluster else []
+        return [
+            *words,
+            *_flag(f"--{side}-namespace", namespace),
+            *_flag(f"--{side}-workload", name),
+        ]
     if row.peer_kind == "pod":
         # "namespace/?" is what a record without a pod's name leaves.
         *cluster, namespace, pod = row.peer.removesuffix("?").rsplit("/", 2)

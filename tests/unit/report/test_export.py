@@ -105,7 +105,8 @@ def test_the_header_of_the_csv_of_drops_is_stable() -> None:
     assert written(write_attempts, []).decode() == (
         "schema_version,first_seen,last_seen,direction,outcome,namespace,pod,workload,pod_address,"
         "source_port,peer,peer_kind,peer_address,port,protocol,drop_reason,drop_reason_number,"
-        "explanation,detail,policies,records,node,cluster,server,answer,waited,retries,noise\n"
+        "explanation,detail,policies,records,node,cluster,server,answer,waited,retries,noise,uncounted,"
+        "not_recorded,encrypted,policy_log\n"
     )
 
 
