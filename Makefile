@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types contract pytest format bench judge mutants fuzz screenshots docs proto lock dist clean
+.PHONY: help demo test lint types contract pytest format native bench judge mutants fuzz screenshots docs proto lock dist clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do \
@@ -48,6 +48,11 @@ pytest: $(DEV) ## the tests alone; ARGS="-k name" chooses
 format: $(DEV) ## mend style and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+native: $(DEV) ## build the scanner that reads records faster into .venv; needs cargo
+	@command -v cargo >/dev/null || { echo 'make native needs cargo (Rust 1.87 or newer), and none was found;' \
+		'without the scanner all works the same, only slower' >&2; exit 1; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-deps --no-build-isolation --force-reinstall ./native
 
 bench: $(DEV) ## measure, side by side with hubble
 	$(BIN)/python -m tests.benchmarks $(ARGS)
@@ -84,7 +89,7 @@ dist: $(DEV) ## build the wheel and the source archive into dist/
 	$(BIN)/hatchling build
 
 clean: ## remove what was made here, .venv too
-	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist native/target .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -17,7 +17,7 @@ import flowwatch
 ROOT = Path(__file__).resolve().parents[1]
 
 TOP_LEVEL = {
-    *("flowwatch", "proto", "tests", "docs", "screenshots", ".ci"),
+    *("flowwatch", "native", "proto", "tests", "docs", "screenshots", ".ci"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"),
     *(
         "requirements.lock",

@@ -1,0 +1,225 @@
+"""What the scanner says of a record is what the decoders say, or it says nothing.
+
+Records are those of captures, of the fuzz campaign and of a paper cluster, as JSON and on the wire, and
+spoilt ones. A scanner that has learnt the parts of some makes the others of them: each must be what
+a decoder makes of it whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+
+from flowwatch.flows.decode_json import LineDecoder
+from flowwatch.flows.decode_wire import WireDecoder
+from flowwatch.flows.json_structs import JsonFlow, structs_of
+from flowwatch.flows.model import Batch, Direction, Flow
+from flowwatch.flows.ranges import LATEST
+from flowwatch.hubble.wire import scanner
+from flowwatch.hubble.wire.jsonpb import message_to_json
+from flowwatch.hubble.wire.pb.narrow import narrow_pb2
+from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
+from tests import paper_kernel
+from tests.fuzz import corpus, mutate, protobuf
+
+ROOT = Path(__file__).parents[3]
+CAPTURES = (ROOT / "tests" / "data" / "captures", ROOT.parent / "shared" / "captures")
+SPOILT = 15_000
+
+OF_KIND = (
+    "verdict", "drop_reason", "direction", "is_reply", "event_type", "sub_type", "protocol", "tcp_flags",
+    "allowed_by", "denied_by", "match_type", "auth_type", "node", "revision", "newer_direction", "emitter",
+    "extras",
+)  # fmt: skip
+OF_NAMES = ("source_names", "destination_names", "source_service", "destination_service")
+VARYING = ("time", "source_ip", "destination_ip", "source_port", "destination_port", "uuid")
+
+
+def said(flow: Flow, names: Iterable[str]) -> tuple[Any, ...]:
+    return tuple(getattr(flow, name) for name in names)
+
+
+def whole(flow: Flow) -> tuple[Any, ...]:
+    """A flow as the scanner's is made here."""
+    ends = (flow.source, flow.destination, said(flow, OF_NAMES))
+    return (said(flow, OF_KIND), ends, *said(flow, VARYING), flow.l7)
+
+
+def view(flow: Flow) -> int:
+    """Whose names a record has, as far as the decoders keep them."""
+    return 0 if flow.is_reply else 1 if flow.direction == Direction.EGRESS else 2
+
+
+@dataclass
+class Compared:
+    """A scanner beside a decoder, which is given records one by one."""
+
+    scan: Callable[[scanner.Scanner, bytes], list[scanner.Run]]
+    decode: Callable[[bytes], Batch | None]
+    layer7: Callable[[bytes], object]
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        module = scanner.module()
+        assert module is not None
+        self.scanner = module.Scanner(lambda *of: of, lambda *of: of, self.layer7, 65_536)
+
+    def look(self, record: bytes) -> None:
+        """Compare, and let the scanner learn."""
+        batch = self.decode(record)
+        sound = batch is not None and len(batch.flows) == 1 and not (batch.odd or batch.skipped)
+        flow = batch.flows[0] if batch is not None and sound else None
+        [(_, _, made, new)] = self.scan(self.scanner, record)
+        if made is not None:
+            assert flow is not None, record
+            assert made == [whole(flow)], record
+            self.seen["made of known parts"] += 1
+        elif new is not None:
+            self.seen["new" if flow is not None else "refused"] += 1
+            if flow is None:
+                return
+            [(token, *varying, layer7)] = new
+            assert tuple(varying) == said(flow, VARYING), record
+            assert (layer7 and self.layer7(layer7)) == flow.l7, record
+            self.scanner.learn(
+                token,
+                said(flow, OF_KIND),
+                view(flow),
+                flow.source,
+                flow.destination,
+                said(flow, OF_NAMES),
+            )
+            assert self.scan(self.scanner, record)[0][2] == [whole(flow)], record
+        else:
+            self.seen["left to the decoder" if flow is not None else "neither reads it"] += 1
+
+
+def lines_compared() -> Compared:
+    decoder = LineDecoder()
+
+    def decode(record: bytes) -> Batch | None:
+        lines = structs_of(record)
+        return None if lines is None else decoder.batch(lines)
+
+    return Compared(lambda scan, record: scan.lines(record), decode, decoder._layer7.__getitem__)
+
+
+def messages_compared() -> Compared:
+    decoder = WireDecoder()
+    return Compared(
+        lambda scan, record: scan.messages([record], LATEST),
+        lambda record: decoder.decode([record]),
+        decoder._layer7.__getitem__,
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scanner() -> None:
+    if scanner.module() is None:
+        if os.environ.get("CI") and os.environ.get(scanner.VARIABLE) != "off":
+            pytest.fail("no scanner: make native builds it")
+        pytest.skip(f"no scanner at work: {scanner.at_work()}")
+
+
+def on_paper() -> list[dict[str, Any]]:
+    paper = paper_kernel.Paper(seed=3, linear=True)
+    paper.policy(1.0, allowed=frozenset({("203.0.113.5", 443)}))
+    for number in range(60):
+        paper.connect(2.0 + number, f"203.0.113.{5 + number % 3}", 443 + number % 2)
+    return paper.records()
+
+
+def responses() -> list[GetFlowsResponse]:
+    """Records of the campaign and of the paper cluster."""
+    return [ParseDict(record, GetFlowsResponse()) for record in (*corpus.RECORDS, *on_paper())]
+
+
+def captured() -> Iterator[bytes]:
+    for folder in CAPTURES:
+        for path in sorted(folder.rglob("*.json*")):
+            if path.suffix != ".gz":
+                yield from (line for line in path.read_bytes().split(b"\n") if line.strip())
+
+
+def printed() -> list[bytes]:
+    """The same as Hubble prints them, wrapped and bare."""
+    lines = [message_to_json(one).encode() for one in responses()]
+    bare = [
+        json.dumps(json.loads(line)["flow"], separators=(",", ":"))
+        for line in lines
+        if b'"flow"' in line
+    ]
+    return lines + [line.encode() for line in bare]
+
+
+def told(compared: Compared, what: str) -> None:
+    print(f"{what}: {dict(compared.seen)}")
+
+
+def test_lines_of_captures_are_what_the_decoder_reads() -> None:
+    compared = lines_compared()
+    for record in [*captured(), *printed(), *printed()]:
+        compared.look(record)
+    told(compared, "lines")
+    assert compared.seen["made of known parts"] > 100
+
+
+def test_messages_are_what_the_decoder_reads() -> None:
+    compared = messages_compared()
+    for response in [*responses(), *responses()]:
+        compared.look(response.SerializeToString())
+    told(compared, "messages")
+    assert compared.seen["made of known parts"] > 100
+
+
+def test_spoilt_lines_are_what_the_decoder_reads() -> None:
+    compared, random, sound = lines_compared(), Random(5), printed()
+    for _ in range(SPOILT):
+        record = random.choice(sound)
+        match random.randrange(4):
+            case 0:
+                tree = mutate.tree(random, json.loads(record))
+                text = json.dumps(tree, ensure_ascii=random.random() < 0.5, separators=(",", ":"))
+                record = text.encode("utf-8", "surrogatepass")
+            case 1:
+                record = mutate.data(random, record)
+            case 2:
+                record = mutate.mixed(random, sound)
+        compared.look(record.replace(b"\n", b" ") or b" ")
+    told(compared, f"{SPOILT:,} spoilt lines")
+    assert compared.seen["made of known parts"] > SPOILT / 10
+    assert compared.seen["refused"] > 10
+
+
+def test_spoilt_messages_are_what_the_decoder_reads() -> None:
+    compared, random = messages_compared(), Random(5)
+    sound = [one.SerializeToString() for one in responses()]
+    for _ in range(SPOILT):
+        record = random.choice(sound)
+        match random.randrange(4):
+            case 0 | 1:
+                record = protobuf.spoil(random, record, GetFlowsResponse.DESCRIPTOR)
+            case 2:
+                record = mutate.data(random, record)
+        compared.look(record)
+    told(compared, f"{SPOILT:,} spoilt messages")
+    assert compared.seen["made of known parts"] > SPOILT / 10
+    assert compared.seen["refused"] > 10
+
+
+def test_what_the_scanner_passes_over_nobody_reads() -> None:
+    module = scanner.module()
+    assert module is not None
+    narrow = {one.name for one in narrow_pb2.Flow.DESCRIPTOR.fields}
+    # Only whether there is one: a bare flow is known by it.
+    structs = set(JsonFlow.__struct_fields__) - {"Summary"}
+    assert set(module.UNREAD) & (narrow | structs) == set()
