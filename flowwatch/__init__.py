@@ -13,7 +13,8 @@ and whatever yields batches can be read too: see :class:`flowwatch.Source`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# typing's own takes 5 ms to load, in which Ctrl-C would end in a traceback: see __main__.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,12 +31,11 @@ __all__ = [
     "read",
 ]
 
-from flowwatch.errors import FlowwatchError
-
 if TYPE_CHECKING:
     from flowwatch.api.auditing import audit
     from flowwatch.api.traffic import decode, open_source, read
     from flowwatch.audits.findings import AuditReport
+    from flowwatch.errors import FlowwatchError
     from flowwatch.flows.model import Batch, Flow
     from flowwatch.flows.source import Source, SourceState
 
@@ -43,6 +43,7 @@ _HOMES = {
     "AuditReport": "flowwatch.audits.findings",
     "Batch": "flowwatch.flows.model",
     "Flow": "flowwatch.flows.model",
+    "FlowwatchError": "flowwatch.errors",
     "Source": "flowwatch.flows.source",
     "SourceState": "flowwatch.flows.source",
     "audit": "flowwatch.api.auditing",

@@ -172,3 +172,17 @@ def test_the_dashboard_loads_no_kubernetes_client_and_no_table(place: Path, line
     assert ("flowwatch.policy" in found) == ("POLICY" in line)
     # Until it is looked at.
     assert "flowwatch.tui.views.audit_report" not in found
+
+
+def test_until_ctrl_c_ends_without_a_traceback_nothing_is_loaded() -> None:
+    """What the interpreter and pip's own script load before is theirs."""
+    code = "import sys; had = {*sys.modules}; import flowwatch.__main__; print(*({*sys.modules} - had))"
+    # Not the site's: what a checkout's own paths need would hide what we load.
+    told = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert {name for name in told.stdout.split() if name.startswith("flowwatch")} == {
+        "flowwatch",
+        "flowwatch.__main__",
+    }
+    assert set(told.stdout.split()) & {"typing", "re", "enum", "signal", "threading"} == set()
