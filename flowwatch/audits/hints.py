@@ -147,6 +147,11 @@ def _nearest_subject(selector: Selector, subjects: list[tuple[Party, str]]) -> s
     return ""
 
 
+def _hint(name: str, entry: Entry, text: str, attempts: int = 0) -> Hint:
+    """A hint about one rule."""
+    return Hint(name, entry.policy, entry.line, text, attempts)
+
+
 def _names(entry: Entry) -> list[NameRule]:
     """The DNS names that a rule is about."""
     return [peer.rule for peer in entry.peers or () if isinstance(peer, Name)]
@@ -167,8 +172,8 @@ def _without_dns(entries: Sequence[Entry]) -> Iterator[Hint]:
         return
     for entry in entries:
         if _names(entry):
-            yield Hint(
-                "missing-dns-rule", entry.policy, entry.line,
+            yield _hint(
+                "missing-dns-rule", entry,
                 f"{entry.place} allows DNS names, but no rule sends lookups through the DNS proxy "
                 "(port 53 with rules: dns): no address is ever learnt, and it allows nothing",
             )  # fmt: skip
@@ -188,8 +193,8 @@ def _alias(
             ]
             if targets and entry.effect == "allow":
                 target = targets[0].rstrip(".")
-                yield Hint(
-                    "name-behind-an-alias", entry.policy, entry.line,
+                yield _hint(
+                    "name-behind-an-alias", entry,
                     f"{entry.place} allows {target}; the pod asks for {name}, which leads there by "
                     f"CNAME, and only the name asked for counts: allow {name}",
                     row.attempts,
@@ -211,16 +216,16 @@ def _name_then(policies: PolicySet, row: Judged) -> Iterator[Hint]:
                 continue
             what = f"{entry.place} allows {name}:{seen.port}/{seen.protocol}, and its address {seen.peer.ip}"
             if expired:
-                yield Hint(
-                    "name-expired", entry.policy, entry.line,
+                yield _hint(
+                    "name-expired", entry,
                     f"{what} was dropped after the answer that named it had expired ({time_of_day(expired)} "
                     f"UTC{_answer_before(seen, name)}): the application kept the address longer than the "
                     "answer said",
                     row.attempts,
                 )  # fmt: skip
             else:
-                yield Hint(
-                    "name-not-yet-known", entry.policy, entry.line,
+                yield _hint(
+                    "name-not-yet-known", entry,
                     f"{what} was dropped before the name was first looked up through the DNS proxy: "
                     f"allowed from {time_of_day(since)} UTC on (an address kept from before the policy)",
                     row.attempts,
@@ -238,8 +243,8 @@ def _late(row: Judged) -> Iterator[Hint]:
     if not row.late or not row.decision.entries:
         return
     entry = row.decision.entries[0]
-    yield Hint(
-        "denied-at-first", entry.policy, entry.line,
+    yield _hint(
+        "denied-at-first", entry,
         f"{entry.place} allows {_to(row.seen)}, and its first SYN was denied all the same; a retry was let "
         f"through after {row.waited:.1f} s at most: the agent did not know the identity yet, or had not "
         "applied the policy",
@@ -262,8 +267,8 @@ def _shared_address(row: Judged) -> Iterator[Hint]:
     if others:
         entry = row.decision.entries[0]
         known = next(name for name in names if name not in others)
-        yield Hint(
-            "shared-address", entry.policy, entry.line,
+        yield _hint(
+            "shared-address", entry,
             f"{entry.place} allows {known}; {', '.join(others[:_OTHERS])} has the same address "
             f"({row.seen.peer.ip}), and passes by it",
             row.attempts,
@@ -281,8 +286,8 @@ def _lookups_elsewhere(policies: PolicySet, row: Judged) -> Iterator[Hint]:
     for entry in entries:
         if not _names(entry):
             continue
-        yield Hint(
-            "lookups-beside-the-proxy", entry.policy, entry.line,
+        yield _hint(
+            "lookups-beside-the-proxy", entry,
             f"{entry.place} allows DNS names, but lookups at {seen.peer_name} pass without DNS rules: "
             "what they answer is never learnt (node-local DNS? select it in the rule with rules: dns)",
             row.attempts,
@@ -294,9 +299,8 @@ def _deny_only(entries: Sequence[Entry], way: Direction, *, default_deny: bool) 
     """Deny rules alone, with default deny on: they cut what they don't name too."""
     if not default_deny or any(entry.effect != "deny" for entry in entries):
         return
-    policy = entries[0].policy
-    yield Hint(
-        "deny-only", policy, entries[0].line,
+    yield _hint(
+        "deny-only", entries[0],
         f"it turns default deny on for {way}, and no rule allows anything: nothing else gets through, "
         f"{'DNS included' if way == 'egress' else 'probes of the node aside'} "
         f"(enableDefaultDeny: {way}: false denies only what is named)",
@@ -314,8 +318,8 @@ def _too_wide(entries: Sequence[Entry]) -> Iterator[Hint]:
             if narrow is wide or not _covers_ports(wide, narrow) or not narrow.peers:
                 continue
             if all(isinstance(peer, Name | Block) and not _is_world(peer) for peer in narrow.peers):
-                yield Hint(
-                    "wide-rule", wide.policy, wide.line,
+                yield _hint(
+                    "wide-rule", wide,
                     f"{wide.place} allows {world}, so that {narrow} restricts nothing",
                 )  # fmt: skip
 
@@ -357,8 +361,8 @@ def _denied(policies: PolicySet, row: Judged, working: Set[Entry]) -> Iterator[H
             deny = row.decision.entries[0]
             if (entry.tier, deny.tier) != (NORMAL, NORMAL):
                 continue  # a higher tier is asked before, and wins by that
-            yield Hint(
-                "allow-hidden-by-deny", entry.policy, entry.line,
+            yield _hint(
+                "allow-hidden-by-deny", entry,
                 f"{entry.place} allows {_to(seen)}, but {deny} denies it, and a deny always wins",
                 row.attempts,
             )  # fmt: skip
@@ -367,8 +371,8 @@ def _denied(policies: PolicySet, row: Judged, working: Set[Entry]) -> Iterator[H
                 continue  # it is for everybody, and no more for this one
             ports = ", ".join(map(str, entry.ports))
             if not port and _only_other_ports(entry, seen):
-                yield Hint(
-                    "port-mismatch", entry.policy, entry.line,
+                yield _hint(
+                    "port-mismatch", entry,
                     f"{entry.place} allows {seen.peer_name} on {ports}; "
                     f"the traffic goes to {seen.port}/{seen.protocol}",
                     row.attempts,
@@ -389,8 +393,8 @@ def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
         if isinstance(peer, Block) and not seen.peer.outside and peer.length and seen.peer_ip:
             inside = Party(labels=(), ip=seen.peer_ip)
             if inside.address and peer.contains(*inside.address):
-                yield Hint(
-                    "cidr-contains-pods", entry.policy, entry.line,
+                yield _hint(
+                    "cidr-contains-pods", entry,
                     f"{entry.place} allows {peer}, and {seen.peer_name} has an address in it, but blocks of "
                     "addresses never mean pods or nodes: select it by its labels",
                     row.attempts,
@@ -405,8 +409,8 @@ def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
             ]
             if scope and named and rest.matches(seen.peer.label_set):
                 wanted = ", ".join(scope[0].values) or "another"
-                yield Hint(
-                    "peer-in-another-namespace", entry.policy, entry.line,
+                yield _hint(
+                    "peer-in-another-namespace", entry,
                     f"{entry.place} means pods of namespace {wanted}; {seen.peer_name} is in "
                     f"{seen.peer.namespace}: add k8s:{NAMESPACE}: {seen.peer.namespace}",
                     row.attempts,
