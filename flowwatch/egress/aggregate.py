@@ -309,8 +309,11 @@ class Aggregate:
         direction = columns.direction[row]
         self.totals[direction][outcome] += by
         dropped = outcome == meaning.DROPPED
-        if dropped:
-            columns.add_reason(row, counted.reason[attempt.number], by, addresses(attempt.key))
+        if dropped and columns.add_reason(
+            row, counted.reason[attempt.number], by, addresses(attempt.key)
+        ):
+            # In no figure but its own, so in no timeline either.
+            return
         begun = counted.begun[attempt.number]
         self.timelines[direction].add(begun, dropped, by)
         if self.row_times is not None:
@@ -334,14 +337,16 @@ class Aggregate:
             begun = counted.begun[number]
             if back and begun and counted.outcome[number] != _NOT_YET:
                 dropped = counted.outcome[number] == meaning.DROPPED
+                why, ends = counted.reason[number], addresses(attempt.key)
                 for row in (counted.egress[number], counted.ingress[number]):
-                    if row >= 0:
-                        timeline = self.timelines[self.columns.direction[row]]
-                        timeline.add(begun, dropped, -1)
-                        timeline.add(max(begun - back, 1), dropped)
-                        if self.row_times is not None:
-                            self.row_times.add(row, begun, dropped, -1)
-                            self.row_times.add(row, max(begun - back, 1), dropped)
+                    if row < 0 or (dropped and self.columns.noise_kind(row, why, ends)):
+                        continue
+                    timeline = self.timelines[self.columns.direction[row]]
+                    timeline.add(begun, dropped, -1)
+                    timeline.add(max(begun - back, 1), dropped)
+                    if self.row_times is not None:
+                        self.row_times.add(row, begun, dropped, -1)
+                        self.row_times.add(row, max(begun - back, 1), dropped)
                 counted.begun[number] = max(begun - back, 1)
 
     def _fold(self) -> None:

@@ -31,10 +31,10 @@ class Query:
     reverse: bool = False
     limit: int | None = None
     text: str = ""
-    """Words that must all occur (case ignored) in a row's namespace, pod, workload, peer, port,
-    protocol, drop reasons or policies, or in its cluster where there are several, or begin ``late``,
-    ``refused``, ``unreachable``, ``answer`` (dropped) where there are such; a word after ``!`` must not
-    occur."""
+    """Words that must all occur (case ignored) in what a row shows: its pod, workload, peer with its
+    addresses, port (``:443``, ``name:443``, ``53/udp``), protocol, drop reasons, what the proxy refused,
+    policies, cluster where there are several; or begin ``late``, ``refused``, ``unreachable``, ``answer``
+    (dropped) where there are such. A word after ``!`` must not occur."""
     drops_only: bool = False
     """Only rows with dropped or audited attempts."""
     noise: bool = True

@@ -66,9 +66,7 @@ class Rates:
         if looks and looks[-1].folded != aggregate.folded_rows:
             # Rows have other numbers since.
             looks.clear()
-        counts = aggregate.columns.counts
-        rows = tuple([one[:] for one in counts]) if len(counts[0]) <= ROWS else ()
-        totals = {way: list(counted) for way, counted in aggregate.totals.items()}
+        rows, totals = _counted(aggregate)
         looks.append(
             _Look(now, tally.records_read, tally.lost_events, aggregate.folded_rows, totals, rows)
         )
@@ -99,6 +97,20 @@ class Rates:
             max(dropped, 0) / seconds,
             max(sum(more) - dropped, 0) / seconds,
         )
+
+
+def _counted(aggregate: Aggregate) -> tuple[tuple[array[int], ...], dict[int, list[int]]]:
+    """The counts of rows and of directions; noise is in neither."""
+    columns = aggregate.columns
+    totals = {way: list(counted) for way, counted in aggregate.totals.items()}
+    for way, noise in columns.noise_of.items():
+        totals[way][_DROPPED] -= sum(noise.values())
+    if len(columns) > ROWS:
+        return (), totals
+    rows = tuple([one[:] for one in columns.counts])
+    for row in columns.noise:
+        rows[_DROPPED][row] -= columns.quiet(row)
+    return rows, totals
 
 
 def _more(before: array[int], after: array[int], rows: Iterable[int]) -> int:

@@ -12,8 +12,15 @@ from typing import Any
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.egress.words import (
+    DEFAULT_DENY,
+    NO_RULE,
+    PROXY_ERROR,
+    WOULD_DENY,
+    Word,
+    pod_texts,
+)
 from flowwatch.flows.reasons import reason
-from flowwatch.gotext import whole_number
 
 FEW = 20_000
 """Rows up to which Python sorts them itself: in 40 ms at most."""
@@ -39,31 +46,59 @@ def select(columns: Columns, query: Query, directions: tuple[int, ...], now: flo
     return sorted(chosen, key=_key(columns, query.order, now), reverse=query.reverse)
 
 
-def _mentions(columns: Columns, word: str) -> Callable[[int], bool]:
-    """Whether a row holds ``word``; each distinct text is searched once."""
-    pods = [
-        word in f"{namespace}/{name} {workload} {cluster} {server}".casefold()
-        for (namespace, name, cluster, server), workload in zip(
-            columns.pods.things, columns.workloads, strict=True
-        )
-    ]
-    peers = [word in name.casefold() for name in columns.peer_names.things]
-    protocols = [word in protocol.casefold() for protocol in PROTOCOLS]
-    policies = [
-        word in " ".join(str(policy) for side in sides for policy in side).casefold()
-        for sides in columns.policy_sets.things
-    ]
-    port = whole_number(word)
+def _mentions(columns: Columns, text: str) -> Callable[[int], bool]:
+    """Whether a row shows the word ``text``; each distinct text is searched once."""
+    word = Word(text)
+    texts = pod_texts(columns)
+    pods = [word.within(one) for one in texts]
+    peers = [word.within(name) for name in columns.peer_names.things]
+    protocols = [word.within(protocol) for protocol in PROTOCOLS]
+    policies = [word.in_policies(sides) for sides in columns.policy_sets.things]
+    nameless = [not denied for _, denied in columns.policy_sets.things]
+    no_rule, would_deny, proxy_error = (
+        word.within(shown) for shown in (NO_RULE, WOULD_DENY, PROXY_ERROR)
+    )
+    audited, failed = (columns.counts[COUNTS.index(name)] for name in ("audited", "errors"))
+    at_port = _at_port(columns, word, texts)
 
     def hit(row: int) -> bool:
+        reasons = columns.reasons(row)
         return (
             pods[columns.pod[row]]
             or peers[columns.peer[row] >> 3]
             or protocols[columns.protocol[row]]
             or policies[columns.policies[row]]
-            or columns.port[row] == port
-            or any(word in reason(n).name.casefold() for n in columns.reasons(row))
-            or (row in columns.rare and columns.rare[row].mentions(word))
+            or at_port(row)
+            or any(word.within(reason(n).name) for n in reasons)
+            or (no_rule and DEFAULT_DENY in reasons and nameless[columns.policies[row]])
+            or (would_deny and audited[row] > 0)
+            or (proxy_error and failed[row] > 0)
+            or any(word.within(address) for address in columns.addresses.get(row, ()))
+            or (row in columns.rare and columns.rare[row].mentions(text))
+            or (row in columns.proxy_refused and word.in_refused(columns.proxy_refused[row]))
+        )
+
+    return hit
+
+
+def _at_port(columns: Columns, word: Word, pods: list[str]) -> Callable[[int], bool]:
+    """Whether a row is at the port that the word names, and at its name if there is one before it."""
+    if word.port is None:
+        return lambda row: False
+    port, protocols = word.port, word.protocols()
+    at_pod = [word.host_within(text) for text in pods]
+    at_peer = [word.host_within(name) for name in columns.peer_names.things]
+
+    def hit(row: int) -> bool:
+        return (
+            columns.port[row] == port
+            and protocols[columns.protocol[row]]
+            and (
+                not word.has_host
+                or at_pod[columns.pod[row]]
+                or at_peer[columns.peer[row] >> 3]
+                or any(word.host_within(address) for address in columns.addresses.get(row, ()))
+            )
         )
 
     return hit

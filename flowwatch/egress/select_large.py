@@ -13,8 +13,15 @@ import numpy.typing as npt
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
+from flowwatch.egress.words import (
+    DEFAULT_DENY,
+    NO_RULE,
+    PROXY_ERROR,
+    WOULD_DENY,
+    Word,
+    pod_texts,
+)
 from flowwatch.flows.reasons import reason
-from flowwatch.gotext import whole_number
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
@@ -48,39 +55,74 @@ def _choose(columns: Columns, query: Query, directions: tuple[int, ...]) -> Numb
     return np.flatnonzero(mask)
 
 
-def _mentions(columns: Columns, word: str) -> Mask:
-    """Rows that hold ``word``. Each distinct text is searched once, however many rows share it."""
-
-    def among(texts: list[str], column: str, shift: int = 0) -> Mask:
-        hits = np.fromiter((word in text.casefold() for text in texts), bool, len(texts))
-        return hits[_view(columns, column) >> shift] if len(texts) else np.zeros(len(columns), bool)
-
-    pods = [
-        f"{namespace}/{name} {workload} {cluster} {server}"
-        for (namespace, name, cluster, server), workload in zip(
-            columns.pods.things, columns.workloads, strict=True
-        )
-    ]
-    hit = among(pods, "pod") | among(columns.peer_names.things, "peer", 3)
-    hit |= among(list(PROTOCOLS), "protocol")
-    policies = [
-        " ".join(str(policy) for side in sides for policy in side)
-        for sides in columns.policy_sets.things
-    ]
-    hit |= among(policies, "policies")
-    if (port := whole_number(word)) is not None:
-        hit |= _view(columns, "port") == port
-    dropped = _view(columns, "dropped") > 0
-    numbers = _view(columns, "reason")
-    for number in np.unique(numbers[dropped]):
-        if word in reason(int(number)).name.casefold():
-            hit |= dropped & (numbers == number)
-    for row, more in columns.more_reasons.items():
-        if any(word in reason(number).name.casefold() for number in more):
+def _mentions(columns: Columns, text: str) -> Mask:
+    """Rows that show the word ``text``. Each distinct text is searched once, however many rows share it."""
+    word = Word(text)
+    texts = pod_texts(columns)
+    peers = columns.peer_names.things
+    hit = _of(columns, [word.within(one) for one in texts], "pod")
+    hit |= _of(columns, [word.within(name) for name in peers], "peer", 3)
+    hit |= _of(columns, [word.within(name) for name in PROTOCOLS], "protocol")
+    hit |= _of(
+        columns, [word.in_policies(sides) for sides in columns.policy_sets.things], "policies"
+    )
+    hit |= _at_port(columns, word, texts)
+    if word.within(NO_RULE):
+        nameless = [not denied for _, denied in columns.policy_sets.things]
+        hit |= _dropped_for(columns, DEFAULT_DENY) & _of(columns, nameless, "policies")
+    for shown, name in ((WOULD_DENY, "audited"), (PROXY_ERROR, "errors")):
+        if word.within(shown):
+            hit |= _view(columns, name) > 0
+    for number in {*map(int, np.unique(_view(columns, "reason"))), *_more_reasons(columns)}:
+        if word.within(reason(number).name):
+            hit |= _dropped_for(columns, number)
+    for row, addresses in columns.addresses.items():
+        if any(word.within(address) for address in addresses):
             hit[row] = True
     for row, rare in columns.rare.items():
-        if rare.mentions(word):
+        if rare.mentions(text):
             hit[row] = True
+    for row, refused in columns.proxy_refused.items():
+        if word.in_refused(refused):
+            hit[row] = True
+    return hit
+
+
+def _of(columns: Columns, hits: list[bool], column: str, shift: int = 0) -> Mask:
+    """The rows of which what the column points to is a hit."""
+    if not hits:
+        return np.zeros(len(columns), bool)
+    found: Mask = np.array(hits, bool)[_view(columns, column) >> shift]
+    return found
+
+
+def _at_port(columns: Columns, word: Word, pods: list[str]) -> Mask:
+    """Rows at the port that the word names, and at its name if there is one before it."""
+    if word.port is None:
+        return np.zeros(len(columns), bool)
+    hit: Mask = _of(columns, word.protocols(), "protocol") & (_view(columns, "port") == word.port)
+    if not word.has_host:
+        return hit
+    names = columns.peer_names.things
+    named = _of(columns, [word.host_within(one) for one in pods], "pod")
+    named |= _of(columns, [word.host_within(name) for name in names], "peer", 3)
+    for row, addresses in columns.addresses.items():
+        if any(word.host_within(address) for address in addresses):
+            named[row] = True
+    both: Mask = hit & named
+    return both
+
+
+def _more_reasons(columns: Columns) -> set[int]:
+    """Drop reasons of rows that have several."""
+    return {number for more in columns.more_reasons.values() for number in more}
+
+
+def _dropped_for(columns: Columns, number: int) -> Mask:
+    """Rows with attempts that were dropped for this reason."""
+    hit: Mask = (_view(columns, "dropped") > 0) & (_view(columns, "reason") == number)
+    for row, more in columns.more_reasons.items():
+        hit[row] = more.get(number, 0) > 0
     return hit
 
 

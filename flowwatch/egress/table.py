@@ -276,15 +276,22 @@ class Columns:
             rare = self.rare[row] = Rare()
         return rare
 
-    def add_reason(self, row: int, reason: int, count: int, ends: tuple[str, str]) -> None:
-        """Count ``count`` attempts (may be negative) dropped for ``reason`` in ``row``.
+    def add_reason(self, row: int, reason: int, count: int, ends: tuple[str, str]) -> bool:
+        """Count ``count`` attempts (may be negative) dropped for ``reason`` in ``row``; whether they
+        are noise.
 
         ``ends``: addresses of client and server.
         """
         self._count_reason(row, reason, count)
-        if kind := noise(reason, PROTOCOLS[self.protocol[row]], self.port[row], *ends):
+        kind = self.noise_kind(row, reason, ends)
+        if kind:
             for counts in (self.noise.setdefault(row, {}), self.noise_of[self.direction[row]]):
                 counts[kind] = counts.get(kind, 0) + count
+        return bool(kind)
+
+    def noise_kind(self, row: int, reason: int, ends: tuple[str, str]) -> str:
+        """What kind of noise a drop for ``reason`` in ``row`` is; empty if it is none."""
+        return noise(reason, PROTOCOLS[self.protocol[row]], self.port[row], *ends)
 
     def quiet(self, row: int) -> int:
         """Attempts of ``row`` that are noise."""

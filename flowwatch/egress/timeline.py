@@ -59,8 +59,8 @@ def together(counters: Sequence[TimelineCounter]) -> Timeline:
     return Timeline(
         width,
         tuple(used),
-        tuple([kept.get(bucket, 0) for bucket in used]),
-        tuple([dropped.get(bucket, 0) for bucket in used]),
+        tuple([max(kept.get(bucket, 0), 0) for bucket in used]),
+        tuple([max(dropped.get(bucket, 0), 0) for bucket in used]),
     )
 
 

@@ -56,8 +56,8 @@ def snapshot(
     labels = _clusters(columns)
     coverage = aggregate.join.coverage()
     totals = _totals(aggregate, directions)
-    narrowed = chosen if len(chosen) < totals.rows else None
-    filtered = len(matching) < totals.rows
+    # What is folded as noise is in no figure, so nothing of it is left out.
+    narrowed = chosen if len(matching) < totals.rows else None
     if not query.noise:
         folded = sum(columns.direction[row] in directions for row in columns.only_noise())
         totals = replace(totals, rows=totals.rows - folded)
@@ -72,7 +72,7 @@ def snapshot(
         rows=tuple([_row(columns, row, now, labels) for row in chosen[: query.limit]]),
         matched=len(chosen),
         totals=totals,
-        shown=_of_rows(columns, chosen, matching) if filtered else totals,
+        shown=totals if narrowed is None else _of_rows(columns, narrowed, matching),
         elsewhere=elsewhere,
         timeline=timeline,
         of_all=narrowed is not None and of_them is None,

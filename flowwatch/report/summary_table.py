@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import NUMBERS, OF_ROW, policies
+from flowwatch.egress.words import NO_RULE
 from flowwatch.flows.coverage import Coverage
 from flowwatch.report.came_back import dropped_words, failed_words, late_words, noise_words
 from flowwatch.report.goformat import TimeFormat
@@ -116,7 +117,7 @@ def policy_text(row: Row) -> str:
     policy say, would then read as if it had allowed the blocked ones.
     """
     if row.dropped and not row.denied_by and "POLICY_DENIED" in row.drop_reasons:
-        return "no rule allows it"
+        return NO_RULE
     named = policies((), row.denied_by) or policies(row.allowed_by, ())
     texts = [
         f"{effect} {p.namespace}/{p.name}" if p.namespace else f"{effect} {p.name}"

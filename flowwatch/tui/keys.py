@@ -51,7 +51,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "filter",
         ("/",),
-        "filter rows as you type; words must all occur, !word must not",
+        "filter rows as you type, by what they show (api.github.com:443, :8080, 53/udp, an address, a "
+        "reason, a policy); words must all occur, !word must not",
         "filter",
         context=ROWS,
     ),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.app import App, ComposeResult
+from textual.geometry import Size
 from textual.message import Message
 from textual.timer import Timer
 
@@ -235,9 +236,12 @@ class Dashboard(App[int], inherit_bindings=False):
         for part in parts:
             part.look = self.look
 
-    def arrange(self) -> None:
-        """Give every part its lines; called when the terminal or the choice of parts changes."""
-        columns, lines = self.size
+    def arrange(self, size: Size | None = None) -> None:
+        """Give every part its lines; called when the terminal or the choice of parts changes.
+
+        ``size``: the terminal's, where it is another one just now.
+        """
+        columns, lines = size or self.size
         plan = layout(columns, lines, banner=self._banner_needed, detail=False, tail=False)
         for part, height in ((self.bar, plan.title), (self.banner, plan.banner)):
             part.display = height > 0 and not self.seen.COVERS
@@ -251,7 +255,7 @@ class Dashboard(App[int], inherit_bindings=False):
         self.ask()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.arrange()
+        self.arrange(event.size)
         self.call_after_refresh(self.repaint)
 
     def _told(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flowwatch.egress.rows import Row, Totals
 from flowwatch.egress.schema import NUMBERS, OF_ROW
+from flowwatch.egress.words import PROXY_ERROR, PROXY_REFUSED, WOULD_DENY
 from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
 from flowwatch.report.summary_table import peer_text, policy_text, worst
@@ -73,13 +74,22 @@ def _peer(row: Row, cells: Cells) -> str:
 def _reason(row: Row, cells: Cells) -> str:
     if not row.drop_reasons:
         if row.audited:
-            return f"would deny {count(row.audited)}"
-        return f"proxy error {count(row.errors)}" if row.errors else odd_answer(row)
+            return f"{WOULD_DENY} {count(row.audited)}"
+        return f"{PROXY_ERROR} {count(row.errors)}" if row.errors else odd_answer(row)
     name = min(row.drop_reasons, key=lambda reason: (-row.drop_reasons[reason], reason))
+    if name == "L7_DENIED" and row.proxy_refused:
+        return _refused(row)
     more = len(row.drop_reasons) - 1
     # The request was let through: whoever reads the reason shall not look for who forbade that.
     what = "answer " if row.answers_dropped == row.dropped else ""
     return what + safe(name) + (f" +{more}" if more else "")
+
+
+def _refused(row: Row) -> str:
+    """What the proxy refused last, and how many other things: ``L7 refused: GET geo:8080/admin +1``."""
+    what = safe(row.proxy_refused[0]).replace(" http://", " ", 1)
+    more = len(row.proxy_refused) - 1
+    return f"{PROXY_REFUSED} {what}" + (f" +{more}" if more else "")
 
 
 def _policy(row: Row, cells: Cells) -> str:

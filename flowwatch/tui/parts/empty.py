@@ -33,7 +33,8 @@ def _words(
     if query.text and rows:
         return f"None of {plural(rows, 'row')} matches /{safe(query.text)}", [
             "esc clears the filter",
-            "all words must occur, in pod, destination, port, reason or policy; !word: must not",
+            "all words must occur in what a row shows: pod, name, address, :port, 53/udp, reason, "
+            "policy; !word: must not",
         ]
     if query.drops_only and rows:
         return f"No drops: nothing was dropped or audited in {plural(rows, 'row')}", [

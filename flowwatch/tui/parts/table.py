@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import events
 from textual.message import Message
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Row, Snapshot, Totals
-from flowwatch.tui.format import Line, cut, fit
+from flowwatch.report.human import width as width_of
+from flowwatch.tui.format import Line, cut, line_width
 from flowwatch.tui.parts import columns as cols
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import CURSOR
@@ -19,8 +21,8 @@ class Table(Lines):
     """Rows of a snapshot under a header, with one of them selected.
 
     Until the selection is moved it stays at the first row, whichever that is; from then on it
-    stays with its row, wherever that goes. If the row is filtered away, the one in its place is
-    selected until it comes back.
+    stays with its row, wherever that goes. If the row is filtered away, the first one is selected
+    until it comes back.
     """
 
     DEFAULT_CSS = "Table { height: 1fr; }"
@@ -78,14 +80,11 @@ class Table(Lines):
 
     def update_from(self, snapshot: Snapshot, query: Query, now: int, empty: list[Line]) -> None:
         """Show a snapshot that answers ``query``; ``empty`` is shown when it has no rows."""
-        if query != self._query:
-            if (query.order, query.reverse, query.direction) != (
-                self._query.order,
-                self._query.reverse,
-                self._query.direction,
-            ):
-                self._needs.clear()
-            self._query = query
+        # More of the same rows is nothing else.
+        others = replace(query, limit=None) != replace(self._query, limit=None)
+        if _arrangement(query) != _arrangement(self._query):
+            self._needs.clear()
+        self._query = query
         if snapshot.rows is not self._rows:
             self._rows = snapshot.rows
             self._place = {row.key: index for index, row in enumerate(snapshot.rows)}
@@ -103,7 +102,7 @@ class Table(Lines):
             self._key = self._rows[self._index].key if self._rows else 0
         elif self._key and self._key in self._place:
             self._index = self._place[self._key]
-        elif not self._key:
+        elif not self._key or others:
             self._index = 0
         self._clamp()
         if self._index != before:
@@ -136,11 +135,8 @@ class Table(Lines):
         both = self._query.direction == "both"
         signs = self.look.signs
         cells = cols.Cells(self._now, self._namespace, (signs.to, signs.of) if both else None)
-        chosen = cols.choose(width, self._totals, self._clusters, self._columns)
-        widths = cols.share(width, chosen, self._sticky(chosen, rows, cells))
-        peer = "DESTINATION" if self._query.direction == "egress" else "PEER"
-        head = cols.header(chosen, widths, self._query.order, self._namespace, peer)
-        lines = [self._counted(head, width)]
+        chosen, widths, head = self._laid_out(rows, cells)
+        lines = [head]
         for place, row in enumerate(rows, self._top):
             chosen_row = place == self._index
             line = cols.row_line(row, chosen, widths, cells, signs, selected=chosen_row)
@@ -150,31 +146,51 @@ class Table(Lines):
             lines.append(cut(line, width))
         self.show(lines)
 
-    def _sticky(
+    def _grow(
         self, chosen: list[cols.ScreenColumn], rows: tuple[Row, ...], cells: cols.Cells
-    ) -> list[int]:
+    ) -> None:
         """What the columns need; it only grows, or the columns would dance as rows come and go."""
         found = cols.needs(chosen, rows, cells)
         for column, need in zip(chosen, found, strict=True):
             self._needs[column.title] = max(self._needs.get(column.title, 0), need)
-        return [self._needs[column.title] for column in chosen]
 
-    def _counted(self, head: Line, width: int) -> Line:
-        """The header, with the place in the rows at its right end when they don't fit."""
+    def _laid_out(
+        self, rows: tuple[Row, ...], cells: cols.Cells
+    ) -> tuple[list[cols.ScreenColumn], list[int], Line]:
+        """The columns, their widths, and the header: the place in the rows at its right end, when they
+        don't fit, for which the columns leave room."""
+        width = self.size.width
+        peer = "DESTINATION" if self._query.direction == "egress" else "PEER"
+        counter = self._counter()
+        room, spare = width, len(counter)
+        while True:
+            chosen = cols.choose(room, self._totals, self._clusters, self._columns)
+            if room == width:
+                # Fewer columns have room later, and none that isn't among these.
+                self._grow(chosen, rows, cells)
+            widths = cols.share(room, chosen, [self._needs[one.title] for one in chosen])
+            head = cols.header(chosen, widths, self._query.order, self._namespace, peer)
+            titles = "".join(part for part, _ in head).rstrip()
+            over = width_of(titles) + spare - width
+            if not spare or over <= 0 or room - over < width // 2:
+                break
+            room -= over
+        if not spare or over > 0:
+            return chosen, widths, cut(head, width)
+        kept = cut(head, width - spare)
+        return (
+            chosen,
+            widths,
+            (*kept, (" " * (width - spare - line_width(kept)), "head"), (counter, "dim")),
+        )
+
+    def _counter(self) -> str:
+        """The place in the rows, as wide for each of them; empty when all of them are seen."""
         if self._matched <= self.page:
-            return cut(head, width)
-        text = f" {self._index + 1:,}/{self._matched:,} "
-        if len(text) > width // 3:
-            return cut(head, width)
-        room = width - len(text)
-        titles = "".join(part for part, _ in head)
-        if titles[room - 1 : room].strip() and titles[room : room + 1].strip():
-            # No title is better than half of one.
-            kept = cut(head, len(titles[:room].rpartition(" ")[0]))
-        else:
-            kept = cut(head, room)
-        used = sum(len(part) for part, _ in kept)
-        return (*kept, (fit("", room - used), "head"), (text, "dim"))
+            return ""
+        most = f"{self._matched:,}"
+        text = f" {self._index + 1:>{len(most)},}/{most} "
+        return text if len(text) <= self.size.width // 3 else ""
 
     def _select(self, index: int, *, last: bool = False) -> None:
         before = self.selected
@@ -219,3 +235,8 @@ class Table(Lines):
             self.post_message(self.Opened())
         else:
             self._select(index)
+
+
+def _arrangement(query: Query) -> tuple[str, bool, str]:
+    """What of a query brings other texts into the columns."""
+    return query.order, query.reverse, query.direction

@@ -42,6 +42,18 @@ def test_the_timelines_of_all_rows_are_that_of_the_whole() -> None:
     assert aggregate.row_times.timeline(rows) == whole.timeline
 
 
+def test_noise_is_in_no_figure_so_in_no_timeline_and_in_no_rate() -> None:
+    """Rows of nothing else are folded; what is left is the whole, not a part of it."""
+    quiet = denied(3, 132, protocol="ICMPv6", destination_ip="ff02::2", destination_port=133,
+                   source_port=0, tcp_flags=0)  # fmt: skip
+    aggregate = counted(flow(), *quiet)
+    for noise in (True, False):
+        shown = snapshot(aggregate, Query(noise=noise))
+        assert (shown.timeline.forwarded, shown.timeline.dropped) == ((1,), (0,))
+        assert (shown.shown, shown.of_all) == (shown.totals, False)
+    assert snapshot(aggregate, Query(text="ff02")).timeline.buckets == ()
+
+
 def test_an_attempt_that_is_denied_in_the_end_is_no_longer_among_the_forwarded() -> None:
     aggregate = counted(flow(), *denied(1), flow(2, destination_ip="9.9.9.9"))
     shown = snapshot(aggregate, Query(text="1.2.3.4")).timeline

@@ -13,7 +13,6 @@ import pytest
 
 from flowwatch.flows.model import Batch, Endpoint, Flow, LostEvents
 from flowwatch.flows.source import SourceState
-from flowwatch.tui.parts.columns import COLUMNS
 from tests.unit.flows.made import denied, flow
 from tests.unit.tui.driven import Driven, Played, played, run
 from tests.unit.tui.made import FOLLOWING
@@ -494,28 +493,5 @@ def test_nothing_is_asked_of_the_monitor_while_nothing_changes() -> None:
                 await driven._pilot.pause(0.05)
             assert driven.app.frame is not None
             assert driven.app.frame.number == first.number
-
-    run(test())
-
-
-@pytest.mark.parametrize("columns", range(119, 131, 3))
-def test_the_place_in_the_rows_leaves_no_half_of_a_title(columns: int) -> None:
-    async def test() -> None:
-        long = Endpoint(
-            identity=1001, namespace="weather", pod="weather-app-8kxfnbbb2w-bq4jr", workload="app"
-        )
-        far = "n{}.telemetry.skydata.example"
-        many = [
-            record
-            for i in range(50)
-            for record in denied(
-                i, source=long, destination_ip=f"9.0.{i}.1", destination_names=(far.format(i),)
-            )
-        ]
-        async with played(Played(many), size=(columns, 24)) as driven:
-            await driven.until(lambda: "1/50" in driven.text, "all rows")
-            [head] = [line for line in driven.text.splitlines() if "DROPPED FORWARD" in line]
-            titles = {column.title for column in COLUMNS} | {"in", "weather"}
-            assert set(head.split()) - {"1/50", "PEER"} <= titles
 
     run(test())

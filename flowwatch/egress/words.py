@@ -1,0 +1,106 @@
+"""A word of the filter, and where it is found: in what a row shows, and in nothing that it hides.
+
+Both ways of choosing rows (:mod:`flowwatch.egress.select`, :mod:`flowwatch.egress.select_large`) ask it
+about each distinct text once, however many rows share that.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flowwatch.egress.table import PROTOCOLS, Columns, PodName, PolicyPair
+from flowwatch.flows.reasons import by_name
+
+NO_RULE = "no rule allows it"
+"""Shown in place of a policy where default deny dropped, for which Hubble names none."""
+WOULD_DENY = "would deny"
+"""Shown in place of a drop reason where audit mode let through what a policy denies."""
+PROXY_ERROR = "proxy error"
+"""The same where the proxy failed."""
+PROXY_REFUSED = "L7 refused:"
+"""Before what an L7 rule refused."""
+
+_NO_RULE_ALLOWS = by_name("POLICY_DENIED")
+DEFAULT_DENY = _NO_RULE_ALLOWS.number if _NO_RULE_ALLOWS is not None else 0
+"""Hubble's number for it."""
+
+_WITH_PORT = re.compile(r"(?:(?P<host>.*):)?(?P<port>[0-9]{1,5})(?:/(?P<protocol>[a-z0-9]*))?")
+"""``:8080``, ``api.github.com:443``, ``[2001:db8::1]:443``, ``53/udp``, or the number alone."""
+
+_PORTLESS = tuple([name.startswith("ICMP") for name in PROTOCOLS])
+"""Of which protocols a port is a message's type, which rows don't show; by their number."""
+
+
+class Word:
+    """What was typed, in lower case and without its ``!``."""
+
+    def __init__(self, text: str) -> None:
+        # As texts that were too long are shown: whatever the sign stands for.
+        self._parts = text.split("…")
+        found = _WITH_PORT.fullmatch(text)
+        self.port = int(found["port"]) if found else None
+        """The port that it names; None when it names none."""
+        self._protocol = (found["protocol"] or "") if found else ""
+        host = (found["host"] or "") if found else ""
+        self._host = host.strip("[]").split("…") if host else []
+
+    @property
+    def has_host(self) -> bool:
+        """Whether a name or an address stands before the port."""
+        return bool(self._host)
+
+    def within(self, text: str) -> bool:
+        """Whether ``text`` has it."""
+        return _has(self._parts, text.casefold())
+
+    def host_within(self, text: str) -> bool:
+        """Whether ``text`` has what stands before the port."""
+        return self.has_host and _has(self._host, text.casefold())
+
+    def protocols(self) -> list[bool]:
+        """By the number of a protocol: whether rows of it have the port that is meant."""
+        return [
+            not portless and name.casefold().startswith(self._protocol)
+            for name, portless in zip(PROTOCOLS, _PORTLESS, strict=True)
+        ]
+
+    def in_policies(self, sides: PolicyPair) -> bool:
+        """Whether it is among the policies of a row: their names with their effect, or a whole kind."""
+        return any(
+            self.within(f"{effect} {one.namespace}/{one.name}" if one.namespace else f"{effect} {one.name}")
+            or self._parts == [one.kind.casefold()]
+            for effect, side in zip(("allow", "deny"), sides, strict=True)
+            for one in side
+        )  # fmt: skip
+
+    def in_refused(self, texts: tuple[str, ...]) -> bool:
+        """Whether it is in what the proxy refused."""
+        return self.within(PROXY_REFUSED) or any(self.within(text) for text in texts)
+
+
+def pod_texts(columns: Columns) -> list[str]:
+    """By the number of a pod, what rows show of it; clusters and servers where there are several."""
+    several = len(columns.places) > 1
+    return [
+        _pod_text(pod, workload, several)
+        for pod, workload in zip(columns.pods.things, columns.workloads, strict=True)
+    ]
+
+
+def _pod_text(pod: PodName, workload: str, several: bool) -> str:
+    namespace, name, cluster, server = pod
+    text = f"{namespace}/{name} {workload}" if namespace else f"{name} {workload}"
+    return f"{text} {cluster} {server}" if several else text
+
+
+def _has(parts: list[str], text: str) -> bool:
+    """Whether the parts are in ``text``, one after the other."""
+    if len(parts) == 1:
+        return parts[0] in text
+    place = 0
+    for part in parts:
+        place = text.find(part, place)
+        if place < 0:
+            return False
+        place += len(part)
+    return True
