@@ -74,3 +74,13 @@ def test_every_file_of_egress_has_its_tests() -> None:
     """The room whose numbers every view shows."""
     files = {path.name for path in (PACKAGE / "egress").glob("[!_]*.py")}
     assert {f"test_{name}" for name in files} <= {path.name for path in (UNIT / "egress").iterdir()}
+
+
+@pytest.mark.parametrize("word", ["Address", "Answer", "Cluster", "Key", "Options", "Question"])
+def test_a_word_that_several_rooms_would_take_names_one_class(word: str) -> None:
+    """The others say of what theirs is: KubeAnswer, PolicyQuestion."""
+    files = [path for path in PACKAGE.rglob("*.py") if "pb" not in path.parts]
+    named = [
+        path for path in files if re.search(rf"^class {word}\b", path.read_text(), re.MULTILINE)
+    ]
+    assert len(named) == 1

@@ -153,7 +153,7 @@ _SWITCHES = {"true": True, "false": False}
 
 
 class GivenKeywords:
-    """The keywords of one call, checked (flowwatch.sources.request.Options).
+    """The keywords of one call, checked (flowwatch.sources.request.RequestOptions).
 
     Raises UsageError for a keyword that there isn't, and for a value of a wrong kind.
     """

@@ -9,12 +9,12 @@ from flowwatch.text import safe
 if TYPE_CHECKING:
     from flowwatch.api.policy_files import Tell
     from flowwatch.policy.engine import PolicySet
-    from flowwatch.sources.request import Options
+    from flowwatch.sources.request import RequestOptions
 
 _TOLD = 5
 
 
-def read_cluster(options: Options, tell: Tell) -> PolicySet:
+def read_cluster(options: RequestOptions, tell: Tell) -> PolicySet:
     """The cluster's policies; ``tell`` is given what is missing or odd, and how many they are.
 
     Where the user may not list all namespaces, those that ``options`` filter by are asked for.

@@ -32,7 +32,7 @@ _ADDS = {"FILE": FILES, "FILES": FILES, "DIR": FOLDERS, "FOLDER": FOLDERS}
 _GLOBAL = (("--help", "the words of a verb"), ("--version", "flowwatch's version"))
 
 
-class Answer(NamedTuple):
+class Completions(NamedTuple):
     """Candidates, each with its description, and what the shell may add."""
 
     candidates: list[tuple[str, str]]
@@ -65,11 +65,11 @@ def ask(words: Sequence[str]) -> int:
     return 0
 
 
-def complete(words: Sequence[str]) -> Answer:
+def complete(words: Sequence[str]) -> Completions:
     """What completes the last of ``words``."""
     *before, word = [_unquoted(each) for each in words] or [""]
     if "--" in before:
-        return Answer([])
+        return Completions([])
     verb, rest = find_verb(list(before))
     line = _Line(verb, rest)
     if line.waits is not None:
@@ -77,7 +77,7 @@ def complete(words: Sequence[str]) -> Answer:
     name, equals, value = word.partition("=")
     if word.startswith("-") and equals:
         flag = line.named(name)
-        return _values(flag, value, line.given) if flag is not None else Answer([])
+        return _values(flag, value, line.given) if flag is not None else Completions([])
     if word.startswith("-"):
         return _starting(word, line.offered())
     return _starting(word, _words(verb, line.plain))
@@ -90,8 +90,8 @@ def _unquoted(word: str) -> str:
     return word
 
 
-def _starting(word: str, found: Iterator[tuple[str, str]]) -> Answer:
-    return Answer([(one, about) for one, about in found if one.startswith(word)])
+def _starting(word: str, found: Iterator[tuple[str, str]]) -> Completions:
+    return Completions([(one, about) for one, about in found if one.startswith(word)])
 
 
 def _words(verb: Verb, plain: list[str]) -> Iterator[tuple[str, str]]:
@@ -110,13 +110,13 @@ def _words(verb: Verb, plain: list[str]) -> Iterator[tuple[str, str]]:
             yield parts[depth], about if len(parts) == depth + 1 else ""
 
 
-def _values(flag: Flag, text: str, given: Mapping[str, str]) -> Answer:
+def _values(flag: Flag, text: str, given: Mapping[str, str]) -> Completions:
     choices = flag.choices
     if choices is None:
-        return Answer([], _ADDS.get(flag.metavar, NOTHING_ELSE))
+        return Completions([], _ADDS.get(flag.metavar, NOTHING_ELSE))
     before, found = choices.within(text, given)
     after = text[len(before) :]
-    return Answer([(before + one, "") for one in found if _begins(one, after, choices)])
+    return Completions([(before + one, "") for one in found if _begins(one, after, choices)])
 
 
 def _begins(one: str, text: str, choices: Choices) -> bool:

@@ -265,7 +265,7 @@ POLICIES = (
 
 
 @dataclass
-class Cluster:
+class DemoCluster:
     """All of it, made of ``rng``."""
 
     rng: random.Random

@@ -234,13 +234,13 @@ def _masked(response: api.GetFlowsResponse, parts: mask.Tree) -> api.GetFlowsRes
     return smaller
 
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 
 def _with_metadata(
-    call: Callable[[Request, grpc.ServicerContext], Answer],
-) -> Callable[[Request, grpc.ServicerContext], Answer]:
-    def answer(request: Request, context: grpc.ServicerContext) -> Answer:
+    call: Callable[[Request, grpc.ServicerContext], Reply],
+) -> Callable[[Request, grpc.ServicerContext], Reply]:
+    def answer(request: Request, context: grpc.ServicerContext) -> Reply:
         context.send_initial_metadata((("hubble-relay-version", VERSION),))
         return call(request, context)
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from flowwatch.demo.cluster import Cluster, Node, uuid
+from flowwatch.demo.cluster import DemoCluster, Node, uuid
 from flowwatch.demo.exchange import SECOND, Step
 from flowwatch.demo.truth import Truth
 from flowwatch.hubble.wire.pb.flow import flow_pb2
@@ -69,7 +69,7 @@ class Stage:
         """
         self.seed = seed
         self.rng = random.Random(seed)
-        self.cluster = Cluster(self.rng)
+        self.cluster = DemoCluster(self.rng)
         self.truth = Truth()
         """Of the attempts begun so far."""
         if policy_after is None:

@@ -16,7 +16,7 @@ from flowwatch.errors import FlowwatchError, Refused
 from flowwatch.hubble.client import faults, probe, tls
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
-from flowwatch.hubble.client.probe import Answer
+from flowwatch.hubble.client.probe import ProbeAnswer
 from flowwatch.hubble.kube.material import load_pair, pem_text
 from flowwatch.text import plural, safe
 
@@ -90,7 +90,7 @@ def _days(number: int) -> str:
 
 def _plain(settings: Settings, address: Address) -> Told:
     found = probe.look(address, tls_first=False, server_name=settings.tls_server_name)
-    if found.answer is not Answer.HTTP2:
+    if found.answer is not ProbeAnswer.HTTP2:
         raise _explained(settings, address, "")
     if address.is_loopback:
         return Told("none asked for, and the server speaks HTTP/2 without")

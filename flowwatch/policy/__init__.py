@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions, OptionsError, read_agent_options
 from flowwatch.policy.documents import Documents, read_documents
-from flowwatch.policy.engine import Decision, PolicySet, Question
+from flowwatch.policy.engine import Decision, PolicyQuestion, PolicySet
 from flowwatch.policy.party import Party
 from flowwatch.policy.reach import NO_REACH
 from flowwatch.policy.rules import Entry, Policy, Rejected, Rule
@@ -20,8 +20,8 @@ __all__ = [
     "OptionsError",
     "Party",
     "Policy",
+    "PolicyQuestion",
     "PolicySet",
-    "Question",
     "Rejected",
     "Rule",
     "load",

@@ -101,7 +101,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PolicyQuestion:
     """May ``subject`` send to (or receive from) ``peer``? ``direction`` is the subject's."""
 
     direction: Direction
@@ -377,7 +377,7 @@ class PolicySet:
             self._by_party[subject, direction] = found
         return found
 
-    def decide(self, question: Question) -> Decision:
+    def decide(self, question: PolicyQuestion) -> Decision:
         """What the policies say about ``question``."""
         return self.ask(
             question.direction, question.subject, question.peer, question.protocol, question.port

@@ -62,7 +62,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Explanation:
     """What the policies of one end say."""
 
     direction: Direction
@@ -185,7 +185,7 @@ def _split(text: str) -> tuple[str, int | None, str]:
 
 def explain(
     policies: PolicySet, subject: End, peer: End, protocol: str, request: str = ""
-) -> list[Answer]:
+) -> list[Explanation]:
     """The answer of ``subject``'s egress, and of ``peer``'s ingress where that is an endpoint.
 
     ``request``: what is asked of an HTTP server there, ``GET /path`` or ``HEAD http://host/path``.
@@ -215,7 +215,7 @@ def explain(
     return [_asked(answer, request) for answer in answers] if request else answers
 
 
-def _asked(answer: Answer, request: str) -> Answer:
+def _asked(answer: Explanation, request: str) -> Explanation:
     """An answer with what its L7 rules say of a request. Raises QuestionError if that is none."""
     method, _, url = request.strip().partition(" ")
     if not re.fullmatch("[A-Z]+", method) or not url.strip():
@@ -271,7 +271,7 @@ _DOES = {"allow": "allows it", "deny": "denies it", "pass": "passes it on"}
 
 def _answer(
     policies: PolicySet, direction: Direction, subject: End, peer: End, protocol: str, port: int
-) -> Answer:
+) -> Explanation:
     own = subject.party.cluster
     subject, peer = (replace(end, party=_of_cluster(end.party, own)) for end in (subject, peer))
     decision = policies.ask(direction, subject.party, peer.party, protocol, port)
@@ -305,7 +305,7 @@ def _answer(
             near_misses(policies, direction, subject.party, peer.party, protocol, port, known)
         )
     assumed = tuple(dict.fromkeys(one for one in (subject.assumed, peer.assumed, unseen) if one))
-    return Answer(
+    return Explanation(
         direction, subject.text, peer.text, protocol, port, decision, tuple(steps), near, assumed,
         tuple(one for one in (subject.seen, peer.seen) if one),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from flowwatch.policy.ports import Matching
 if TYPE_CHECKING:
     from flowwatch.policy.party import Party
 
-Address = tuple[int, int]
+AddressNumber = tuple[int, int]
 """IP version and number."""
 
 
@@ -32,7 +32,7 @@ class Reach:
         """Whether a block can mean ``party`` at all."""
         return party.outside or (self.nodes if party.node else self.pods)
 
-    def addresses(self, party: Party) -> tuple[Address, ...]:
+    def addresses(self, party: Party) -> tuple[AddressNumber, ...]:
         """Those of an endpoint that blocks are asked about: reserved ones (health, ingress) have none."""
         return party.addresses if party.node or not party.reserved else ()
 

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Key(Generic[Item]):
+class JsonKey(Generic[Item]):
     """A key of a JSON object."""
 
     name: str
@@ -25,7 +25,7 @@ class Key(Generic[Item]):
     """Whether the file beside a table has it too: not what only rows explain."""
 
 
-def as_object(keys: Iterable[Key[Item]], item: Item) -> dict[str, Any]:
+def as_object(keys: Iterable[JsonKey[Item]], item: Item) -> dict[str, Any]:
     """The object of these keys."""
     return {key.name: key.value(item) for key in keys}
 
@@ -94,105 +94,105 @@ def _skews(seen: Coverage) -> list[dict[str, Any]]:
     ]
 
 
-WINDOW: Key[Coverage] = Key(
+WINDOW: JsonKey[Coverage] = JsonKey(
     "window",
     "object: `first_seen`, `last_seen` (null if nothing was seen), `seconds` between them",
     _window,
 )
-COVERAGE: tuple[Key[Coverage], ...] = (
-    Key("records_read", "records that were read, of whatever kind", lambda c: c.records_read),
-    Key(
+COVERAGE: tuple[JsonKey[Coverage], ...] = (
+    JsonKey("records_read", "records that were read, of whatever kind", lambda c: c.records_read),
+    JsonKey(
         "records_skipped",
         "records that could not be read",
         lambda c: sum(c.records_skipped.values()),
     ),
-    Key("skipped_by_reason", "object: the same by reason", lambda c: dict(c.records_skipped)),
-    Key(
+    JsonKey("skipped_by_reason", "object: the same by reason", lambda c: dict(c.records_skipped)),
+    JsonKey(
         "values_unknown",
         "object: records with a value that can't be (a port above 65535) or that this version can't tell "
         "(a newer direction), by what it is; that value was taken as unknown, the record was counted",
         lambda c: dict(c.values_unknown),
     ),
-    Key(
+    JsonKey(
         "not_recorded",
         "object: records without a field of Hubble's that an exporter's mask or key left out, by its name: "
         "what needs it can't be told",
         lambda c: dict(c.not_recorded),
     ),
-    Key(
+    JsonKey(
         "aggregated",
         "lines that an exporter aggregated, of which each stands for several records: their attempts can't "
         "be counted, and each row has at least one",
         lambda c: c.aggregated,
     ),
-    Key(
+    JsonKey(
         "aggregated_records",
         "records that these lines stand for, by the exporter's count",
         lambda c: c.aggregated_records,
     ),
-    Key(
+    JsonKey(
         "replies",
         "records of replies that belong to no counted attempt",
         lambda c: c.replies,
         beside=False,
     ),
-    Key(
+    JsonKey(
         "unattributed",
         "flows without a direction and without an attempt they could belong to",
         lambda c: c.unattributed,
         beside=False,
     ),
-    Key(
+    JsonKey(
         "folded_rows",
         'rows folded into "other" because of the limit on rows',
         lambda c: c.folded_rows,
     ),
-    Key(
+    JsonKey(
         "lost_events",
         'events that Hubble says it lost: if not 0, all counts are "at least"',
         lambda c: c.lost_events,
     ),
-    Key(
+    JsonKey(
         "lost",
         "array of objects: `node`, `source` (Hubble's name), `cause` (in words), `count`, "
         "`rate` (per second), `last_seen`",
         _lost,
     ),
-    Key(
+    JsonKey(
         "clusters",
         "names of the clusters that rows are of",
         lambda c: list(c.clusters),
         beside=False,
     ),
-    Key(
+    JsonKey(
         "servers_failed",
         "of several servers, those that failed, so that their flows are missing",
         lambda c: list(c.servers_failed),
     ),
-    Key("nodes", "names of the nodes whose records were seen", lambda c: list(c.nodes)),
-    Key(
+    JsonKey("nodes", "names of the nodes whose records were seen", lambda c: list(c.nodes)),
+    JsonKey(
         "nodes_known",
         "number of nodes that the server told of, seen or not",
         lambda c: c.nodes_known,
     ),
-    Key(
+    JsonKey(
         "nodes_unavailable",
         "names of the nodes that relay could not reach",
         lambda c: list(c.nodes_unavailable),
     ),
-    Key(
+    JsonKey(
         "nodes_away",
         "array of objects: the same as `node`, `since` (null: all the time, or unknown), `reason`",
         _away,
     ),
-    Key(
+    JsonKey(
         "gaps",
         "array of objects: `start`, `end`, `seconds`, `nodes` (empty: all), `server`, `cause`; times whose "
         "records are gone, as the connection was lost and the ring had been overwritten or emptied when it "
         "was back",
         _gaps,
     ),
-    Key(
+    JsonKey(
         "clock_skews",
         "array of objects: nodes whose clocks are apart from the others', `node`, `seconds_ahead` (below 0: "
         "behind), `of` (another node; empty: of most), `connections` (seen by two nodes, by which it is "
@@ -200,13 +200,13 @@ COVERAGE: tuple[Key[Coverage], ...] = (
         "most nodes share",
         _skews,
     ),
-    Key(
+    JsonKey(
         "at_least",
         "whether records are missing (lost, of nodes out of sight, in gaps) or stand for several "
         '(aggregated): all counts are then "at least"',
         lambda c: c.at_least,
     ),
-    Key(
+    JsonKey(
         "warnings",
         "what makes the numbers less than the whole truth, a line each",
         warning_lines,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flowwatch.output import Writer
-from flowwatch.policy.explain import Answer
+from flowwatch.policy.explain import Explanation
 from flowwatch.policy.queries import answer_object
 from flowwatch.report.human import fold
 from flowwatch.report.jsontext import to_json
@@ -18,7 +18,7 @@ _STEPS = 12
 
 
 def write_explanation(
-    answers: Sequence[Answer], form: str, out: Writer, *, columns: int = 0
+    answers: Sequence[Explanation], form: str, out: Writer, *, columns: int = 0
 ) -> None:
     """Write the answers of both ends, and what they come to together.
 
@@ -36,7 +36,7 @@ def write_explanation(
             out.write(part + "\n")
 
 
-def _text(answers: Sequence[Answer]) -> Iterator[str]:
+def _text(answers: Sequence[Explanation]) -> Iterator[str]:
     first = answers[0]
     asked = first if first.direction == "egress" else answers[-1]
     client, server = (
@@ -58,7 +58,7 @@ def _text(answers: Sequence[Answer]) -> Iterator[str]:
         yield f"  seen: {safe(text)}"
 
 
-def together(answers: Sequence[Answer]) -> str:
+def together(answers: Sequence[Explanation]) -> str:
     """Both ends must allow it."""
     decisions = {answer.outcome for answer in answers}
     if "denied" in decisions:
@@ -66,7 +66,7 @@ def together(answers: Sequence[Answer]) -> str:
     return "can't tell" if "cant_tell" in decisions else "allowed"
 
 
-def _lines(answer: Answer, *, with_file: bool) -> list[str]:
+def _lines(answer: Explanation, *, with_file: bool) -> list[str]:
     way = "to" if answer.direction == "egress" else "from"
     lines = [
         f"{answer.direction} of {safe(answer.subject)} {way} {safe(answer.peer)}, "
@@ -89,7 +89,7 @@ def _lines(answer: Answer, *, with_file: bool) -> list[str]:
     return lines
 
 
-def explanation_object(answers: Sequence[Answer]) -> dict[str, Any]:
+def explanation_object(answers: Sequence[Explanation]) -> dict[str, Any]:
     """The object that ``-o json`` prints."""
     return {
         "schema_version": 1,

@@ -11,7 +11,7 @@ from typing import Any
 
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, ROW, Column
-from flowwatch.report.coverage import Key
+from flowwatch.report.coverage import JsonKey
 from flowwatch.report.summary import SUMMARY
 
 Columns = tuple[Column[Any], ...]
@@ -30,7 +30,7 @@ def markdown_reference(columns: Columns) -> str:
     return "".join((lines[0], "|---" * len(heads), "|\n", *lines[1:]))
 
 
-def markdown_keys(keys: tuple[Key[Any], ...]) -> str:
+def markdown_keys(keys: tuple[JsonKey[Any], ...]) -> str:
     """The keys of a JSON object as a Markdown table."""
     lines = [f"| `{one.name}` | {one.meaning} |\n" for one in keys]
     return "".join(("| key | value |\n|---|---|\n", *lines))

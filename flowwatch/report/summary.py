@@ -18,7 +18,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import Coverage
 from flowwatch.output import Output
 from flowwatch.report.columns import json_object
-from flowwatch.report.coverage import COVERAGE, WINDOW, Key, as_object
+from flowwatch.report.coverage import COVERAGE, WINDOW, JsonKey, as_object
 from flowwatch.report.export import write_rows
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary_markdown import markdown
@@ -80,14 +80,14 @@ def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     return [row_object(row) for row in snapshot.rows]
 
 
-def _of_coverage(key: Key[Coverage]) -> Key[Snapshot]:
-    return Key(key.name, key.meaning, lambda snapshot: key.value(snapshot.coverage))
+def _of_coverage(key: JsonKey[Coverage]) -> JsonKey[Snapshot]:
+    return JsonKey(key.name, key.meaning, lambda snapshot: key.value(snapshot.coverage))
 
 
-SUMMARY: tuple[Key[Snapshot], ...] = (
-    Key("schema_version", f"{SCHEMA_VERSION}", lambda _: SCHEMA_VERSION),
+SUMMARY: tuple[JsonKey[Snapshot], ...] = (
+    JsonKey("schema_version", f"{SCHEMA_VERSION}", lambda _: SCHEMA_VERSION),
     _of_coverage(WINDOW),
-    Key(
+    JsonKey(
         "totals",
         "object: `attempts`, `forwarded`, `dropped`, `audited`, `errors`, `unknown` (attempts), "
         "`dropped_share` (0 to 1, of those with a final outcome), `noise` (object: dropped attempts that no "
@@ -95,8 +95,10 @@ SUMMARY: tuple[Key[Snapshot], ...] = (
         "direction asked for, also those that a filter or limit hides",
         _totals,
     ),
-    Key("rows_matched", "rows that matched, before `rows` was cut to a limit", lambda s: s.matched),
-    Key(
+    JsonKey(
+        "rows_matched", "rows that matched, before `rows` was cut to a limit", lambda s: s.matched
+    ),
+    JsonKey(
         "rows",
         "array of objects with the columns of the table above, `schema_version` excepted",
         _rows,

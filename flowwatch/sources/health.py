@@ -17,7 +17,7 @@ from flowwatch.sources.clock import Clock
 from flowwatch.sources.node_clocks import NodeClocks
 from flowwatch.sources.nodes import NodeWatch, ServerNow
 from flowwatch.sources.phases import Phases
-from flowwatch.sources.polls import EVERY, Answer
+from flowwatch.sources.polls import EVERY, PollAnswer
 from flowwatch.sources.repeats import Seen
 from flowwatch.sources.server import Server
 
@@ -138,7 +138,7 @@ class StreamHealth:
             now = replace(now, peeked=tuple(server.peek(newest + 1)))
         return now
 
-    def answered(self, answer: Answer, server: Server, batch: Batch, backlog: int) -> None:
+    def answered(self, answer: PollAnswer, server: Server, batch: Batch, backlog: int) -> None:
         """Take in a poll's answer; raises Unreachable when the stream must be dead.
 
         ``batch`` gets what it tells; ``backlog`` is the number of messages that wait to be read.

@@ -22,7 +22,7 @@ EVERY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PollAnswer:
     """What came of one poll."""
 
     at: int
@@ -35,7 +35,7 @@ class Answer:
 class Asking(Protocol):
     """Something that asks, until it is stopped: a thread of :class:`Polls`, or a test's script."""
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[PollAnswer]:
         """Those that came since the last call; never waits."""
         ...
 
@@ -58,7 +58,7 @@ class Polls:
     def __init__(self, ask: Callable[[], ServerNow], every: float = EVERY) -> None:
         self._ask = ask
         self._every = every
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[PollAnswer] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flowwatch-polls", daemon=True)
         self._thread.start()
@@ -68,14 +68,14 @@ class Polls:
             began = time.monotonic()
             answered = True
             try:
-                self._answers.put(Answer(time.time_ns(), self._ask()))
+                self._answers.put(PollAnswer(time.time_ns(), self._ask()))
             except Refused as error:
                 # It answers, only not this: no use in asking again.
-                self._answers.put(Answer(time.time_ns(), ServerNow(), error))
+                self._answers.put(PollAnswer(time.time_ns(), ServerNow(), error))
                 return
             except ServerError as error:
                 answered = False
-                self._answers.put(Answer(time.time_ns(), None, error))
+                self._answers.put(PollAnswer(time.time_ns(), None, error))
             except FlowwatchError:
                 return
             took = time.monotonic() - began
@@ -83,7 +83,7 @@ class Polls:
             # gives none may be dead, and the next poll makes it sure.
             self._stop.wait(max(self._every - took, self._every / 2, 4 * took * answered))
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[PollAnswer]:
         """Those that came since the last call; never waits."""
         with contextlib.suppress(queue.Empty):
             while True:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowwatch.hubble.client.config import Settings
 
 
-class Options(config.Flags, Protocol):
+class RequestOptions(config.Flags, Protocol):
     """Where a request comes from: a command line, keywords of a call, or plain values.
 
     Names are those of the command line's flags, without the dashes before them.
@@ -87,7 +87,7 @@ class FlowRequest:
 
 
 def flow_request(
-    options: Options,
+    options: RequestOptions,
     *,
     default: int = 0,
     follow: bool | None = None,
@@ -128,7 +128,7 @@ def flow_request(
     return FlowRequest(settings, filters, window, files, mask, servers, keep_bad)
 
 
-def one_server(options: Options) -> None:
+def one_server(options: RequestOptions) -> None:
     """UsageError when several servers are named for who can ask only one."""
     if len(options.servers) > 1:
         raise UsageError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 
-from flowwatch.policy import PolicySet, Question, read_documents
+from flowwatch.policy import PolicyQuestion, PolicySet, read_documents
 from tests.interop.oracle import Asked, Oracle, Who, measure
 
 SIZES = (1, 100, 5_000)
@@ -91,12 +91,12 @@ def _one(size: int) -> list[tuple[str, str, str]]:
     ]
 
 
-def _for_ours(asked: list[Asked]) -> list[Question]:
+def _for_ours(asked: list[Asked]) -> list[PolicyQuestion]:
     parties = {who: who.party() for one in asked for who in (one.subject, one.peer)}
     for party in parties.values():
         _ = party.label_set, party.address
     return [
-        Question(
+        PolicyQuestion(
             "egress" if one.direction == "egress" else "ingress",
             parties[one.subject],
             parties[one.peer],

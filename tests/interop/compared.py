@@ -12,8 +12,8 @@ import yaml
 from flowwatch.policy import (
     Decision,
     Party,
+    PolicyQuestion,
     PolicySet,
-    Question,
     Rejected,
     load,
     read_agent_options,
@@ -57,7 +57,7 @@ class Ours:
     def decide(self, asked: Asked) -> Decision:
         """Our decision on one question."""
         return self._policies.decide(
-            Question(
+            PolicyQuestion(
                 "egress" if asked.direction == "egress" else "ingress",
                 self._party(asked.subject),
                 self._party(asked.peer),

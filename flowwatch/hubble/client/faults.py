@@ -16,7 +16,7 @@ from typing import Any
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
-from flowwatch.hubble.client.probe import Answer, Certificate, Probed, look
+from flowwatch.hubble.client.probe import Certificate, ProbeAnswer, Probed, look
 from flowwatch.hubble.wire.refusals import way_out
 from flowwatch.text import safe
 
@@ -147,22 +147,22 @@ def _too_late(settings: Settings, address: Address) -> Unreachable:
 def _unreachable(settings: Settings, address: Address, code: str, words: str) -> ServerError:
     found = look(address, tls_first=settings.encrypted, server_name=settings.tls_server_name)
     at = _at(address)
-    if found.answer is Answer.UNREACHABLE:
+    if found.answer is ProbeAnswer.UNREACHABLE:
         why = safe(found.why) or "no answer"
         return Unreachable(
             f"cannot connect to {at}: {why[:1].lower()}{why[1:]}", _start(settings, address)
         )
-    if found.answer is Answer.SILENT:
+    if found.answer is ProbeAnswer.SILENT:
         return Unreachable(
             f"{at} accepts the connection and says nothing", "is it a Hubble server?"
         )
-    if found.answer is Answer.HTTP1:
+    if found.answer is ProbeAnswer.HTTP1:
         return Refused(f"{at} is a web server (HTTP/1), not Hubble", _NOT_HUBBLE)
-    if found.answer is Answer.OTHER:
+    if found.answer is ProbeAnswer.OTHER:
         return Refused(f"{at} speaks another protocol, not Hubble's", _NOT_HUBBLE)
-    if found.answer is Answer.CLOSES:
+    if found.answer is ProbeAnswer.CLOSES:
         return Unreachable(f"{at} accepts the connection and closes it", "is it a Hubble server?")
-    if found.answer is Answer.TLS and not settings.encrypted:
+    if found.answer is ProbeAnswer.TLS and not settings.encrypted:
         return Refused(
             f"{at} speaks TLS",
             "add --tls-from-secret, which takes the certificates from the cluster"
@@ -170,11 +170,11 @@ def _unreachable(settings: Settings, address: Address, code: str, words: str) ->
             else f"add --tls{_name_flag(found.certificate, address.host)}, and the CA with "
             f"--tls-ca-cert-files (ca.crt in the secret {SECRET})",
         )
-    if found.answer is Answer.HTTP2 and settings.encrypted:
+    if found.answer is ProbeAnswer.HTTP2 and settings.encrypted:
         return Refused(f"{at} does not speak TLS", "leave out --tls and tls://")
     if code == "DEADLINE_EXCEEDED":
         return _too_late(settings, address)
-    if found.answer is Answer.TLS:
+    if found.answer is ProbeAnswer.TLS:
         return _tls(settings, address, found, words)
     return Unreachable(f"{at} is not ready: {words or 'no answer'}")
 

@@ -26,7 +26,7 @@ _SETTINGS = 4
 _NO_CHECK_TIME = 0x200000
 
 
-class Answer(Enum):
+class ProbeAnswer(Enum):
     """What was found."""
 
     UNREACHABLE = "no connection"
@@ -55,7 +55,7 @@ class Certificate:
 class Probed:
     """What :func:`look` saw."""
 
-    answer: Answer
+    answer: ProbeAnswer
     why: str = ""
     """The system's words for UNREACHABLE."""
     certificate: Certificate | None = None
@@ -70,21 +70,21 @@ def look(address: Address, *, tls_first: bool, server_name: str = "") -> Probed:
     try:
         address_answers(address)
     except OSError as error:
-        return Probed(Answer.UNREACHABLE, error.strerror or str(error))
+        return Probed(ProbeAnswer.UNREACHABLE, error.strerror or str(error))
     order = (_tls, _plain) if tls_first else (_plain, _tls)
     findings = []
     for ask in order:
         finding = ask(address, server_name)
-        if finding.answer in (Answer.TLS, Answer.HTTP2, Answer.HTTP1):
+        if finding.answer in (ProbeAnswer.TLS, ProbeAnswer.HTTP2, ProbeAnswer.HTTP1):
             return finding
-        if finding.answer is Answer.SILENT and not tls_first:
+        if finding.answer is ProbeAnswer.SILENT and not tls_first:
             # A TLS server ends such a conversation at once: asking again would only take time.
             return finding
         findings.append(finding)
     for finding in findings:
-        if finding.answer is Answer.OTHER:
+        if finding.answer is ProbeAnswer.OTHER:
             return finding
-    return findings[-1] if Answer.SILENT is not findings[0].answer else findings[0]
+    return findings[-1] if ProbeAnswer.SILENT is not findings[0].answer else findings[0]
 
 
 def address_answers(address: Address) -> None:
@@ -114,18 +114,18 @@ def _plain(address: Address, _server_name: str) -> Probed:
             sock.sendall(_PREFACE)
             head = _read(sock, 9)
     except TimeoutError:
-        return Probed(Answer.SILENT)
+        return Probed(ProbeAnswer.SILENT)
     except OSError:
-        return Probed(Answer.CLOSES)
+        return Probed(ProbeAnswer.CLOSES)
     if not head:
-        return Probed(Answer.CLOSES)
+        return Probed(ProbeAnswer.CLOSES)
     # Some answer a version that they don't know without a status line, with their page alone.
     if head.startswith((b"HTTP/1", b"<!DOCTYP", b"<html", b"<HTML")):
-        return Probed(Answer.HTTP1)
+        return Probed(ProbeAnswer.HTTP1)
     if len(head) == 9 and head[3] == _SETTINGS:
-        return Probed(Answer.HTTP2)
+        return Probed(ProbeAnswer.HTTP2)
     # A TLS alert (21) or handshake (22) record: the other conversation will find more.
-    return Probed(Answer.CLOSES if head[0] in (21, 22) else Answer.OTHER)
+    return Probed(ProbeAnswer.CLOSES if head[0] in (21, 22) else ProbeAnswer.OTHER)
 
 
 def _read(sock: socket.socket, size: int) -> bytes:
@@ -150,15 +150,15 @@ def _tls(address: Address, server_name: str) -> Probed:
             http2 = tls.selected_alpn_protocol() == "h2"
             wants = refuses_client(tls)
     except TimeoutError:
-        return Probed(Answer.SILENT)
+        return Probed(ProbeAnswer.SILENT)
     except ssl.SSLError as error:
         # An alert is a word of TLS: the server speaks it, but not the way we do.
-        answer = Answer.TLS if "ALERT" in (error.reason or "") else Answer.CLOSES
+        answer = ProbeAnswer.TLS if "ALERT" in (error.reason or "") else ProbeAnswer.CLOSES
         return Probed(answer)
     except (OSError, ValueError):
-        return Probed(Answer.CLOSES)
+        return Probed(ProbeAnswer.CLOSES)
     certificate = _describe(address, ssl.DER_cert_to_PEM_cert(der), server_name) if der else None
-    return Probed(Answer.TLS, certificate=certificate, http2=http2, wants_certificate=wants)
+    return Probed(ProbeAnswer.TLS, certificate=certificate, http2=http2, wants_certificate=wants)
 
 
 def refuses_client(tls: ssl.SSLSocket) -> bool:

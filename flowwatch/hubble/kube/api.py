@@ -27,7 +27,7 @@ import httpx_ws
 from flowwatch import signals
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.kube.access import Access
-from flowwatch.hubble.kube.client import BROKEN, Answer, BadAnswer, Client, NotUpgraded
+from flowwatch.hubble.kube.client import BROKEN, BadAnswer, Client, KubeAnswer, NotUpgraded
 from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
 
@@ -196,7 +196,7 @@ class Cluster:
                 # It was ending anyway; why, the one who read from it knows.
                 pass
 
-    def _not_upgraded(self, answer: Answer, pod: Pod) -> ServerError:
+    def _not_upgraded(self, answer: KubeAnswer, pod: Pod) -> ServerError:
         """Why there was no websocket."""
         if answer.status in (401, 403):
             return self._status_error(answer.status, f"{_verb(answer)} pods/portforward")
@@ -299,7 +299,7 @@ def path(version: str, namespace: str, rest: str) -> str:
 _FORBIDDEN = re.compile(rb" cannot (get|create) resource ")
 
 
-def _verb(refusal: Answer) -> str:
+def _verb(refusal: KubeAnswer) -> str:
     """Which of the two rights to forward is missing."""
     found = _FORBIDDEN.search(refusal.body)
     return found[1].decode() if found else "create"

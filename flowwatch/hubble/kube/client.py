@@ -61,7 +61,7 @@ class BadAnswer(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KubeAnswer:
     """What came back."""
 
     status: int
@@ -81,7 +81,7 @@ class Answer:
 class NotUpgraded(Exception):
     """The answer that came in place of a websocket."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: KubeAnswer) -> None:
         super().__init__(f"HTTP {answer.status}")
         self.answer = answer
 
@@ -100,7 +100,7 @@ class Client:
             await self._session.aclose()
             self._session = None
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> KubeAnswer:
         """The answer, whatever its status is.
 
         Raises UsageError for certificates that can't be used, TimeoutError, one of BROKEN, and
@@ -209,13 +209,13 @@ def _bad_proxy(access: Access) -> UsageError:
     )
 
 
-async def _answer(response: httpx.Response, most: int) -> Answer:
+async def _answer(response: httpx.Response, most: int) -> KubeAnswer:
     body = bytearray()
     async for piece in response.aiter_bytes():
         body += piece
         if len(body) > most:
             raise BadAnswer(f"is larger than {most >> 20} MiB")
-    return Answer(response.status_code, bytes(body))
+    return KubeAnswer(response.status_code, bytes(body))
 
 
 # TLS -------------------------------------------------------------------------------------------

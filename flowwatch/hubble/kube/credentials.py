@@ -14,7 +14,7 @@ from urllib.parse import quote
 from flowwatch import redact, userfile
 from flowwatch.goyaml.nodes import DocumentError
 from flowwatch.hubble.kube import plugin
-from flowwatch.hubble.kube.fields import Cluster, Fields, User, decoded
+from flowwatch.hubble.kube.fields import ClusterFields, Fields, User, decoded
 from flowwatch.hubble.kube.urls import Url
 from flowwatch.text import safe
 
@@ -35,7 +35,7 @@ def of(
     user: User,
     name: str,
     file: Path,
-    cluster: Cluster,
+    cluster: ClusterFields,
     server: Url,
     ca: bytes,
     environ: Mapping[str, str],

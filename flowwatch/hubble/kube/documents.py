@@ -62,7 +62,7 @@ def access(paths: Sequence[Path], context: str, environ: Mapping[str, str]) -> A
     )
 
 
-def _url(cluster: fields.Cluster, name: str, text: str, schemes: tuple[str, ...]) -> urls.Url:
+def _url(cluster: fields.ClusterFields, name: str, text: str, schemes: tuple[str, ...]) -> urls.Url:
     if not text:
         raise cluster.wrong(name, "the cluster has no server: https://host:port is wanted")
     try:
@@ -71,7 +71,7 @@ def _url(cluster: fields.Cluster, name: str, text: str, schemes: tuple[str, ...]
         raise cluster.wrong(name, str(why)) from None
 
 
-def _authority(cluster: fields.Cluster, file: Path) -> bytes:
+def _authority(cluster: fields.ClusterFields, file: Path) -> bytes:
     name = "certificate-authority"
     return credentials.pem(cluster, name, cluster.ca_data, cluster.ca, file)
 
@@ -147,11 +147,11 @@ class _Files:
             f"it has: {self.contexts}",
         )
 
-    def cluster(self, name: str, where: str) -> tuple[fields.Cluster, _Document]:
+    def cluster(self, name: str, where: str) -> tuple[fields.ClusterFields, _Document]:
         for document in self._documents:
             for one in document.root.clusters:
                 if name and one.name == name:
-                    return one.body or fields.Cluster(at=one.at), document
+                    return one.body or fields.ClusterFields(at=one.at), document
         raise self._lacks(where, "cluster", name)
 
     def user(self, name: str, where: str) -> tuple[fields.User, _Document]:

@@ -20,7 +20,7 @@ Kind = TypeVar("Kind", bound="Fields")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class FieldKey:
     """What a field is called in the file, and what reads it. Null counts as absent, as for Go."""
 
     name: str
@@ -51,17 +51,17 @@ def read(kind: type[Kind], value: Value) -> Kind:
     return kind(at=value, **values)
 
 
-_schemas: dict[type[Fields], list[tuple[str, Key]]] = {}
+_schemas: dict[type[Fields], list[tuple[str, FieldKey]]] = {}
 
 
-def _schema(kind: type[Fields]) -> list[tuple[str, Key]]:
+def _schema(kind: type[Fields]) -> list[tuple[str, FieldKey]]:
     if kind not in _schemas:
         hints = get_type_hints(kind, include_extras=True)
         _schemas[kind] = [
             (attribute, key)
             for attribute, hint in hints.items()
             for key in getattr(hint, "__metadata__", ())
-            if isinstance(key, Key)
+            if isinstance(key, FieldKey)
         ]
     return _schemas[kind]
 
@@ -103,90 +103,92 @@ def decoded(fields: Fields, name: str, written: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Cluster(Fields):
-    server: Annotated[str, Key("server", text)] = ""
-    tls_server_name: Annotated[str, Key("tls-server-name", text)] = ""
-    insecure: Annotated[bool, Key("insecure-skip-tls-verify", Value.boolean)] = False
-    ca: Annotated[str, Key("certificate-authority", text)] = ""
-    ca_data: Annotated[str, Key("certificate-authority-data", text)] = ""
-    proxy_url: Annotated[str, Key("proxy-url", text)] = ""
+class ClusterFields(Fields):
+    server: Annotated[str, FieldKey("server", text)] = ""
+    tls_server_name: Annotated[str, FieldKey("tls-server-name", text)] = ""
+    insecure: Annotated[bool, FieldKey("insecure-skip-tls-verify", Value.boolean)] = False
+    ca: Annotated[str, FieldKey("certificate-authority", text)] = ""
+    ca_data: Annotated[str, FieldKey("certificate-authority-data", text)] = ""
+    proxy_url: Annotated[str, FieldKey("proxy-url", text)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Context(Fields):
-    cluster: Annotated[str, Key("cluster", text)] = ""
-    user: Annotated[str, Key("user", text)] = ""
+    cluster: Annotated[str, FieldKey("cluster", text)] = ""
+    user: Annotated[str, FieldKey("user", text)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Variable(Fields):
-    name: Annotated[str, Key("name", text)] = ""
-    value: Annotated[str, Key("value", text)] = ""
+    name: Annotated[str, FieldKey("name", text)] = ""
+    value: Annotated[str, FieldKey("value", text)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Exec(Fields):
-    api_version: Annotated[str, Key("apiVersion", text)] = ""
-    command: Annotated[str, Key("command", text)] = ""
-    args: Annotated[tuple[str, ...], Key("args", _texts)] = ()
-    env: Annotated[tuple[Variable, ...], Key("env", _all(Variable))] = ()
-    install_hint: Annotated[str, Key("installHint", text)] = ""
-    interactive_mode: Annotated[str, Key("interactiveMode", text)] = ""
-    provide_cluster_info: Annotated[bool, Key("provideClusterInfo", Value.boolean)] = False
+    api_version: Annotated[str, FieldKey("apiVersion", text)] = ""
+    command: Annotated[str, FieldKey("command", text)] = ""
+    args: Annotated[tuple[str, ...], FieldKey("args", _texts)] = ()
+    env: Annotated[tuple[Variable, ...], FieldKey("env", _all(Variable))] = ()
+    install_hint: Annotated[str, FieldKey("installHint", text)] = ""
+    interactive_mode: Annotated[str, FieldKey("interactiveMode", text)] = ""
+    provide_cluster_info: Annotated[bool, FieldKey("provideClusterInfo", Value.boolean)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AuthProvider(Fields):
-    name: Annotated[str, Key("name", text)] = ""
-    config: Annotated[tuple[tuple[str, str], ...], Key("config", _map(text))] = ()
+    name: Annotated[str, FieldKey("name", text)] = ""
+    config: Annotated[tuple[tuple[str, str], ...], FieldKey("config", _map(text))] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class User(Fields):
-    certificate: Annotated[str, Key("client-certificate", text)] = ""
-    certificate_data: Annotated[str, Key("client-certificate-data", text)] = ""
-    key: Annotated[str, Key("client-key", text)] = ""
-    key_data: Annotated[str, Key("client-key-data", text)] = ""
-    token: Annotated[str, Key("token", text)] = ""
-    token_file: Annotated[str, Key("tokenFile", text)] = ""
-    username: Annotated[str, Key("username", text)] = ""
-    password: Annotated[str, Key("password", text)] = ""
-    as_user: Annotated[str, Key("as", text)] = ""
-    as_uid: Annotated[str, Key("as-uid", text)] = ""
-    as_groups: Annotated[tuple[str, ...], Key("as-groups", _texts)] = ()
+    certificate: Annotated[str, FieldKey("client-certificate", text)] = ""
+    certificate_data: Annotated[str, FieldKey("client-certificate-data", text)] = ""
+    key: Annotated[str, FieldKey("client-key", text)] = ""
+    key_data: Annotated[str, FieldKey("client-key-data", text)] = ""
+    token: Annotated[str, FieldKey("token", text)] = ""
+    token_file: Annotated[str, FieldKey("tokenFile", text)] = ""
+    username: Annotated[str, FieldKey("username", text)] = ""
+    password: Annotated[str, FieldKey("password", text)] = ""
+    as_user: Annotated[str, FieldKey("as", text)] = ""
+    as_uid: Annotated[str, FieldKey("as-uid", text)] = ""
+    as_groups: Annotated[tuple[str, ...], FieldKey("as-groups", _texts)] = ()
     as_extra: Annotated[
-        tuple[tuple[str, tuple[str, ...]], ...], Key("as-user-extra", _map(_texts))
+        tuple[tuple[str, tuple[str, ...]], ...], FieldKey("as-user-extra", _map(_texts))
     ] = ()
-    auth_provider: Annotated[AuthProvider | None, Key("auth-provider", _in(AuthProvider))] = None
-    exec: Annotated[Exec | None, Key("exec", _in(Exec))] = None
+    auth_provider: Annotated[AuthProvider | None, FieldKey("auth-provider", _in(AuthProvider))] = (
+        None
+    )
+    exec: Annotated[Exec | None, FieldKey("exec", _in(Exec))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class NamedCluster(Fields):
-    name: Annotated[str, Key("name", text)] = ""
-    body: Annotated[Cluster | None, Key("cluster", _in(Cluster))] = None
+    name: Annotated[str, FieldKey("name", text)] = ""
+    body: Annotated[ClusterFields | None, FieldKey("cluster", _in(ClusterFields))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class NamedUser(Fields):
-    name: Annotated[str, Key("name", text)] = ""
-    body: Annotated[User | None, Key("user", _in(User))] = None
+    name: Annotated[str, FieldKey("name", text)] = ""
+    body: Annotated[User | None, FieldKey("user", _in(User))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class NamedContext(Fields):
-    name: Annotated[str, Key("name", text)] = ""
-    body: Annotated[Context | None, Key("context", _in(Context))] = None
+    name: Annotated[str, FieldKey("name", text)] = ""
+    body: Annotated[Context | None, FieldKey("context", _in(Context))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Config(Fields):
-    api_version: Annotated[str, Key("apiVersion", text)] = ""
-    kind: Annotated[str, Key("kind", text)] = ""
-    current_context: Annotated[str, Key("current-context", text)] = ""
-    clusters: Annotated[tuple[NamedCluster, ...], Key("clusters", _all(NamedCluster))] = ()
-    users: Annotated[tuple[NamedUser, ...], Key("users", _all(NamedUser))] = ()
-    contexts: Annotated[tuple[NamedContext, ...], Key("contexts", _all(NamedContext))] = ()
+    api_version: Annotated[str, FieldKey("apiVersion", text)] = ""
+    kind: Annotated[str, FieldKey("kind", text)] = ""
+    current_context: Annotated[str, FieldKey("current-context", text)] = ""
+    clusters: Annotated[tuple[NamedCluster, ...], FieldKey("clusters", _all(NamedCluster))] = ()
+    users: Annotated[tuple[NamedUser, ...], FieldKey("users", _all(NamedUser))] = ()
+    contexts: Annotated[tuple[NamedContext, ...], FieldKey("contexts", _all(NamedContext))] = ()
 
 
 def config(raw: str) -> Config:

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from flowwatch import redact
 from flowwatch.errors import Refused
-from flowwatch.hubble.kube.fields import Cluster, Exec
+from flowwatch.hubble.kube.fields import ClusterFields, Exec
 from flowwatch.text import safe
 
 PLUGIN_SECONDS = 60.0
@@ -58,7 +58,7 @@ def check(plugin: Exec) -> None:
 
 
 def ask(
-    plugin: Exec, file: Path, cluster: Cluster, ca: bytes, environ: Mapping[str, str]
+    plugin: Exec, file: Path, cluster: ClusterFields, ca: bytes, environ: Mapping[str, str]
 ) -> Credential:
     """What the plugin of the kubeconfig ``file`` gives. ``plugin`` has passed :func:`check`.
 
@@ -109,7 +109,7 @@ def _code(code: int) -> str:
     return f"signal {-code}"
 
 
-def _info(plugin: Exec, cluster: Cluster, ca: bytes) -> dict[str, Any]:
+def _info(plugin: Exec, cluster: ClusterFields, ca: bytes) -> dict[str, Any]:
     spec: dict[str, Any] = {"interactive": False}
     if plugin.provide_cluster_info:
         told: dict[str, Any] = {

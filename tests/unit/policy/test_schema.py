@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowwatch.policy import Party, Question, Rejected, load
+from flowwatch.policy import Party, PolicyQuestion, Rejected, load
 from flowwatch.policy.documents import read_documents
 
 HEADS = {
@@ -313,7 +313,7 @@ def test_a_document_that_only_the_api_server_refuses_still_decides() -> None:
     policies = load([("p.yaml", HEADS["CNP"] + cnp("toCIDR: [192.0.2.1]"))])
     pod = Party(labels=("k8s:io.kubernetes.pod.namespace=default", "k8s:app=a"))
     decided = [
-        policies.decide(Question("egress", pod, Party(ip=ip), "TCP", 443)).decision
+        policies.decide(PolicyQuestion("egress", pod, Party(ip=ip), "TCP", 443)).decision
         for ip in ("192.0.2.1", "192.0.2.2")
     ]
     assert decided == ["allowed", "denied"]
@@ -335,14 +335,14 @@ def test_a_name_in_capitals_is_another_name_in_a_network_policy() -> None:
     ):
         policies = load([("p.yaml", HEADS[kind] + text)])
         pod = Party(labels=("k8s:io.kubernetes.pod.namespace=default",), ports={"http": 80})
-        assert policies.decide(Question("egress", pod, pod, "TCP", 80)).decision == decision
+        assert policies.decide(PolicyQuestion("egress", pod, pod, "TCP", 80)).decision == decision
 
 
 def test_an_ipv6_address_that_stands_for_ipv4_is_ipv6() -> None:
     policies = load([("p.yaml", HEADS["CNP"] + cnp("toCIDR: ['::ffff:1.2.3.4/120']"))])
     pod = Party(labels=("k8s:io.kubernetes.pod.namespace=default",))
     decided = {
-        ip: policies.decide(Question("egress", pod, Party(ip=ip), "TCP", 443)).decision
+        ip: policies.decide(PolicyQuestion("egress", pod, Party(ip=ip), "TCP", 443)).decision
         for ip in ("::ffff:102:300", "::ffff:1.2.3.9", "1.2.3.9", "::ffff:1.2.4.0")
     }
     assert decided == {
@@ -363,7 +363,7 @@ def test_a_named_port_of_a_cluster_policy_that_is_no_name_is_what_cilium_makes_o
     ports = [
         port
         for port in (1, 443, 65535)
-        if policies.decide(Question("egress", pod, pod, "TCP", port)).decision == "denied"
+        if policies.decide(PolicyQuestion("egress", pod, pod, "TCP", port)).decision == "denied"
     ]
     assert ports == ([65535] if name == "99999" else [1, 443, 65535])
 

@@ -13,7 +13,7 @@ from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.hubble.wire.pb.relay import relay_pb2
 from flowwatch.sources.live import LiveSource
 from flowwatch.sources.nodes import NodeNow, ServerNow
-from flowwatch.sources.polls import Answer
+from flowwatch.sources.polls import PollAnswer
 
 SECOND = 1_000_000_000
 BEGAN = 1_000_000
@@ -150,14 +150,14 @@ class PolledByHand:
         self._next = self._clock.seconds
         return self
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[PollAnswer]:
         if self._clock.seconds < self._next:
             return
         self._next = self._clock.seconds + self._every
         try:
-            yield Answer(self._clock.now(), self._ask())
+            yield PollAnswer(self._clock.now(), self._ask())
         except ServerError as error:
-            yield Answer(self._clock.now(), None, error)
+            yield PollAnswer(self._clock.now(), None, error)
 
     def stop(self) -> None:
         """Nothing runs."""

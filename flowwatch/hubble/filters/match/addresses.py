@@ -17,7 +17,7 @@ from flowwatch.hubble.wire.pb.flow.flow_pb2 import Flow, FlowFilter
 _REMEMBERED = 50_000
 
 
-class Address(NamedTuple):
+class FilterAddress(NamedTuple):
     """An address: 32 or 128 bits, its value, its zone ("" for none)."""
 
     bits: int
@@ -32,7 +32,7 @@ class Prefix(NamedTuple):
     free: int
     value: int
 
-    def holds(self, address: Address) -> bool:
+    def holds(self, address: FilterAddress) -> bool:
         """Whether ``address`` is in it; one with a zone never is."""
         return (
             address.bits == self.bits
@@ -47,13 +47,13 @@ class _AddressError(ValueError):
         super().__init__(f"ParseAddr({quote(text)}): {problem}{where}")
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> FilterAddress:
     """An address of either version. ValueError in netip's words."""
     found = re.search(r"[.:%]", text)
     if found is None:
         raise _AddressError(text, "unable to parse IP")
     if found[0] == ".":
-        return Address(32, _ipv4(text, text))
+        return FilterAddress(32, _ipv4(text, text))
     if found[0] == "%":
         raise _AddressError(text, "missing IPv6 address")
     return _ipv6(text)
@@ -106,7 +106,7 @@ def _ipv4(part: str, whole: str) -> int:
 _HEX = re.compile("[0-9a-fA-F]*")
 
 
-def _ipv6(text: str) -> Address:
+def _ipv6(text: str) -> FilterAddress:
     rest, percent, zone = text.partition("%")
     if percent and not zone:
         raise _AddressError(text, "zone must be a non-empty string")
@@ -152,7 +152,7 @@ def _ipv6(text: str) -> Address:
     value = 0
     for group in groups:
         value = value << 16 | group
-    return Address(128, value, zone)
+    return FilterAddress(128, value, zone)
 
 
 def _embedded(text: str, rest: str, groups: list[int], gap: int) -> tuple[int, int]:

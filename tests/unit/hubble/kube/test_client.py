@@ -19,7 +19,7 @@ from flowwatch.errors import Refused, ServerError, Unreachable, UsageError
 from flowwatch.hubble.kube import client
 from flowwatch.hubble.kube.access import Access
 from flowwatch.hubble.kube.api import Cluster, Pod, wait
-from flowwatch.hubble.kube.client import Answer, BadAnswer
+from flowwatch.hubble.kube.client import BadAnswer, KubeAnswer
 from flowwatch.hubble.kube.material import pem_text
 from flowwatch.hubble.kube.portforward import Carrier
 from tests.proxies import Socks5
@@ -134,7 +134,7 @@ NO_OBJECTS = (
 @pytest.mark.parametrize("body", NO_OBJECTS, ids=[repr(body[:20]) for body in NO_OBJECTS])
 def test_an_answer_that_is_no_object(server: Server, body: bytes) -> None:
     with pytest.raises(BadAnswer, match="is no JSON"):
-        Answer(200, body).object()
+        KubeAnswer(200, body).object()
     server.bodies[SERVICE_PATH] = body
     with pytest.raises(Refused, match="is no Kubernetes API server: its answer to get services"):
         relay(server.access)
@@ -351,7 +351,7 @@ def test_a_websocket_that_is_refused_tells_why(server: Server) -> None:
     server.status = 403
     server.put("/forward", {"message": 'pods is forbidden: User "jane" cannot get resource "x"'})
 
-    async def ask() -> Answer:
+    async def ask() -> KubeAnswer:
         asking = client.Client(server.access, 10.0)
         try:
             async with asking.websocket("/forward", {"ports": "1"}):
