@@ -90,72 +90,178 @@ const LAYER4: [Arm; 7] = [
     (b"IGMP", false, &[b"group_address"]),
 ];
 
+/// What comes next in a line, where it isn't a piece of the kind's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hole {
+    Time,
+    /// The same once more, of the response.
+    TimeAgain,
+    Uuid,
+    SourceIp,
+    DestinationIp,
+    SourcePort,
+    DestinationPort,
+    /// A message type, where ports would stand.
+    Type,
+    Source,
+    Destination,
+    /// Names or a service; by its place in the flow.
+    Names(u8),
+    Layer7,
+    Unread,
+}
+
+/// How a line was cut: pieces of its kind's key, each with what followed it, and the last one.
+#[derive(Default)]
+pub struct Cuts<'a> {
+    /// The pieces that something followed.
+    pub pieces: Vec<(&'a [u8], Hole)>,
+    /// The line's end.
+    pub last: &'a [u8],
+}
+
 /// Read one `line` without its line break; None when it isn't to the last byte what Hubble prints.
-pub fn record<'a>(line: &'a [u8], parts: &mut Parts<'a>) -> Option<Varying<'a>> {
+///
+/// `cuts` are then its pieces, and `parts` has all parts but the kind's key, which is made of those.
+pub fn record<'a>(
+    line: &'a [u8],
+    parts: &mut Parts<'a>,
+    cuts: &mut Cuts<'a>,
+) -> Option<Varying<'a>> {
     parts.clear();
+    cuts.pieces.clear();
     let wrapped = line.starts_with(b"{\"flow\":{");
     if !wrapped && !line.starts_with(b"{") {
         return None;
     }
     let mut scan = Scan {
-        read: Reader::at(line, if wrapped { 9 } else { 1 }),
-        parts,
+        line: Line::new(line, if wrapped { 9 } else { 1 }, parts),
+        cuts,
         from: 0,
-        stamp: b"",
-        varying: Varying::default(),
     };
     scan.flow()?;
     if wrapped {
         scan.response()?;
     }
-    if scan.stamp.is_empty() || !scan.read.is_at_end() {
+    let (read, from) = (&scan.line.read, scan.from);
+    if scan.line.stamp.is_empty() || !read.is_at_end() {
         return None;
     }
-    scan.parts.kind.push(&line[scan.from..]);
-    Some(scan.varying)
+    let varying = scan.line.varying;
+    cuts.last = &line[from..];
+    for (piece, _) in &cuts.pieces {
+        parts.kind.push(piece);
+    }
+    parts.kind.push(cuts.last);
+    Some(varying)
 }
 
-struct Scan<'a, 'p> {
-    read: Reader<'a>,
+/// A line, and what was read of it.
+pub struct Line<'a, 'p> {
+    /// Where it is read.
+    pub read: Reader<'a>,
     parts: &'p mut Parts<'a>,
-    /// Where the present piece of the kind's key begins.
-    from: usize,
     /// The flow's time as it stands there.
     stamp: &'a [u8],
-    varying: Varying<'a>,
+    /// What was found so far.
+    pub varying: Varying<'a>,
 }
 
-impl<'a> Scan<'a, '_> {
+impl<'a, 'p> Line<'a, 'p> {
+    /// Begin at a place in `line`.
+    pub fn new(line: &'a [u8], at: usize, parts: &'p mut Parts<'a>) -> Self {
+        Self {
+            read: Reader::at(line, at),
+            parts,
+            stamp: b"",
+            varying: Varying::default(),
+        }
+    }
+
+    /// Go over what a hole holds, and take it in; None where it may not be.
+    pub fn take(&mut self, hole: Hole) -> Option<()> {
+        match hole {
+            Hole::Time => {
+                self.stamp = self.read.plain_string()?;
+                self.varying.time = nanoseconds(self.stamp)?;
+            }
+            Hole::TimeAgain => (self.read.plain_string()? == self.stamp).then_some(())?,
+            Hole::Uuid => self.varying.uuid = plain(self.read.plain_string()?)?,
+            Hole::SourceIp => self.varying.source_ip = plain(self.read.plain_string()?)?,
+            Hole::DestinationIp => self.varying.destination_ip = plain(self.read.plain_string()?)?,
+            Hole::SourcePort => self.varying.source_port = self.read.number()?,
+            Hole::DestinationPort => self.varying.destination_port = self.read.number()?,
+            Hole::Type => {
+                let number = self.read.number()?;
+                self.varying.destination_port = (number <= LAST_TYPE).then_some(number)?;
+            }
+            Hole::Source => self.parts.source = self.endpoint(self.varying.source_ip)?,
+            Hole::Destination => {
+                self.parts.destination = self.endpoint(self.varying.destination_ip)?;
+            }
+            Hole::Names(place) => {
+                let value = self.read.skipped()?;
+                self.parts.names.push(&[place]);
+                self.parts.names.push(value);
+            }
+            Hole::Layer7 => self.varying.layer7 = Some(self.sound()?),
+            Hole::Unread => {
+                self.sound()?;
+            }
+        }
+        Some(())
+    }
+
+    /// An endpoint: mostly the one that this address had before.
+    fn endpoint(&mut self, ip: &'a str) -> Option<&'a [u8]> {
+        let rest = self.read.rest();
+        // What is a whole object is one, whatever follows.
+        if let Some(length) = self.parts.before.at(ip, rest) {
+            self.read.go(length);
+            return Some(&rest[..length]);
+        }
+        let text = self.read.skipped()?;
+        if text.starts_with(b"{") {
+            self.parts.before.put(ip, text);
+        }
+        Some(text)
+    }
+
+    fn sound(&mut self) -> Option<&'a [u8]> {
+        let text = self.read.value()?;
+        std::str::from_utf8(text).is_ok().then_some(text)
+    }
+}
+
+struct Scan<'a, 'p, 'c> {
+    line: Line<'a, 'p>,
+    cuts: &'c mut Cuts<'a>,
+    /// Where the present piece begins.
+    from: usize,
+}
+
+impl Scan<'_, '_, '_> {
     /// The members of the flow, its closing bracket with them.
     fn flow(&mut self) -> Option<()> {
         let mut place = 0;
         loop {
-            let name = self.read.name()?;
+            let name = self.line.read.name()?;
             place += FLOW[place..].iter().position(|(one, _)| *one == name)?;
             match FLOW[place].1 {
-                Part::Stays => self.read.skip()?,
-                Part::Time => {
-                    self.stamp = self.hole()?;
-                    self.varying.time = nanoseconds(self.stamp)?;
-                }
-                Part::Uuid => self.varying.uuid = plain(self.hole()?)?,
+                Part::Stays => self.line.read.skip()?,
+                Part::Time => self.cut(Hole::Time)?,
+                Part::Uuid => self.cut(Hole::Uuid)?,
                 Part::Addresses => self.addresses()?,
                 Part::Layer4 => self.layer4()?,
-                Part::Source => self.parts.source = self.part()?,
-                Part::Destination => self.parts.destination = self.part()?,
-                Part::Names => {
-                    let value = self.part()?;
-                    self.parts.names.push(name);
-                    self.parts.names.push(value);
-                }
-                Part::Layer7 => self.varying.layer7 = Some(self.unread()?),
-                Part::Summary if self.varying.layer7.is_none() => self.read.skip()?,
-                Part::Unread | Part::Summary => {
-                    self.unread()?;
-                }
+                Part::Source => self.cut(Hole::Source)?,
+                Part::Destination => self.cut(Hole::Destination)?,
+                Part::Names => self.cut(Hole::Names(place as u8))?,
+                Part::Layer7 => self.cut(Hole::Layer7)?,
+                Part::Summary if self.line.varying.layer7.is_none() => self.line.read.skip()?,
+                Part::Unread | Part::Summary => self.cut(Hole::Unread)?,
             }
             place += 1;
-            if !self.read.goes_on()? {
+            if !self.line.read.goes_on()? {
                 return Some(());
             }
         }
@@ -163,98 +269,68 @@ impl<'a> Scan<'a, '_> {
 
     /// What stands around the flow; its time must be the flow's.
     fn response(&mut self) -> Option<()> {
-        if self.read.take(b",\"node_name\":\"") {
-            self.read.skip_string()?;
+        if self.line.read.take(b",\"node_name\":\"") {
+            self.line.read.skip_string()?;
         }
-        if self.read.take(b",\"time\":") && self.hole()? != self.stamp {
-            return None;
+        if self.line.read.take(b",\"time\":") {
+            self.cut(Hole::TimeAgain)?;
         }
-        self.read.take(b"}").then_some(())
+        self.line.read.take(b"}").then_some(())
     }
 
     fn addresses(&mut self) -> Option<()> {
-        self.read.open()?;
-        if self.read.member(b"source") {
-            self.varying.source_ip = plain(self.hole()?)?;
-        }
-        if self.read.member(b"source_xlated") {
-            self.read.skip()?;
-        }
-        if self.read.member(b"destination") {
-            self.varying.destination_ip = plain(self.hole()?)?;
-        }
-        for name in [&b"ipVersion"[..], b"encrypted"] {
-            if self.read.member(name) {
-                self.read.skip()?;
-            }
-        }
-        self.read.take(b"}").then_some(())
+        self.line.read.open()?;
+        self.member(b"source", Some(Hole::SourceIp))?;
+        self.member(b"source_xlated", None)?;
+        self.member(b"destination", Some(Hole::DestinationIp))?;
+        self.member(b"ipVersion", None)?;
+        self.member(b"encrypted", None)?;
+        self.line.read.take(b"}").then_some(())
     }
 
     fn layer4(&mut self) -> Option<()> {
-        self.read.open()?;
-        let name = self.read.name()?;
+        self.line.read.open()?;
+        let name = self.line.read.name()?;
         let (_, has_ports, more) = LAYER4.iter().find(|(one, ..)| *one == name)?;
-        self.read.open()?;
+        self.line.read.open()?;
         if *has_ports {
-            if self.read.member(b"source_port") {
-                self.varying.source_port = self.number()?;
-            }
-            if self.read.member(b"destination_port") {
-                self.varying.destination_port = self.number()?;
-            }
-        } else if self.read.member(b"type") {
-            let number = self.number()?;
-            self.varying.destination_port = (number <= LAST_TYPE).then_some(number)?;
+            self.member(b"source_port", Some(Hole::SourcePort))?;
+            self.member(b"destination_port", Some(Hole::DestinationPort))?;
+        } else {
+            self.member(b"type", Some(Hole::Type))?;
         }
         for name in *more {
-            if self.read.member(name) {
-                self.read.skip()?;
-            }
+            self.member(name, None)?;
         }
-        self.read.take(b"}}").then_some(())
+        self.line.read.take(b"}}").then_some(())
     }
 
-    /// A string without escapes: what is in it isn't in the key.
-    fn hole(&mut self) -> Option<&'a [u8]> {
-        let (start, end) = self.read.plain_string()?;
-        Some(self.leave_out(start, end))
+    /// The member `name`, if it comes next: a hole, or it stays in the piece.
+    fn member(&mut self, name: &[u8], hole: Option<Hole>) -> Option<()> {
+        if !self.line.read.member(name) {
+            return Some(());
+        }
+        match hole {
+            Some(hole) => self.cut(hole),
+            None => self.line.read.skip(),
+        }
     }
 
-    /// A number of 1 to 65535 that isn't in the key.
-    fn number(&mut self) -> Option<u16> {
-        let start = self.read.place();
-        let number = self.read.number()?;
-        self.leave_out(start, self.read.place());
-        Some(number)
-    }
-
-    /// A part that repeats, and has a key of its own.
-    fn part(&mut self) -> Option<&'a [u8]> {
-        let start = self.read.place();
-        self.read.skip()?;
-        Some(self.leave_out(start, self.read.place()))
-    }
-
-    /// A sound value of any sort that isn't in the key.
-    fn unread(&mut self) -> Option<&'a [u8]> {
-        let start = self.read.place();
-        self.read.value()?;
-        let text = self.leave_out(start, self.read.place());
-        std::str::from_utf8(text).is_ok().then_some(text)
-    }
-
-    fn leave_out(&mut self, start: usize, end: usize) -> &'a [u8] {
-        let bytes = self.read.bytes();
-        self.parts.kind.push(&bytes[self.from..start]);
-        self.from = end;
-        &bytes[start..end]
+    /// End the piece here, and go over what follows.
+    fn cut(&mut self, hole: Hole) -> Option<()> {
+        let read = &self.line.read;
+        self.cuts
+            .pieces
+            .push((&read.bytes()[self.from..read.place()], hole));
+        self.line.take(hole)?;
+        self.from = self.line.read.place();
+        Some(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::record;
+    use super::{Cuts, record};
     use crate::record::{Parts, Varying};
 
     const LINE: &str = concat!(
@@ -278,7 +354,7 @@ mod tests {
     /// What varies; and the keys of all parts, one behind the other.
     fn read(line: &str) -> Option<(Varying<'_>, Vec<u8>)> {
         let mut parts = Parts::default();
-        let varying = record(line.as_bytes(), &mut parts)?;
+        let varying = record(line.as_bytes(), &mut parts, &mut Cuts::default())?;
         let keys = [
             parts.kind.as_bytes(),
             parts.names.as_bytes(),
@@ -296,7 +372,8 @@ mod tests {
     #[test]
     fn a_line_is_cut_at_its_parts() {
         let mut parts = Parts::default();
-        let varying = record(LINE.as_bytes(), &mut parts).expect("one of Hubble's");
+        let cuts = &mut Cuts::default();
+        let varying = record(LINE.as_bytes(), &mut parts, cuts).expect("one of Hubble's");
         let expected = Varying {
             time: 1_795_888_565_109_381_393,
             source_ip: "10.0.0.1",

@@ -5,12 +5,14 @@
 //! before is given out as it is, with what was seen in it, and Python says what its parts are
 //! ([`Scanner::learn`]). What isn't recognised to the last byte is given out as it is.
 
+mod before;
 mod frames;
 mod json;
 mod key;
 mod memory;
 mod numbers;
 mod record;
+mod shapes;
 mod strings;
 mod text;
 mod time;

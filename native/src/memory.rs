@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use crate::before::Before;
+use crate::json::Cuts;
 use crate::numbers::Numbers;
 use crate::record::{LONGEST, Parts, Varying};
+use crate::shapes::Shapes;
 use crate::{json, wire};
 
 /// The numbers of a record's parts.
@@ -40,6 +43,8 @@ pub struct Reader {
     kinds: Numbers,
     endpoints: Numbers,
     names: Numbers,
+    shapes: Shapes,
+    before: Before,
     /// How often it has begun anew.
     turn: u64,
 }
@@ -50,6 +55,8 @@ impl Reader {
             kinds: Numbers::new(limit),
             endpoints: Numbers::new(limit),
             names: Numbers::new(limit),
+            shapes: Shapes::default(),
+            before: Before::default(),
             turn: 0,
         }
     }
@@ -57,24 +64,44 @@ impl Reader {
     /// The records of a block of lines; their places are those in the block.
     pub fn lines<'a>(&mut self, block: &'a [u8]) -> Vec<Found<'a>> {
         self.make_room();
-        let mut parts = Parts::default();
+        let mut cuts = Cuts::default();
+        let mut parts = Parts {
+            before: std::mem::take(&mut self.before),
+            ..Parts::default()
+        };
         let mut found = Vec::new();
         let mut start = 0;
         while start < block.len() {
             let rest = &block[start..];
             let line = memchr::memchr(b'\n', rest).map_or(rest, |length| &rest[..length]);
             let end = (start + line.len() + 1).min(block.len());
-            let varying = (line.len() <= LONGEST)
-                .then(|| json::record(line, &mut parts))
-                .flatten();
             found.push(Found {
                 start,
                 end,
-                recognised: varying.map(|varying| (self.which(&parts), varying)),
+                recognised: self.line(line, &mut parts, &mut cuts),
             });
             start = end;
         }
+        self.before = parts.before;
         found
+    }
+
+    fn line<'a>(
+        &mut self,
+        line: &'a [u8],
+        parts: &mut Parts<'a>,
+        cuts: &mut Cuts<'a>,
+    ) -> Option<(Which, Varying<'a>)> {
+        if line.len() > LONGEST {
+            return None;
+        }
+        if let Some((kind, varying)) = self.shapes.read(line, parts) {
+            return Some((self.which(kind, parts), varying));
+        }
+        let varying = json::record(line, parts, cuts)?;
+        let kind = self.kinds.number(parts.kind.as_bytes());
+        self.shapes.add(cuts, kind);
+        Some((self.which(kind, parts), varying))
     }
 
     /// The records that are these messages; their places are those in the list.
@@ -88,15 +115,18 @@ impl Reader {
             Found {
                 start: place,
                 end: place + 1,
-                recognised: varying.map(|varying| (self.which(&parts), varying)),
+                recognised: varying.map(|varying| {
+                    let kind = self.kinds.number(parts.kind.as_bytes());
+                    (self.which(kind, &parts), varying)
+                }),
             }
         });
         each.collect()
     }
 
-    fn which(&mut self, parts: &Parts<'_>) -> Which {
+    fn which(&mut self, kind: u32, parts: &Parts<'_>) -> Which {
         Which {
-            kind: self.kinds.number(parts.kind.as_bytes()),
+            kind,
             source: self.endpoints.number(parts.source),
             destination: self.endpoints.number(parts.destination),
             names: self.names.number(parts.names.as_bytes()),
@@ -108,6 +138,7 @@ impl Reader {
         let mut all = [&mut self.kinds, &mut self.endpoints, &mut self.names];
         if all.iter().any(|one| one.is_full()) {
             all.iter_mut().for_each(|one| one.clear());
+            self.shapes = Shapes::default();
             self.turn += 1;
         }
     }

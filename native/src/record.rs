@@ -3,6 +3,7 @@
 //! The bounds are those of flowwatch's `flows/ranges.py`; a record with a value out of them isn't
 //! recognised here, and so left to Python, which mends and counts it.
 
+use crate::before::Before;
 use crate::key::Key;
 
 /// Bytes of a record that is looked at; longer ones are left to Python. gRPC's limit for one is 4 MiB.
@@ -29,6 +30,8 @@ pub struct Parts<'a> {
     pub names: Key,
     /// All the rest, and where in it the others stand.
     pub kind: Key,
+    /// Endpoints that addresses had before.
+    pub before: Before,
 }
 
 impl Parts<'_> {

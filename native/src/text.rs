@@ -40,8 +40,14 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at).copied()
     }
 
-    fn rest(&self) -> &'a [u8] {
+    /// What wasn't read yet.
+    pub fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Go on by `length`, which is there.
+    pub fn go(&mut self, length: usize) {
+        self.at += length;
     }
 
     /// Go over `text`, if it stands here.
@@ -74,8 +80,8 @@ impl<'a> Reader<'a> {
 
     /// The name of the member that comes next, whatever it is, and its colon.
     pub fn name(&mut self) -> Option<&'a [u8]> {
-        let (start, end) = self.plain_string()?;
-        self.take(b":").then(|| &self.bytes[start..end])
+        let name = self.plain_string()?;
+        self.take(b":").then_some(name)
     }
 
     /// Whether a comma comes, before another member, or else the bracket at the object's end.
@@ -86,15 +92,15 @@ impl<'a> Reader<'a> {
         self.take(b"}").then_some(false)
     }
 
-    /// Start and end of what a string holds, if it has no escapes.
-    pub fn plain_string(&mut self) -> Option<(usize, usize)> {
+    /// What a string holds, if it has no escapes.
+    pub fn plain_string(&mut self) -> Option<&'a [u8]> {
         if !self.take(b"\"") {
             return None;
         }
-        let start = self.at;
-        let end = start + self.rest().iter().position(|&byte| byte == b'"')?;
-        self.at = end + 1;
-        (!self.bytes[start..end].contains(&b'\\')).then_some((start, end))
+        let rest = self.rest();
+        let end = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\'))?;
+        self.at += end + 1;
+        (rest[end] == b'"').then_some(&rest[..end])
     }
 
     /// A number of 1 to 65535, as a number is written.
@@ -125,6 +131,13 @@ impl<'a> Reader<'a> {
                 Some(())
             }
         }
+    }
+
+    /// Any value; as [`Reader::skip`].
+    pub fn skipped(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        self.skip()?;
+        Some(&self.bytes[start..self.at])
     }
 
     /// Go to the end of a string, from behind its opening quote.
@@ -158,9 +171,11 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Go over any value, which must be sound JSON without white space (but for its UTF-8).
-    pub fn value(&mut self) -> Option<()> {
-        self.sound(DEEPEST)
+    /// Any value, which must be sound JSON without white space (but for its UTF-8).
+    pub fn value(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        self.sound(DEEPEST)?;
+        Some(&self.bytes[start..self.at])
     }
 
     fn sound(&mut self, left: u32) -> Option<()> {
