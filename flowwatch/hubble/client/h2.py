@@ -53,6 +53,7 @@ from flowwatch.hubble.client.h2frames import (
     frame,
     unpadded,
 )
+from flowwatch.hubble.wire import scanner
 
 WINDOW = 8 << 20
 """Bytes that the server may send ahead of the reader: flow control stops it there."""
@@ -166,6 +167,8 @@ class H2Stream:
         sent = MESSAGE_HEAD.size + len(self._request)
         self._credit = {0: FIRST_WINDOW - sent, STREAM: FIRST_WINDOW - sent}
         head_and_message, head = HEAD_AND_MESSAGE.unpack_from, HEAD.unpack_from
+        module = scanner.module()
+        scan = None if module is None else module.frames
         rest = b""
         taken = 0
         while True:
@@ -182,6 +185,14 @@ class H2Stream:
             size, at = len(data), 0
             out, had = self._out, len(self._partial)
             while size - at >= 14:
+                if scan is not None and self._data_on == STREAM and not self._partial:
+                    # The same frames as below, many at once.
+                    found, end = scan(data, at, STREAM, FRAME_LIMIT)
+                    out += found
+                    taken += end - at - HEAD.size * len(found)
+                    at = end
+                    if size - at < 14:
+                        break
                 high, low, kind, flags, stream, packed, length = head_and_message(data, at)
                 long = (high << 16) + low
                 end = at + 9 + long
