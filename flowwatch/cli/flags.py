@@ -272,7 +272,8 @@ def _unknown_flag(parsed: Parsed, name: str) -> UsageError:
     near = _nearest(name, parsed.flags, 0.7)
     hint = f"did you mean --{near[0]}?" if near else _try(parsed)
     if name in _EVERY and not near:
-        verbs = [verb.name or "flowwatch" for verb in VERBS if name in Parsed(verb).flags]
+        meant = {name, _ALSO.get(name, name)}
+        verbs = [v.name or "flowwatch" for v in VERBS if not meant.isdisjoint(Parsed(v).flags)]
         hint = f"it belongs to {', '.join(verbs)}"
     return UsageError(f"unknown flag: --{safe(name)}", hint)
 

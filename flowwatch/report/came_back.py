@@ -59,8 +59,8 @@ def failed_words(rows: Sequence[Row]) -> str:
 def answer_words(row: Row) -> str:
     """``18 let through, 3 answered, 2 refused (reset)``; empty if nothing was let through, nor answered.
 
-    Answers aren't told apart by outcome: what the proxy refused was answered before. Where not all
-    were let through they are counted of all.
+    Answers aren't told apart by outcome: what the proxy refused was answered before, and so was what was
+    open before a policy. Where not all were let through they are counted of all.
     """
     through = row.forwarded + row.audited
     failed = failed_words([row])
@@ -68,10 +68,17 @@ def answer_words(row: Row) -> str:
     seen = f"{row.answered:,} answered" if row.answered else "" if failed else "no answer seen"
     if through == row.attempts:
         return ", ".join(filter(None, (f"{through:,} let through", seen, failed)))
-    if not through and not row.answered and not failed:
-        return ""
-    back = ", ".join(filter(None, (seen, failed)))
-    return f"{through:,} let through; of {plural(row.attempts, 'attempt')} {back}"
+    if not row.answered and not failed:
+        return f"{through:,} let through, {seen}" if through else ""
+    early = row.answered - through
+    if row.dropped and early > 0:
+        they = "it was" if early == 1 else "they were"
+        some = f", {early:,} of them" if through else ""
+        seen += f"{some} before {they} dropped"
+    elif through and row.answered:
+        seen = f"{row.answered:,} of all {plural(row.attempts, 'attempt')} answered"
+    let = f"{through:,} let through; " if through else ""
+    return let + ", ".join(filter(None, (seen, failed)))
 
 
 def odd_answer(row: Row) -> str:

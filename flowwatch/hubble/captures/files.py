@@ -36,6 +36,9 @@ WRAPPINGS = 20
 
 _IDLE_SECONDS = 0.1
 
+_TERMINALS = frozenset({4, 5, *range(136, 144)})
+"""Majors of their devices: Linux, Documentation/admin-guide/devices.txt."""
+
 _T = TypeVar("_T")
 
 
@@ -253,6 +256,8 @@ class CaptureReader:
                     "standard input is a terminal",
                     "pipe flows in, as in: hubble observe -o json | flowwatch summary --input-file -",
                 )
+            if descriptor is not None:
+                _refuse_device(os.fstat(descriptor), "standard input")
             return
         try:
             status = os.stat(path)
@@ -261,6 +266,7 @@ class CaptureReader:
             raise InputError(f"cannot read {safe(path)}", reason or str(error)) from None
         if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{safe(path)} is a directory", "name the capture files in it")
+        _refuse_device(status, path)
         if not os.access(path, os.R_OK):
             raise InputError(f"cannot read {safe(path)}", "permission denied")
 
@@ -268,6 +274,21 @@ class CaptureReader:
 def _name(path: str) -> str:
     """A file as a view names it; not made safe."""
     return "standard input" if path == "-" else Path(path).name
+
+
+def _refuse_device(status: os.stat_result, name: str) -> None:
+    """Raise for what has no end: ``/dev/zero``, ``/dev/full``, a disk."""
+    kind = status.st_mode
+    if not (stat.S_ISCHR(kind) or stat.S_ISBLK(kind)):
+        return
+    if status.st_rdev == os.stat(os.devnull).st_rdev or _is_terminal(status):
+        return
+    raise InputError(f"{safe(name)} is a device, not a file", "name a capture, or pipe flows in")
+
+
+def _is_terminal(status: os.stat_result) -> bool:
+    """Whether it is one of the kinds of terminal that Linux has (/dev/tty, consoles, pty)."""
+    return os.major(status.st_rdev) in _TERMINALS and stat.S_ISCHR(status.st_mode)
 
 
 def _descriptor(file: BinaryIO) -> int | None:

@@ -16,7 +16,7 @@ from flowwatch.errors import InputError, defect
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.captures.splitting import is_json
 from flowwatch.hubble.wire.enum_names import newer_names
-from flowwatch.hubble.wire.errors import AGENT_EVENT, DEBUG_EVENT
+from flowwatch.hubble.wire.errors import AGENT_EVENT, DEBUG_EVENT, HUBBLE_TEXTS
 from flowwatch.hubble.wire.jsonpb import FlowParser, NotAFlow, fields_in_both_cases
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
@@ -71,6 +71,12 @@ def nothing_read(where: str, skipped: dict[str, int]) -> InputError | None:
     if all(reason in _EVENTS for reason in skipped):
         return None
     most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    text = next((reason for reason, _ in most if reason in HUBBLE_TEXTS), "")
+    if text:
+        return InputError(
+            f"{safe(where)} is {text}, which leaves out most of a record",
+            "write the records: hubble observe -o jsonpb",
+        )
     said = ", ".join(f"{number:,} × {safe(reason)}" for reason, number in most[:_NAMED])
     return InputError(
         f"{safe(where)} holds no Hubble flows ({said})",

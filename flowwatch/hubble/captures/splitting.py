@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from flowwatch.hubble.captures.hubble_text import LOOKED_AT, why_not
 from flowwatch.hubble.wire.errors import CUT_OFF, NO_FLOW, NOT_JSON, TOO_LONG, ZEROS
 
 RECORD_LIMIT = 64 * 1024 * 1024
@@ -215,7 +216,7 @@ class RecordSplitter:
                 self._found, self._at = True, end
                 self._in_array, self._depth = False, 0
                 return True
-        self._count(NOT_JSON, at)
+        self._count(why_not(bytes(buffer[at : at + LOOKED_AT]).partition(b"\n")[0]), at)
         self._line_is_bad = True
         # What began like an array was a line of a log.
         if self._array_is_new:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 NOT_JSON = "not JSON"
+COMPACT = "hubble observe's compact text"
+TABLE = "hubble observe's table"
+DICT = "hubble observe's dict text"
+HUBBLE_TEXTS = (COMPACT, TABLE, DICT)
+"""What ``hubble observe`` prints for people: it leaves out most of a record."""
 NOT_UTF8 = "not UTF-8"
 TOO_LONG = "longer than 64 MiB"
 CUT_OFF = "cut off in the middle"

@@ -95,6 +95,11 @@ def test_flags_may_stand_before_the_verb(line: str, verb: str) -> None:
         ("observe --nonsense", "unknown flag: --nonsense"),
         ("observe --podd x", "unknown flag: --podd: did you mean --pod?"),
         ("observe --drops", "unknown flag: --drops: it belongs to export"),
+        (
+            "status --policies x",
+            "unknown flag: --policies: it belongs to flowwatch, demo, export, audit, whatif, changes, "
+            "explain",
+        ),
         ("observe -z", "unknown shorthand flag: 'z' in -z"),
         ("observe -fz", "unknown shorthand flag: 'z' in -z"),
         ("observe --pod", "flag needs an argument: --pod"),

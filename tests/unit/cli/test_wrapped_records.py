@@ -96,7 +96,7 @@ def test_the_shared_shapes_are_read_or_refused_in_words() -> None:
         told = flowwatch("summary", "-o", "json", "--input-file", path)
         if path.stem == "compact":
             assert (told.returncode, told.stdout) == (1, "")
-            assert "compact.jsonl holds no Hubble flows (2 × not JSON)" in told.stderr
+            assert "compact.jsonl is hubble observe's compact text" in told.stderr
         else:
             answer = json.loads(told.stdout)
             assert (path.stem, answer["records_read"]) == (path.stem, 4)

@@ -76,11 +76,25 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "answered before it was dropped": (
         {"forwarded": 112, "dropped": 12, "drop_reasons": {"L7_DENIED": 12}, "answered": 124},
-        "Answers 112 let through; of 124 attempts 124 answered",
+        "Answers 112 let through; 124 answered, 12 of them before they were dropped",
     ),
     "nothing let through": (
         {"forwarded": 0, "dropped": 3, "drop_reasons": {"POLICY_DENIED": 3}, "answered": 1},
-        "Answers 0 let through; of 3 attempts 1 answered",
+        "Answers 1 answered before it was dropped",
+    ),
+    "open before the policy, and refused since": (
+        {
+            "forwarded": 4,
+            "dropped": 3,
+            "drop_reasons": {"POLICY_DENIED": 3},
+            "answered": 3,
+            "refused": 1,
+        },
+        "Answers 4 let through; 3 of all 7 attempts answered, 1 refused (reset)",
+    ),
+    "some dropped, no answer": (
+        {"forwarded": 4, "dropped": 3, "drop_reasons": {"POLICY_DENIED": 3}},
+        "Answers 4 let through, no answer seen",
     ),
     "late": (
         {"late": 1, "waited": 3.1, "retries": 3},
