@@ -31,8 +31,14 @@ class Layout:
     side: int
 
 
-def layout(width: int, height: int, *, banner: bool, detail: bool, tail: bool) -> Layout:
-    """The parts for a terminal of this size. Their lines add up to ``height``."""
+def layout(
+    width: int, height: int, *, banner: bool, detail: bool, tail: bool, needed: int = 0
+) -> Layout:
+    """The parts for a terminal of this size. Their lines add up to ``height``.
+
+    ``needed``: lines that hold all of the detail; it gets no more, and fewer where the table would be
+    left with less than two fifths.
+    """
     footer = 1 if height >= 4 else 0
     title = 1 if height >= 6 else 0
     shown_banner = 1 if banner and height >= 5 else 0
@@ -53,7 +59,8 @@ def layout(width: int, height: int, *, banner: bool, detail: bool, tail: bool) -
         if beside:
             detail_lines = body
         else:
-            detail_lines = body if body < 12 else min(max(8, body - max(6, body * 2 // 5)), 26)
+            most = max(8, body - max(6, body * 2 // 5))
+            detail_lines = body if body < 12 else min(most, max(needed, 8))
             body -= detail_lines
     return Layout(
         title, shown_banner, headline, timeline, body, detail_lines, tail_lines, footer, side

@@ -30,3 +30,10 @@ def filter_words(parsed: Parsed) -> str:
     for name, value in parsed.filters:
         words.append(f"--{name}" if value in ("true", "v4", "v6") else f"--{name} {value}")
     return " ".join(words)
+
+
+def limit_words(parsed: Parsed) -> str:
+    """The same, and the window: all that limits what is seen."""
+    window = [name for name in ("since", "until", "first", "last") if parsed.was_set(name)]
+    words = [filter_words(parsed), *[f"--{name} {parsed.get(name)}" for name in window]]
+    return " ".join(filter(None, words))

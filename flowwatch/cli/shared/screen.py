@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli.flag_kinds import LIST, SWITCH
 from flowwatch.cli.flow_flags import SERVER
-from flowwatch.cli.shared.options import direction, filter_words, max_rows
+from flowwatch.cli.shared.options import direction, limit_words, max_rows
 from flowwatch.output import say
 from flowwatch.sources.keeping import kept_words
 
@@ -50,7 +50,7 @@ def show_dashboard(
         code = run_app(
             start,
             title="flowwatch",
-            filter_words=filter_words(parsed),
+            filter_words=limit_words(parsed),
             export_dir=Path(parsed.text("export-dir")),
             direction=way,
             noise=parsed.switch("noise"),

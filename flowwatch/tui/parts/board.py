@@ -57,6 +57,8 @@ class Board(Body):
         self._detail_asked: bool | None = None
         """Whether the detail is to be open; None: if it has room."""
         self._tail_asked = False
+        self._detail_lines = 0
+        """The most that the detail had to say since it was opened; 0: nothing yet."""
         self._whole_timeline = False
         self._terminal = (0, 0, False)
         """Columns, lines, and whether there is a banner."""
@@ -101,8 +103,17 @@ class Board(Body):
         return self.tail if self._tail_asked and not self.detail.display else self.detail
 
     def lay_out(self, columns: int, lines: int, banner: bool) -> None:
+        if (columns, lines) != self._terminal[:2]:
+            self._detail_lines = 0
         self._terminal = (columns, lines, banner)
-        plan = layout(columns, lines, banner=banner, detail=self.detail_open, tail=self._tail_asked)
+        plan = layout(
+            columns,
+            lines,
+            banner=banner,
+            detail=self.detail_open,
+            tail=self._tail_asked,
+            needed=self._detail_lines,
+        )
         for part, height in (
             (self.headline, plan.headline),
             (self.timeline, plan.timeline),
@@ -129,18 +140,35 @@ class Board(Body):
         if self.headline.display:
             self.headline.update_from(snapshot, state, now, self.desk.behind)
         if self.timeline.display:
-            live = state.phase == "following" and not self.desk.chosen.paused
-            self.timeline.update_from(snapshot, self._whole_timeline, now_there if live else 0)
+            # A connection that is lost stops no clock.
+            goes_on = state.phase in ("following", "lost")
+            self.timeline.update_from(snapshot, self._whole_timeline, now_there if goes_on else 0)
         columns = self.table.size.width
         empty = empty_lines(snapshot, state, query, self.desk.chosen.filter_words, columns)
         self.table.update_from(snapshot, query, now_there, empty)
         if self.detail.display:
             row = self.table.selected
             known = row is not None and told.key == row.key
-            records, blocked = (told.records, told.attribution) if known else ((), ())
-            self.detail.update_from(row, records, now_there, self.desk.options.hubble, blocked)
+            of_row = told if known else RowsAnswer(snapshot)
+            self.detail.update_from(
+                row,
+                of_row.records,
+                now_there,
+                self.desk.options.hubble,
+                of_row.attribution,
+                of_row.ends,
+            )
+            self._fit_detail()
         if self.tail.display:
             self.tail.update_from(snapshot.recent, self.desk.chosen.paused)
+
+    def _fit_detail(self) -> None:
+        """Give the detail the lines of its text. It only grows, or the table would dance as the selection
+        moves."""
+        if self.detail.lines_needed > self._detail_lines:
+            self._detail_lines = self.detail.lines_needed
+            if self.detail.size.height < self._detail_lines and not self.detail.side:
+                self.lay_out(*self._terminal)
 
     def on_resize(self, event: events.Resize) -> None:
         self.repaint()
@@ -185,6 +213,7 @@ class Board(Body):
 
     def toggle_detail(self, on: bool | None) -> None:
         self._detail_asked = not self.detail_open if on is None else on
+        self._detail_lines = 0
         self.desk.refresh_view()
 
     def toggle_tail(self, on: bool | None) -> None:

@@ -55,6 +55,8 @@ class ScreenColumn:
     most: int = 400
     tail: int = 0
     """When a text is shortened, so much of its end is kept; 0: about two fifths."""
+    short: Callable[[Row, Cells], str] | None = None
+    """What it shows where the cell has no room."""
 
 
 def _pod(row: Row, cells: Cells) -> str:
@@ -78,7 +80,7 @@ def _reason(row: Row, cells: Cells) -> str:
         return f"{PROXY_ERROR} {count(row.errors)}" if row.errors else odd_answer(row)
     name = min(row.drop_reasons, key=lambda reason: (-row.drop_reasons[reason], reason))
     if name == "L7_DENIED" and row.proxy_refused:
-        return _refused(row)
+        return f"{PROXY_REFUSED} {_refused(row)}"
     more = len(row.drop_reasons) - 1
     # The request was let through: whoever reads the reason shall not look for who forbade that.
     what = "answer " if row.answers_dropped == row.dropped else ""
@@ -86,10 +88,20 @@ def _reason(row: Row, cells: Cells) -> str:
 
 
 def _refused(row: Row) -> str:
-    """What the proxy refused last, and how many other things: ``L7 refused: GET geo:8080/admin +1``."""
-    what = safe(row.proxy_refused[0]).replace(" http://", " ", 1)
+    """What the proxy refused last, and how many other things: ``DELETE /admin/cache +1``.
+
+    Without the host, which the row names already.
+    """
+    method, _, url = row.proxy_refused[0].partition(" ")
+    path = url.partition("://")[2].partition("/")[2]
+    what = url if method == "DNS" else f"{method} /{path}" if "://" in url else f"{method} {url}"
     more = len(row.proxy_refused) - 1
-    return f"{PROXY_REFUSED} {what}" + (f" +{more}" if more else "")
+    return safe(what) + (f" +{more}" if more else "")
+
+
+def _reason_short(row: Row, cells: Cells) -> str:
+    """The same where there isn't room for all of it: what was refused says that it was."""
+    return _reason(row, cells).removeprefix(f"{PROXY_REFUSED} ")
 
 
 def _policy(row: Row, cells: Cells) -> str:
@@ -112,12 +124,13 @@ def column(
     good: int = 0,
     most: int = 400,
     tail: int = 0,
+    short: Callable[[Row, Cells], str] | None = None,
 ) -> ScreenColumn:
     """The column of a field by its declaration; without ``cell`` its count."""
     field = OF_ROW[name]
     return ScreenColumn(
         name, field.title, rank, least, cell or (lambda row, _: _count(field.value(row))),
-        field.kind in NUMBERS, role, when, clusters, good, most, tail,
+        field.kind in NUMBERS, role, when, clusters, good, most, tail, short,
     )  # fmt: skip
 
 
@@ -134,7 +147,7 @@ COLUMNS: tuple[ScreenColumn, ...] = (
     column("pod", 0, 16, _pod, good=22, most=48, tail=5),
     column("cluster", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
     column("peer", 0, 20, _peer, good=26, most=72),
-    column("drop_reasons", 2, 13, _reason, most=36, role="drop"),
+    column("drop_reasons", 2, 13, _reason, most=36, role="drop", short=_reason_short),
     column("policies", 5, 17, _policy, most=60, role="dim"),
     column("workload", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
     column("records", 8, 7, role="dim"),
@@ -243,7 +256,10 @@ def row_line(
     ]
     bad = outcome == "dropped"
     for column, columns in zip(chosen, widths, strict=True):
-        text = fit(column.cell(row, cells), columns, right=column.number, tail=column.tail)
+        text = column.cell(row, cells)
+        if column.short is not None and width(text) > columns:
+            text = column.short(row, cells)
+        text = fit(text, columns, right=column.number, tail=column.tail)
         role = column.role
         if role in ("drop", "warn", "ok") and text.strip() in ("-", ""):
             role = "dim"

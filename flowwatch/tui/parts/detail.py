@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from flowwatch.egress.rows import Recent, Row
 from flowwatch.flows.clocks import time_of_day
-from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.model import Endpoint, PolicyRef
 from flowwatch.flows.reasons import by_name
 from flowwatch.flows.reasons_table import POLICY
 from flowwatch.report.came_back import answer_words, dropped_words, late_words, noise_words
@@ -16,9 +16,13 @@ from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, Piece, labelled, rate, stamp, wrap
 from flowwatch.tui.hubble_command import command
+from flowwatch.tui.parts.ends import ends_lines
 from flowwatch.tui.parts.panel import Panel
 from flowwatch.tui.parts.tail import verdict_piece
 from flowwatch.tui.theme import Signs
+
+_INDENT = 11
+"""Columns of the words before each text."""
 
 _FLAG = re.compile(r"(--[a-z-]+) (?!--)")
 """A flag that has a value behind it."""
@@ -54,10 +58,11 @@ class Detail(Panel):
         now: int,
         hubble: Sequence[str],
         attribution: Sequence[str] = (),
+        ends: tuple[Endpoint, Endpoint] | None = None,
     ) -> None:
         """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins.
 
-        ``attribution``: what blocked it, by the policies that were given.
+        ``attribution``: what blocked it, by the policies that were given. ``ends``: its pod and its peer.
         """
         if row is None:
             self.fill_with("Detail", "enter closes", [((" no row is selected", "dim"),)])
@@ -66,7 +71,8 @@ class Detail(Panel):
             self._key = row.key
             self._top = 0
         columns = self.size.width - 2
-        lines = detail_lines(row, records, now, columns, self.look.signs, hubble, attribution)
+        signs = self.look.signs
+        lines = detail_lines(row, records, now, columns, signs, hubble, attribution, ends)
         self.fill_with("Detail", "J K scroll  enter closes", [((" ", "text"), *x) for x in lines])
 
 
@@ -78,6 +84,7 @@ def detail_lines(
     signs: Signs,
     hubble: Sequence[str],
     attribution: Sequence[str] = (),
+    ends: tuple[Endpoint, Endpoint] | None = None,
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
@@ -95,8 +102,13 @@ def detail_lines(
             "No final record yet: the proxy or the socket layer took it over, and no more is known."
         )
         lines += _labelled("Why", text, columns)
+    if row.proxy_refused:
+        what = ", ".join([safe(one) for one in row.proxy_refused])
+        lines += _labelled("Refused", what, columns, role="strong")
     lines += _what_came_back(row, columns)
     lines += _policies(row, columns, attribution)
+    if ends is not None:
+        lines += ends_lines(*ends, row.direction, columns, _INDENT)
     lines += _manner(row, records, columns)
     lines += _command(row, columns, hubble)
     lines += _counts(row, now, columns)
@@ -104,7 +116,7 @@ def detail_lines(
 
 
 def _labelled(label: str, text: str, columns: int, *, role: str = "text") -> list[Line]:
-    return labelled(label, text, columns, indent=11, role=role)
+    return labelled(label, text, columns, indent=_INDENT, role=role)
 
 
 def _heading(row: Row, columns: int, signs: Signs) -> list[Line]:

@@ -30,6 +30,11 @@ class Panel(Lines):
         """Lines of text that fit below the title."""
         return max(self.size.height - 1, 1)
 
+    @property
+    def lines_needed(self) -> int:
+        """Lines that hold all of its text, and the title."""
+        return len(self._body) + 1
+
     def fill_with(self, title: str, note: str, body: Sequence[Line]) -> None:
         """Show ``body`` under ``title``, with ``note`` at the right end of the title line."""
         self._title, self._note, self._body = title, note, list(body)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Recent, Snapshot
+from flowwatch.flows.model import Endpoint
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.question import Question, Readings
 
@@ -24,6 +25,8 @@ class RowsAnswer:
     """Its last records."""
     attribution: tuple[str, ...] = ()
     """What blocked it, by the policies that were given; empty without any."""
+    ends: tuple[Endpoint, Endpoint] | None = None
+    """Its pod and its peer, as Hubble told them last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,8 @@ class Rows(Question[RowsAnswer]):
             # What came since isn't seen yet.
             read = snapshot.coverage.records_read
             records = tuple([record for record in records if record.number <= read])
-        return RowsAnswer(snapshot, self.key, records, _attribution(of, snapshot, self.key))
+        blocked = _attribution(of, snapshot, self.key)
+        return RowsAnswer(snapshot, self.key, records, blocked, of.monitor.ends(self.key))
 
 
 def _attribution(of: Readings, snapshot: Snapshot, key: int) -> tuple[str, ...]:

@@ -7,10 +7,12 @@ import shlex
 import pytest
 
 from flowwatch.egress.rows import Row
+from flowwatch.flows.model import Endpoint
 from flowwatch.flows.reasons import by_name
 from flowwatch.tui.format import line_width
 from flowwatch.tui.hubble_command import command
 from flowwatch.tui.parts.detail import detail_lines
+from flowwatch.tui.parts.ends import end_words, ends_lines
 from flowwatch.tui.theme import FANCY
 from tests.unit.tui.made import DENY, NOON, SECOND, denied, record, row
 
@@ -36,6 +38,56 @@ def test_a_default_deny_names_no_policy_and_says_what_to_do() -> None:
     assert "12 dropped, from 48 records" in text
     assert "first 12:00:00, last 12:00:50 UTC (10s ago)" in text
     assert "142.250.74.36" in text
+
+
+APP = Endpoint(
+    identity=48310,
+    labels=(
+        "k8s:app=weather-app",
+        "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=weather",
+        "k8s:io.cilium.k8s.namespace.labels.team=sky",
+        "k8s:io.cilium.k8s.policy.cluster=demo",
+        "k8s:io.cilium.k8s.policy.serviceaccount=weather-app",
+        "k8s:io.kubernetes.pod.namespace=weather",
+        "k8s:tier=web",
+    ),
+)
+BLOCK = Endpoint(
+    identity=16777224,
+    labels=("cidr:203.0.113.64/26", "cidr:0.0.0.0/0", "cidr:203.0.0.0/8", "reserved:world"),
+)
+
+
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+def test_both_ends_have_the_labels_that_next_asks_to_check(direction: str) -> None:
+    made = denied(1, direction=direction)
+    lines = detail_lines(made, (), NOW, 90, FANCY, HUBBLE, (), (APP, BLOCK))
+    texts = ["".join(text for text, _ in line).rstrip() for line in lines]
+    app = (
+        "app=weather-app tier=web; namespace team=sky; service account weather-app; identity 48310"
+    )
+    block = "reserved:world cidr:203.0.113.64/26; identity 16777224"
+    sender, receiver = (app, block) if direction == "egress" else (block, app)
+    told = " ".join(" ".join(texts).split())
+    assert f"From {sender} To {receiver}" in told
+
+
+def test_ends_that_nobody_told_of_are_left_out_or_said_to_be_unknown() -> None:
+    assert ends_lines(Endpoint(), Endpoint(), "egress", 90, 11) == []
+    assert end_words(Endpoint(identity=7)) == "labels not recorded; identity 7"
+    bare = Endpoint(identity=7, labels=("k8s:io.kubernetes.pod.namespace=a",))
+    assert end_words(bare) == "no label of its own; identity 7"
+
+
+def test_what_an_l7_rule_refused_is_named() -> None:
+    text = told(
+        denied(
+            1,
+            drop_reasons={"L7_DENIED": 3},
+            proxy_refused=("GET http://geo:8080/admin", "DNS collector.clicks.example"),
+        )
+    )
+    assert "Refused GET http://geo:8080/admin, DNS collector.clicks.example" in text
 
 
 def test_a_deny_rule_is_named() -> None:

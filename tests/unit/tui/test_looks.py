@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from flowwatch.flows.model import Endpoint
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import width
 from flowwatch.text import safe
@@ -82,6 +83,7 @@ def test_the_layout_always_fills_the_terminal() -> None:
                     banner=bool(choice & 1),
                     detail=bool(choice & 2),
                     tail=bool(choice & 4),
+                    needed=lines // 3 * (choice % 3),
                 )
                 used = plan.title + plan.banner + plan.headline + plan.timeline + plan.footer
                 used += plan.table + plan.tail + (0 if plan.side else plan.detail)
@@ -157,6 +159,7 @@ def test_hostile_text_is_written_out_everywhere() -> None:
     rows = (
         denied(1, namespace=HOSTILE, pod=HOSTILE, workload=HOSTILE, peer=HOSTILE),
         denied(2, drop_reasons={HOSTILE: 3}, peer_addresses=(HOSTILE,), protocol=HOSTILE),
+        denied(3, drop_reasons={"L7_DENIED": 3}, proxy_refused=(f"GET {HOSTILE}", HOSTILE)),
     )
     records = (record(1, 1.0, pod=HOSTILE, peer=HOSTILE, reason=HOSTILE, node=HOSTILE),)
     state = SourceState(
@@ -166,6 +169,7 @@ def test_hostile_text_is_written_out_everywhere() -> None:
     async def test() -> None:
         made = snapshot(rows, recent=records, warnings=(safe(HOSTILE),), nodes=(HOSTILE,))
         monitor = ShownMonitor(made, state)
+        monitor.two_ends = (Endpoint(labels=(f"k8s:{HOSTILE}",)), Endpoint(labels=(HOSTILE,)))
         options = {"filter_words": HOSTILE}
         async with shown(monitor, size=(240, 50), **options) as driven:
             for keys in ((), ("t",), ("enter",), ("j",), ("w",)):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flowwatch.flows.model import Endpoint
+from flowwatch.tui.parts.columns import COLUMNS, Cells, row_line
+from flowwatch.tui.theme import FANCY
 from tests.unit.flows.made import denied
 from tests.unit.tui.driven import Driven, Played, played, run
+from tests.unit.tui.made import row
 from tests.unit.tui.test_dashboard import STORY, cursor, order
 
 
@@ -47,6 +52,40 @@ def test_when_the_selected_row_is_filtered_away_the_first_is_selected_until_it_c
             await driven.until(lambda: "beta" in cursor(driven), "the first row")
             await driven.press("escape")
             await driven.until(lambda: "gamma" in cursor(driven), "the row again")
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("refused", "wide", "narrow"),
+    [
+        ("DNS collector.clicks.example", "L7 refused: collector.clicks.example", "collector.….example"),
+        ("DELETE http://shop:80/admin/cache", "L7 refused: DELETE /admin/cache", "DELETE /admin/cache"),
+        ("GET /", "L7 refused: GET /", "L7 refused: GET /"),
+    ],
+)  # fmt: skip
+def test_what_an_l7_rule_refused_stands_in_the_row(refused: str, wide: str, narrow: str) -> None:
+    [column] = [one for one in COLUMNS if one.name == "drop_reasons"]
+    made = row(1, forwarded=0, dropped=3, drop_reasons={"L7_DENIED": 3}, proxy_refused=(refused,))
+    for columns, text in ((36, wide), (19, narrow)):
+        line = row_line(made, [column], [columns], Cells(0, None, None), FANCY, selected=False)
+        assert line[2][0].strip() == text
+    more = row(1, dropped=1, drop_reasons={"L7_DENIED": 1}, proxy_refused=(refused, "GET /x"))
+    assert column.cell(more, Cells(0, None, None)) == f"{wide} +1"
+
+
+def test_the_detail_is_as_tall_as_what_it_says_and_leaves_the_table_two_fifths() -> None:
+    async def test() -> None:
+        for lines in (40, 60):
+            async with played(Played(STORY), size=(110, lines)) as driven:
+                if "Detail" not in driven.text:
+                    await driven.press("enter")
+                await driven.sees("Detail", "Last records")
+                [top] = [i for i, line in enumerate(driven.screen) if line.startswith("─ Detail")]
+                await driven.until(lambda: "policy-verdict" in driven.screen[-2], "the last line")
+                assert "%" not in driven.screen[top], "all of it is seen"
+                # No line is left empty: the table has them.
+                assert all(line.strip() for line in driven.screen[top:])
 
     run(test())
 
