@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from flowwatch.api.agent_options import read_options
 from flowwatch.api.keywords import GivenKeywords, Keywords, Path, Paths
 from flowwatch.api.policies_in_force import read_cluster
 from flowwatch.api.policy_files import read_policies, read_text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from flowwatch.audits.expect import Expected
     from flowwatch.audits.findings import AuditReport
     from flowwatch.flows.source import Source
+    from flowwatch.policy.agent_options import AgentOptions
     from flowwatch.policy.engine import PolicySet
 
 
@@ -29,6 +31,7 @@ def audit(
     *files: Path,
     policies: Paths = (),
     policies_from_cluster: bool = False,
+    cilium_config: Path = "",
     expect: Path = "",
     applied_at: str = "",
     source: Source | None = None,
@@ -43,6 +46,8 @@ def audit(
         files: paths of captures, ``-`` for standard input; without any, a server is asked.
         policies: YAML or JSON files, and folders of them.
         policies_from_cluster: instead, those of the cluster, by the kubeconfig.
+        cilium_config: a file with the ConfigMap ``cilium-config``, whose options the cluster's agents decide
+            by; else those are asked for with the policies, or taken for Cilium's defaults.
         expect: a file that says what must be reached, and what must not.
         applied_at: when the policies were applied (``5m`` ago, ``2026-01-31T10:00:00Z``); else
             since verdicts show it.
@@ -53,8 +58,9 @@ def audit(
     the report. Raises FlowwatchError, one line that says what to do.
     """
     told: list[str] = []
+    options = read_options(os.fspath(cilium_config))
     audit = auditor(
-        _policies(_paths(policies), policies_from_cluster, GivenKeywords(keywords), told),
+        _policies(_paths(policies), policies_from_cluster, GivenKeywords(keywords), told, options),
         applied_at=applied_at,
         expect=os.fspath(expect),
     )
@@ -93,16 +99,20 @@ def _paths(named: Paths) -> list[str]:
 
 
 def _policies(
-    paths: Sequence[str], from_cluster: bool, given: GivenKeywords, told: list[str]
+    paths: Sequence[str],
+    from_cluster: bool,
+    given: GivenKeywords,
+    told: list[str],
+    options: AgentOptions,
 ) -> PolicySet:
     if from_cluster and paths:
         raise UsageError("cannot set both policies and policies_from_cluster")
     if from_cluster:
-        return read_cluster(given, told.append)
+        return read_cluster(given, told.append, options)
     if not paths:
         raise UsageError("no policy was given", "policies names files, or folders of them")
     try:
-        return read_policies(paths, told.append)
+        return read_policies(paths, told.append, options=options)
     except UsageError as error:
         # On the command line they stand above the error; here it is all that is seen.
         raise UsageError("; ".join([*told, error.message]), error.hint) from None

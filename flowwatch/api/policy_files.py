@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from flowwatch.errors import UsageError
 from flowwatch.policy import load
+from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.policy.engine import PolicySet
 from flowwatch.text import plural, safe
 
@@ -44,12 +45,12 @@ def standard_input(what: str) -> BinaryIO:
     return sys.stdin.buffer
 
 
-def read_text(path: str) -> str:
-    """The text of a file, or of standard input for ``-``. Raises UsageError."""
+def read_text(path: str, what: str = "policies") -> str:
+    """The text of a file, or of standard input for ``-``, which brings ``what``. Raises UsageError."""
     name = shown(path)
     try:
         if path == "-":
-            data = _at_most(standard_input("policies"))
+            data = _at_most(standard_input(what))
         else:
             with Path(path).open("rb") as file:
                 data = _at_most(file)
@@ -57,7 +58,7 @@ def read_text(path: str) -> str:
         raise UsageError(f"cannot read {name}: {safe(error.strerror or str(error))}") from None
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{name} is larger than {MAX_BYTES >> 20} MB: too large for policies",
+            f"{name} is larger than {MAX_BYTES >> 20} MB: too large for {what}",
             "give fewer objects at a time (kubectl get cnp,ccnp,netpol, one namespace each)",
         )
     encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
@@ -121,7 +122,12 @@ def _inside(folder: str) -> list[str]:
 
 
 def read_policies(
-    paths: Sequence[str], tell: Tell, *, cluster: str = "default", keep_going: bool = False
+    paths: Sequence[str],
+    tell: Tell,
+    *,
+    cluster: str = "default",
+    keep_going: bool = False,
+    options: AgentOptions = UNKNOWN,
 ) -> PolicySet:
     """The policies of files, folders and standard input, compiled.
 
@@ -131,12 +137,14 @@ def read_policies(
         cluster: the name of the cluster the policies are applied in.
         keep_going: whether documents that the cluster would refuse are only told. Those that Cilium can't
             read take no part; those that only the API server refuses do, as if they had got past it.
+        options: those of the cluster's agents.
 
     Raises:
         UsageError: a file that can't be read, no policy at all, or a refused document.
     """
     files = policy_files(paths)
-    policies = load(((shown(file), read_text(file)) for file in files), cluster=cluster)
+    texts = ((shown(file), read_text(file)) for file in files)
+    policies = load(texts, cluster=cluster, options=options)
     documents = policies.documents
     _tell_of(documents, tell)
     if documents.rejected and not keep_going:

@@ -28,7 +28,7 @@ class Attributor:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._observer = Observer()
+        self._observer = Observer(reach=judge.policies.options.reach)
 
     def take(self, joined: Joined) -> None:
         """Take in a batch."""

@@ -47,7 +47,7 @@ class Audit:
         self.source = ""
         """Told in the report: where the flows come from, and through which filters."""
         self.judge = Judge(policies, applied_at)
-        self.observer = Observer(both_ends=True)
+        self.observer = Observer(both_ends=True, reach=policies.options.reach)
         self.observer.on_drop = on_drop
         self._counts = Counts(self.judge, Questions(self.judge), expected)
         self.join = join or Join()

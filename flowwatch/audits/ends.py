@@ -9,6 +9,7 @@ from flowwatch.flows.model import Endpoint
 from flowwatch.flows.peers import Peer
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.party import Party
+from flowwatch.policy.reach import Reach
 
 ANSWERS_OF = "answers of "
 """What stands before a peer's name where it is its dropped answers that are judged."""
@@ -18,6 +19,30 @@ _TOLD = 5
 
 # A Deployment's pod: the hash of its template, and five characters of its own.
 _HASHES = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\Z")
+
+
+NODES = frozenset({"host", "remote-node", "kube-apiserver"})
+_BLOCK = "cidr:"
+_WHOLE = ("/32", "/128")
+
+
+def address_counts(end: Endpoint, reach: Reach) -> bool:
+    """Whether policies see the address of an endpoint: where blocks may mean it."""
+    mode = reach.nodes if end.entity in NODES else reach.pods
+    return any(one.startswith(_BLOCK) for one in end.labels) if mode is None else mode
+
+
+def further_addresses(end: Endpoint) -> tuple[str, ...] | None:
+    """The other addresses of an endpoint; None where nobody knows.
+
+    The own node's stand in its labels, one by one; another node is known by each of its own apart.
+    """
+    if end.entity != "host":
+        return () if end.entity in NODES else None
+    blocks = [one[len(_BLOCK) :] for one in end.labels if one.startswith(_BLOCK)]
+    # No colon may stand in a label's key (Cilium 1.20, pkg/labels/cidr.go).
+    whole = [one.rpartition("/")[0].replace("-", ":") for one in blocks if one.endswith(_WHOLE)]
+    return tuple(whole) or None
 
 
 def party_labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from flowwatch.audits.ends import (
     ANSWERS_OF,
-    OUTSIDE,
     name_of,
     named_cluster,
-    party_labels,
     peer_name,
 )
+from flowwatch.audits.parties import MOST as _PARTIES
+from flowwatch.audits.parties import Parties
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
@@ -44,12 +44,11 @@ from flowwatch.flows.reasons import POLICY_REASONS
 from flowwatch.flows.tries import icmp_reply
 from flowwatch.policy.nearest import Known
 from flowwatch.policy.party import Party
+from flowwatch.policy.reach import BY_LABELS, Reach
 from flowwatch.policy.rules import Direction as Way
 
 _PROTOCOLS = {"ICMPv4": "ICMP"}
 _WITH_PORTS = frozenset({"TCP", "UDP", "SCTP"})
-_PARTIES = 200_000
-"""Distinct parties kept; past it they are made anew."""
 _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
 _TELL_TENTHS = 10
@@ -215,13 +214,14 @@ class Observer:
     about (:meth:`over`) or dismissed (:meth:`forget`), which its owner does as attempts close.
     """
 
-    def __init__(self, *, both_ends: bool = False) -> None:
-        """``both_ends``: what passed, in a record without a direction, passed at both of its ends."""
+    def __init__(self, *, both_ends: bool = False, reach: Reach = BY_LABELS) -> None:
+        """``both_ends``: what passed, in a record without a direction, passed at both of its ends.
+        ``reach``: of which endpoints the address counts."""
         self._both_ends = both_ends
+        self._parties = Parties(reach)
         # By the attempt's number.
         self._extra: dict[int, Extra] = {}
         self._other_end: dict[int, int] = {}
-        self._parties: dict[tuple[object, ...], Party] = {}
         self._pods: dict[str, str] = {}
         """By address, the pod that last had it."""
         self.clusters: set[str] = set()
@@ -367,13 +367,15 @@ class Observer:
             if own:
                 self.clusters.add(own)
             dropped = extra.dropped.get(way, (0, ""))[0] if known & meaning.POLICY_DROP else 0
-            peer_party = self._party(peer, peer_ip, names, resolves=resolves, own=own, at=dropped)
+            peer_party = self._parties.of(
+                peer, peer_ip, names, resolves=resolves, own=own, at=dropped
+            )
             answer = known & _DROPS if known & ANSWER else 0
             bits = known & ~answer
             drop = bits & _DROPS
             seen = Observation(
                 "ingress" if way else "egress",
-                self._party(subject, subject_ip, names, resolves=resolves, own=own),
+                self._parties.of(subject, subject_ip, names, resolves=resolves, own=own),
                 peer_party,
                 name_of(subject, subject_ip),
                 peer_name(
@@ -431,35 +433,6 @@ class Observer:
                     peer_name=f"{ANSWERS_OF}{seen.peer_name}",
                     answer_port=attempt.key[2] or icmp_reply(protocol, port),
                 )
-
-    def _party(
-        self,
-        end: Endpoint,
-        address: str,
-        known: PeerNames,
-        *,
-        resolves: bool,
-        own: str,
-        at: int = 0,
-    ) -> Party:
-        """The party of an end; equal ones are one object, since parties are compared so."""
-        outside = end.entity in OUTSIDE or (not end.labels and not end.identity and bool(address))
-        key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster, own)
-        names: tuple[str, ...] | None = ()
-        if outside or end.entity == "kube-apiserver":
-            names = known.names(address, at)
-            if not names:
-                names = () if resolves or (at and known.names(address)) else None
-            key = (*key, address, names)
-        party = self._parties.get(key)
-        if party is None:
-            if len(self._parties) >= _PARTIES:
-                self._parties.clear()
-            party = self._parties[key] = Party(
-                party_labels(end, own, outside=outside), address if outside or names else "", names,
-                {} if outside else None,
-            )  # fmt: skip
-        return party
 
 
 def _unknown(subject: Endpoint, protocol: str, port: int) -> str:

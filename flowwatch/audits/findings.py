@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flowwatch.flows.coverage import Coverage
+from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.policy.rules import Direction, Entry, Policy
 
 Kind = Literal[
@@ -153,6 +154,8 @@ class AuditReport:
     """Probable mistakes; they say nothing against the enforcement and don't fail an audit."""
     incidents: tuple[Hint, ...] = ()
     """What the cluster did in passing, and no policy is to be mended for; they don't fail an audit."""
+    options: AgentOptions = UNKNOWN
+    """Those of the cluster's agents, by which was judged."""
 
     @property
     def covered(self) -> int:

@@ -390,13 +390,18 @@ def _only_other_ports(entry: Entry, seen: Observation) -> bool:
 def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
     seen = row.seen
     for peer in entry.peers or ():
-        if isinstance(peer, Block) and not seen.peer.outside and peer.length and seen.peer_ip:
+        if (
+            isinstance(peer, Block)
+            and (why := peer.reach.without(seen.peer))
+            and peer.length
+            and seen.peer_ip
+        ):
             inside = Party(labels=(), ip=seen.peer_ip)
             if inside.address and peer.contains(*inside.address):
                 yield _hint(
                     "cidr-contains-pods", entry,
-                    f"{entry.place} allows {peer}, and {seen.peer_name} has an address in it, but blocks of "
-                    "addresses never mean pods or nodes: select it by its labels",
+                    f"{entry.place} allows {peer}, and {seen.peer_name} has an address in it, but blocks "
+                    f"mean addresses outside ({why}): select it by its labels",
                     row.attempts,
                 )  # fmt: skip
         elif isinstance(peer, Pods):

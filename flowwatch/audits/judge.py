@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from flowwatch.audits.evidence import Observation, Request
 from flowwatch.audits.findings import Kind
 from flowwatch.audits.noise import lost, noise
+from flowwatch.audits.options import other_cluster
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Layer7, PolicyRef
 from flowwatch.policy.engine import Decision, PolicySet
@@ -49,11 +50,15 @@ class Judge:
         """The kind of a judged attempt, and why."""
         if noise(seen):
             return "not covered", lost(seen)
+        if elsewhere := other_cluster(self.policies.options, seen.cluster):
+            return "not covered", elsewhere
         denied = seen.outcome == meaning.AUDIT or (
             seen.outcome == meaning.DROPPED and seen.by_policy
         )
         if not decision.selected and not denied:
             return "not covered", _uncovered(seen, decision)
+        if decision.always and not denied and self._ungiven(seen):
+            return "not covered", UNGIVEN
         if not decision.selected and not self._about(seen):
             return "not covered", _not_given(seen)
         if self.too_early(seen):
@@ -69,8 +74,23 @@ class Judge:
                 return "inconclusive", "authentication was not done yet: first packets drop"
             return "inconclusive", lost(seen)
         if decision.decision == "denied":
-            return _denied(seen, decision)
+            return self._rehearsed(*_denied(seen, decision))
         return _allowed(seen, decision)
+
+    def _rehearsed(self, kind: Kind, why: str) -> tuple[Kind, str]:
+        """In audit mode what is denied passes by design; that no AUDIT record says so is another matter."""
+        if kind != "leak" or not self.policies.options.audit_mode:
+            return kind, why
+        return (
+            "inconclusive",
+            f"policy-audit-mode is on: it passed, and no AUDIT record was seen; {why}",
+        )
+
+    def _ungiven(self, seen: Observation) -> bool:
+        """Whether none of the policies is about the pod, which others may open."""
+        return not self.policies.selected(seen.subject, seen.direction).ruled and not self._about(
+            seen
+        )
 
     def _about(self, seen: Observation) -> bool:
         """Whether the policies are about the pod, or its namespace, at all: who audits one team's
@@ -78,7 +98,7 @@ class Judge:
         other: Direction = "ingress" if seen.direction == "egress" else "egress"
         return (
             seen.subject.namespace in self._spaces
-            or self.policies.selected(seen.subject, other).selected
+            or self.policies.selected(seen.subject, other).ruled
         )
 
     def other_policy(self, seen: Observation, decision: Decision) -> str:
@@ -114,6 +134,10 @@ def _uncovered(seen: Observation, decision: Decision) -> str:
     return decision.reason
 
 
+UNGIVEN = (
+    "no policy that was given is about its namespace; enable-policy is always, so that one of the others "
+    "must allow it"
+)
 BY_OTHERS = ("dropped by ", "passed in audit mode, and would be dropped by ")
 """How the reasons begin of what a policy blocked that wasn't given."""
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from flowwatch.audits.counts import TIMED, Counts, JudgedRow
 from flowwatch.audits.document_notes import document_notes, foreign_notes, foreign_of
-from flowwatch.audits.ends import several_clusters
 from flowwatch.audits.evidence import Observer, Version
 from flowwatch.audits.findings import (
     KINDS,
@@ -22,6 +21,7 @@ from flowwatch.audits.findings import (
 )
 from flowwatch.audits.hints import Judged, hints
 from flowwatch.audits.judge import BY_OTHERS, Judge, deciders, refusal
+from flowwatch.audits.options import advice, care_of_options
 from flowwatch.flows import meaning
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.join import Join
@@ -94,16 +94,21 @@ class Reporter:
             tuple(one.result(since) for one in self._expected),
             tuple(one for one in told if not one.incident),
             tuple(one for one in told if one.incident),
+            self.policies.options,
         )  # fmt: skip
 
     def _care(self, covered: int) -> Iterator[str]:
         """What to bear in mind, before all numbers."""
-        yield from several_clusters(self._observer.clusters)
+        yield from care_of_options(self.policies.options, self._observer.clusters)
         seen = sorted(
             set().union(*(one.subjects_seen for one in self._both)), key=lambda one: one[1]
         )
         yield from foreign_notes(self.policies.documents, seen)
-        if covered and not any(one.verdicts for one in self._both):
+        if (
+            covered
+            and not any(one.verdicts for one in self._both)
+            and self.policies.options.enforcement != "never"
+        ):
             yield (
                 "no policy verdict of the pods that these policies select: nothing is enforced on them, "
                 "or verdict records are off or left out (flowwatch doctor tells)"
@@ -151,7 +156,8 @@ class Reporter:
         return Finding(
             kind, seen.direction, before + seen.subject_name, seen.peer_name, seen.protocol, seen.port,
             attempts, row.first, row.last, expected, _OUTCOMES[seen.outcome], why + more,
-            decision.entries, tuple(deciders(decision)), _ADVICE.get(kind, ""), _some(row.addresses),
+            decision.entries, tuple(deciders(decision)), advice(kind, self.policies.options),
+            _some(row.addresses),
         )  # fmt: skip
 
     def _uses(self, leaked: set[tuple[Policy, str] | Entry]) -> tuple[PolicyUse, ...]:
@@ -228,15 +234,6 @@ def _told_apart(findings: list[Finding]) -> Iterator[Finding]:
         alike.setdefault(line(one), set()).add(one.apart)
     for one in findings:
         yield one if len(alike[line(one)]) > 1 else replace(one, apart="")
-
-
-_ADVICE: dict[Kind, str] = {
-    "leak": "check that the policy is applied and enforced, and that no wider one allows it",
-    "overblock": "look for another policy that denies it, an older revision, or changed labels",
-    "unexplained": "the policies given can't be all: documents are missing (kubectl get cnp,ccnp,netpol -A "
-    "-o yaml has them), something else applied one, or enable-policy is always: cilium-config says",
-    "difference": "give all policies of the cluster: kubectl get cnp,ccnp,netpol -A -o yaml",
-}
 
 
 _NO_TIMES = array("q")

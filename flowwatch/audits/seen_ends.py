@@ -26,6 +26,7 @@ class SeenEnds:
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._pods: dict[tuple[str, str], Endpoint] = {}
         self._at: dict[str, Endpoint] = {}
+        self._address_of: dict[tuple[str, str], str] = {}
         self._addresses: dict[str, dict[str, None]] = {}
         self._names = PeerNames()
         for batch in batches:
@@ -40,6 +41,7 @@ class SeenEnds:
         ):
             if end.labels and end.pod and len(self._pods) < _MOST:
                 self._pods[end.namespace, end.pod] = end
+                self._address_of[end.namespace, end.pod] = address
             if end.labels and address and len(self._at) < _MOST:
                 self._at[address] = end
         named = [(name, flow.destination_ip) for name in flow.destination_names]
@@ -73,13 +75,13 @@ class SeenEnds:
         sets = len({one.labels for one in found})
         several = f", one of {sets} sets of labels of its pods" if sets > 1 else ""
         seen = f"{end.text} has the labels of {pod.namespace}/{pod.pod}{several}"
-        return replace(end, party=_party(pod), assumed="", seen=seen)
+        return replace(end, party=self._party(pod), assumed="", seen=seen)
 
     def _address(self, end: End, address: str) -> End:
         there = self._at.get(address)
         if there is not None and there.pod:
             seen = f"{address} was the pod {there.namespace}/{there.pod}"
-            return replace(end, party=_party(there), assumed="", seen=seen)
+            return replace(end, party=self._party(there), assumed="", seen=seen)
         names = self._names.names(address)
         labels = there.labels if there is not None else ()
         if not labels and not names:
@@ -100,6 +102,6 @@ class SeenEnds:
         more = f" (one of {len(addresses)} addresses)" if len(addresses) > 1 else ""
         return replace(known, seen=f"{end.text} was answered with {addresses[0]}{more}")
 
-
-def _party(end: Endpoint) -> Party:
-    return Party(party_labels(end, "", outside=False), "", (), None)
+    def _party(self, end: Endpoint) -> Party:
+        address = self._address_of.get((end.namespace, end.pod), "")
+        return Party(party_labels(end, "", outside=False), address, (), None)

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flowwatch.audits.document_notes import document_notes
-from flowwatch.audits.ends import several_clusters
 from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.findings import Hint
 from flowwatch.audits.hints import Judged, hints
 from flowwatch.audits.judge import passes_requests
+from flowwatch.audits.options import care_of_options, other_cluster
 from flowwatch.flows import meaning
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
+from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.nearest import closest
@@ -72,6 +73,8 @@ class WhatIfReport:
     """Policies of the draft that select nothing that was seen: what they would do shows nowhere here."""
     hints: tuple[Hint, ...] = ()
     """Probable mistakes in the draft, as an audit would find them."""
+    options: AgentOptions = UNKNOWN
+    """Those of the cluster's agents, by which was decided."""
 
 
 @dataclass(slots=True)
@@ -91,6 +94,7 @@ class WhatIf:
     def read(self, batches: Iterable[Batch]) -> WhatIfReport:
         """All of ``batches``, and the report."""
         self._after = overlaid(self.current, self.draft)
+        self._observer = Observer(reach=self.draft.options.reach)
         self.join.listen(self)
         self.join.read(batches)
         for _, scope, attempt in self.join.open_attempts():
@@ -113,12 +117,17 @@ class WhatIf:
         if seen.unknown:
             self._count(seen, "can't tell", "unknown", "unknown", seen.unknown, ())
             return
+        if elsewhere := other_cluster(self.draft.options, seen.cluster):
+            now = self._now(seen)
+            self._count(seen, "unchanged", now, now, elsewhere, ())
+            return
         then, why, decision = _answer(after, seen)
         now = self._now(seen)
         self._judge(seen, decision)
         if (now, then) == ("allowed", "allowed"):
             self._working.update(decision.entries)
-        if not after.selected(seen.subject, seen.direction).selected and self.current is None:
+        selected = after.selected(seen.subject, seen.direction)
+        if self.current is None and not (selected.ruled or selected.init):
             self._count(seen, "unchanged", now, now, "the draft doesn't select the pod", ())
             return
         change: Change
@@ -193,7 +202,9 @@ class WhatIf:
         counts: Counter[Change] = Counter()
         for row in rows:
             counts[row.change] += row.attempts
-        notes = (*several_clusters(self._observer.clusters), *coverage.warnings)
+        options = self.draft.options
+        care = care_of_options(options, self._observer.clusters)
+        notes = (*care, *coverage.warnings)
         if self.current is None:
             notes = (
                 "without --current, other policies of the cluster are not known: "
@@ -213,6 +224,7 @@ class WhatIf:
             tuple(rows), dict(counts), counts.total(), coverage, notes,
             tuple(one for one in self.draft.policies if one not in selected and self._judged),
             tuple(one for one in told if one.policy in ours and not one.incident),
+            options,
         )  # fmt: skip
 
     def _selecting(self, row: Judged) -> Iterator[Policy]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from flowwatch.api.policy_files import read_policies, shown, standard_input
+from flowwatch.cli.shared.policies import agent_options
 from flowwatch.cli.shared.reading import telling_apart
 from flowwatch.errors import UsageError
 from flowwatch.output import columns, open_output, say
@@ -48,17 +49,20 @@ def _run(parsed: Parsed) -> int:
             raise UsageError("the answers to --queries are JSON lines", "leave out --output")
         if parsed.text("queries") == "-" and "-" in paths:
             raise UsageError("policies and queries can't both come from standard input")
-        return _queries(read_policies(paths, say, keep_going=True), parsed.text("queries"))
+        options = agent_options(parsed)
+        policies = read_policies(paths, say, keep_going=True, options=options)
+        return _queries(policies, parsed.text("queries"))
     from flowwatch.policy.explain import QuestionError, explain, read_end
 
     form = parsed.text("output")
     protocol = parsed.text("protocol") if parsed.was_set("protocol") else ""
+    options = agent_options(parsed)
     try:
-        subject = read_end(parsed.text("from"), parsed.text("from-labels"))
-        peer = read_end(parsed.text("to"), parsed.text("to-labels"))
+        subject = read_end(parsed.text("from"), parsed.text("from-labels"), options.cluster)
+        peer = read_end(parsed.text("to"), parsed.text("to-labels"), options.cluster)
         if "-" in paths and "-" in parsed.list("input-file"):
             raise UsageError("policies and flows can't both come from standard input")
-        policies = read_policies(paths, say)
+        policies = read_policies(paths, say, options=options)
         if seen := _seen(parsed):
             subject, peer = seen.known(subject), seen.known(peer)
         answers = explain(policies, subject, peer, protocol, parsed.text("request"))
@@ -71,6 +75,7 @@ def _run(parsed: Parsed) -> int:
 
 _ASKED = (
     "filename",
+    "cilium-config",
     "from",
     "to",
     "from-labels",

@@ -81,7 +81,9 @@ def run(parsed: Parsed) -> int:
 
 def asks_for_policies(parsed: Parsed) -> bool:
     """Whether the command line gives the policies in force."""
-    return parsed.was_set("policies") or parsed.switch("policies-from-cluster")
+    return parsed.switch("policies-from-cluster") or any(
+        map(parsed.was_set, ("policies", "cilium-config"))
+    )
 
 
 def _judge(parsed: Parsed) -> Judge | None:

@@ -132,6 +132,12 @@ _DEMO_TRAFFIC = Flag(
     alone="all",
     choices=values.DEMO,
 )
+CILIUM_CONFIG = Flag(
+    "cilium-config",
+    TEXT,
+    "the options that the agents decide by: the ConfigMap cilium-config, as kubectl prints it",
+    "FILE",
+)
 POLICIES = Group(
     "Policies",
     (
@@ -142,6 +148,7 @@ POLICIES = Group(
             "FILE",
             short="f",
         ),
+        CILIUM_CONFIG,
         _DEMO_TRAFFIC,
     ),
 )
@@ -156,6 +163,7 @@ GIVEN = Group(
             "for several)",
             "FILE",
         ),
+        CILIUM_CONFIG,
     ),
 )
 FROM_CLUSTER = Flag(
@@ -215,6 +223,7 @@ EXPLAIN = Group(
             "FILE",
             short="f",
         ),
+        CILIUM_CONFIG,
         Flag("from", TEXT, "NAMESPACE/NAME, DNS name, address or entity", "WHO"),
         Flag("to", TEXT, "the same, with the port: api.example.com:443, ns/app:53/UDP", "WHO"),
         Flag("from-labels", TEXT, "the labels of --from, exactly: app=a,k8s:b=c", "LABELS"),

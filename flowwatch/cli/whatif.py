@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.options import directions
-from flowwatch.cli.shared.policies import read_set
+from flowwatch.cli.shared.policies import agent_options, read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.table import style
 from flowwatch.cli.shared.traffic import source_of
@@ -29,8 +29,9 @@ def _compare(parsed: Parsed) -> int:
     form = parsed.text("output")
     if parsed.switch("follow"):
         raise UsageError("a what-if ends", "leave out --follow")
-    draft = read_set(parsed)
-    current = read_set(parsed, "current") if parsed.list("current") else None
+    options = agent_options(parsed)
+    draft = read_set(parsed, options=options)
+    current = read_set(parsed, "current", options) if parsed.list("current") else None
     with source_of(parsed) as source:
         if source is None:
             return 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from flowwatch.goyaml.nodes import DocumentError, Value, read_nodes
-from flowwatch.policy.reach import Reach
+from flowwatch.policy.reach import BY_LABELS, Reach
 
 NAME = "cilium-config"
 """The ConfigMap, in the namespace of the agents."""
@@ -61,6 +61,8 @@ class AgentOptions:
     @property
     def reach(self) -> Reach:
         """What blocks may mean."""
+        if not self.known:
+            return BY_LABELS
         mode = self.cidr_match_mode
         return Reach("nodes" in mode, "pods" in mode, self.families if mode else (4, 6))
 
@@ -73,6 +75,16 @@ class AgentOptions:
         told += [f"{DENY_RESPONSE}: {self.deny_response}"] * (self.deny_response != "none")
         told += [f"{CLUSTER_NAME}: {self.cluster}"] * (self.cluster not in ("", "default"))
         return ", ".join(told) or "all that decide at Cilium's defaults"
+
+    @property
+    def judged_by(self) -> str:
+        """Which options count, and where they are from, for reports."""
+        if self.known:
+            return f"judged by {self.origin}: {self.words}"
+        return (
+            "judged by Cilium's defaults, as nobody said this cluster's options "
+            "(--cilium-config FILE does, or --policies-from-cluster)"
+        )
 
 
 UNKNOWN = AgentOptions()

@@ -354,6 +354,12 @@ class PolicySet:
         """All rules."""
         return self.documents.rules
 
+    def by(self, options: AgentOptions) -> PolicySet:
+        """The same policies in a cluster with other options."""
+        rules = [rule.reaching(options.reach) for rule in self.documents.rules]
+        documents = replace(self.documents, rules=rules)
+        return PolicySet(documents, cluster=self.cluster, options=options)
+
     @property
     def rejected(self) -> list[object]:
         """Documents that the cluster would not take."""

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Literal
 
 from flowwatch.gotext import whole_number
+from flowwatch.policy.agent_options import CIDR_MODE, UNKNOWN, AgentOptions
 from flowwatch.policy.engine import Decision, Outcome, PolicySet
 from flowwatch.policy.l7 import missed
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
@@ -81,6 +82,8 @@ class Explanation:
     """What the L7 rules say of the request, in words; "" where none was asked about, or none decides."""
     passes: Outcome = "allowed"
     """What the L7 rules say of the request."""
+    options: AgentOptions = UNKNOWN
+    """Those of the cluster's agents, by which was decided."""
 
     @property
     def outcome(self) -> Outcome:
@@ -88,8 +91,10 @@ class Explanation:
         return self.passes if self.decision.decision == "allowed" else self.decision.decision
 
 
-def read_end(text: str, labels: str) -> End:
+def read_end(text: str, labels: str, cluster: str = "") -> End:
     """``--from`` or ``--to``: NAMESPACE/NAME, DNS name, address or entity, with :PORT and /PROTOCOL.
+
+    ``cluster``: the name of the one that pods are in, where it is known.
 
     Raises:
         QuestionError: nothing of it.
@@ -99,18 +104,16 @@ def read_end(text: str, labels: str) -> End:
     host, port, protocol = _split(text)
     if labels:
         full = _in_namespace(host, tuple(map(_label, labels.split(","))))
-        return End(host or labels, Party(_in_cluster(full), "", (), None), port, protocol)
+        at = host if _is_address(host) else ""
+        return End(host or labels, Party(_in_cluster(full, cluster), at, (), None), port, protocol)
     if host in _RESERVED:
         if host == "world":
             assumed = "world is an IPv4 address without a DNS name, in no rule's CIDR but 0.0.0.0/0"
             return End(host, Party((), _EXAMPLE), port, protocol, assumed, "entity")
         return End(host, Party((f"reserved:{host}",)), port, protocol, "", "entity")
-    try:
-        address = str(ip_address(host))
-    except ValueError:
-        pass
-    else:
+    if _is_address(host):
         assumed = f"{host} is outside the cluster (rules on names: ask about the name instead)"
+        address = str(ip_address(host))
         return End(host, Party((), address, None), port, protocol, assumed, "address")
     if "://" in text:
         raise QuestionError(f'"{text}" is a URL: name host and port alone, as api.example.com:443')
@@ -123,11 +126,21 @@ def read_end(text: str, labels: str) -> End:
         own = (f"k8s:{NAMESPACE}={space}", *(f"k8s:{key}={name}" for key in _NAME_LABELS))
         assumed = f"{host} has the labels {', '.join(f'{key}={name}' for key in _NAME_LABELS)}"
         assumed += " and no other (else name them with --from-labels, --to-labels)"
-        return End(host, Party(_in_cluster(own), "", (), None), port, protocol, assumed, "pod")
+        return End(
+            host, Party(_in_cluster(own, cluster), "", (), None), port, protocol, assumed, "pod"
+        )
     if not _DNS_NAME.match(host.lower()):
         raise QuestionError(f'"{host}" is no NAMESPACE/NAME, DNS name, address or entity')
     assumed = f"the DNS proxy saw {host} answered, with an IPv4 address in no rule's CIDR"
     return End(host, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed, "name")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _in_namespace(host: str, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,14 +168,14 @@ def _block(text: str) -> bool:
     return True
 
 
-def _in_cluster(labels: tuple[str, ...]) -> tuple[str, ...]:
+def _in_cluster(labels: tuple[str, ...], cluster: str) -> tuple[str, ...]:
     space = next(
         (x.partition("=")[2] for x in labels if x.startswith(f"k8s:{NAMESPACE}=")), "default"
     )
     given = {label.partition("=")[0] for label in labels}
     more = (
         f"k8s:{NAMESPACE}={space}",
-        f"k8s:{CLUSTER}=default",
+        f"k8s:{CLUSTER}={cluster or 'default'}",
         f"k8s:{NAMESPACE_LABELS}kubernetes.io/metadata.name={space}",
     )
     return (*labels, *(one for one in more if one.partition("=")[0] not in given))
@@ -258,12 +271,33 @@ def _unseen_name(
     )
 
 
+_ELSEWHERE = AgentOptions(cidr_match_mode=("nodes", "pods"), origin="a cluster set up otherwise")
+_MAY = {"allowed": "allows it", "denied": "denies it", "cant_tell": "may decide otherwise"}
+
+
+def _by_other_options(
+    policies: PolicySet, decision: Decision, direction: Direction, subject: Party, peer: Party,
+    protocol: str, port: int,
+) -> str:  # fmt: skip
+    """What to say where nobody said the cluster's options, and they would matter; else ""."""
+    if policies.options.known:
+        return ""
+    other = policies.by(_ELSEWHERE).ask(direction, subject, peer, protocol, port).decision
+    if peer.outside or other == decision.decision:
+        return ""
+    what = "nodes" if peer.node else "pods"
+    return (
+        f"{CIDR_MODE} has no {what} in this cluster; where it has, a block of addresses {_MAY[other]} "
+        "(--cilium-config FILE says)"
+    )
+
+
 def _of_cluster(party: Party, name: str | None) -> Party:
     """A party as the policies of the cluster ``name`` see it: its pods are their own."""
     if party.cluster != name or name in (None, "default"):
         return party
     labels = (*party.labels, f"{OWN_CLUSTER}=default")
-    return Party(labels, party.ip, party.names, party.ports)
+    return replace(party, labels=labels)
 
 
 _DOES = {"allow": "allows it", "deny": "denies it", "pass": "passes it on"}
@@ -279,7 +313,7 @@ def _answer(
     if unseen:
         # As the kernel decides: the address is none that a name led to.
         party = peer.party
-        peer = replace(peer, party=Party(party.labels, party.ip, (), party.ports))
+        peer = replace(peer, party=replace(party, names=()))
         decision = policies.ask(direction, subject.party, peer.party, protocol, port)
     listener = peer.party if direction == "egress" else subject.party
     steps = []
@@ -304,8 +338,13 @@ def _answer(
         near = tuple(
             near_misses(policies, direction, subject.party, peer.party, protocol, port, known)
         )
-    assumed = tuple(dict.fromkeys(one for one in (subject.assumed, peer.assumed, unseen) if one))
+    options = _by_other_options(
+        policies, decision, direction, subject.party, peer.party, protocol, port
+    )
+    assumed = tuple(
+        dict.fromkeys(one for one in (subject.assumed, peer.assumed, unseen, options) if one)
+    )
     return Explanation(
         direction, subject.text, peer.text, protocol, port, decision, tuple(steps), near, assumed,
-        tuple(one for one in (subject.seen, peer.seen) if one),
+        tuple(one for one in (subject.seen, peer.seen) if one), options=policies.options,
     )  # fmt: skip

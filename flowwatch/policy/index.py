@@ -82,7 +82,7 @@ class PeerIndex:
         if len(entries) < _WORTH_IT:
             return
         pods: list[tuple[Selector, int]] = []
-        self._reaches = False
+        self._reach = NO_REACH
         self._always: list[int] = []
         self._blocks: defaultdict[tuple[int, int], defaultdict[int, list[int]]] = defaultdict(
             lambda: defaultdict(list)
@@ -95,7 +95,7 @@ class PeerIndex:
                 if isinstance(peer, Pods):
                     pods.append((peer.selector, at))
                 elif isinstance(peer, Block):
-                    self._reaches |= peer.reach != NO_REACH
+                    self._reach = peer.reach
                     shift = (32 if peer.version == 4 else 128) - peer.length
                     self._blocks[peer.version, shift][peer.network >> shift].append(at)
                 else:
@@ -116,7 +116,7 @@ class PeerIndex:
                 for (of, shift), blocks in self._blocks.items():
                     if of == version and (ats := blocks.get(number >> shift)):
                         found.update(ats)
-        elif self._reaches:
+        elif self._reach.takes(party):
             for blocks in self._blocks.values():
                 found.update(at for ats in blocks.values() for at in ats)
         return [self._entries[at] for at in sorted(found)]

@@ -144,7 +144,7 @@ class _Asked:
         if isinstance(peer, Pods):
             return _other_pod(peer, self.peer, entry.policy.kind)
         if isinstance(peer, Name):
-            return self._inside_by_name(peer.rule) or _other_name(peer.rule, self.peer)
+            return self._inside_by_name(peer) or _other_name(peer.rule, self.peer)
         return ""
 
     def _outside_of_block(self, block: Block) -> str:
@@ -153,24 +153,29 @@ class _Asked:
         at = Party((), address).address
         if party.outside:
             return _beside_block(block, at, address) if at is not None else ""
+        why = block.reach.without(party, every=not block.length)
         # Of an endpoint whose address nobody knows, only a block of everything surely holds it.
-        if not block.contains(*at) if at is not None else block.length:
+        if not why or (not block.contains(*at) if at is not None else block.length):
             return ""
         this, to = address or "this", "from" if self.direction == "ingress" else "to"
         if "kube-apiserver" in party.reserved:
             return (
-                f"would allow {block}; {this} is the API server on a node, which CIDRs don't mean: "
-                f"{to}Entities: [kube-apiserver] does"
+                f"would allow {block}; {this} is the API server on a node, which CIDRs don't mean "
+                f"({why}): {to}Entities: [kube-apiserver] does"
             )
         what = f"a node ({self._who})" if party.reserved & _NODES else f"a pod ({self._who})"
         how = f"its labels ({to}Endpoints), or {to}Entities: [cluster]"
         if party.reserved:
             how = f"{to}Entities: [{', '.join(sorted(party.reserved))}]"
-        return f"would allow {block}; {this} is {what}, and CIDRs mean addresses outside: select it by {how}"
+        return (
+            f"would allow {block}; {this} is {what}, and CIDRs mean addresses outside ({why}): "
+            f"select it by {how}"
+        )
 
-    def _inside_by_name(self, rule: NameRule) -> str:
+    def _inside_by_name(self, name: Name) -> str:
         """A DNS name of what is no address outside: a service, a pod, a node."""
-        if self.peer.outside:
+        rule = name.rule
+        if self.peer.outside or (self.peer.node and name.reach.takes(self.peer)):
             return ""
         space = self.peer.namespace
         own = bool(space) and rule.exact and f".{space}.svc" in rule.text.lower()

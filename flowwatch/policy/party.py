@@ -57,6 +57,11 @@ class Party:
         """Whether it is a node, the own or another."""
         return bool(self.reserved & _NODES)
 
+    @cached_property
+    def carries_blocks(self) -> bool:
+        """Whether its identity says in which blocks it is, as it does where they may mean it."""
+        return not self.outside and any(label.startswith("cidr:") for label in self.labels)
+
     @property
     def whole(self) -> bool:
         """Whether all addresses that it has are known."""

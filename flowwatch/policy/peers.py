@@ -30,7 +30,7 @@ _AGGREGATE = LabelSet(("reserved:aggregate",))
 
 def _aggregated(party: Party, reach: Reach) -> bool:
     """Nodes that blocks may mean have identities of their own, and one that stands for them all."""
-    return party.aggregated or (reach.nodes and "remote-node" in party.reserved)
+    return party.aggregated or ("remote-node" in party.reserved and reach.takes(party))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Block:
         return self.reach.takes(party) and self._means(party)
 
     def _means(self, party: Party) -> Matching:
-        if not self.length and not self.reach.pods:
+        if not self.length and not self.reach.takes_all(party):
             return False  # a whole family is asked for as the world, and nodes are none of it
         addresses = [one for one in self.reach.addresses(party) if one[0] == self.version]
         every = not self.length and self.reach.has_one(party, self.version)
@@ -150,7 +150,7 @@ class LabelledBlocks:
         if not self.selector.requirements and not self.excepted:
             return True
         found = self._means(party)
-        if found is not True and self.reach.pods and _aggregated(party, self.reach):
+        if found is not True and self.reach.takes_all(party) and _aggregated(party, self.reach):
             # What stands for all pods is in no group, and no part of the world.
             return self._holds([]) or found
         return found
@@ -202,7 +202,7 @@ class Name:
 
     def matches(self, party: Party) -> Matching:
         """Whether it means ``party``."""
-        if not party.outside and not (self.reach.nodes and party.node):
+        if not party.outside and not (party.node and self.reach.takes(party)):
             return False
         if f"fqdn:{self.rule}" in party.labels:
             return True  # the identity says that this very rule led to it

@@ -18,6 +18,7 @@ class QueryError(ValueError):
 class _End(msgspec.Struct, forbid_unknown_fields=True):
     labels: tuple[str, ...] = ()
     ip: str = ""
+    also: tuple[str, ...] = ()
     fqdn: str | tuple[str, ...] = ()
     ports: dict[str, int] = {}
 
@@ -79,7 +80,7 @@ class Queries:
     def _party(self, end: _End, which: str) -> Party:
         names = (end.fqdn,) if isinstance(end.fqdn, str) else end.fqdn
         names = tuple(name for name in names if name)
-        key = (end.labels, end.ip, names, tuple(end.ports.items()))
+        key = (end.labels, end.ip, end.also, names, tuple(end.ports.items()))
         party = self._parties.get(key)
         if party is None:
             if not end.labels and not end.ip:
@@ -91,9 +92,11 @@ class Queries:
                 if not 0 < port <= _MAX_PORT:
                     raise QueryError(f'{which}: port {port} of "{name}": 1 to {_MAX_PORT}')
             ports = {name.lower(): port for name, port in end.ports.items()}
-            party = Party(end.labels, end.ip, names, ports)
-            if end.ip and party.address is None:
-                raise QueryError(f'{which}: "{end.ip}" is no address')
+            # Without an address nobody said which it has; with one they are all.
+            party = Party(end.labels, end.ip, names, ports, end.also if end.ip else None)
+            for address in filter(None, (end.ip, *end.also)):
+                if not Party((), address).address:
+                    raise QueryError(f'{which}: "{address}" is no address')
             if len(self._parties) >= _PARTIES:
                 self._parties.clear()
             self._parties[key] = party

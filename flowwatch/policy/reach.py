@@ -20,21 +20,30 @@ AddressNumber = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The mode, and the families that endpoints have addresses of."""
+    """The mode, and the families that endpoints have addresses of.
 
-    nodes: bool = False
-    pods: bool = False
+    None is a mode that nobody said: then the identity tells, which carries ``cidr:`` labels where blocks may
+    mean it, and in records, too.
+    """
+
+    nodes: bool | None = False
+    pods: bool | None = False
     families: tuple[int, ...] = (4, 6)
     cluster: str = "default"
     """The own one, as parties call it."""
 
     def takes(self, party: Party) -> bool:
         """Whether a block can mean ``party`` at all."""
-        return party.outside or (self.nodes if party.node else self.pods)
+        if party.outside:
+            return True
+        mode = self.nodes if party.node else self.pods
+        return party.carries_blocks if mode is None else mode
 
-    def addresses(self, party: Party) -> tuple[AddressNumber, ...]:
-        """Those of an endpoint that blocks are asked about: reserved ones (health, ingress) have none."""
-        return party.addresses if party.node or not party.reserved else ()
+    def takes_all(self, party: Party) -> bool:
+        """Whether 0.0.0.0/0 can mean an endpoint, and groups what stands for all pods."""
+        if self.pods is None:
+            return party.carries_blocks and not party.node
+        return self.pods
 
     def far(self, party: Party) -> bool:
         """Whether it is a pod of another cluster, whose identity has the blocks that policies there name."""
@@ -43,6 +52,24 @@ class Reach:
     def has_one(self, party: Party, version: int) -> bool:
         """Whether a pod surely has an address of this version."""
         return not party.reserved and not party.whole and version in self.families
+
+    def without(self, party: Party, *, every: bool = False) -> str:
+        """Why blocks don't mean an endpoint, in words behind "addresses outside"; "" where they may.
+
+        ``every``: asked of a block of all addresses, which means nodes beside pods alone.
+        """
+        both = every and party.node
+        if self.takes_all(party) if both else self.takes(party):
+            return ""
+        what = "nodes" if party.node else "pods"
+        mode = "nodes and pods" if both else what
+        if (self.nodes if party.node else self.pods) is None:
+            return f"{what} only where policy-cidr-match-mode has {mode}"
+        return f"policy-cidr-match-mode has no {'pods' if both and self.nodes else what} here"
+
+    def addresses(self, party: Party) -> tuple[AddressNumber, ...]:
+        """Those of an endpoint that blocks are asked about: reserved ones (health, ingress) have none."""
+        return party.addresses if party.node or not party.reserved else ()
 
     def unknown(self, party: Party, version: int) -> str:
         """Which addresses of this version an endpoint may have that nobody knows, in words; else ""."""
@@ -59,6 +86,8 @@ class Reach:
 
 
 NO_REACH = Reach()
+BY_LABELS = Reach(None, None)
+"""Nobody said the mode."""
 
 
 def decided(

@@ -8,6 +8,7 @@ from typing import Any
 from flowwatch.output import Writer
 from flowwatch.policy.explain import Explanation
 from flowwatch.policy.queries import answer_object
+from flowwatch.report.agent_options import options_object
 from flowwatch.report.human import fold
 from flowwatch.report.jsontext import to_json
 from flowwatch.text import safe
@@ -56,6 +57,7 @@ def _text(answers: Sequence[Explanation]) -> Iterator[str]:
         yield f"  assumed: {safe(text)}"
     for text in dict.fromkeys(text for answer in answers for text in answer.seen):
         yield f"  seen: {safe(text)}"
+    yield f"  {first.options.judged_by}"
 
 
 def together(answers: Sequence[Explanation]) -> str:
@@ -94,6 +96,7 @@ def explanation_object(answers: Sequence[Explanation]) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "decision": together(answers).replace("can't tell", "cant_tell"),
+        "options": options_object(answers[0].options),
         "answers": [
             {
                 "direction": answer.direction,

@@ -7,6 +7,7 @@ from typing import Any
 
 from flowwatch.audits.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
 from flowwatch.output import Writer
+from flowwatch.report.agent_options import options_object
 from flowwatch.report.audit.words import host_port, short_window
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import fold, span
@@ -106,6 +107,7 @@ def _evidence(report: WhatIfReport) -> Iterator[str]:
     yield f"{plural(seen.records_read, 'record')} in {span(seen.seconds)}, {attempts}"
     if note := short_window(seen):
         yield note
+    yield report.options.judged_by
 
 
 def _first(report: WhatIfReport) -> Iterator[str]:
@@ -140,6 +142,7 @@ def whatif_object(report: WhatIfReport) -> dict[str, Any]:
         "attempts": report.attempts,
         "counts": {change: report.counts.get(change, 0) for change in CHANGES},
         "warnings": list(report.notes),
+        "options": options_object(report.options),
         "selecting_nothing": [policy.reference for policy in report.selecting_nothing],
         "hints": [
             {

@@ -71,7 +71,7 @@ def show_dashboard(
 
 def live_audit(parsed: Parsed, join: Join) -> LiveAudit | None:
     """The audit of the policies in force, where they were given; else None. Raises UsageError."""
-    if not parsed.was_set("policies") and not parsed.was_set("policies-from-cluster"):
+    if not any(map(parsed.was_set, ("policies", "policies-from-cluster", "cilium-config"))):
         return None
     # The policies' part is loaded only for who asks for it.
     from flowwatch.audits.live import LiveAudit

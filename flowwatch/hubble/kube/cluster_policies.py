@@ -72,18 +72,32 @@ class InForce:
     """A name for messages and the YAML of each object."""
     missing: list[str] = field(default_factory=list)
     """What could not be read, each in one safe line."""
+    config: str = ""
+    """The ConfigMap of the agents, as YAML; "" when it wasn't read."""
 
 
-def read(access: Access, *, timeout: float, namespaces: Sequence[str] = ()) -> InForce:
+CONFIG = "cilium-config"
+"""The ConfigMap that agents read their options from (Cilium 1.20, install/kubernetes)."""
+_CONFIG_MAP = Resource("configmaps", "ConfigMap", ("v1",), namespaced=True)
+NOT_KNOWN = (
+    "whether policy-cidr-match-mode, enable-policy or policy-audit-mode is set isn't known, and Cilium's "
+    "defaults count (--cilium-config FILE says it)"
+)
+
+
+def read(
+    access: Access, *, timeout: float, namespaces: Sequence[str] = (), agents_in: str = ""
+) -> InForce:
     """All policies of the cluster that ``access`` leads to.
 
-    Where listing all namespaces is refused, those of ``namespaces`` are asked for one by one.
+    Where listing all namespaces is refused, those of ``namespaces`` are asked for one by one. ``agents_in``:
+    the namespace of the agents, whose ConfigMap is read too; "" for none.
     ``timeout``: seconds for each call. Raises ServerError in one line; Refused when nothing may be
     listed at all.
     """
 
     async def work() -> InForce:
-        cluster = _Lister(access, "", timeout)
+        cluster = _Lister(access, agents_in, timeout)
         try:
             return await cluster.in_force(namespaces)
         finally:
@@ -103,7 +117,22 @@ class _Lister(Cluster):
                 f"{self._who()} may list no policies ({self._where()})",
                 "docs/kubernetes.md has a role that allows it; --policies takes files",
             )
+        if self.namespace:
+            await self._options(found)
         return found
+
+    async def _options(self, found: InForce) -> None:
+        """The ConfigMap of the agents; who may not read it is told what isn't known then."""
+        try:
+            config = await self._get(f"configmaps/{CONFIG}")
+        except Refused as error:
+            found.missing.append(f"{error.message}: {NOT_KNOWN}")
+            return
+        if config is None:
+            place = f"namespace {safe(self.namespace)}"
+            found.missing.append(f"there is no configmap {CONFIG} in {place}: {NOT_KNOWN}")
+            return
+        _, found.config = _text(_CONFIG_MAP, {**config, "apiVersion": "v1"})
 
     async def _resource(
         self, resource: Resource, namespaces: Sequence[str], found: InForce

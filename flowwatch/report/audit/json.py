@@ -14,6 +14,7 @@ from flowwatch.audits.findings import (
     RuleUse,
 )
 from flowwatch.policy.rules import Entry, Policy
+from flowwatch.report.agent_options import options_object
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.jsontext import to_json
 
@@ -32,6 +33,7 @@ def audit_object(report: AuditReport) -> dict[str, Any]:
         "result": "findings" if report.failed else "as expected",
         "enough_evidence": report.enough,
         "evidence": evidence_object(report),
+        "options": options_object(report.options),
         "notes": list(report.notes),
         "counts": {kind: report.counts.get(kind, 0) for kind in KINDS},
         "findings": [_finding(one) for one in report.findings],

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from flowwatch import __version__
 from flowwatch.audits.findings import AuditReport
+from flowwatch.report.agent_options import options_object
 from flowwatch.report.audit.json import evidence_object
 from flowwatch.report.audit.words import REMARKS, Remark, answer, evidence, remarks, warnings
 from flowwatch.report.jsontext import to_json
@@ -67,6 +68,7 @@ def audit_sarif(report: AuditReport, *, directory: Path | None = None) -> str:
         "results": list(_results(shown, base, _fallback(report))),
         "properties": {
             "evidence": evidence_object(report),
+            "options": options_object(report.options),
             "attempts": dict(report.counts),
         },
     }

@@ -191,6 +191,9 @@ def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str
     lines = [seen, f"{attempts}; {share or 'all of these can be judged'}" if covered else attempts]
     if blind.source:
         lines.insert(1, f"from {quote(blind.source)}")
+    lines.append(
+        quote(report.options.judged_by) if report.options.known else report.options.judged_by
+    )
     if note := short_window(coverage):
         lines.append(note)
     if coverage.replies:

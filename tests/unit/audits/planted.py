@@ -106,7 +106,7 @@ FAULTS = [
           _changed(('port: "443"', 'port: "4443"')), "allows api.openweathermap.org on 4443/TCP"),
     Fault("CIDR that contains pods", "cidr-contains-pods",
           _changed(("    - toEndpoints:\n        - matchLabels: {app: cache}\n",
-                    "    - toCIDR: [10.0.0.0/8]\n")), "never mean pods"),
+                    "    - toCIDR: [10.0.0.0/8]\n")), "but blocks mean addresses outside (pods only where"),
     Fault("toEntities: world left in", "wide-rule",
           CORRECT + "    - toEntities: [world]\n", "restricts nothing"),
     Fault("selector in another namespace", "selector-in-another-namespace",

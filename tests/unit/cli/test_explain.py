@@ -14,7 +14,7 @@ import yaml
 from flowwatch.cli.main import run
 from tests.command import one_line
 from tests.in_process import flowwatch
-from tests.interop.compared import CASES, Case
+from tests.interop.compared import CASES, Case, config_map
 from tests.material import SHARED, needs
 from tests.unit.audits.planted import CORRECT
 from tests.unit.audits.told import Capture, endpoint
@@ -371,7 +371,11 @@ def answers(
         for number, one in enumerate(kept["questions"])
     ]
     queries.write_text("".join(json.dumps(one) + "\n" for one in asked))
-    code = run(["explain", "-f", str(policies), "--queries", str(queries)])
+    options = []
+    if kept.get("options"):
+        options = ["--cilium-config", str(tmp_path / "cilium-config.json")]
+        (tmp_path / "cilium-config.json").write_text(config_map(kept["options"]))
+    code = run(["explain", "-f", str(policies), "--queries", str(queries), *options])
     told = capfd.readouterr()
     if asked:
         assert code == (2 if kept["refused"] else 0), (policies.name, told.err)

@@ -182,3 +182,18 @@ def test_what_no_agent_would_start_with_is_refused(text: str, reason: str, line:
         read_agent_options(text, "x.yaml")
     assert str(told.value).startswith(reason)
     assert told.value.line == line
+
+
+def test_records_tell_the_mode_where_nobody_said_it() -> None:
+    text = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: p, namespace: ns}
+spec:
+  endpointSelector: {matchLabels: {app: a}}
+  egress: [{toCIDR: [10.0.0.0/8]}]
+"""
+    policies = load([("p.yaml", text)])
+    plain, carrying = pod("10.0.0.7"), Party((*PEER, "cidr:10.0.0.0/8"), "10.0.0.7")
+    assert policies.ask("egress", Party(POD), plain, "TCP", 443).decision == "denied"
+    assert policies.ask("egress", Party(POD), carrying, "TCP", 443).decision == "allowed"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flowwatch.policy import Party, load
+from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.policy.nearest import Known, closest, near_misses
 
 WEATHER = "k8s:io.kubernetes.pod.namespace=weather"
@@ -31,8 +34,15 @@ def policy(rules: str, kind: str = "CiliumNetworkPolicy") -> str:
     )
 
 
-def said(text: str, peer: Party, protocol: str, port: int, address: str = "") -> str:
-    policies = load([("p.yaml", text)])
+def said(
+    text: str,
+    peer: Party,
+    protocol: str,
+    port: int,
+    address: str = "",
+    options: AgentOptions = UNKNOWN,
+) -> str:
+    policies = load([("p.yaml", text)], options=options)
     assert not policies.rejected
     decision = policies.ask("egress", APP, peer, protocol, port)
     assert decision.decision == "denied"
@@ -46,17 +56,21 @@ PORT = 'toPorts: [{ports: [{port: "80", protocol: TCP}]}]'
     ("rules", "peer", "protocol", "port", "address", "words"),
     [
         ("egress: [{toCIDR: [10.0.2.0/24]}]", CACHE, "TCP", 80, "10.0.2.84",
-         "would allow 10.0.2.0/24; 10.0.2.84 is a pod (weather/cache), and CIDRs mean addresses outside: "
-         "select it by its labels"),
+         "would allow 10.0.2.0/24; 10.0.2.84 is a pod (weather/cache), and CIDRs mean addresses outside "
+         "(pods only where policy-cidr-match-mode has pods): select it by its labels"),
         ("egress: [{toCIDR: [10.0.2.0/24]}]", NODE, "TCP", 80, "10.0.2.84",
-         "10.0.2.84 is a node (remote-node), and CIDRs mean addresses outside: select it by toEntities"),
+         "10.0.2.84 is a node (remote-node), and CIDRs mean addresses outside (nodes only where "
+         "policy-cidr-match-mode has nodes): select it by toEntities"),
         ("egress: [{toCIDR: [10.0.2.0/24]}]", API_SERVER, "TCP", 443, "10.0.2.1",
-         "which CIDRs don't mean: toEntities: [kube-apiserver] does"),
+         "which CIDRs don't mean (nodes only where policy-cidr-match-mode has nodes): "
+         "toEntities: [kube-apiserver] does"),
         ("egress: [{toCIDR: [0.0.0.0/0]}]", CACHE, "TCP", 80, "10.0.2.84",
-         "would allow 0.0.0.0/0; 10.0.2.84 is a pod (weather/cache), and CIDRs mean addresses outside: "
-         "select it by its labels (toEndpoints), or toEntities: [cluster]"),
+         "would allow 0.0.0.0/0; 10.0.2.84 is a pod (weather/cache), and CIDRs mean addresses outside "
+         "(pods only where policy-cidr-match-mode has pods): select it by its labels (toEndpoints), or "
+         "toEntities: [cluster]"),
         ("egress: [{toCIDR: ['::/0']}]", NODE, "TCP", 80, "",
-         "would allow ::/0; this is a node (remote-node), and CIDRs mean addresses outside: "
+         "would allow ::/0; this is a node (remote-node), and CIDRs mean addresses outside "
+         "(nodes only where policy-cidr-match-mode has nodes and pods): "
          "select it by toEntities: [remote-node]"),
         ("egress: [{toFQDNs: [{matchName: db.api.svc.cluster.local}]}]", API, "TCP", 80, "",
          "leads to api/api, a service of this cluster, and names mean addresses outside"),
@@ -135,3 +149,22 @@ def test_fewer_wrong_labels_are_closer() -> None:
         "{toEndpoints: [{matchLabels: {app: x}}]}]"
     )
     assert "spec.egress.1" in said(policy(rules), CACHE, "TCP", 22)
+
+
+@pytest.mark.parametrize(
+    ("mode", "block", "peer", "words"),
+    [
+        ((), "10.0.2.0/24", CACHE, "(policy-cidr-match-mode has no pods here): select it by its"),
+        (("pods",), "10.0.2.0/24", NODE, "(policy-cidr-match-mode has no nodes here): select it by to"),
+        # Where it may mean the peer, it is a block like any other.
+        (("pods",), "10.0.9.0/24", CACHE, "would allow 10.0.9.0/24; this is weather/cache"),
+        (("nodes",), "0.0.0.0/0", NODE, "(policy-cidr-match-mode has no pods here): select it by to"),
+    ],
+)  # fmt: skip
+def test_a_block_says_what_the_cluster_s_options_let_it_mean(
+    mode: tuple[str, ...], block: str, peer: Party, words: str
+) -> None:
+    options = AgentOptions(cidr_match_mode=mode, origin="cilium-config.yaml")
+    peer = replace(peer, ip="10.0.2.84", also=())
+    text = policy(f"egress: [{{toCIDR: [{block}]}}]")
+    assert words in said(text, peer, "TCP", 80, "10.0.2.84", options)
