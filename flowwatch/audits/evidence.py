@@ -247,7 +247,7 @@ class Observer:
                     continue  # most records
                 bits = 0
             else:
-                bits = meaning.evidence(flow)
+                bits = flow.kind.bits
                 if self.on_drop is not None and bits & _DROPS:
                     self.on_drop(joined.batch.origin, attempt, self._of(attempt))
             self._note(attempt, flow, bits)
@@ -317,7 +317,7 @@ class Observer:
 
     def _note_other_end(self, attempt: OpenAttempt, flow: Flow) -> None:
         if attempt.direction != Direction.INGRESS and attempt.server.namespace:
-            bits = meaning.evidence(flow) | OPENED | SEEN
+            bits = flow.kind.bits | OPENED | SEEN
             self._other_end[attempt.number] = self._other_end.get(attempt.number, 0) | bits
 
     def _note(self, attempt: OpenAttempt, flow: Flow, bits: int) -> None:

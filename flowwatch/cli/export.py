@@ -14,6 +14,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.coverage import Coverage, other_way_words
+from flowwatch.flows.known import changed
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import DIRECTION_WORDS, Flow, Verdict
@@ -203,7 +204,7 @@ class _Export:
                 way = DIRECTION_WORDS.get(flow.direction)
                 if batch.origin:
                     # Two clusters may call a node alike.
-                    flow.node = f"{flow.node} ({batch.origin})"
+                    flow.kind = changed(flow.kind, node=f"{flow.node} ({batch.origin})")
                 # A record that doesn't say its direction is left to the reader.
                 if (every or flow.verdict in verdicts) and (way is None or way in self._directions):
                     yield flow

@@ -17,7 +17,7 @@ from array import array
 from collections import deque
 from collections.abc import Mapping
 
-from flowwatch.egress.ends import Ends
+from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.row_times import RowTimes
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
@@ -25,8 +25,8 @@ from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
-from flowwatch.flows.model import Direction, Endpoint, Flow, Verdict
-from flowwatch.flows.open_attempt import OpenAttempt, addresses, end
+from flowwatch.flows.model import Direction, Endpoint, Flow
+from flowwatch.flows.open_attempt import News, OpenAttempt, addresses, end
 from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
 
 MAX_ROWS = 100_000
@@ -40,8 +40,6 @@ _ROWS = 8192
 
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 
-
-_DROPPED = int(Verdict.DROPPED)
 _NOTHING_AHEAD: Mapping[str, int] = {}
 _NOT_YET = -1
 _ENCRYPTED = 1
@@ -124,7 +122,7 @@ class Aggregate:
         self.totals = {_EGRESS: [0] * len(COUNTS), _INGRESS: [0] * len(COUNTS)}
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
         self.row_times = RowTimes() if keep_recent else None
-        self.ends = Ends() if keep_recent else None
+        self.ends = RowEnds() if keep_recent else None
         self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
         """Row key (0: none), the record, whether it counts as its peer's reply, and its names."""
         self.folded_rows = 0
@@ -139,41 +137,29 @@ class Aggregate:
 
     def take(self, joined: Joined) -> None:
         """Count every record of a batch (flowwatch.flows.join.Listener)."""
-        origin, names = joined.batch.origin, joined.scope.names
-        remember = self.recent.append if self.keep_recent else None
+        origin = joined.batch.origin
         columns, counted = self.columns, self._counted
         counted.grow(self.join.numbers.size)
         egress, ingress = counted.egress, counted.ingress
         versions = counted.version
         records, lasts, firsts = columns.records, columns.last, columns.first
-        ahead = self._ahead.get(origin)
-        for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
-            if attempt is None:
-                if remember is not None:
-                    remember((0, flow, False, names))
-                continue
+        for attempt, news in joined.news:
             number = attempt.number
-            # Joined without a direction of its own: it belongs where the attempt began.
-            way = flow.direction or attempt.direction
-            if flow.verdict == _DROPPED and flow.is_reply:
-                way = end(flow, attempt)
-            row = ingress[number] if way == _INGRESS else egress[number]
+            row = ingress[number] if news.ingress else egress[number]
             if row < 0:
-                row = self._attach(attempt, flow, way, origin)
-            records[row] += 1
-            time = flow.time
-            if ahead and time:
-                time -= ahead.get(flow.node, 0)
-            if time > lasts[row]:
-                lasts[row] = time
-            elif 0 < time < firsts[row]:
-                firsts[row] = time
+                row = self._attach(attempt, news, origin)
+            records[row] += news.records
+            if news.last > lasts[row]:
+                lasts[row] = news.last
+            if news.first < firsts[row]:
+                firsts[row] = news.first
             if attempt.version != versions[number]:
                 self._recount(attempt)
-            if flow.allowed_by or flow.denied_by:
-                columns.add_policies(row, flow.allowed_by, flow.denied_by)
-            if remember is not None:
-                remember((columns.ident[row], flow, attempt.client is flow.destination, names))
+            kind = news.flow.kind
+            if kind.named:
+                columns.add_policies(row, kind.allowed_by, kind.denied_by)
+        if self.keep_recent:
+            self._remember(joined)
         if joined.batch.extras:
             self._take_extras(joined)
         for attempt in joined.closed:
@@ -204,11 +190,26 @@ class Aggregate:
                 counted.marks[number] |= mark
                 columns.rarity(row).encrypted += 1
 
-    def _attach(self, attempt: OpenAttempt, flow: Flow, way: int, origin: str) -> int:
-        """Give the attempt its row in the direction ``way``, and count it there."""
+    def _remember(self, joined: Joined) -> None:
+        """Keep the last records, each with its row."""
+        names, counted, ident = joined.scope.names, self._counted, self.columns.ident
+        for flow, attempt in zip(
+            joined.batch.flows[-RECENT:], joined.attempts[-RECENT:], strict=True
+        ):
+            if attempt is None:
+                self.recent.append((0, flow, False, names))
+                continue
+            rows = counted.ingress if end(flow.kind, attempt) == _INGRESS else counted.egress
+            reply = attempt.client is flow.destination
+            self.recent.append((ident[rows[attempt.number]], flow, reply, names))
+
+    def _attach(self, attempt: OpenAttempt, news: News, origin: str) -> int:
+        """Give the attempt its row in the direction of ``news``, and count it there."""
+        way = _INGRESS if news.ingress else _EGRESS
+        flow, node = news.flow, news.flow.kind.node
         _, _, _, port, protocol = attempt.key
         client_ip, server_ip = addresses(attempt.key)
-        if way == _INGRESS:
+        if news.ingress:
             pod, address, peer_address = attempt.server, server_ip, client_ip
             peer, allowed = attempt.ingress_peer, attempt.admitted_by
         else:
@@ -217,10 +218,10 @@ class Aggregate:
         columns, counted = self.columns, self._counted
         self._idents += 1
         ahead = self._ahead.get(origin)
-        time = max(flow.time - ahead.get(flow.node, 0), 0) if ahead and flow.time else flow.time
+        time = max(flow.time - ahead.get(node, 0), 0) if ahead and flow.time else flow.time
         if counted.outcome[attempt.number] == _NOT_YET:
             counted.begun[attempt.number] = time
-        alike = id(pod), peer, port, protocol, way, flow.node, origin
+        alike = id(pod), peer, port, protocol, way, node, origin
         known = self._rows.get(alike)
         if known is not None:
             row, _ = known
@@ -233,8 +234,8 @@ class Aggregate:
                 protocol,
                 time,
                 self._idents,
-                (cluster(pod, flow.node), origin),
-                flow.node,
+                (cluster(pod, node), origin),
+                node,
             )
             if pod.pod:
                 if len(self._rows) >= _ROWS:
@@ -254,7 +255,7 @@ class Aggregate:
             columns.add_answer(row, counted.answer[number], 1)
             if counted.late[number]:
                 columns.add_late(row, attempt.waited, attempt.retries)
-        (counted.ingress if way == _INGRESS else counted.egress)[number] = row
+        (counted.ingress if news.ingress else counted.egress)[number] = row
         if attempt.uncounted:
             columns.rarity(row).uncounted += 1
         columns.add_rate(row, time)

@@ -10,7 +10,7 @@ from flowwatch.flows.model import Endpoint
 _NOBODY = Endpoint()
 
 
-class Ends:
+class RowEnds:
     """The endpoints of each row: 16 bytes a row, as endpoints are shared. One thread."""
 
     def __init__(self) -> None:

@@ -20,7 +20,8 @@ an attempt. What the bits of evidence mean, and which outcome wins, stands in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from flowwatch.flows import meaning, tries
 from flowwatch.flows.clocks import Clocks
@@ -30,12 +31,15 @@ from flowwatch.flows.model import Direction, EventType, Flow, Verdict
 from flowwatch.flows.open_attempt import (
     ANSWER,
     ANSWERED,
+    NEVER,
     UNREACHABLE,
     Key,
+    News,
     Numbers,
     OpenAttempt,
     change,
     end,
+    key_of,
     portless_key,
 )
 from flowwatch.flows.peers import PeerNames
@@ -45,10 +49,10 @@ from flowwatch.flows.tries import GAP, ONE_PACKET
 from flowwatch.flows.unseen import Unseen
 from flowwatch.flows.weighing import Weighing
 
-_FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
+_FORWARDED = int(Verdict.FORWARDED)
 _TRACE = int(EventType.TRACE)
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
-_SYN_ACK, _RST, _ENDS = SYN | meaning.ACK, 4, 5
+_RST = 4
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
 _WORKING = meaning.PASSED | meaning.WORKS
 
@@ -91,6 +95,11 @@ class Attempts:
         self._early: dict[Key, Flow] = {}
         self.lines = StandingLines(self._numbers, self._weighing)
         """Attempts of aggregated lines."""
+        self.news: list[tuple[OpenAttempt, News]] = []
+        """What the last call of :meth:`observe_all` told, in the order of its records, for who counts
+        them: each end of an attempt once, and once more for each record that names policies."""
+        self.told_ahead: Mapping[str, int] = self.clocks.ahead
+        """What is taken off nodes' times in ``news``: as it was when those who listen were last told."""
 
     @property
     def answers(self) -> int:
@@ -107,149 +116,196 @@ class Attempts:
         return self.observe_all((flow,))[0]
 
     def observe_all(self, flows: Iterable[Flow]) -> list[OpenAttempt | None]:
-        """For each of ``flows``, in their order, what :meth:`observe` says.
+        """For each of ``flows``, in their order, what :meth:`observe` says; ``news`` tells of the same."""
+        self._begin_news()
+        return self._observe(flows)
 
-        All records pass through this loop: what most of them need is done in it, without a call, and
-        each value is read once. With :mod:`flowwatch.flows.weighing` that took a third of the
-        processor's instructions off the join when it was made (valgrind: 22,400 a record, then 15,300).
+    def observe_rare(self, flows: Sequence[Flow]) -> list[OpenAttempt | None]:
+        """As :meth:`observe_all`, where some of ``flows`` carry what few do, or are aggregated lines."""
+        self._begin_news()
+        attempts: list[OpenAttempt | None] = []
+        for lines, some in groupby(flows, lambda flow: standing(flow) is not None):
+            observed = list(some)
+            attempts += map(self._line, observed) if lines else self._observe(observed)
+        for flow, attempt in zip(flows, attempts, strict=True):
+            if attempt is not None and flow.extras is not None:
+                attempt.carry(flow.extras)
+        return attempts
+
+    def _observe(self, flows: Iterable[Flow]) -> list[OpenAttempt | None]:
+        """What :meth:`observe_all` gives.
+
+        All records pass through this loop, which docs/architecture.md draws. One that tells nothing
+        new of its attempt, as most do, is counted here, without a call; :meth:`_take` has the rest.
+        What follows from its kind alone was decided when the kind was made.
         """
-        opened, weigh, evidence = self._open, self._weighing.add, meaning.evidence
         found: list[OpenAttempt | None] = []
         add = found.append
+        ahead, opened = self.told_ahead, self._open
         for flow in flows:
-            l7 = flow.l7
-            if l7 is not None:
-                self.names.learn(flow)
-            reply, verdict, flags = flow.is_reply, flow.verdict, flow.tcp_flags
-            port = flow.source_port
-            if reply is None:
-                reply = flags & _SYN_ACK == _SYN_ACK or (not port and meaning.is_reply(flow))
-                if reply and verdict == _DROPPED:
-                    # Drops don't say it: whoever looks at the record next shall know.
-                    flow.is_reply = True
-            if not port:
-                # No ports: ICMP's type differs between request and reply, names stand in for addresses.
-                key = portless_key(flow, reply)
-            elif reply:
-                key = (
-                    flow.destination_ip,
-                    flow.source_ip,
-                    flow.destination_port,
-                    port,
-                    flow.protocol,
-                )
+            kind, port = flow.kind, flow.source_port
+            here, there, other = flow.source_ip, flow.destination_ip, flow.destination_port
+            if kind.reply:
+                key = there, here, other, port, kind.protocol
             else:
-                key = (
-                    flow.source_ip,
-                    flow.destination_ip,
-                    port,
-                    flow.destination_port,
-                    flow.protocol,
-                )
-            attempt = opened.young.get(key)
-            if attempt is None:
-                if opened.old:
-                    attempt = opened.get(key)
-                if attempt is None:
-                    add(self._first(flow, key, reply, known=False))
-                    continue
-            time, last = flow.time, attempt.last
-            if time and last:
-                node = flow.node
+                key = here, there, port, other, kind.protocol
+            attempt = opened.young.get(key) if kind.plain and port else None
+            if attempt is not None:
+                ingress, node = kind.ingress, kind.node
+                time, last = flow.time, attempt.last
                 if node is not attempt.node:
                     time -= (
                         attempt.other_ahead
                         if node is attempt.other
                         else attempt.more.get(node, _FAR)
                     )
-                if not -GAP <= time - last <= GAP:
-                    placed = place(opened.of(attempt), self.clocks, flow)
-                    if placed is None:
-                        add(self._first(flow, key, reply))
-                        continue
-                    attempt, time = placed
-                    last = attempt.last
-            elif last:
-                time = last  # one that isn't known says nothing
-            syn = flags & _SYN_ACK == SYN
-            again = False
-            if syn:
-                # Most SYNs' records are further ones of the same packet.
-                again = 0 <= time - attempt.syn <= ONE_PACKET
-                if not again or attempt.ended:
-                    self.unseen.watch(flow)
-                    if self._is_new_try(attempt, flow, time):
-                        add(self._next(attempt, flow, time, reply))
-                        continue
-            if reply and verdict == _DROPPED:
-                ingress = end(flow, attempt) == _INGRESS
+                known = attempt.ingress if ingress else attempt.egress
+                names = flow.ends.destination_names or flow.ends.source_names
+                if (
+                    known | kind.bits != known
+                    or (known & _DROPS and key[4] != "TCP")
+                    or (kind.reply and attempt.answer != ANSWERED)
+                    or (kind.syn and (attempt.ended or not 0 <= time - attempt.syn <= ONE_PACKET))
+                    or not (flow.time and last and -GAP <= time - last <= GAP)
+                    or (names and names != attempt.names)
+                ):
+                    attempt = None
+                else:
+                    attempt.records += 1
+                    if time > last:
+                        attempt.last = time
+                    elif 0 < time < attempt.first:
+                        attempt.first = time
+                    if kind.closes and node == attempt.node:
+                        attempt.ended = time
+            if attempt is None:
+                attempt = self._take(flow, key)
+                if attempt is None:
+                    add(None)
+                    continue
+                kind = flow.kind
+                ingress = end(kind, attempt) == _INGRESS
+            add(attempt)
+            time = flow.time
+            if ahead and time:
+                time -= ahead.get(kind.node, 0)
+            one = attempt.ingress_news if ingress else attempt.egress_news
+            if one is None or kind.named:
+                self._tell(attempt, flow, time, ingress=ingress)
             else:
-                ingress = (flow.direction or attempt.direction) == _INGRESS
-            known = attempt.ingress if ingress else attempt.egress
-            unanswered = reply and attempt.answer != ANSWERED
-            if (
-                known & _WORKING != _WORKING
-                or unanswered
-                or verdict != _FORWARDED
-                or flow.event_type != _TRACE
-            ):
-                # Else one more packet of a connection that works: most records are that.
-                bits = evidence(flow)
-                if known and key[4] != "TCP" and l7 is None:
-                    if (
-                        reply
-                        and bits & meaning.WORKS
-                        and known & _DROPS
-                        and not known & tries.PASSED
-                    ):
+                one.records += 1
+                if time > one.last:
+                    one.last = time
+                if 0 < time < one.first:
+                    one.first = time
+        return found
+
+    def _tell(self, attempt: OpenAttempt, flow: Flow, time: int, *, ingress: bool) -> None:
+        """Begin news of an end; ``time`` is by the clock that most nodes share."""
+        news = News(flow, ingress, time if time > 0 else NEVER, time)
+        if ingress:
+            attempt.ingress_news = news
+        else:
+            attempt.egress_news = news
+        self.news.append((attempt, news))
+
+    def _line(self, flow: Flow) -> OpenAttempt | None:
+        """The attempt of an aggregated line."""
+        many = standing(flow)
+        attempt = self.lines.observe(flow, many.records) if many is not None else None
+        if attempt is not None:
+            kind, time = flow.kind, flow.time
+            if self.told_ahead and time:
+                time -= self.told_ahead.get(kind.node, 0)
+            self._tell(attempt, flow, time, ingress=end(kind, attempt) == _INGRESS)
+        return attempt
+
+    def _begin_news(self) -> None:
+        for attempt, _ in self.news:
+            attempt.egress_news = attempt.ingress_news = None
+        self.news = []
+
+    def _take(self, flow: Flow, key: Key) -> OpenAttempt | None:
+        """Take in a record that may tell something; ``key`` is by what its kind and its ports say."""
+        kind, opened = flow.kind, self._open
+        if flow.l7 is not None:
+            self.names.learn(flow)
+        reply = kind.reply
+        if not flow.source_port:
+            # No ports: ICMP's type differs between request and reply, names stand in for addresses.
+            reply = meaning.is_reply(flow)
+            key = portless_key(flow, reply)
+        if reply and kind.as_reply is not None:
+            # Drops don't say it: whoever looks at the record next shall know.
+            flow.kind = kind = kind.as_reply
+        attempt = opened.young.get(key)
+        if attempt is None:
+            if opened.old:
+                attempt = opened.get(key)
+            if attempt is None:
+                return self._first(flow, key, reply, known=False)
+        time, last = flow.time, attempt.last
+        if time and last:
+            node = kind.node
+            if node is not attempt.node:
+                time -= (
+                    attempt.other_ahead if node is attempt.other else attempt.more.get(node, _FAR)
+                )
+            if not -GAP <= time - last <= GAP:
+                placed = place(opened.of(attempt), self.clocks, flow)
+                if placed is None:
+                    return self._first(flow, key, reply)
+                attempt, time = placed
+                last = attempt.last
+        elif last:
+            time = last  # one that isn't known says nothing
+        again = False
+        if kind.syn:
+            # Most SYNs' records are further ones of the same packet.
+            again = 0 <= time - attempt.syn <= ONE_PACKET
+            if not again or attempt.ended:
+                self.unseen.watch(flow)
+                if self._is_new_try(attempt, flow, time):
+                    return self._next(attempt, flow, time, reply)
+        ingress = end(kind, attempt) == _INGRESS
+        known = attempt.ingress if ingress else attempt.egress
+        unanswered = reply and attempt.answer != ANSWERED
+        bits = kind.bits
+        if (
+            known & _WORKING != _WORKING
+            or unanswered
+            or kind.verdict != _FORWARDED
+            or kind.event_type != _TRACE
+        ):
+            # Else one more packet of a connection that works.
+            if known and key[4] != "TCP" and flow.l7 is None:
+                if reply:
+                    if bits & meaning.WORKS and known & _DROPS and not known & tries.PASSED:
                         # No answer to what was denied: the request that it answers is still to be read.
                         self.replies += 1
                         self._keep_early(flow, key)
-                        add(None)
-                        continue
-                    before = known & ~_DROPS if known & ANSWER else known
-                    between = attempt.first - ONE_PACKET < time < last
-                    if not reply and not between and tries.turned(before, bits):
-                        add(self._next(attempt, flow, time, reply))
-                        continue
-                if (
-                    known | bits != known
-                    or (syn and not again)
-                    or unanswered
-                    or flow.allowed_by
-                    or flow.denied_by
+                        return None
+                elif not attempt.first - ONE_PACKET < time < last and tries.turned(
+                    known & ~_DROPS if known & ANSWER else known, bits
                 ):
-                    weigh(attempt, flow, bits, time, reply, ingress)
-            names = flow.destination_names or flow.source_names
-            if names and names != attempt.names:
-                # Hubble gives the names with every record alike: most tell nothing new.
-                self.names.learn(flow)
-                attempt.names = names
-            if flags & _ENDS and flow.node == attempt.node:
-                attempt.ended = time
-            attempt.records += 1
-            if time > last:
-                attempt.last = time
-                if not attempt.first:
-                    attempt.first = time
-            elif 0 < time < attempt.first:
+                    return self._next(attempt, flow, time, reply)
+            if known | bits != known or (kind.syn and not again) or unanswered or kind.named:
+                self._weighing.add(attempt, flow, time, reply=reply, ingress=ingress)
+        names = flow.ends.destination_names or flow.ends.source_names
+        if names and names != attempt.names:
+            # Hubble gives the names with every record alike: most tell nothing new.
+            self.names.learn(flow)
+            attempt.names = names
+        if kind.closes and kind.node == attempt.node:
+            attempt.ended = time
+        attempt.records += 1
+        if time > last:
+            attempt.last = time
+            if not attempt.first:
                 attempt.first = time
-            add(attempt)
-        return found
-
-    def observe_rare(self, flows: Iterable[Flow]) -> list[OpenAttempt | None]:
-        """As :meth:`observe_all`, where some of ``flows`` carry what few do, or are aggregated lines."""
-        flows = list(flows)
-        many = [one.records if (one := standing(flow)) is not None else 0 for flow in flows]
-        found = iter(self.observe_all([flow for flow, n in zip(flows, many, strict=True) if not n]))
-        attempts = [
-            self.lines.observe(flow, n) if n else next(found)
-            for flow, n in zip(flows, many, strict=True)
-        ]
-        for flow, attempt in zip(flows, attempts, strict=True):
-            if attempt is not None and flow.extras is not None:
-                attempt.carry(flow.extras)
-        return attempts
+        elif 0 < time < attempt.first:
+            attempt.first = time
+        return attempt
 
     # Which attempt -----------------------------------------------------------------------------
 
@@ -260,44 +316,49 @@ class Attempts:
 
         ``known``: attempts of its key may be open.
         """
-        if flow.destination_names or flow.source_names:
+        kind, ends = flow.kind, flow.ends
+        names = ends.destination_names or ends.source_names
+        if names:
             self.names.learn(flow)
-        if flow.verdict == _DROPPED and flow.is_reply is None and not reply:
-            port, flags = key[2], flow.tcp_flags
+        if kind.as_reply is not None and not reply:
+            port, flags = key[2], kind.tcp_flags
             if port and not flags & SYN and (self._answers(key) or tries.answers(flow)):
                 # Drops don't say which way a packet goes: an answer, by the attempt that it answers.
-                flow.is_reply = True
-                return self.observe(flow)
+                flow.kind = kind.as_reply
+                return self._take(flow, key_of(flow))
         if not flow.source_port and tries.is_icmp_error(flow):
             self._icmp_error(flow)
             return None
-        bits = meaning.evidence(flow)
-        direction = flow.direction or meaning.direction(flow)
+        direction = kind.direction or meaning.direction(flow)
         if reply:
-            return self._first_answer(flow, key, bits, direction)
-        if not bits or not direction:
+            return self._first_answer(flow, key, direction)
+        if not kind.bits or not direction:
             self.unattributed += 1
             return None
         attempt = OpenAttempt(
             self._numbers.take(),
             key,
-            flow,
-            flow.source,
-            flow.destination,
+            ends.source,
+            ends.destination,
+            ends.destination_service,
             direction,
-            flow.destination_service,
+            flow.time,
+            flow.time,
+            kind.node,
+            names,
         )
-        if flow.is_reply is None and not flow.tcp_flags:
+        if kind.is_reply is None and not kind.tcp_flags:
             attempt.unsure = is_answer(flow) is not False
-        self._keep(attempt, flow, bits, known=known)
-        self._weighing.first(attempt, flow, bits)
+        self._keep(attempt, flow, known=known)
+        self._weighing.first(attempt, flow)
         if self._early:
             self._take_early(flow, key)
         return attempt
 
-    def _first_answer(self, flow: Flow, key: Key, bits: int, direction: int) -> OpenAttempt | None:
+    def _first_answer(self, flow: Flow, key: Key, direction: int) -> OpenAttempt | None:
         """The same of an answer: only one that was dropped is told, as there was an attempt then."""
-        if flow.verdict != _DROPPED or not direction or not bits:
+        kind, ends = flow.kind, flow.ends
+        if not kind.dropped or not direction or not kind.bits:
             self.replies += 1
             self._keep_early(flow, key)
             return None
@@ -306,14 +367,17 @@ class Attempts:
         attempt = OpenAttempt(
             self._numbers.take(),
             key,
-            flow,
-            flow.destination,
-            flow.source,
+            ends.destination,
+            ends.source,
+            ends.source_service,
             direction,
-            flow.source_service,
+            flow.time,
+            flow.time,
+            kind.node,
+            ends.destination_names or ends.source_names,
         )
-        self._keep(attempt, flow, bits)
-        self._weighing.add(attempt, flow, bits, flow.time, True, direction == _INGRESS)
+        self._keep(attempt, flow)
+        self._weighing.add(attempt, flow, flow.time, reply=True, ingress=direction == _INGRESS)
         if self._early:
             self._take_early(flow, key)
         return attempt
@@ -322,8 +386,8 @@ class Attempts:
         """Whether an attempt is open the other way round."""
         return self._open.has((key[1], key[0], key[3], key[2], key[4]))
 
-    def _keep(self, attempt: OpenAttempt, flow: Flow, bits: int, *, known: bool = True) -> None:
-        attempt.midway = bits & meaning.WORKS != 0
+    def _keep(self, attempt: OpenAttempt, flow: Flow, *, known: bool = True) -> None:
+        attempt.midway = flow.kind.bits & meaning.WORKS != 0
         key = attempt.key
         back = known and self._open.has(key)
         self._open.put(attempt, flow, known=known)
@@ -345,11 +409,12 @@ class Attempts:
                 continue
             if at is key:
                 self.replies -= 1
-            self.observe(early)
+            self._take(early, key_of(early))
 
     def _keep_early(self, flow: Flow, key: Key) -> None:
         """What answers nothing known: what it answers may be read in a moment."""
-        if flow.tcp_flags and not flow.tcp_flags & (SYN | _RST):
+        flags = flow.kind.tcp_flags
+        if flags and not flags & (SYN | _RST):
             return
         if len(self._early) >= EARLY:
             self._early.clear()
@@ -404,7 +469,7 @@ class Attempts:
 
     def _icmp_error(self, flow: Flow) -> None:
         """Tell the fate of the packet that an ICMP error is about: the latest between the two ends."""
-        if flow.verdict == _DROPPED:
+        if flow.kind.dropped:
             return
         about = self._latest.get((flow.destination_ip, flow.source_ip))
         if about is not None and not about.answer and flow.time - about.last <= GAP:

@@ -109,7 +109,7 @@ class Tally:
         self.records_read += len(flows)
         times: dict[str, list[int]] = defaultdict(list)
         for flow in flows:
-            times[flow.node].append(flow.time)
+            times[flow.kind.node].append(flow.time)
         seen = {_named(node, origin): found[-1] for node, found in times.items()}
         spans = self.spans.setdefault(origin, {})
         for node, found in times.items():

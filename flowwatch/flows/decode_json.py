@@ -11,9 +11,6 @@ exports, old captures) everything is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import msgspec
 
 from flowwatch.errors import defect
@@ -29,25 +26,29 @@ from flowwatch.flows.enums import (
 from flowwatch.flows.extras import ENCRYPTED, emitter_name, extras_of, split
 from flowwatch.flows.guard import Where, nowhere, unread
 from flowwatch.flows.json_structs import (
+    NO_PORTS,
     NONE,
-    WITH_TYPES,
     JsonFlow,
-    JsonLayer4,
     JsonLine,
     Raw,
+    decided,
     has_flow_fields,
+    ports_of,
     structs_of,
     time_of,
 )
+from flowwatch.flows.known import Memory, changed, make_kind, remember
 from flowwatch.flows.masked import count_masked
 from flowwatch.flows.mend import mend_line
 from flowwatch.flows.model import (
     Batch,
     Direction,
     Endpoint,
+    Ends,
     EventType,
     Extras,
     Flow,
+    Kind,
     Layer7,
     LostEvents,
     NodeStatus,
@@ -56,7 +57,6 @@ from flowwatch.flows.model import (
 )
 from flowwatch.flows.ranges import (
     LAST_REASON,
-    LAST_TYPE,
     PORT_BITS,
     TIME_BITS,
     WAYS,
@@ -84,30 +84,13 @@ from flowwatch.hubble.wire.jsonpb import (
 )
 from flowwatch.hubble.wire.names import TCP_FLAGS
 
-CACHE_LIMIT = 65_536
-"""Distinct parts remembered per kind; past it the memory starts anew."""
-
-_Value = TypeVar("_Value")
-
-
-class _Memory(dict[bytes, _Value]):
-    """JSON text → what it means, parsed on the first look-up; bounded by CACHE_LIMIT."""
-
-    def __init__(self, parse: Callable[[bytes], _Value]) -> None:
-        super().__init__()
-        self._parse = parse
-
-    def __missing__(self, text: bytes) -> _Value:
-        value = self._parse(text)
-        if len(self) >= CACHE_LIMIT:
-            self.clear()
-        self[text] = value
-        return value
-
 
 class _Wrapped(msgspec.Struct):
     flow: Raws | None = None
 
+
+_EndsKey = tuple[bytes, bytes, tuple[str, ...], tuple[str, ...], bytes, bytes]
+"""Source and destination, names and services of each; as :class:`flowwatch.flows.model.Ends` has them."""
 
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode_lines
 _decode_raws = msgspec.json.Decoder(Raws).decode_lines
@@ -116,8 +99,8 @@ _decode_raws = msgspec.json.Decoder(Raws).decode_lines
 _EGRESS, _FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
 # Records that carry policies; those without an event type may be of this kind.
 _DECISIONS = frozenset({int(EventType.POLICY_VERDICT), int(EventType.UNKNOWN)})
+_FORWARDED_NAME = Verdict.FORWARDED.name
 _RARE = ("policy_log", "ip_trace_id", "tunnel", "aggregate")
-_NO_PORTS = ("", 0, 0)
 _NO_NAMES: tuple[str, ...] = ()
 _NO_POLICIES: tuple[PolicyRef, ...] = ()
 _NOBODY: tuple[tuple[PolicyRef, ...], int] = (_NO_POLICIES, 0)
@@ -129,13 +112,14 @@ class LineDecoder:
 
     def __init__(self) -> None:
         self.parser = FlowParser()
-        self._endpoints = _Memory(self._endpoint)
-        self._policies = _Memory(self._policy_list)
-        self._services = _Memory(self._service)
-        self._layer7 = _Memory(self._l7)
-        self._flags = _Memory(self._flag_bits)
-        self._emitters = _Memory(self._emitter)
+        self._endpoints = Memory(self._endpoint)
+        self._policies = Memory(self._policy_list)
+        self._services = Memory(self._service)
+        self._layer7 = Memory(self._l7)
+        self._flags = Memory(self._flag_bits)
         self._nodes: dict[str, str] = {}
+        self._kinds: dict[tuple[object, ...], Kind] = {}
+        self._ends: Memory[_EndsKey, Ends] = Memory(self._ends_of)
 
     def lines(self, block: bytes) -> Batch | None:
         """All of ``block``, whole lines of JSON; None when some line isn't what the structs take."""
@@ -196,8 +180,8 @@ class LineDecoder:
         return batch
 
     def _decode(self, lines: list[JsonLine], where: Where[JsonLine], batch: Batch) -> None:
-        add, ways = batch.flows.append, WAYS
-        nodes, endpoints = self._nodes, self._endpoints
+        add = batch.flows.append
+        kinds, ends, layer7 = self._kinds, self._ends, self._layer7
         for line in lines:
             try:
                 m = line.flow
@@ -205,25 +189,13 @@ class LineDecoder:
                     if not self._is_bare(line, batch):
                         continue
                     m = line
-                direction = DIRECTIONS[m.traffic_direction]
-                if direction not in ways:
-                    raise OutOfRange
-                verdict = VERDICTS[m.verdict]
-                reason = 0
-                if verdict != _FORWARDED:
-                    reason = REASONS[m.drop_reason_desc] or m.drop_reason
-                    if reason < 0 or reason > LAST_REASON:
-                        check_reason(reason)
+                event = sub_type = 0
                 if (happened := m.event_type) is not None:
                     event, sub_type = happened.type, happened.sub_type
-                else:
-                    event = sub_type = 0
+                source_ip = destination_ip = ""
+                encrypted = False
                 if (ip := m.IP) is not None:
-                    source_ip, destination_ip = ip.source, ip.destination
-                    encrypted = ip.encrypted
-                else:
-                    source_ip = destination_ip = ""
-                    encrypted = False
+                    source_ip, destination_ip, encrypted = ip.source, ip.destination, ip.encrypted
                 extras: Extras | None = None
                 if (
                     m.policy_log is not NONE
@@ -238,81 +210,57 @@ class LineDecoder:
                     batch.extras = True
                 flags = 0
                 if (l4 := m.l4) is None:
-                    protocol, source_port, destination_port = _NO_PORTS
+                    protocol, source_port, destination_port = NO_PORTS
                 elif (tcp := l4.TCP) is not None:
-                    protocol, source_port, destination_port = (
-                        "TCP",
-                        tcp.source_port,
-                        tcp.destination_port,
-                    )
+                    protocol = "TCP"
+                    source_port, destination_port = tcp.source_port, tcp.destination_port
                     if (raw := tcp.flags) is not NONE:
                         flags = self._flags[bytes(raw)]
                 else:
-                    protocol, source_port, destination_port = _ports(l4)
+                    protocol, source_port, destination_port = ports_of(l4)
                 if (source_port | destination_port) >> PORT_BITS:
                     raise OutOfRange
-                reply = m.is_reply
-                if reply is None and m.reply:
-                    # Old servers have only this one, true when known.
-                    reply = True
+                l7 = layer7[bytes(m.l7)] if m.l7 is not NONE else None
+                verdict, node = m.verdict, m.node_name or line.node_name
+                key: tuple[object, ...] = (
+                    event, sub_type, verdict, m.traffic_direction, m.is_reply, m.reply, protocol,
+                    flags, node, bytes(m.emitter), l7 is None,
+                )  # fmt: skip
+                if verdict != _FORWARDED_NAME:
+                    key += m.drop_reason_desc, m.drop_reason
+                if event in _DECISIONS:
+                    key += decided(m)
+                kind = kinds.get(key)
+                if kind is None:
+                    kind = self._kind(m, event, sub_type, protocol, flags, node, l7)
+                    remember(kinds, key, kind)
                 # Names and services are the far end's: of the source in a reply, else the
                 # destination.
-                source_names = names = _NO_NAMES
-                source_service = service = ""
-                if reply:
-                    source_names = m.source_names
-                    if (raw := m.source_service) is not NONE:
-                        source_service = self._services[bytes(raw)]
+                if kind.is_reply:
+                    between = (
+                        bytes(m.source), bytes(m.destination), m.source_names, _NO_NAMES,
+                        bytes(m.source_service), b"",
+                    )  # fmt: skip
                 else:
-                    names = m.destination_names
-                    if (raw := m.destination_service) is not NONE:
-                        service = self._services[bytes(raw)]
-                    if direction != _EGRESS:
-                        source_names = m.source_names
-                revision = 0
-                allowed = denied = _NO_POLICIES
-                match_type = auth_type = 0
-                if event in _DECISIONS:
-                    allowed, denied, revision = self._policies_of(m, direction)
-                    match_type, auth_type = m.policy_match_type, AUTH_TYPES[m.auth_type]
+                    between = (
+                        bytes(m.source), bytes(m.destination),
+                        _NO_NAMES if kind.direction == _EGRESS else m.source_names,
+                        m.destination_names, b"", bytes(m.destination_service),
+                    )  # fmt: skip
                 time = nanoseconds(stamp) if (stamp := m.time or line.time) else 0
                 if time >> TIME_BITS:
                     raise OutOfRange
-                node = m.node_name or line.node_name
-                raw_source, raw_destination = m.source, m.destination
                 add(
                     Flow(
+                        kind,
+                        ends[between],
                         time,
-                        verdict,
-                        reason,
-                        direction,
-                        reply,
-                        event,
-                        sub_type,
-                        endpoints[bytes(raw_source)] if raw_source is not NONE else _NO_ENDPOINT,
-                        endpoints[bytes(raw_destination)]
-                        if raw_destination is not NONE
-                        else _NO_ENDPOINT,
                         source_ip,
                         destination_ip,
-                        protocol,
                         source_port,
                         destination_port,
-                        flags,
-                        source_names,
-                        names,
-                        source_service,
-                        service,
-                        self._layer7[bytes(m.l7)] if m.l7 is not NONE else None,
-                        allowed,
-                        denied,
-                        match_type,
-                        auth_type,
-                        nodes.get(node) or nodes.setdefault(node, node),
                         m.uuid,
-                        revision,
-                        "",
-                        self._emitters[bytes(raw)] if (raw := m.emitter) is not NONE else "",
+                        l7,
                         extras,
                     )
                 )
@@ -337,7 +285,68 @@ class LineDecoder:
         self._decode([line], where, batch)
         if len(batch.flows) > read:
             count_odd(batch.odd, odd)
-            batch.flows[-1].newer_direction = direction
+            if direction:
+                flow = batch.flows[-1]
+                flow.kind = changed(flow.kind, newer_direction=direction)
+
+    def _kind(
+        self,
+        m: JsonFlow,
+        event: int,
+        sub_type: int,
+        protocol: str,
+        flags: int,
+        node: str,
+        l7: Layer7 | None,
+    ) -> Kind:
+        """The kind of ``m``. Raises OutOfRange for what can't be, NotAFlow for what can't be read."""
+        direction = DIRECTIONS[m.traffic_direction]
+        if direction not in WAYS:
+            raise OutOfRange
+        verdict = VERDICTS[m.verdict]
+        reason = 0
+        if verdict != _FORWARDED:
+            reason = REASONS[m.drop_reason_desc] or m.drop_reason
+            if reason < 0 or reason > LAST_REASON:
+                check_reason(reason)
+        reply = m.is_reply
+        if reply is None and m.reply:
+            # Old servers have only this one, true when known.
+            reply = True
+        revision = match_type = auth_type = 0
+        allowed = denied = _NO_POLICIES
+        if event in _DECISIONS:
+            allowed, denied, revision = self._policies_of(m, direction)
+            match_type, auth_type = m.policy_match_type, AUTH_TYPES[m.auth_type]
+        return make_kind(
+            verdict,
+            reason,
+            direction,
+            reply,
+            event,
+            sub_type,
+            protocol,
+            flags,
+            allowed,
+            denied,
+            match_type,
+            auth_type,
+            self._nodes.setdefault(node, node),
+            revision,
+            emitter=self._emitter(bytes(m.emitter)) if m.emitter is not NONE else "",
+            has_l7=l7 is not None,
+        )
+
+    def _ends_of(self, key: _EndsKey) -> Ends:
+        source, destination, source_names, names, source_service, service = key
+        return Ends(
+            self._endpoints[source] if source else _NO_ENDPOINT,
+            self._endpoints[destination] if destination else _NO_ENDPOINT,
+            source_names,
+            names,
+            self._services[source_service] if source_service else "",
+            self._services[service] if service else "",
+        )
 
     def _policies_of(
         self, m: JsonFlow, direction: int
@@ -459,20 +468,6 @@ def _why(error: Exception) -> str:
     if isinstance(error, NotAFlow):
         return error.reason
     return WRONG_VALUE if isinstance(error, BadTime) else defect(error)
-
-
-def _ports(l4: JsonLayer4) -> tuple[str, int, int]:
-    """Protocol and ports of what isn't TCP; for ICMP the message type is the destination port."""
-    if (part := l4.UDP) is not None:
-        return "UDP", part.source_port, part.destination_port
-    if (part := l4.SCTP) is not None:
-        return "SCTP", part.source_port, part.destination_port
-    for protocol in WITH_TYPES:
-        if (part := getattr(l4, protocol)) is not None:
-            if part.type > LAST_TYPE:
-                raise OutOfRange
-            return protocol, 0, part.type
-    return _NO_PORTS
 
 
 def merge(batch: Batch, more: Batch) -> None:

@@ -11,8 +11,7 @@ the field that is damaged; all others are read. One with a value that can't be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 from google.protobuf import wrappers_pb2
 from google.protobuf.message import DecodeError
@@ -21,14 +20,17 @@ from flowwatch.errors import defect
 from flowwatch.flows.enums import LOST_SOURCE, NODE_STATE, enum_name
 from flowwatch.flows.extras import ENCRYPTED, emitter_name, extras_of, split
 from flowwatch.flows.guard import records_in, unread
+from flowwatch.flows.known import Memory, changed, make_kind, remember
 from flowwatch.flows.mend import mend, odd_layer4
 from flowwatch.flows.model import (
     Batch,
     Direction,
     Endpoint,
+    Ends,
     EventType,
     Extras,
     Flow,
+    Kind,
     Layer7,
     LostEvents,
     NodeStatus,
@@ -55,12 +57,6 @@ from flowwatch.hubble.wire.pb.narrow import narrow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.hubble.wire.pb.relay import relay_pb2
 
-_Value = TypeVar("_Value")
-
-# Distinct sub-messages remembered per kind. Past it the memory starts anew: an endpoint is then
-# parsed once more, nothing else changes.
-CACHE_LIMIT = 65_536
-
 NEWER_KIND = "unknown kind of response"
 
 
@@ -68,6 +64,9 @@ EGRESS, FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
 POLICY_VERDICT = int(EventType.POLICY_VERDICT)
 NO_NAMES: tuple[str, ...] = ()
 NO_POLICIES: tuple[PolicyRef, ...] = ()
+
+_EndsKey = tuple[bytes, bytes, tuple[str, ...], tuple[str, ...], bytes, bytes]
+"""Source and destination, names and services of each; as :class:`flowwatch.flows.model.Ends` has them."""
 
 Addresses = tuple[str, str, bool]
 Ports = tuple[str, int, int, int]
@@ -189,34 +188,7 @@ def _layer7(data: bytes) -> Layer7:
     )
 
 
-class _Memory(dict[bytes, _Value]):
-    """bytes → what they mean, parsed on the first look-up; bounded by CACHE_LIMIT."""
-
-    def __init__(self, parse: Callable[[bytes], _Value]) -> None:
-        super().__init__()
-        self._parse = parse
-
-    def __missing__(self, data: bytes) -> _Value:
-        value = self._parse(data)
-        if len(self) >= CACHE_LIMIT:
-            self.clear()
-        self[data] = value
-        return value
-
-
-class _Same(dict[str, str]):
-    """Equal texts as one object."""
-
-    def __missing__(self, text: str) -> str:
-        self[text] = text
-        return text
-
-
-_FLAG_BITS = _Memory(_flag_bits)
-
-
-def _is_true(data: bytes) -> bool:
-    return wrappers_pb2.BoolValue.FromString(data).value
+_FLAG_BITS = Memory(_flag_bits)
 
 
 def _emitter(data: bytes) -> str:
@@ -231,16 +203,16 @@ class WireDecoder:
     """Decodes GetFlowsResponse messages; keeps what it learnt about repeated parts. One thread."""
 
     def __init__(self) -> None:
-        self._endpoints = _Memory(_endpoint)
-        self._addresses = _Memory(_addresses)
-        self._ports = _Memory(_ports)
-        self._policies = _Memory(_policy)
-        self._layer7 = _Memory(_layer7)
-        self._events = _Memory(_event)
-        self._services = _Memory(_service)
-        self._replies = _Memory(_is_true)
-        self._emitters = _Memory(_emitter)
-        self._nodes = _Same()
+        self._endpoints = Memory(_endpoint)
+        self._addresses = Memory(_addresses)
+        self._ports = Memory(_ports)
+        self._policies = Memory(_policy)
+        self._layer7 = Memory(_layer7)
+        self._events = Memory(_event)
+        self._services = Memory(_service)
+        self._nodes: dict[str, str] = {}
+        self._kinds: dict[tuple[object, ...], Kind] = {}
+        self._ends: Memory[_EndsKey, Ends] = Memory(self._ends_of)
         self._before = 0
         """Messages decoded before the present ones."""
 
@@ -284,7 +256,8 @@ class WireDecoder:
         else:
             count_odd(batch.odd, odd)
             if direction:
-                batch.flows[-1].newer_direction = direction
+                flow = batch.flows[-1]
+                flow.kind = changed(flow.kind, newer_direction=direction)
             if batch.flows and batch.flows[-1].extras is not None:
                 # What is mended has but one of them left.
                 batch.flows[-1].extras = _rare(data)
@@ -296,9 +269,8 @@ class WireDecoder:
         """
         add = batch.flows.append
         parse = narrow_pb2.Response.FromString
-        endpoints, addresses, ports = self._endpoints, self._addresses, self._ports
-        events, services, nodes = self._events, self._services, self._nodes
-        replies, ways, emitters = self._replies, WAYS, self._emitters
+        addresses, ports, events = self._addresses, self._ports, self._events
+        kinds, ends, layer7 = self._kinds, self._ends, self._layer7
         # Reading an attribute of a message costs 0.1 to 0.3 µs, so what only some records have
         # (section by section of pkg/hubble/parser) is read from those alone.
         for data in messages:
@@ -313,46 +285,34 @@ class WireDecoder:
             time = stamp.seconds * SECOND + nanos
             if not 0 <= time <= latest or not 0 <= nanos < SECOND:
                 raise OutOfRange
-            event, sub_type = events[m.event_type]
-            direction = m.traffic_direction
-            if direction not in ways:
-                raise OutOfRange
-            verdict = m.verdict
-            reason = 0
-            if verdict != FORWARDED:
-                reason = m.drop_reason_desc or m.drop_reason
-                if reason < 0 or reason > LAST_REASON:
-                    check_reason(reason)
+            event, verdict, direction, l7 = m.event_type, m.verdict, m.traffic_direction, m.l7
             source_ip, destination_ip, encrypted = addresses[ip]
             protocol, source_port, destination_port, flags = ports[m.l4]
             # BoolValue: 08 01 is true, empty is false. Old servers only have `reply`, true if known.
-            if said := m.is_reply:
-                reply: bool | None = replies[said]
-            elif m.HasField("is_reply"):
-                reply = False
-            else:
-                reply = True if m.reply else None
+            said = m.is_reply or (b"" if m.HasField("is_reply") else m.reply)
+            node = m.node_name or response.node_name
+            key: tuple[object, ...]
+            key = event, verdict, direction, said, protocol, flags, node, m.emitter, not l7
+            if verdict != FORWARDED:
+                key += m.drop_reason_desc, m.drop_reason
+            if events[event][0] == POLICY_VERDICT:
+                key += self._decided(m, direction)
+            kind = kinds.get(key)
+            if kind is None:
+                kind = self._kind(m, protocol, flags, node)
+                remember(kinds, key, kind)
             # Names and services are the far end's: of the source in a reply, else the destination.
             source_names = names = NO_NAMES
-            source_service = service = ""
-            if reply:
+            if kind.is_reply:
                 if seen := m.source_names:
                     source_names = tuple(seen)
-                if part := m.source_service:
-                    source_service = services[part]
+                between = m.source, m.destination, source_names, names, m.source_service, b""
             else:
                 if seen := m.destination_names:
                     names = tuple(seen)
-                if part := m.destination_service:
-                    service = services[part]
                 if direction != EGRESS and (seen := m.source_names):
                     source_names = tuple(seen)
-            revision = 0
-            allowed = denied = NO_POLICIES
-            match_type = auth_type = 0
-            if event == POLICY_VERDICT:
-                allowed, denied, revision = self._policies_of(m, direction)
-                match_type, auth_type = m.policy_match_type, m.auth_type
+                between = m.source, m.destination, source_names, names, b"", m.destination_service
             extras: Extras | None = None
             if m.HasField("rare"):
                 extras = _rare(data)
@@ -360,42 +320,79 @@ class WireDecoder:
             elif encrypted:
                 extras = ENCRYPTED
                 batch.extras = True
-            l7 = m.l7
-            node = m.node_name or response.node_name
             add(
                 Flow(
+                    kind,
+                    ends[between],
                     time,
-                    verdict,
-                    reason,
-                    direction,
-                    reply,
-                    event,
-                    sub_type,
-                    endpoints[m.source],
-                    endpoints[m.destination],
                     source_ip,
                     destination_ip,
-                    protocol,
                     source_port,
                     destination_port,
-                    flags,
-                    source_names,
-                    names,
-                    source_service,
-                    service,
-                    self._layer7[l7] if l7 else None,
-                    allowed,
-                    denied,
-                    match_type,
-                    auth_type,
-                    nodes[node],
                     m.uuid,
-                    revision,
-                    "",
-                    emitters[m.emitter],
+                    layer7[l7] if l7 else None,
                     extras,
                 )
             )
+
+    def _ends_of(self, key: _EndsKey) -> Ends:
+        source, destination, source_names, names, source_service, service = key
+        services = self._services
+        return Ends(
+            self._endpoints[source],
+            self._endpoints[destination],
+            source_names,
+            names,
+            services[source_service] if source_service else "",
+            services[service] if service else "",
+        )
+
+    def _decided(self, m: narrow_pb2.Flow, direction: int) -> tuple[object, ...]:
+        """What of a policy's verdict its kind depends on: Hubble fills only the lists of the record's
+        direction."""
+        if direction == EGRESS:
+            allowed, denied = m.egress_allowed_by, m.egress_denied_by
+        else:
+            allowed, denied = m.ingress_allowed_by, m.ingress_denied_by
+        return m.policy_match_type, m.auth_type, tuple(allowed), tuple(denied)
+
+    def _kind(self, m: narrow_pb2.Flow, protocol: str, flags: int, node: str) -> Kind:
+        """The kind of ``m``. Raises OutOfRange for what can't be."""
+        direction, verdict = m.traffic_direction, m.verdict
+        if direction not in WAYS:
+            raise OutOfRange
+        reason = 0
+        if verdict != FORWARDED:
+            reason = m.drop_reason_desc or m.drop_reason
+            if reason < 0 or reason > LAST_REASON:
+                check_reason(reason)
+        event, sub_type = self._events[m.event_type]
+        reply: bool | None = m.reply or None
+        if m.HasField("is_reply"):
+            reply = wrappers_pb2.BoolValue.FromString(m.is_reply).value
+        revision = match_type = auth_type = 0
+        allowed = denied = NO_POLICIES
+        if event == POLICY_VERDICT:
+            allowed, denied, revision = self._policies_of(m, direction)
+            match_type, auth_type = m.policy_match_type, m.auth_type
+        return make_kind(
+            verdict,
+            reason,
+            direction,
+            reply,
+            event,
+            sub_type,
+            protocol,
+            flags,
+            allowed,
+            denied,
+            match_type,
+            auth_type,
+            self._nodes.setdefault(node, node),
+            revision,
+            emitter=_emitter(m.emitter),
+            has_l7=bool(m.l7),
+        )
 
     def _policies_of(
         self, m: narrow_pb2.Flow, direction: int

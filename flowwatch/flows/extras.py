@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from flowwatch.flows.enums import enum_name
+from flowwatch.flows.known import changed
 from flowwatch.flows.model import Batch, Direction, Extras, Flow, Standing, Tunnel
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 
@@ -83,8 +84,14 @@ def _by_direction(flow: Flow, extras: Extras, standing: Standing) -> list[Flow]:
     )
     ways = [(int(way), part) for way, part in counted if part != Standing()]
     if flow.direction or flow.newer_direction or len(ways) == 1:
-        flow.direction = flow.direction or ways[0][0]
+        if not flow.direction:
+            flow.kind = changed(flow.kind, direction=ways[0][0])
         return [flow]
     return [
-        replace(flow, direction=way, extras=replace(extras, standing=part)) for way, part in ways
+        replace(
+            flow,
+            kind=changed(flow.kind, direction=way),
+            extras=replace(extras, standing=part),
+        )
+        for way, part in ways
     ]

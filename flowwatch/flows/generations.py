@@ -90,7 +90,7 @@ class Generations:
 
     def _make_room(self, flow: Flow) -> None:
         """Let the old generation go when the young one is GAP old by its node's clock, or too big."""
-        early = flow.time - self._since.setdefault(flow.node, flow.time) <= GAP
+        early = flow.time - self._since.setdefault(flow.kind.node, flow.time) <= GAP
         if early and len(self.young) + OPEN_AT_LEAST - self._room < self._limit:
             return
         if early and self.old:

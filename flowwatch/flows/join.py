@@ -20,7 +20,7 @@ from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Batch
-from flowwatch.flows.open_attempt import Numbers, OpenAttempt
+from flowwatch.flows.open_attempt import News, Numbers, OpenAttempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,9 @@ class Joined:
     attempts: list[OpenAttempt | None]
     """For each of ``batch.flows`` its attempt; None when it belongs to none. An attempt whose
     ``records`` began with this batch is new."""
+    news: list[tuple[OpenAttempt, News]]
+    """What the flows told of each attempt that they belong to: see
+    :attr:`flowwatch.flows.attempts.Attempts.news`."""
     closed: list[OpenAttempt]
     """Attempts that no record can join any more. Their numbers are used again by later batches."""
     scope: Attempts
@@ -71,6 +74,8 @@ class Join:
             joined = self._joined(batch)
         for listener in self._listeners:
             listener.take(joined)
+        for scope in self.scopes.values():
+            scope.told_ahead = scope.clocks.ahead
         self.numbers.give_back(joined.closed)
 
     def _joined(self, batch: Batch) -> Joined:
@@ -84,7 +89,7 @@ class Join:
         observe = scope.observe_rare if batch.extras else scope.observe_all
         attempts = observe(batch.flows)
         scope.clocks.check(batch.flows, attempts)
-        return Joined(batch, attempts, scope.take_closed(), scope)
+        return Joined(batch, attempts, scope.news, scope.take_closed(), scope)
 
     def open_attempts(self) -> Iterator[tuple[str, Attempts, OpenAttempt]]:
         """All that are open, with their server and its scope; of each server the oldest first."""

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from google.protobuf.descriptor import Descriptor
 
+from flowwatch.flows.ranges import LAST_TYPE, OutOfRange
 from flowwatch.hubble.wire.errors import WRONG_VALUE, NotAFlow
 from flowwatch.hubble.wire.jsonpb import UNREADABLE, BadTime, nanoseconds
 from flowwatch.hubble.wire.pb.observer import observer_pb2
@@ -201,3 +202,33 @@ def _is_snake(line: JsonLine) -> bool:
     """Whether ``line`` has a key that shows its case; every record of a whole flow has one."""
     flow = line.flow or line
     return bool(flow.node_name or flow.event_type or flow.traffic_direction)
+
+
+NO_PORTS = ("", 0, 0)
+"""Protocol and ports of a record without."""
+
+
+def decided(m: JsonFlow) -> tuple[object, ...]:
+    """What of a policy's verdict its kind depends on."""
+    return (
+        m.policy_match_type,
+        m.auth_type,
+        bytes(m.egress_allowed_by),
+        bytes(m.egress_denied_by),
+        bytes(m.ingress_allowed_by),
+        bytes(m.ingress_denied_by),
+    )
+
+
+def ports_of(l4: JsonLayer4) -> tuple[str, int, int]:
+    """Protocol and ports of what isn't TCP; for ICMP the message type is the destination port."""
+    if (part := l4.UDP) is not None:
+        return "UDP", part.source_port, part.destination_port
+    if (part := l4.SCTP) is not None:
+        return "SCTP", part.source_port, part.destination_port
+    for protocol in WITH_TYPES:
+        if (part := getattr(l4, protocol)) is not None:
+            if part.type > LAST_TYPE:
+                raise OutOfRange
+            return protocol, 0, part.type
+    return NO_PORTS

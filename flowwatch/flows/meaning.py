@@ -44,7 +44,7 @@ nothing                                           unknown
 
 from __future__ import annotations
 
-from flowwatch.flows.model import Direction, EventType, Flow, Verdict
+from flowwatch.flows.model import Direction, EventType, Flow, Kind, Verdict
 from flowwatch.flows.reasons import L7_DENIED, NOT_A_LOSS, POLICY_REASONS
 from flowwatch.hubble.wire.enum_names import newer_name
 
@@ -63,6 +63,7 @@ OUTCOMES = ("forwarded", "dropped", "audited", "error", "unknown")
 """Outcomes by number; the numbers are those of the aggregate's columns."""
 
 SYN, ACK = 2, 16
+SYN_ACK = SYN | ACK
 
 FROM_FIRST_PACKET = frozenset({"UDP", "SCTP", "ICMPv4", "ICMPv6"})
 """Protocols whose records tell no first packet from a later one: each counts as the first."""
@@ -94,25 +95,24 @@ _FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
 _TRACE, _POLICY_VERDICT, _L7 = map(int, (EventType.TRACE, EventType.POLICY_VERDICT, EventType.L7))
 
 
-def evidence(flow: Flow) -> int:
-    """The bits that ``flow`` adds to its attempt; 0 when it says nothing about an outcome."""
-    # Asked of two records in three: plain numbers, as a member of an Enum costs 40 ns to look up.
-    verdict, event = flow.verdict, flow.event_type
+def evidence(kind: Kind) -> int:
+    """The bits that a record of ``kind`` adds to its attempt; 0 when it says nothing about an outcome."""
+    verdict, event = kind.verdict, kind.event_type
     if verdict == _FORWARDED:
-        if event == _L7 or flow.l7 is not None:
+        if event == _L7 or kind.has_l7:
             return PASSED | L7_PASSED
         if event == _POLICY_VERDICT:
             return ALLOWED
-        if flow.is_reply:
+        if kind.is_reply:
             return PASSED | WORKS
-        if event == _TRACE and flow.sub_type == _TO_PROXY_POINT:
+        if event == _TRACE and kind.sub_type == _TO_PROXY_POINT:
             return TO_PROXY
-        flags = flow.tcp_flags
+        flags = kind.tcp_flags
         return PASSED | WORKS if flags and not flags & SYN else PASSED
     if verdict == _DROPPED:
-        if event == _L7 or flow.l7 is not None:
+        if event == _L7 or kind.has_l7:
             return POLICY_DROP
-        reason = flow.drop_reason
+        reason = kind.drop_reason
         if reason in POLICY_REASONS:
             return POLICY_DROP
         return 0 if reason in NOT_A_LOSS else OTHER_DROP
@@ -126,11 +126,11 @@ _BY_VERDICT = {
 }
 
 
-def drop_reason(flow: Flow) -> int:
-    """The number of why ``flow`` was dropped: Hubble's, or ours for what the proxy denied."""
-    if flow.event_type == _L7 or flow.l7 is not None:
+def drop_reason(kind: Kind) -> int:
+    """The number of why it was dropped: Hubble's, or ours for what the proxy denied."""
+    if kind.event_type == _L7 or kind.has_l7:
         return L7_DENIED
-    return flow.drop_reason
+    return kind.drop_reason
 
 
 _VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
@@ -141,33 +141,38 @@ def verdict_name(number: int) -> str:
     return _VERDICTS.get(number) or newer_name(number) or str(number)
 
 
+def goes_back(kind: Kind) -> bool:
+    """Whether the packet goes from server to client, as far as the kind of its record can tell."""
+    if kind.is_reply is not None:
+        return kind.is_reply
+    return kind.tcp_flags & SYN_ACK == SYN_ACK
+
+
 def is_reply(flow: Flow) -> bool:
-    """Whether the packet goes from server to client, as far as the record alone can tell."""
-    if flow.is_reply is not None:
-        return flow.is_reply
-    return flow.tcp_flags & (SYN | ACK) == SYN | ACK or (
-        (flow.protocol, flow.destination_port) in _ICMP_REPLIES
+    """The same as far as the record alone can tell."""
+    return flow.kind.reply or (
+        flow.is_reply is None and (flow.protocol, flow.destination_port) in _ICMP_REPLIES
     )
 
 
-def shows_first(flow: Flow) -> bool:
+def shows_first(kind: Kind) -> bool:
     """Whether an attempt that has this record was seen from its first packet on.
 
     Not where the protocol is none of those in FROM_FIRST_PACKET and has no flags: nothing tells then.
     """
-    if flow.event_type == _POLICY_VERDICT or flow.protocol in FROM_FIRST_PACKET:
+    if kind.event_type == _POLICY_VERDICT or kind.protocol in FROM_FIRST_PACKET:
         return True
-    return flow.tcp_flags & (SYN | ACK) == SYN
+    return kind.tcp_flags & SYN_ACK == SYN
 
 
-def may_be_first(flow: Flow) -> bool:
+def may_be_first(kind: Kind) -> bool:
     """Whether the record may be of the client's first packet: all but what flags or Hubble say is not.
 
     Two nodes' records of it are milliseconds apart, and so tell of their clocks.
     """
-    if flow.event_type == _POLICY_VERDICT or flow.protocol != "TCP":
-        return not flow.is_reply
-    return flow.tcp_flags & (SYN | ACK) == SYN
+    if kind.event_type == _POLICY_VERDICT or kind.protocol != "TCP":
+        return not kind.is_reply
+    return kind.tcp_flags & SYN_ACK == SYN
 
 
 def direction(flow: Flow) -> int:

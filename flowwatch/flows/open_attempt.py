@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
 
 from flowwatch.flows import tries
 from flowwatch.flows.meaning import DROPPED, OUTCOME_OF, UNKNOWN
-from flowwatch.flows.model import Direction, Endpoint, EventType, Extras, Flow, PolicyRef, Verdict
+from flowwatch.flows.model import Direction, Endpoint, EventType, Extras, Flow, Kind, PolicyRef
 from flowwatch.flows.peers import Peer
 
 Key = tuple[str, str, int, int, str]
 """Addresses of client and server, ports of client and server, protocol."""
 
-_DROPPED = int(Verdict.DROPPED)
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 AT_THE_ENDPOINT = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
 """Kinds of records whose direction is that of the endpoint, not the connection's."""
@@ -43,8 +45,10 @@ WITH_PORTS = frozenset({"TCP", "UDP", "SCTP"})
 """Protocols whose client's port tells one attempt from another."""
 
 SECOND = 1_000_000_000
+NEVER = 1 << 63
+"""After all times."""
 
-_NO_MORE: Mapping[str, int] = {}
+_NO_MORE: Mapping[str, int] = MappingProxyType({})
 
 
 class Numbers:
@@ -66,123 +70,84 @@ class Numbers:
         self._free += [attempt.number for attempt in attempts]
 
 
-class OpenAttempt:
+class News(msgspec.Struct, gc=False, eq=False):
+    """Records of one end of an attempt, in the order of a batch: how many, from when to when."""
+
+    flow: Flow
+    """The first of them. It alone may name policies."""
+    ingress: bool
+    first: int
+    """Nanoseconds on the clock that most nodes share, of those with a time; NEVER without any."""
+    last: int
+    """0 without any."""
+    records: int = 1
+
+
+class OpenAttempt(msgspec.Struct, gc=False, eq=False):
     """What is known of an attempt so far. Only :class:`flowwatch.flows.attempts.Attempts` writes to it."""
 
-    __slots__ = (
-        "admitted_by",
-        "allowed_by",
-        "answer",
-        "back",
-        "bits",
-        "client",
-        "denied_by",
-        "detail",
-        "direction",
-        "egress",
-        "egress_peer",
-        "encrypted",
-        "ended",
-        "first",
-        "gap",
-        "handshake",
-        "ingress",
-        "ingress_peer",
-        "key",
-        "last",
-        "midway",
-        "more",
-        "names",
-        "node",
-        "number",
-        "other",
-        "other_ahead",
-        "outcome",
-        "pace",
-        "passed",
-        "policy_log",
-        "reason",
-        "records",
-        "rhythm",
-        "server",
-        "service",
-        "standing",
-        "syn",
-        "syn_denied",
-        "syn_node",
-        "syns",
-        "unsure",
-        "version",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        key: Key,
-        flow: Flow,
-        client: Endpoint,
-        server: Endpoint,
-        direction: int,
-        service: str,
-    ) -> None:
-        self.number = number
-        self.key = key
-        self.client = client
-        self.server = server
-        self.direction = direction
-        self.service = service
-        self.bits = 0
-        self.outcome = UNKNOWN
-        self.reason = 0
-        # First and last by the clock of `node`, whose record came first.
-        self.first = self.last = flow.time
-        self.node = flow.node
-        # Another node whose records came, and how far its clock is ahead of that; any more of them.
-        self.other: str | None = None
-        self.other_ahead = 0
-        self.more: Mapping[str, int] = _NO_MORE
-        # Whether the first record was of a connection that was there already.
-        self.midway = False
-        self.records = 1
-        self.names: tuple[str, ...] = flow.destination_names or flow.source_names
-        self.detail = ""
-        # Of the client's egress, and of the server's ingress.
-        self.allowed_by: tuple[PolicyRef, ...] = ()
-        self.admitted_by: tuple[PolicyRef, ...] = ()
-        self.denied_by: tuple[PolicyRef, ...] = ()
-        # Evidence by end (0: no record of it): bits as of `bits`, with OPENED and SEEN.
-        self.egress = 0
-        self.ingress = 0
-        # Who the other end is to the client, and to the server, once a record of that end was seen.
-        self.egress_peer: Peer | None = None
-        self.ingress_peer: Peer | None = None
-        # SYNs seen; when the last one came, whether it was denied, how long after the one before, and the
-        # node that saw it first.
-        self.syns = 0
-        self.syn = 0
-        self.syn_denied = False
-        self.gap = 0
-        self.syn_node = ""
-        # When a record first showed a handshake, when the last FIN or reset came, and when a SYN was
-        # let through after others had been denied; 0: none was.
-        self.handshake = 0
-        self.ended = 0
-        self.passed = 0
-        self.answer = 0
-        # Nanoseconds between the latest attempts of these two ends; see flowwatch.flows.tries.
-        self.pace = SECOND
-        # Of tries.ALL, how many of them came on ports that had been used before.
-        self.back = 0
-        self.rhythm: tries.Rhythm | None = None
-        # Whether an encrypted packet of it was seen, and what the policies that decided have as their log.
-        self.encrypted = False
-        self.policy_log: tuple[str, ...] = ()
-        # Whether it is of aggregated lines, and stands for nobody knows how many.
-        self.standing = False
-        # Whether nothing records if the packets it was made of are answers.
-        self.unsure = False
-        # Another number whenever outcome, reason or answer changes.
-        self.version = 0
+    number: int
+    key: Key
+    client: Endpoint
+    server: Endpoint
+    service: str
+    direction: int
+    first: int
+    """First and last by the clock of ``node``, whose record came first."""
+    last: int
+    node: str
+    names: tuple[str, ...]
+    bits: int = 0
+    outcome: int = UNKNOWN
+    reason: int = 0
+    other: str | None = None
+    """Another node whose records came, and how far its clock is ahead of that; any more of them."""
+    other_ahead: int = 0
+    more: Mapping[str, int] = _NO_MORE
+    midway: bool = False
+    """Whether the first record was of a connection that was there already."""
+    records: int = 1
+    detail: str = ""
+    allowed_by: tuple[PolicyRef, ...] = ()
+    """Of the client's egress, and of the server's ingress."""
+    admitted_by: tuple[PolicyRef, ...] = ()
+    denied_by: tuple[PolicyRef, ...] = ()
+    egress: int = 0
+    """Evidence by end (0: no record of it): bits as of ``bits``, with OPENED and SEEN."""
+    ingress: int = 0
+    egress_peer: Peer | None = None
+    """Who the other end is to the client, and to the server, once a record of that end was seen."""
+    ingress_peer: Peer | None = None
+    syns: int = 0
+    """SYNs seen; when the last one came, whether it was denied, how long after the one before, and the
+    node that saw it first."""
+    syn: int = 0
+    syn_denied: bool = False
+    gap: int = 0
+    syn_node: str = ""
+    handshake: int = 0
+    """When a record first showed a handshake, when the last FIN or reset came, and when a SYN was
+    let through after others had been denied; 0: none was."""
+    ended: int = 0
+    passed: int = 0
+    answer: int = 0
+    pace: int = SECOND
+    """Nanoseconds between the latest attempts of these two ends; see flowwatch.flows.tries."""
+    back: int = 0
+    """Of tries.ALL, how many of them came on ports that had been used before."""
+    rhythm: tries.Rhythm | None = None
+    encrypted: bool = False
+    """Whether an encrypted packet of it was seen, and what the policies that decided have as their log."""
+    policy_log: tuple[str, ...] = ()
+    standing: bool = False
+    """Whether it is of aggregated lines, and stands for nobody knows how many."""
+    unsure: bool = False
+    """Whether nothing records if the packets it was made of are answers."""
+    version: int = 0
+    """Another number whenever outcome, reason or answer changes."""
+    egress_news: News | None = None
+    """What the present batch told of it, by end."""
+    ingress_news: News | None = None
 
     def carry(self, extras: Extras) -> None:
         """Take in what few records carry."""
@@ -230,13 +195,13 @@ class OpenAttempt:
         return (self.passed - self.first) / 1e9 if self.passed else 0.0
 
 
-def end(flow: Flow, attempt: OpenAttempt) -> int:
+def end(kind: Kind, attempt: OpenAttempt) -> int:
     """At which end of its attempt a record was made: EGRESS at the client, INGRESS at the server.
 
     A dropped answer's direction is that of the endpoint that dropped it.
     """
-    way = flow.direction or attempt.direction
-    if flow.is_reply and flow.verdict == _DROPPED and flow.event_type in AT_THE_ENDPOINT:
+    way = kind.direction or attempt.direction
+    if kind.is_reply and kind.dropped and kind.event_type in AT_THE_ENDPOINT:
         return _EGRESS if way == _INGRESS else _INGRESS
     return way
 
@@ -260,6 +225,16 @@ def change(attempt: OpenAttempt) -> None:
     """Tell whoever counts it that outcome, reason or answer is another."""
     # 15 bits: whoever compares keeps it in an array.
     attempt.version = (attempt.version + 1) & 0x7FFF
+
+
+def key_of(flow: Flow) -> Key:
+    """The key of a record with ports."""
+    kind = flow.kind
+    client = flow.source_ip, flow.source_port
+    server = flow.destination_ip, flow.destination_port
+    if kind.reply:
+        client, server = server, client
+    return client[0], server[0], client[1], server[1], kind.protocol
 
 
 def end_text(end: Endpoint, ip: str) -> str:

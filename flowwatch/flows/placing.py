@@ -64,7 +64,7 @@ def _lay(attempt: OpenAttempt, clocks: Clocks, flow: Flow) -> tuple[OpenAttempt,
     """
     node, time = flow.node, flow.time
     difference, held = None, _held(flow, attempt)
-    if not attempt.midway and meaning.may_be_first(flow) and not held:
+    if not attempt.midway and meaning.may_be_first(flow.kind) and not held:
         # After SYNs that were held at the client, the first that left is the first there.
         difference = time - (attempt.passed or attempt.first)
     ahead = clocks.ahead_of(attempt.node, node, difference)

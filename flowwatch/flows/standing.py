@@ -119,18 +119,22 @@ class StandingLines:
 
     def _opened(self, flow: Flow, answer: bool | None) -> OpenAttempt:
         key = _key(flow, answer=False)
+        kind, ends = flow.kind, flow.ends
         attempt = OpenAttempt(
             self._numbers.take(),
             key,
-            flow,
-            flow.source,
-            flow.destination,
-            flow.direction,
-            flow.destination_service,
+            ends.source,
+            ends.destination,
+            ends.destination_service,
+            kind.direction,
+            flow.time,
+            flow.time,
+            kind.node,
+            ends.destination_names or ends.source_names,
         )
         attempt.standing = True
         attempt.unsure = answer is None
-        self._weighing.first(attempt, flow, meaning.evidence(flow))
+        self._weighing.first(attempt, flow)
         return attempt
 
     def open_attempts(self) -> list[OpenAttempt]:

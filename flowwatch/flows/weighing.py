@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flowwatch.flows import meaning, tries
 from flowwatch.flows.meaning import OUTCOME_OF, POLICY_DROP, SYN, UNKNOWN, WORKS
-from flowwatch.flows.model import Direction, Flow, PolicyRef, Verdict
+from flowwatch.flows.model import Direction, Flow, Kind, PolicyRef
 from flowwatch.flows.open_attempt import (
     ANSWER,
     ANSWER_DROPPED,
@@ -26,10 +26,9 @@ from flowwatch.flows.open_attempt import (
 from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.tries import ONE_PACKET
 
-_DROPPED = int(Verdict.DROPPED)
 _EGRESS = int(Direction.EGRESS)
 _INGRESS = int(Direction.INGRESS)
-_SYN_ACK, _RST = SYN | meaning.ACK, 4
+_RST = 4
 _DROPS = POLICY_DROP | meaning.OTHER_DROP
 
 
@@ -43,20 +42,22 @@ class Weighing:
         self.answers = 0
         """Attempts that were answered."""
 
-    def first(self, attempt: OpenAttempt, flow: Flow, bits: int) -> None:
-        """Add the record that opens an attempt and is no answer, with its ``bits`` of evidence.
+    def first(self, attempt: OpenAttempt, flow: Flow) -> None:
+        """Add the record that opens an attempt and is no answer.
 
         As :meth:`add` would, in a third of the time: nothing is known yet.
         """
-        if flow.tcp_flags & _SYN_ACK == SYN:
+        kind = flow.kind
+        bits = kind.bits
+        if kind.syn:
             attempt.syns, attempt.syn = 1, flow.time
             attempt.syn_denied = bits & POLICY_DROP != 0
             if flow.time:
-                attempt.syn_node = flow.node
+                attempt.syn_node = kind.node
         elif bits & WORKS:
             attempt.handshake = flow.time
         seen = bits | SEEN
-        if meaning.shows_first(flow):
+        if kind.first:
             seen |= OPENED
         key = attempt.key
         if attempt.direction == _INGRESS:
@@ -73,30 +74,30 @@ class Weighing:
         attempt.outcome = outcome = OUTCOME_OF[bits]
         if outcome != UNKNOWN:
             change(attempt)
-        if flow.verdict == _DROPPED:
+        if kind.dropped:
             self._give_reason(attempt, flow)
-        if flow.allowed_by:
-            _allow(attempt, flow)
-        if flow.denied_by:
-            attempt.denied_by = _union((), flow.denied_by)
+        if kind.named:
+            _name(attempt, kind)
 
     def add(
-        self, attempt: OpenAttempt, flow: Flow, bits: int, time: int, reply: bool, ingress: bool
+        self, attempt: OpenAttempt, flow: Flow, time: int, *, reply: bool, ingress: bool
     ) -> None:
         """Add what a record shows, at the end where it was seen; ``time`` by the attempt's clock."""
+        kind = flow.kind
+        bits = kind.bits
         known = attempt.ingress if ingress else attempt.egress
         if not known:
             self._meet(attempt, ingress=ingress)
-        if flow.tcp_flags & _SYN_ACK == SYN:
+        if kind.syn:
             denied = bits & POLICY_DROP != 0
             if time and attempt.syn and 0 <= time - attempt.syn <= ONE_PACKET:
                 # One more record of the same packet: most are.
                 attempt.syn_denied = attempt.syn_denied or denied
             elif attempt.syns or not time:
-                _add_syn(attempt, flow.node, time, denied=denied)
+                _add_syn(attempt, kind.node, time, denied=denied)
             else:
                 attempt.syns, attempt.syn, attempt.syn_denied = 1, time, denied
-                attempt.syn_node = flow.node
+                attempt.syn_node = kind.node
             if denied:
                 passed = known & tries.PASSED and not attempt.syn_denied
                 if time < (attempt.handshake or (attempt.syn if passed else 0)):
@@ -106,32 +107,30 @@ class Weighing:
             elif known & _DROPS and bits & tries.PASSED and time + ONE_PACKET >= attempt.syn:
                 known = _got_through(attempt, known, time)
         elif reply:
-            bits = self._add_answer(attempt, flow, bits, time)
-            if attempt.syn_denied and flow.tcp_flags & (SYN | _RST) and bits & WORKS:
+            bits = self._add_answer(attempt, kind, bits, time)
+            if attempt.syn_denied and kind.tcp_flags & (SYN | _RST) and bits & WORKS:
                 # Its SYN was let through, whenever that is read.
                 known = _got_through(attempt, known, time)
         elif bits & WORKS and not attempt.handshake:
             attempt.handshake = time
         seen = known | bits | SEEN
-        if not seen & OPENED and meaning.shows_first(flow):
+        if kind.first:
             seen |= OPENED
         if ingress:
             attempt.ingress = seen
         else:
             attempt.egress = seen
-        if bits and (
-            seen & OUTCOME_BITS | attempt.bits != attempt.bits or flow.allowed_by or flow.denied_by
-        ):
+        if bits and (kind.named or seen & OUTCOME_BITS | attempt.bits != attempt.bits):
             self._weigh(attempt, flow, bits)
 
-    def _add_answer(self, attempt: OpenAttempt, flow: Flow, bits: int, time: int) -> int:
+    def _add_answer(self, attempt: OpenAttempt, kind: Kind, bits: int, time: int) -> int:
         """What an answer shows; the bits that it adds to its end."""
-        if flow.verdict == _DROPPED and flow.event_type in AT_THE_ENDPOINT:
+        if kind.dropped and kind.event_type in AT_THE_ENDPOINT:
             # Once answered, it is a straggler of a connection that is over.
             bits = bits | ANSWER if bits and attempt.answer != ANSWERED else 0
             self._answer(attempt, ANSWER_DROPPED)
         elif bits & WORKS:
-            if not flow.tcp_flags & _RST:
+            if not kind.tcp_flags & _RST:
                 if not attempt.handshake:
                     attempt.handshake = time
                 if attempt.answer != ANSWERED:
@@ -157,15 +156,13 @@ class Weighing:
                 attempt.outcome = outcome
                 change(attempt)
             # A policy's reason is kept against a stray drop's.
-            if flow.verdict == _DROPPED and (not attempt.reason or bits & POLICY_DROP):
+            if flow.kind.dropped and (not attempt.reason or bits & POLICY_DROP):
                 self._give_reason(attempt, flow)
-        if flow.allowed_by:
-            _allow(attempt, flow)
-        if flow.denied_by and flow.denied_by != attempt.denied_by:
-            attempt.denied_by = _union(attempt.denied_by, flow.denied_by)
+        if flow.kind.named:
+            _name(attempt, flow.kind)
 
     def _give_reason(self, attempt: OpenAttempt, flow: Flow) -> None:
-        attempt.reason = meaning.drop_reason(flow)
+        attempt.reason = meaning.drop_reason(flow.kind)
         change(attempt)
         if flow.l7 is not None:
             attempt.detail = refused(flow)
@@ -208,12 +205,13 @@ def _let_through(attempt: OpenAttempt, time: int) -> None:
     change(attempt)
 
 
-def _allow(attempt: OpenAttempt, flow: Flow) -> None:
-    """Take in who allowed it; an egress policy admits nothing at the other end."""
-    if flow.direction == _EGRESS:
-        attempt.allowed_by = _union(attempt.allowed_by, flow.allowed_by)
+def _name(attempt: OpenAttempt, kind: Kind) -> None:
+    """Take in who allowed and who denied it; an egress policy admits nothing at the other end."""
+    if kind.direction == _EGRESS:
+        attempt.allowed_by = _union(attempt.allowed_by, kind.allowed_by)
     else:
-        attempt.admitted_by = _union(attempt.admitted_by, flow.allowed_by)
+        attempt.admitted_by = _union(attempt.admitted_by, kind.allowed_by)
+    attempt.denied_by = _union(attempt.denied_by, kind.denied_by)
 
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:

@@ -18,7 +18,17 @@ from pathlib import Path
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
-from flowwatch.flows.model import Batch, Direction, Endpoint, EventType, Flow, Verdict
+from flowwatch.flows.known import make_kind
+from flowwatch.flows.model import (
+    Batch,
+    Direction,
+    Endpoint,
+    Ends,
+    EventType,
+    Flow,
+    Kind,
+    Verdict,
+)
 
 START = 1_700_000_000_000_000_000
 WORLD = Endpoint(identity=2, entity="world")
@@ -38,35 +48,35 @@ def address(first: int, number: int) -> str:
     return f"{first}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
-def record(pod: Endpoint, number: int, peer: int, port: int, time: int, dropped: bool) -> Flow:
-    return Flow(
-        time=time,
+@cache
+def kind_of(dropped: bool) -> Kind:
+    return make_kind(
         verdict=Verdict.DROPPED if dropped else Verdict.FORWARDED,
         drop_reason=133 if dropped else 0,
         direction=Direction.EGRESS,
         is_reply=None if dropped else False,
         event_type=EventType.POLICY_VERDICT,
         sub_type=0,
-        source=pod,
-        destination=WORLD,
-        source_ip=address(10, number),
-        destination_ip=address(93, peer),
         protocol="TCP",
-        source_port=port,
-        destination_port=443,
         tcp_flags=2,
-        source_names=(),
-        destination_names=(),
-        source_service="",
-        destination_service="",
-        l7=None,
         allowed_by=(),
         denied_by=(),
         match_type=2,
         auth_type=0,
         node="node-1",
-        uuid="",
+        revision=0,
+        has_l7=False,
     )
+
+
+@cache
+def ends_of(pod: Endpoint) -> Ends:
+    return Ends(pod, WORLD, (), (), "", "")
+
+
+def record(pod: Endpoint, number: int, peer: int, port: int, time: int, dropped: bool) -> Flow:
+    client, server = address(10, number), address(93, peer)
+    return Flow(kind_of(dropped), ends_of(pod), time, client, server, port, 443, "", None)
 
 
 def distinct_rows(count: int) -> Iterator[Batch]:

@@ -64,11 +64,9 @@ def listed(flows: list[Flow], policy: str = RULES, ways: frozenset[str] = BOTH) 
 
 def replace_ends(one: Flow) -> Flow:
     """The same with the labels that a policy looks at."""
-    for end, labelled in ((APP, NAMED), (API, SERVER)):
-        if one.source == end:
-            one.source = labelled
-        if one.destination == end:
-            one.destination = labelled
+    labelled = {APP: NAMED, API: SERVER}
+    source, destination = (labelled.get(end, end) for end in (one.source, one.destination))
+    one.ends = msgspec.structs.replace(one.ends, source=source, destination=destination)
     return one
 
 

@@ -23,6 +23,7 @@ from flowwatch.doctor.judge import (
     verdicts,
 )
 from flowwatch.doctor.steps import State, Visit
+from flowwatch.flows.known import make_flow
 from flowwatch.flows.model import Endpoint, Flow, LostEvents, PolicyRef
 from flowwatch.hubble.client.config import Settings
 from flowwatch.sources.files import FileSource
@@ -63,7 +64,7 @@ def flow(ago: float = 1.0, node: str = "one", **more: Any) -> Flow:
         "node": node,
         "uuid": "",
     }
-    return Flow(**(fields | more))
+    return make_flow(**(fields | more))
 
 
 def heard(*flows: Flow, late: float | None = None, **more: Any) -> Heard:

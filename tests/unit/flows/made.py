@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from flowwatch.flows.coverage import Coverage, NodeAway
+from flowwatch.flows.known import make_flow
 from flowwatch.flows.model import Direction, Endpoint, EventType, Flow, Layer7, PolicyRef, Verdict
 
 APP = Endpoint(identity=1001, namespace="weather", pod="weather-app-1", workload="weather-app")
@@ -46,7 +49,17 @@ def flow(at: float = 0.0, **fields: Any) -> Flow:
         "node": "node-1",
         "uuid": "",
     }
-    return Flow(**(values | fields))
+    return make_flow(**(values | fields))
+
+
+def said(one: Flow) -> dict[str, Any]:
+    """All that a record says, by name."""
+    return {
+        field.name: getattr(part, field.name)
+        for part in (one.kind, one.ends, one)
+        for field in msgspec.structs.fields(part)
+        if field.required and field.name not in ("kind", "ends")
+    }
 
 
 def verdict(at: float = 0.0, **fields: Any) -> Flow:

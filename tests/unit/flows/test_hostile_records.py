@@ -17,13 +17,14 @@ from flowwatch.flows import ranges
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.decode_wire import WireDecoder
-from flowwatch.flows.model import Batch, Flow
+from flowwatch.flows.model import Batch
 from flowwatch.flows.peers import Peer
 from flowwatch.hubble.wire.damage import NOT_A_MESSAGE, damage
 from flowwatch.hubble.wire.jsonpb import FlowParser
 from flowwatch.hubble.wire.jsonwire import varint
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
+from tests.unit.flows.made import said
 
 FLOW: dict[str, Any] = {
     "time": "2026-01-31T10:00:00.5Z",
@@ -154,7 +155,7 @@ def test_a_defect_of_ours_costs_one_record_and_says_where(monkeypatch: pytest.Mo
     batch = live(GOOD, odd, wire(uuid="u3"))
     assert [flow.uuid for flow in batch.flows] == ["u1", "u3"]
     (why,) = batch.skipped
-    assert why.startswith("a defect of flowwatch (KeyError at flows/decode_wire.py:")
+    assert why.startswith("a defect of flowwatch (KeyError at flows/known.py:")
     assert "please report it" in why
     assert [(one.number, one.data) for one in batch.unread] == [(2, odd)]
 
@@ -251,22 +252,18 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
 }
 
 
-def plain(flow: Flow) -> dict[str, Any]:
-    return {name: getattr(flow, name) for name in flow.__struct_fields__}
-
-
 @pytest.mark.parametrize("case", IMPOSSIBLE)
 def test_what_can_not_be_is_unknown_and_told_and_the_record_counts(case: str) -> None:
     change, what, unknown = IMPOSSIBLE[case]
-    expected = plain(live(GOOD).flows[0]) | {"uuid": "u2"} | unknown
+    expected = said(live(GOOD).flows[0]) | {"uuid": "u2"} | unknown
     for batch in (
         live(GOOD, wire(uuid="u2", **change), wire(uuid="u3")),
         from_file(record(), record(uuid="u2", **change), record(uuid="u3")),
     ):
         assert [flow.uuid for flow in batch.flows] == ["u1", "u2", "u3"]
         assert (batch.odd, batch.skipped) == ({what: 1}, {})
-        assert plain(batch.flows[1]) == expected
-        assert plain(batch.flows[0]) == plain(live(GOOD).flows[0])
+        assert said(batch.flows[1]) == expected
+        assert said(batch.flows[0]) == said(live(GOOD).flows[0])
 
 
 # What is at the edge of what can be, and what is only newer, is read as it is.
@@ -291,7 +288,7 @@ def test_what_can_be_is_read_as_it_is(case: str) -> None:
     change, expected = POSSIBLE[case]
     for batch in (live(wire(**change)), from_file(record(**change))):
         assert (batch.odd, batch.skipped) == ({}, {})
-        found = plain(batch.flows[0])
+        found = said(batch.flows[0])
         assert {name: found[name] for name in expected} == expected
 
 

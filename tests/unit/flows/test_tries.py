@@ -8,6 +8,7 @@ import pytest
 
 from flowwatch.flows import meaning, tries
 from flowwatch.flows.attempt import Attempt
+from flowwatch.flows.known import changed
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.model import Batch, Direction, Flow, LostEvents, Verdict
 from tests.unit.flows.made import (
@@ -57,7 +58,7 @@ def syns(*times: float) -> list[Flow]:
 
 def udp(records: list[Flow]) -> list[Flow]:
     for record in records:
-        record.protocol, record.tcp_flags = "UDP", 0
+        record.kind = changed(record.kind, protocol="UDP", tcp_flags=0)
     return records
 
 

@@ -19,6 +19,7 @@ from flowwatch.egress.schema import ATTEMPT, ROW, explanation
 from flowwatch.errors import InputError, OutputError, UsageError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.kinds import kind
+from flowwatch.flows.known import make_flow
 from flowwatch.flows.model import Endpoint, Flow, Layer7
 from flowwatch.flows.reasons import L7_DENIED, reason
 from flowwatch.output import Output, open_output
@@ -57,7 +58,7 @@ def record(**changes: Any) -> Flow:
         "node": "demo/node-1",
         "uuid": "6260491f",
     }
-    return Flow(**{**values, **changes})
+    return make_flow(**{**values, **changes})
 
 
 def written(write: Any, items: Any, table_format: str = "csv") -> bytes:

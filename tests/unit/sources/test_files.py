@@ -26,6 +26,7 @@ from flowwatch.hubble.wire.errors import (
 )
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.sources.files import FileSource
+from tests.unit.flows.made import said
 
 Record = dict[str, Any]
 SECOND = 1_000_000_000
@@ -156,7 +157,8 @@ def test_flows_without_a_part(missing: str, capture: Write) -> None:
         assert only(capture(full)).time == SECOND  # the response's
         del full["time"]
     less = only(capture(full))
-    differing = {k for k in whole.__struct_fields__ if getattr(whole, k) != getattr(less, k)}
+    before, after = said(whole), said(less)
+    differing = {name for name in before if before[name] != after[name]}
     assert differing <= {missing, "source_ip", "protocol", "source_port"}
     assert len(differing) >= 1
 
@@ -467,7 +469,7 @@ def test_closing_ends_the_batches(capture: Write) -> None:
 
 
 def test_the_memory_of_repeated_parts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowwatch.flows.decode_json.CACHE_LIMIT", 10)
+    monkeypatch.setattr("flowwatch.flows.known.CACHE_LIMIT", 10)
     decoder = LineDecoder()
     for n in range(100):
         line = json.dumps(flow(1, source={"pod_name": f"p{n}"})).encode()
