@@ -119,7 +119,7 @@ def test_dependencies_are_those_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     listed = [*project["dependencies"], *(name for extra in extras for name in extra)]
-    declared = {re.split(r"[^a-z0-9-]", entry)[0] for entry in listed}
+    declared = {re.split(r"[^a-z0-9.-]", entry)[0] for entry in listed}
 
     distributions = importlib.metadata.packages_distributions()
     imported = {module for path in (ROOT / "flowwatch").rglob("*.py") for module in modules(path)}
@@ -127,7 +127,10 @@ def test_dependencies_are_those_imported() -> None:
     # Only `python -m flowwatch.hubble.wire.generate` needs it, which works in a checkout only.
     imported -= ours | {"grpc_tools"}
     used = {name for module in imported for name in distributions.get(module, [module])}
-    assert {name.lower() for name in used} - {"types-protobuf", "grpc-stubs"} == declared
+    assert {name.lower().replace("_", "-") for name in used} - {
+        "types-protobuf",
+        "grpc-stubs",
+    } == declared
 
 
 def modules(path: Path) -> set[str]:

@@ -173,7 +173,8 @@ def test_locks_hold_exact_versions_with_hashes_and_agree(project: dict[str, Any]
 
 def names_of(wanted: list[str | dict[str, str]]) -> set[str]:
     """The packages of a list of requirements, without their versions; included groups left out."""
-    return {re.split(r"[^a-z0-9-]", entry)[0] for entry in wanted if isinstance(entry, str)}
+    names = (re.split(r"[^a-z0-9.-]", entry)[0] for entry in wanted if isinstance(entry, str))
+    return {name.replace(".", "-") for name in names}  # as lock files write it
 
 
 def locked(path: Path) -> dict[tuple[str, str], int]:

@@ -52,15 +52,16 @@ def party_labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
     labels = list(end.labels)
     if not labels and end.entity:
         return (f"reserved:{end.entity}",)
-    if not end.namespace:
+    space = namespace_of(end)
+    if not space:
         return tuple(labels)
     keys = {label.partition("=")[0] for label in labels}
     prefix = "k8s:"
     if f"{prefix}{NAMESPACE}" not in keys:
-        labels.append(f"{prefix}{NAMESPACE}={end.namespace}")
+        labels.append(f"{prefix}{NAMESPACE}={space}")
     if not any(key.startswith(f"{prefix}{NAMESPACE_LABELS}") for key in keys):
         # Kubernetes puts this one on every namespace.
-        labels.append(f"{prefix}{NAMESPACE_LABELS}kubernetes.io/metadata.name={end.namespace}")
+        labels.append(f"{prefix}{NAMESPACE_LABELS}kubernetes.io/metadata.name={space}")
     cluster = f"{prefix}{CLUSTER}"
     named = named_cluster(end)
     if cluster not in keys:
@@ -82,12 +83,19 @@ def several_clusters(clusters: Iterable[str]) -> Iterator[str]:
         )
 
 
+def namespace_of(end: Endpoint) -> str:
+    """The namespace of a pod; of one that a proxy speaks for the labels alone may tell it."""
+    return end.namespace or _labelled(end, NAMESPACE)
+
+
+def _labelled(end: Endpoint, key: str) -> str:
+    wanted = f"k8s:{key}="
+    return next((one[len(wanted) :] for one in end.labels if one.startswith(wanted)), "")
+
+
 def named_cluster(end: Endpoint) -> str:
     """The cluster that a record names for one of its ends, "" when it names none."""
-    if end.cluster:
-        return end.cluster
-    wanted = f"k8s:{CLUSTER}="
-    return next((one[len(wanted) :] for one in end.labels if one.startswith(wanted)), "")
+    return end.cluster or _labelled(end, CLUSTER)
 
 
 def name_of(end: Endpoint, address: str) -> str:

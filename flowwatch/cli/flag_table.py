@@ -213,6 +213,49 @@ CHANGES = Group(
     ),
 )
 
+DRAFT = Group(
+    "Draft",
+    (
+        Flag(
+            "for",
+            TEXT,
+            "a policy for each {choices}",
+            "WHAT",
+            default="workload",
+            choices=values.DRAFT_FOR,
+        ),
+        Flag(
+            "kind",
+            TEXT,
+            "{choices}: of Cilium, of Cilium for the cluster, of Kubernetes",
+            "KIND",
+            default="cnp",
+            choices=values.DRAFT_KIND,
+        ),
+        DIRECTION,
+        Flag(
+            "allow",
+            LIST,
+            "allow this too, though it was dropped: api.github.com:443 (repeat for several)",
+            "PEER[:PORT]",
+        ),
+        Flag(
+            "explain",
+            TEXT,
+            "instead, why this is allowed or not: api.github.com:443",
+            "PEER[:PORT]",
+        ),
+        Flag(
+            "output",
+            TEXT,
+            "write here, whole or not at all; in a folder a file for each; - is standard output",
+            "FILE|DIR",
+            "o",
+        ),
+        _DEMO_TRAFFIC,
+    ),
+)
+
 EXPLAIN = Group(
     "Question",
     (
@@ -316,6 +359,13 @@ VERBS: tuple[Verb, ...] = (
         "changes",
         (CHANGES, IN_FORCE, FILTERS, WHICH, SERVER),
         "flowwatch changes --namespace weather --last 10000",
+    ),
+    Verb(
+        "draft",
+        "the least policy that lets through what was let through",
+        "draft",
+        (DRAFT, FILTERS, WHICH, SERVER),
+        "flowwatch draft --namespace weather --last 10000 -o weather.yaml",
     ),
     Verb(
         "explain",

@@ -154,6 +154,8 @@ DIRECTION = Choices(("egress", "ingress", "both"), any_case=True, refusal="inval
 THEME = Choices(("auto", "dark", "light", "ansi", "mono"), refusal="invalid theme")
 # hubble takes every other word for auto, without a word.
 COLOR = Choices(("auto", "always", "never"), any_case=True)
+DRAFT_FOR = Choices(("workload", "pod", "namespace"), refusal="invalid --for")
+DRAFT_KIND = Choices(("cnp", "ccnp", "knp"), refusal="invalid --kind")
 DEMO = Choices(("all", "before", "after"), refusal="invalid --demo")
 # explain refuses others with its question.
 PROTOCOL = Choices(("TCP", "UDP", "SCTP", "ICMP", "ICMPv6"), any_case=True)

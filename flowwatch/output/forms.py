@@ -56,6 +56,8 @@ _FORMS = {
     **dict.fromkeys(("json", "JSON", "jsonpb", "jsonl", "sarif"), _JSON),
     **dict.fromkeys(("junit", "html"), _MARKUP),
     "csv": Form(words=False, spelling="\\x{:02x}"),
+    # Such text stands in comments and in double quotes alone, which have these escapes.
+    "yaml": Form(words=False, spelling="\\x{:02x}"),
     "markdown": Form(words=False, spelling="\\x{:02x}"),
     # These are commands: what they say is broken up where they are made.
     "github": Form(words=False, spelling=""),

@@ -87,6 +87,13 @@ def read_name(value: Value) -> NameRule | None:
     return name_pattern(pattern, value) if pattern else None
 
 
+def valid_name(name: str) -> bool:
+    """Whether a ``matchName`` can be ``name``: what the API server and Cilium both take."""
+    return (
+        len(name) <= _MAX_LENGTH and _NAME.match(name) is not None and name.strip(".") == name != ""
+    )
+
+
 def exact_name(name: str, value: Value) -> NameRule:
     """A ``matchName``. Raises DocumentError."""
     if not _NAME.match(name):

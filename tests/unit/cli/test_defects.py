@@ -54,6 +54,7 @@ PLACES = {
     "observe": ("flowwatch.report.observe.CompactPrinter.close = wrong", "observe FLOWS"),
     "an audit": ("flowwatch.audits.audit.Audit.finish = wrong", "audit -f POLICY FLOWS"),
     "an audit's report": ("flowwatch.report.audit.audit_lines = wrong", "audit -f POLICY FLOWS"),
+    "draft": ("flowwatch.drafts.draft.Drafter.read = wrong", "draft FLOWS"),
     "changes": ("flowwatch.marks.changes.Changes.read = wrong", "changes FLOWS"),
     "whatif": ("flowwatch.audits.whatif.WhatIf.read = wrong", "whatif -f POLICY FLOWS"),
     "explain": (

@@ -109,6 +109,7 @@ VERBS = {
     "summary": ["summary", "--input-file", "FLOWS"],
     "observe": ["observe", "--input-file", "FLOWS", "--all"],
     "audit": ["audit", "-f", "POLICY", "--input-file", "FLOWS"],
+    "draft": ["draft", "--input-file", "FLOWS"],
     "changes": ["changes", "--input-file", "FLOWS"],
     "whatif": ["whatif", "-f", "POLICY", "--input-file", "FLOWS"],
     "demo": ["demo", "--duration", "1m"],

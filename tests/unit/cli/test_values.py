@@ -13,6 +13,8 @@ from flowwatch.cli.shared.traffic import BEFORE_OR_AFTER
 from flowwatch.cli.usage import usage
 from flowwatch.cli.values import Choices
 from flowwatch.demo.server import DemoServer
+from flowwatch.drafts.documents import KINDS
+from flowwatch.drafts.needs import SUBJECTS
 from flowwatch.egress.query import DIRECTIONS
 from flowwatch.errors import UsageError
 from flowwatch.flows.meaning import OUTCOMES
@@ -52,6 +54,8 @@ def everything(choices: Choices) -> set[str]:
         ("audit", "output", AUDIT_FORMATS),
         ("whatif", "output", WHATIF_FORMATS),
         ("changes", "output", CHANGES_FORMATS),
+        ("draft", "kind", KINDS),
+        ("draft", "for", SUBJECTS),
         ("explain", "output", EXPLAIN_FORMATS),
         ("observe", "output", observe.FORMATS),
         ("export", "format", TABLE_FORMATS),

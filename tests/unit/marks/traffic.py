@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Traffic:
         self, at: float, to: str = API, by: tuple[PolicyRef, ...] = (), *, asked: bool = True,
         revision: int = 0, source: Endpoint = POD, node: str = "node-1", answered: bool = True,
         **fields: Any,
-    ) -> Traffic:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """A connection that is let through; ``by`` these policies, if any was ``asked``."""
         same = self._same(to, source, node) | fields
         if asked:
@@ -53,13 +53,14 @@ class Traffic:
                 reply(
                     at + 0.02, source_ip=to, destination_ip=same["source_ip"], destination=source,
                     destination_port=same["source_port"], node=node,
+                    source_port=same.get("destination_port", 443),
                 )
             )  # fmt: skip
         return self
 
     def fails(
         self, at: float, to: str = EVIL, *, source: Endpoint = POD, node: str = "node-1", **fields: Any
-    ) -> Traffic:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """A connection that a policy denies."""
         self.records += denied(at, **(self._same(to, source, node) | fields))
         return self

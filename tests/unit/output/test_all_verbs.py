@@ -45,7 +45,7 @@ FLOW = {
     "node_name": "node-1",
 }
 FILE = "--input-file FLOWS"
-FINDING = ("audit", "whatif", "changes", "explain")
+FINDING = ("audit", "whatif", "changes", "draft", "explain")
 """Verbs that end with 1 for an answer, and with 2 for what others end with 1 for."""
 
 COMMANDS = {
@@ -57,6 +57,7 @@ COMMANDS = {
     "audit": f"audit -f POLICY {FILE}",
     "whatif": f"whatif -f POLICY {FILE}",
     "changes": f"changes {FILE}",
+    "draft": f"draft --allow 1.2.3.4:443 {FILE}",
     "explain": "explain -f POLICY --from weather/weather-app --to world:443",
     "status": "status --server SERVER",
     "doctor": "doctor --server SERVER",

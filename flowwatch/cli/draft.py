@@ -1,0 +1,97 @@
+"""``flowwatch draft``: the least policy that lets through what was let through."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from flowwatch.cli.shared.options import directions
+from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
+from flowwatch.cli.shared.traffic import source_of
+from flowwatch.errors import UsageError
+from flowwatch.output import open_output, put, say
+from flowwatch.text import plural, safe
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+    from flowwatch.drafts.draft import Draft
+
+NOTHING = 3
+"""Exit code when there is no evidence to draft anything from."""
+
+
+def run(parsed: Parsed) -> int:
+    """Draft, write; 0, or 3 when nothing could be learnt, 2 for bad input."""
+    with telling_apart():
+        return _draft(parsed)
+
+
+def _draft(parsed: Parsed) -> int:
+    from flowwatch.drafts.documents import KINDS
+    from flowwatch.drafts.draft import Drafter
+    from flowwatch.drafts.needs import SUBJECTS
+
+    if parsed.switch("follow"):
+        raise UsageError("a draft ends", "leave out --follow")
+    owner = next(one for one in SUBJECTS if one == parsed.text("for"))
+    kind = next(one for one in KINDS if one == parsed.text("kind"))
+    drafter = Drafter(owner, kind, directions(parsed), tuple(parsed.list("allow")))
+    with source_of(parsed) as source:
+        if source is None:
+            return 0
+        reading = Reading(source)
+        draft = drafter.read(reading.batches())
+        reading.nothing()
+    asked = parsed.text("explain")
+    found = _explain(draft, asked) if asked else _write(draft, parsed.text("output"))
+    ended = reading.finish()
+    if reading.failure is not None:
+        return UNREADABLE
+    return ended or (0 if found else NOTHING)
+
+
+def _explain(draft: Draft, asked: str) -> bool:
+    lines = draft.why(asked)
+    if not lines:
+        say(f"nothing that was seen tried {safe(asked)}: no line is about it")
+    put("".join(f"{safe(line)}\n" for line in lines))
+    return bool(lines)
+
+
+def _write(draft: Draft, path: str) -> bool:
+    """Write the policies, say what they prove; whether there are any."""
+    for note in draft.notes:
+        say(safe(note))
+    if draft.quiet:
+        say(f"no evidence, so nothing drafted for {safe(', '.join(draft.quiet))}")
+    if not draft.documents:
+        seen = draft.coverage
+        say(
+            f"nothing drafted: {plural(seen.records_read, 'record')}, {plural(draft.attempts, 'attempt')}, "
+            "and none that was let through teaches what is needed"
+        )
+        return False
+    if path and (path.endswith("/") or os.path.isdir(path)):
+        os.makedirs(path, exist_ok=True)
+        for one in draft.documents:
+            with open_output(os.path.join(path, one.file), "yaml") as out:
+                out.write(one.text)
+    else:
+        with open_output(path or None, "yaml") as out:
+            out.write(draft.text)
+    say(_proof(draft))
+    return True
+
+
+def _proof(draft: Draft) -> str:
+    proof = draft.proof
+    told = (
+        f"{plural(len(draft.documents), 'policy', 'policies')}: "
+        f"allows {proof.allowed:,} of {proof.needed:,} needed, "
+        f"denies {proof.denied:,} of {proof.dropped:,} others"
+    )
+    if proof.unknown:
+        told += f", {proof.unknown:,} can't be told"
+    if proof.failing:
+        told += f"; not allowed though needed: {safe(', '.join(proof.failing))}"
+    return told

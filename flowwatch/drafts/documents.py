@@ -1,0 +1,325 @@
+"""A plan as a policy document: YAML for ``kubectl apply``, with the evidence as comments.
+
+Names come from the network: in a scalar they are quoted wherever anything could read them otherwise, in a
+comment they are made safe and stay in their line.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from flowwatch.drafts.needs import Evidence
+from flowwatch.drafts.rules import Plan, Port, Rule, Target, spelt
+from flowwatch.drafts.selecting import Labels
+from flowwatch.policy.rules import Direction
+from flowwatch.text import plural, safe
+
+Kind = Literal["cnp", "ccnp", "knp"]
+KINDS: tuple[Kind, ...] = ("cnp", "ccnp", "knp")
+"""Cilium's policies of a namespace and of the cluster, and Kubernetes' own."""
+
+_NAMESPACE = "k8s:io.kubernetes.pod.namespace"
+_CLUSTER = "k8s:io.cilium.k8s.policy.cluster"
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/:-]*\Z")
+# What YAML 1.1 or 1.2, or Go's reader, takes for no text.
+_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "nan", "inf"])
+_NAME = re.compile(r"[^a-z0-9.-]+")
+_LONGEST = 253
+_WIDE = 1 << 20
+
+
+def written(plan: Plan, kind: Kind, head: Sequence[str] = ()) -> str:
+    """The document of one owner; ``head``: lines for the comment that it begins with."""
+    document = _MAKERS[kind](plan)
+    yaml = YAML()
+    yaml.width = _WIDE
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document.yaml_set_start_comment("\n".join(_comment(line) for line in [*head, *_notes(plan)]))
+    out = io.StringIO()
+    yaml.dump(document, out)
+    return out.getvalue() + "".join(
+        f"# {_comment(line)}\n".replace("# \n", "#\n") for line in _candidates(plan)
+    )
+
+
+def name_of_policy(plan: Plan) -> str:
+    """A name that stays the same as long as the workload's does."""
+    words = [plan.owner.name or "namespace"]
+    if len(plan.directions) == 1:
+        words.append(plan.directions[0])
+    return _NAME.sub("-", "-".join(words).lower()).strip("-.")[:_LONGEST] or "policy"
+
+
+# The three kinds -------------------------------------------------------------------------------
+
+
+def _cilium(plan: Plan) -> CommentedMap:
+    return _cilium_policy(plan, "CiliumNetworkPolicy", plan.owner.namespace)
+
+
+def _clusterwide(plan: Plan) -> CommentedMap:
+    return _cilium_policy(plan, "CiliumClusterwideNetworkPolicy", "")
+
+
+def _cilium_policy(plan: Plan, kind: str, namespace: str) -> CommentedMap:
+    metadata = _map(name=_text(name_of_policy(plan)))
+    labels = _labels(plan.selected.labels)
+    if namespace:
+        metadata["namespace"] = _text(namespace)
+    else:
+        metadata["name"] = _text(f"{plan.owner.namespace}-{name_of_policy(plan)}"[:_LONGEST])
+        labels.insert(0, _NAMESPACE, _text(plan.owner.namespace))
+    spec = _map(endpointSelector=_map(matchLabels=labels) if labels else CommentedMap())
+    # Said, not left to what Cilium makes of the sections that are there.
+    spec["enableDefaultDeny"] = _map(
+        egress="egress" in plan.directions, ingress="ingress" in plan.directions
+    )
+    for direction in plan.directions:
+        rules = [rule for rule in plan.rules if rule.direction == direction]
+        spec[direction] = _listed(rules, _cilium_rule)
+    return _map(apiVersion="cilium.io/v2", kind=kind, metadata=metadata, spec=spec)
+
+
+def _cilium_rule(rule: Rule) -> CommentedMap:
+    way = "to" if rule.direction == "egress" else "from"
+    made = CommentedMap()
+    if rule.form == "pods":
+        made[f"{way}Endpoints"] = CommentedSeq(
+            [_map(matchLabels=_pod_labels(target)) for target in rule.targets]
+        )
+    elif rule.form == "entity":
+        made[f"{way}Entities"] = CommentedSeq([_text(target.text) for target in rule.targets])
+    elif rule.form == "name":
+        made["toFQDNs"] = CommentedSeq(
+            [_map(matchName=_text(target.text)) for target in rule.targets]
+        )
+    else:
+        made[f"{way}CIDR"] = CommentedSeq([_text(block(target.text)) for target in rule.targets])
+    if rule.ports[0].protocol.startswith("ICMP"):
+        made["icmps"] = CommentedSeq(
+            [_map(fields=CommentedSeq([_icmp(port) for port in rule.ports]))]
+        )
+        return made
+    ports = _map(
+        ports=CommentedSeq(
+            [_map(port=_quoted(str(one.number)), protocol=one.protocol) for one in rule.ports]
+        )
+    )
+    if rule.dns:
+        ports["rules"] = _map(dns=CommentedSeq([_map(matchPattern=_quoted("*"))]))
+    made["toPorts"] = CommentedSeq([ports])
+    return made
+
+
+def _icmp(port: Port) -> CommentedMap:
+    family = "IPv6" if port.protocol == "ICMPv6" else "IPv4"
+    return _map(type=port.number, family=family)
+
+
+def _pod_labels(target: Target) -> CommentedMap:
+    labels = _labels(target.selected.labels)
+    labels.insert(0, _NAMESPACE, _text(target.namespace))
+    if target.cluster:
+        labels.insert(1, _CLUSTER, _text(target.cluster))
+    return labels
+
+
+def _kubernetes(plan: Plan) -> CommentedMap:
+    """What Kubernetes' policies can say: what they can't stands beside the rule."""
+    labels = CommentedMap({_text(key): _text(value) for key, value in plan.selected.labels})
+    spec = _map(
+        podSelector=_map(matchLabels=labels) if labels else CommentedMap(),
+        policyTypes=CommentedSeq([one.capitalize() for one in plan.directions]),
+    )
+    for direction in plan.directions:
+        rules = [
+            rule for rule in plan.rules
+            if rule.direction == direction and not unsaid_in_kubernetes(rule)
+        ]  # fmt: skip
+        spec[direction] = _listed(rules, _kubernetes_rule)
+    metadata = _map(name=_text(name_of_policy(plan)), namespace=_text(plan.owner.namespace))
+    return _map(
+        apiVersion="networking.k8s.io/v1", kind="NetworkPolicy", metadata=metadata, spec=spec
+    )
+
+
+def unsaid_in_kubernetes(rule: Rule) -> str:
+    """Why Kubernetes' policies can't say a rule; "" where they can."""
+    if rule.form == "entity":
+        return f"{', '.join(one.text for one in rule.targets)} can't be named"
+    if rule.ports[0].protocol.startswith("ICMP"):
+        return "ICMP can't be named"
+    return ""
+
+
+def _kubernetes_rule(rule: Rule) -> CommentedMap:
+    peers = CommentedSeq()
+    for target in rule.targets:
+        if target.form == "pods":
+            labels = CommentedMap(
+                {_text(key): _text(value) for key, value in target.selected.labels}
+            )
+            space = _map(**{"kubernetes.io/metadata.name": _text(target.namespace)})
+            peers.append(
+                _map(
+                    namespaceSelector=_map(matchLabels=space),
+                    podSelector=_map(matchLabels=labels) if labels else CommentedMap(),
+                )
+            )
+            continue
+        for address in sorted(_addresses(rule, target)):
+            peers.append(_map(ipBlock=_map(cidr=_text(block(address)))))
+    ports = [
+        _map(protocol=protocol, port=port.number)
+        for port in rule.ports
+        for protocol in (("UDP", "TCP") if port.protocol == "ANY" else (port.protocol,))
+    ]
+    return _map(
+        **{"to" if rule.direction == "egress" else "from": peers, "ports": CommentedSeq(ports)}
+    )
+
+
+def _addresses(rule: Rule, target: Target) -> set[str]:
+    if target.form == "address":
+        return {target.text}
+    return {
+        address
+        for (of, _), seen in rule.evidence.items()
+        if of == target
+        for address in seen.addresses
+    }
+
+
+_MAKERS: dict[Kind, Callable[[Plan], CommentedMap]] = {
+    "cnp": _cilium, "ccnp": _clusterwide, "knp": _kubernetes
+}  # fmt: skip
+
+
+# Comments --------------------------------------------------------------------------------------
+
+
+def _listed(rules: Sequence[Rule], make: Callable[[Rule], CommentedMap]) -> CommentedSeq:
+    made = CommentedSeq([make(rule) for rule in rules])
+    for at, rule in enumerate(rules):
+        told = "\n".join(_comment(line) for line in about(rule))
+        made.yaml_set_comment_before_after_key(at, before=told, indent=4)
+    return made
+
+
+def about(rule: Rule) -> Iterator[str]:
+    """The evidence of a rule, a line each; not made safe."""
+    if rule.assumed:
+        yield rule.assumed
+    for (target, port), seen in sorted(rule.evidence.items(), key=lambda one: one[0]):
+        yield f"{spelt(target, port)}/{port.protocol}: {told(seen)}"
+    for target in rule.targets:
+        if target.selected.also:
+            yield f"these labels also select {', '.join(target.selected.also)}"
+    if rule.form == "address":
+        yield "addresses without a name: they may change"
+
+
+def explained(plan: Plan, asked: str) -> Iterator[str]:
+    """What a plan makes of one peer, with or without its port; not made safe."""
+    for rule in plan.rules:
+        for (target, port), seen in rule.evidence.items():
+            if asked in (spelt(target, port), target.text):
+                yield f"allows {spelt(target, port)}/{port.protocol}: {told(seen)}"
+        if rule.assumed and asked in {one.text for one in rule.targets}:
+            yield f"allows {asked}: {rule.assumed}"
+    for one in plan.candidates:
+        if asked in (spelt(one.target, one.port), one.target.text):
+            until = f"; let through until {_time(one.until)}" if one.until else ""
+            yield (
+                f"doesn't allow {spelt(one.target, one.port)}/{one.port.protocol}, which a policy drops: "
+                f"{told(one.evidence)}{until}; --allow takes it in"
+            )
+    for target, ports in plan.scans:
+        if asked.rpartition(":")[0] == target.text or asked == target.text:
+            yield f"doesn't allow {target.text}: {plural(ports, 'port')} tried without an answer, a scan"
+
+
+def told(seen: Evidence) -> str:
+    """The evidence of one need in words."""
+    if seen.attempts == 1:
+        parts = [f"seen once, at {_time(seen.first)}"]
+    else:
+        days = f" on {plural(len(seen.days), 'day')}" if len(seen.days) > 1 else ""
+        parts = [
+            f"{plural(seen.attempts, 'attempt')}{days}, {_time(seen.first)} to {_time(seen.last)}"
+        ]
+    parts.append(plural(len(seen.pods), "pod"))
+    if seen.services:
+        parts.append(f"as service {', '.join(sorted(seen.services))}")
+    return ", ".join(parts)
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    """What is to be known of the whole policy."""
+    if plan.selected.also:
+        yield f"these labels also select {', '.join(plan.selected.also)}: no others tell them apart"
+    for target, ports in plan.scans:
+        yield f"left out as a scan: {target.text}, {plural(ports, 'port')} without an answer"
+    if plan.owned.probes:
+        yield "its node's probes aren't listed: Cilium lets them in whatever policies say"
+
+
+def _candidates(plan: Plan) -> Iterator[str]:
+    if not plan.candidates:
+        return
+    yield "Dropped by a policy, and not allowed above; --allow PEER:PORT takes one in:"
+    same: dict[tuple[Direction, Target, Port], tuple[Evidence, int]] = {}
+    for one in plan.candidates:
+        key = one.need.direction, one.target, one.port
+        seen, until = same.get(key, (Evidence(), 0))
+        same[key] = seen.merged(one.evidence), max(until, one.until)
+    for (direction, target, port), (seen, until) in same.items():
+        way = "to" if direction == "egress" else "from"
+        before = f"; let through until {_time(until)}" if until else ""
+        yield f"  {way} {spelt(target, port)}/{port.protocol}: {told(seen)}{before}"
+
+
+def _comment(line: str) -> str:
+    return safe(line).replace("\n", " ")
+
+
+def _time(nanoseconds: int) -> str:
+    seconds = nanoseconds // 1_000_000_000
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+# Scalars ---------------------------------------------------------------------------------------
+
+
+def block(address: str) -> str:
+    """An address as a block that holds it alone."""
+    number = ip_address(address.partition("%")[0])
+    return f"{number}/{number.max_prefixlen}"
+
+
+def _map(**fields: Any) -> CommentedMap:
+    return CommentedMap(fields)
+
+
+def _labels(labels: Labels) -> CommentedMap:
+    return CommentedMap({_text(f"k8s:{key}"): _text(value) for key, value in labels})
+
+
+def _text(value: str) -> str:
+    """A scalar that every reader of YAML takes for this text."""
+    plain = _PLAIN.match(value) and value.lower() not in _WORDS and not value.endswith(":")
+    return value if plain else _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    quoted: str = DoubleQuotedScalarString(value)
+    return quoted

@@ -1,0 +1,173 @@
+"""A draft from traffic, proven on that traffic before anyone applies it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from flowwatch.drafts.documents import (
+    Kind,
+    explained,
+    name_of_policy,
+    unsaid_in_kubernetes,
+    written,
+)
+from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
+from flowwatch.drafts.rules import Plan, Planner, Rule
+from flowwatch.flows.clocks import span
+from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.model import Batch
+from flowwatch.policy import load
+from flowwatch.text import plural
+
+_SHORT = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the drafted policies decide about the traffic that they come from, in attempts."""
+
+    allowed: int = 0
+    """Needed, and let through."""
+    needed: int = 0
+    denied: int = 0
+    """Dropped before, and by the draft."""
+    dropped: int = 0
+    unknown: int = 0
+    """Of which can't be told what the draft would do."""
+    failing: tuple[str, ...] = ()
+    """Needs that the draft doesn't let through, each in words: there should be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One policy of a draft."""
+
+    plan: Plan
+    text: str
+    """YAML with comments."""
+
+    @property
+    def file(self) -> str:
+        """A file's name for it."""
+        return f"{self.plan.owner.namespace}-{name_of_policy(self.plan)}.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The whole answer."""
+
+    documents: tuple[Document, ...]
+    proof: Proof
+    attempts: int
+    coverage: Coverage
+    notes: tuple[str, ...] = ()
+    """What makes it less than what is needed, each in words."""
+    quiet: tuple[str, ...] = ()
+    """Who was seen, but needs nothing that could be learnt: no policy is drafted for them."""
+
+    plans: tuple[Plan, ...] = ()
+    """Of all who were seen."""
+
+    @property
+    def text(self) -> str:
+        """All documents in one."""
+        return "---\n".join(one.text for one in self.documents)
+
+    def why(self, asked: str) -> list[str]:
+        """Why a peer (``api.github.com:443``, or without its port) is allowed or not, a line for each
+        owner that tried it; not made safe."""
+        found = []
+        for plan in self.plans:
+            found += [f"{plan.owner}: {line}" for line in explained(plan, asked)]
+        return found
+
+
+@dataclass(slots=True)
+class Drafter:
+    """Makes a draft of batches."""
+
+    owner: Subject = "workload"
+    kind: Kind = "cnp"
+    directions: frozenset[str] = frozenset({"egress"})
+    picked: tuple[str, ...] = ()
+    needs: Needs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.needs = Needs(self.owner, self.directions)
+
+    def read(self, batches: Iterable[Batch]) -> Draft:
+        """All of ``batches``, and the draft."""
+        self.needs.read(batches)
+        return self.draft()
+
+    def draft(self) -> Draft:
+        """What is known by now as policies."""
+        planner = Planner(self.needs, self.picked)
+        every = planner.plans()
+        plans = [plan for plan in every if plan.rules]
+        coverage = self.needs.join.coverage()
+        head = list(_care(coverage))
+        documents = tuple(
+            Document(plan, written(plan, self.kind, [_title(plan), *head])) for plan in plans
+        )
+        notes = [*head, *self._notes(plans, planner)]
+        quiet = tuple(str(plan.owner) for plan in every if not plan.rules)
+        proof = prove(documents)
+        return Draft(
+            documents, proof, self.needs.attempts, coverage, tuple(notes), quiet, tuple(every)
+        )
+
+    def _notes(self, plans: Sequence[Plan], planner: Planner) -> Iterator[str]:
+        yield from (f"{one} was not dropped: nothing to allow" for one in sorted(planner.unmatched))
+        if self.needs.left_out:
+            yield f"{self.needs.left_out:,} attempts beyond {MAX_NEEDS:,} needs were left out"
+        for why, attempts in sorted(self.needs.unusable.items()):
+            yield f"{plural(attempts, 'attempt')} can't teach anything: {why}"
+        if self.kind == "knp":
+            for plan in plans:
+                yield from (f"{plan.owner}: {lost}" for rule in plan.rules for lost in _lost(rule))
+
+
+def _lost(rule: Rule) -> Iterator[str]:
+    """What Kubernetes' policies can't say of a rule."""
+    if why := unsaid_in_kubernetes(rule):
+        yield f"NetworkPolicy has no word for it: {why}"
+    elif rule.form == "name":
+        names = ", ".join(target.text for target in rule.targets)
+        yield f"NetworkPolicy knows no names: {names} by address, which may change"
+
+
+def _title(plan: Plan) -> str:
+    pods = plural(len(plan.owned.pods), "pod")
+    return f"Drafted by flowwatch from what {plan.owner} ({pods}) was let through."
+
+
+def _care(coverage: Coverage) -> Iterator[str]:
+    if 0 < coverage.seconds < _SHORT:
+        yield f"Seen for {span(coverage.seconds)} only: what runs hourly or nightly is perhaps missing"
+    yield from coverage.warnings
+
+
+def prove(documents: Sequence[Document]) -> Proof:
+    """What ``documents`` decide about all that was seen of their owners, by the engine that audits use."""
+    policies = load([(one.file, one.text) for one in documents])
+    sums: Counter[str] = Counter()
+    failing = []
+    for plan in (one.plan for one in documents):
+        dropped = {one.need: one.evidence for one in plan.candidates}
+        for wanted, of in ((True, plan.wanted), (False, dropped)):
+            for need, seen in of.items():
+                decided = {
+                    policies.ask(need.direction, *ends, need.protocol, need.port).decision
+                    for ends in seen.questions
+                }
+                sums["needed" if wanted else "dropped"] += seen.attempts
+                if "cant_tell" in decided:
+                    sums["unknown"] += seen.attempts
+                elif decided == {"allowed" if wanted else "denied"}:
+                    sums["allowed" if wanted else "denied"] += seen.attempts
+                elif wanted:
+                    failing.append(f"{need.peer.name}:{need.port}/{need.protocol}")
+    return Proof(**sums, failing=tuple(failing))

@@ -1,0 +1,281 @@
+"""What each workload needs, as traffic shows it: peers and ports, each with its evidence.
+
+Only attempts that were let through teach: an answer is none, what was dropped may be an attack (a person
+picks it), and what touched many ports of one peer and got no answer is a scan.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from flowwatch.audits.ends import name_of, named_cluster, namespace_of
+from flowwatch.audits.evidence import Observation, Observer
+from flowwatch.drafts.selecting import Labels, lasting, liking
+from flowwatch.flows import meaning
+from flowwatch.flows.join import Join, Joined
+from flowwatch.flows.model import Batch, Endpoint
+from flowwatch.flows.open_attempt import OpenAttempt
+from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.policy.names import valid_name
+from flowwatch.policy.party import Party
+from flowwatch.policy.rules import Direction
+
+Subject = Literal["pod", "workload", "namespace"]
+SUBJECTS: tuple[Subject, ...] = ("workload", "pod", "namespace")
+"""What a draft is for; the first is what it is without a word."""
+
+MAX_NEEDS = 200_000
+"""Distinct needs kept; attempts beyond them are counted, and told."""
+
+SCANNED = 10
+"""Ports of one peer without any answer from which on it is a scan."""
+
+_DAY = 86_400_000_000_000
+_PASSED = (meaning.FORWARDED, meaning.AUDIT)
+_ALWAYS = frozenset({"host", "health"})
+"""Whose traffic to its own node's pods Cilium lets through whatever policies say (probes)."""
+
+
+_ENTITIES = frozenset({"health", "host", "ingress", "init", "remote-node", "unmanaged"})
+"""Of the reserved identities those that rules can name, but for what stands for addresses outside."""
+
+
+class Owner(NamedTuple):
+    """Whose policy it is: a workload, a pod or a namespace, of one cluster."""
+
+    cluster: str
+    namespace: str
+    name: str
+    """"" for a whole namespace."""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.name else self.namespace
+
+
+class Peer(NamedTuple):
+    """The other end, as a rule may name it."""
+
+    kind: Literal["pods", "entity", "name", "address"]
+    name: str
+    """Of pods how a person calls them, else the entity, the DNS name, the address."""
+    namespace: str = ""
+    cluster: str = ""
+    labels: Labels = ()
+
+
+class Need(NamedTuple):
+    """One peer and port."""
+
+    direction: Direction
+    peer: Peer
+    protocol: str
+    port: int
+    """Of the server, after translation; of ICMP the type."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What shows a need."""
+
+    attempts: int = 0
+    answered: int = 0
+    first: int = 0
+    last: int = 0
+    """Nanoseconds since 1970."""
+    pods: set[str] = field(default_factory=set)
+    days: set[int] = field(default_factory=set)
+    services: set[str] = field(default_factory=set)
+    """Services that it was reached by, as ``namespace/name``."""
+    addresses: set[str] = field(default_factory=set)
+    questions: set[tuple[Party, Party]] = field(default_factory=set)
+    """Subject and peer, as policies see them: what the draft is proven on."""
+
+    def add(self, seen: Observation) -> None:
+        """Take in one attempt."""
+        self.attempts += 1
+        self.answered += seen.replied
+        self.first = min(self.first or seen.first, seen.first)
+        self.last = max(self.last, seen.last)
+        self.pods.add(seen.pod[1])
+        self.days.add(seen.first // _DAY)
+        if len(self.addresses) < MAX_NEEDS:
+            self.addresses.add(seen.peer_ip)
+        self.questions.add((seen.subject, seen.peer))
+
+    def merged(self, other: Evidence) -> Evidence:
+        """Both together."""
+        return Evidence(
+            self.attempts + other.attempts,
+            self.answered + other.answered,
+            min(self.first or other.first, other.first or self.first),
+            max(self.last, other.last),
+            self.pods | other.pods,
+            self.days | other.days,
+            self.services | other.services,
+            self.addresses | other.addresses,
+            self.questions | other.questions,
+        )
+
+
+@dataclass(slots=True)
+class Owned:
+    """What is known of one owner."""
+
+    labels: set[Labels] = field(default_factory=set)
+    """Of its pods."""
+    pods: set[str] = field(default_factory=set)
+    needs: dict[Need, Evidence] = field(default_factory=dict)
+    dropped: dict[Need, Evidence] = field(default_factory=dict)
+    """What policies dropped: candidates, which a person picks."""
+    probes: int = 0
+    """Attempts of its node, which is let in whatever policies say."""
+
+
+class Needs:
+    """Gathers them from batches (flowwatch.flows.join.Listener). One thread; bounded."""
+
+    def __init__(
+        self,
+        owner: Subject = "workload",
+        directions: Iterable[str] = ("egress",),
+        join: Join | None = None,
+    ) -> None:
+        self._owner = owner
+        self._directions = frozenset(directions)
+        self.join = join or Join()
+        self._observer = Observer()
+        self.owners: dict[Owner, Owned] = {}
+        self.pods: dict[tuple[str, str], dict[Labels, str]] = {}
+        """All pods that were seen, by cluster and namespace: labels, and how a person calls them."""
+        self.left_out = 0
+        """Attempts beyond MAX_NEEDS."""
+        self.attempts = 0
+        self.unusable: dict[str, int] = {}
+        """Attempts that can't teach, by why."""
+        self._known: set[Endpoint] = set()
+        self._count = 0
+        self.join.listen(self)
+
+    def read(self, batches: Iterable[Batch]) -> None:
+        """All of ``batches``, to their end."""
+        self.join.read(batches)
+        for _, scope, attempt in self.join.open_attempts():
+            self._over(attempt, self._observer.over(attempt, scope))
+
+    def take(self, joined: Joined) -> None:
+        """Take in a batch, and what is over with it."""
+        self._observer.take(joined)
+        for attempt in joined.closed:
+            self._over(attempt, self._observer.over(attempt, joined.scope))
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """Those of the pods that were seen."""
+        return frozenset(cluster for cluster, _ in self.pods)
+
+    def _over(self, attempt: OpenAttempt, seen: Iterator[Observation]) -> None:
+        self._meet(attempt.client)
+        self._meet(attempt.server)
+        for one in seen:
+            self._add(one, attempt)
+
+    def _meet(self, end: Endpoint) -> None:
+        space = namespace_of(end) if end.labels else ""
+        if not space or end in self._known:
+            return
+        if len(self._known) < MAX_NEEDS:
+            self._known.add(end)
+        known = self.pods.setdefault((named_cluster(end), space), {})
+        if len(known) < MAX_NEEDS:
+            known.setdefault(lasting(end.labels), _name(end))
+
+    def _add(self, seen: Observation, attempt: OpenAttempt) -> None:
+        if seen.direction not in self._directions or seen.answer_port is not None:
+            return None
+        self.attempts += 1
+        if not seen.pod[1]:
+            return self._leave_out("not of a pod")
+        if seen.unknown:
+            return self._leave_out(seen.unknown)
+        if "unknown" in seen.peer.reserved:
+            return self._leave_out("the record doesn't say who the other end is")
+        egress = seen.direction == "egress"
+        here, there = (
+            (attempt.client, attempt.server) if egress else (attempt.server, attempt.client)
+        )
+        owned = self.owners.setdefault(self._of(seen, here), Owned())
+        owned.labels.add(lasting(here.labels))
+        owned.pods.add(here.pod)
+        if not egress and seen.peer.reserved & _ALWAYS:
+            owned.probes += 1
+            return None
+        if seen.reason == L7_DENIED and seen.outcome == meaning.DROPPED:
+            return self._leave_out("a proxy refused what was asked")
+        passed = seen.outcome in _PASSED
+        if not passed and not (seen.outcome == meaning.DROPPED and seen.by_policy):
+            return self._leave_out("neither let through nor dropped by a policy")
+        need = Need(seen.direction, _peer(seen, there), seen.protocol, seen.port)
+        found = owned.needs if passed else owned.dropped
+        evidence = found.get(need)
+        if evidence is None:
+            if self._count >= MAX_NEEDS:
+                self.left_out += 1
+                return None
+            self._count += 1
+            evidence = found[need] = Evidence()
+        evidence.add(seen)
+        if attempt.service and egress:
+            evidence.services.add(attempt.service)
+        return None
+
+    def _leave_out(self, why: str) -> None:
+        self.unusable[why] = self.unusable.get(why, 0) + 1
+
+    def _of(self, seen: Observation, pod: Endpoint) -> Owner:
+        cluster = named_cluster(pod)
+        if self._owner == "namespace":
+            return Owner(cluster, pod.namespace, "")
+        if self._owner == "pod":
+            return Owner(cluster, pod.namespace, pod.pod)
+        return Owner(cluster, pod.namespace, seen.subject_name.partition("/")[2])
+
+
+def _name(end: Endpoint) -> str:
+    """As a person calls a pod: by its workload, else by the label that says which application it is."""
+    if end.workload or end.pod:
+        return name_of(end, "")
+    labels = sorted(lasting(end.labels), key=liking)
+    return f"{namespace_of(end)}/{labels[0][1] if labels else 'pods'}"
+
+
+def _peer(seen: Observation, end: Endpoint) -> Peer:
+    """By what a rule names the other end: never a pod or a node by its address, never the world."""
+    party = seen.peer
+    space = namespace_of(end)
+    if space and any(label.startswith("k8s:") for label in end.labels):
+        return Peer("pods", _name(end), space, named_cluster(end), lasting(end.labels))
+    if "kube-apiserver" in party.reserved:
+        return Peer("entity", "kube-apiserver")
+    if inside := sorted(party.reserved & _ENTITIES):
+        return Peer("entity", inside[0])
+    if seen.direction == "egress" and party.names:
+        name = seen.peer_name if seen.peer_name in party.names else party.names[0]
+        if valid_name(name):
+            return Peer("name", name.lower())
+    return Peer("address", seen.peer_ip)
+
+
+def scans(needs: dict[Need, Evidence]) -> set[Need]:
+    """Those of which one end tried many ports of the other, and got no answer from any."""
+    tried: defaultdict[tuple[Direction, Peer], list[Need]] = defaultdict(list)
+    for need in needs:
+        tried[need.direction, need.peer].append(need)
+    return {
+        need
+        for of in tried.values()
+        if len(of) >= SCANNED and not any(needs[one].answered for one in of)
+        for need in of
+    }

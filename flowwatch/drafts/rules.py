@@ -1,0 +1,248 @@
+"""From needs to rules: equal peers and ports together, without allowing anything that nobody needed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from flowwatch.drafts.needs import Evidence, Need, Needs, Owned, Owner, Peer, scans
+from flowwatch.drafts.selecting import Labels, Selected, select
+from flowwatch.policy.rules import Direction
+
+DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
+DNS_PORT = 53
+MOST_PORTS = 40
+"""Ports that Cilium takes in one rule (Cilium 1.20, pkg/policy/api/rule_validation.go); ICMP types alike."""
+
+Form = Literal["pods", "entity", "name", "address"]
+_ORDER: dict[Form, int] = {"pods": 0, "entity": 1, "name": 2, "address": 3}
+
+
+class Port(NamedTuple):
+    """A port of a rule; of ICMP the type."""
+
+    protocol: str
+    number: int
+
+
+class Target(NamedTuple):
+    """A peer as a rule names it."""
+
+    form: Form
+    text: str
+    """Entity, DNS name, or address; of pods how people call them."""
+    selected: Selected = Selected(())
+    namespace: str = ""
+    cluster: str = ""
+    """Of pods; "" where it is the policy's own."""
+
+
+KUBE_DNS = Target(
+    "pods", "kube-system/kube-dns", Selected((("k8s-app", "kube-dns"),)), "kube-system"
+)
+"""Kubernetes' own DNS pods, where no lookup was seen."""
+
+
+@dataclass(slots=True)
+class Rule:
+    """One rule of a draft."""
+
+    direction: Direction
+    form: Form
+    targets: tuple[Target, ...]
+    ports: tuple[Port, ...]
+    evidence: dict[tuple[Target, Port], Evidence]
+    dns: bool = False
+    """Whether it is the rule by which lookups are seen, which ``toFQDNs`` needs."""
+    assumed: str = ""
+    """Why it is there though no traffic shows it."""
+
+
+class Candidate(NamedTuple):
+    """What was dropped, and is not allowed: a person picks of it."""
+
+    need: Need
+    target: Target
+    evidence: Evidence
+    until: int = 0
+    """When it was last let through, before it was dropped; 0 when it never was."""
+
+    @property
+    def port(self) -> Port:
+        return Port(self.need.protocol, self.need.port)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the policy of one owner says."""
+
+    owner: Owner
+    selected: Selected
+    owned: Owned
+    rules: list[Rule] = field(default_factory=list)
+    wanted: dict[Need, Evidence] = field(default_factory=dict)
+    """What it is to let through."""
+    candidates: list[Candidate] = field(default_factory=list)
+    scans: list[tuple[Target, int]] = field(default_factory=list)
+    """Who was left out as scanning, and how many ports it tried."""
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Those that it says anything about: nothing is denied where nothing was seen."""
+        found = {rule.direction for rule in self.rules}
+        return tuple(one for one in DIRECTIONS if one in found)
+
+
+class Planner:
+    """Makes the plans of what was seen; ``picked`` are dropped needs that shall be allowed, too."""
+
+    def __init__(self, needs: Needs, picked: Iterable[str] = ()) -> None:
+        self._needs = needs
+        self._picked = frozenset(picked)
+        self.unmatched = set(self._picked)
+        """Picks that nothing dropped was about."""
+
+    def plans(self) -> list[Plan]:
+        """One for each owner, by their names; without rules where nothing can be learnt."""
+        return [self._plan(owner, owned) for owner, owned in sorted(self._needs.owners.items())]
+
+    def _plan(self, owner: Owner, owned: Owned) -> Plan:
+        others = self._needs.pods.get((owner.cluster, owner.namespace), {})
+        selected = select(owned.labels, others) if owner.name else Selected(())
+        plan = Plan(owner, selected, owned)
+        targets = self._targets(owner, {**owned.needs, **owned.dropped})
+        scanning = scans(owned.needs)
+        plan.wanted = {need: one for need, one in owned.needs.items() if need not in scanning}
+        for need, evidence in sorted(owned.dropped.items(), key=lambda one: _sorted(one[0])):
+            self._dropped(plan, need, targets[need], evidence)
+        for way, target in sorted({(need.direction, targets[need]) for need in scanning}):
+            ports = sum((need.direction, targets[need]) == (way, target) for need in scanning)
+            plan.scans.append((target, ports))
+        plan.rules = _merged({need: (targets[need], one) for need, one in plan.wanted.items()})
+        if any(rule.form == "name" for rule in plan.rules):
+            self._add_dns(owner, plan)
+        plan.rules.sort(key=_rule_order)
+        return plan
+
+    def _dropped(self, plan: Plan, need: Need, target: Target, evidence: Evidence) -> None:
+        """What was dropped of late is not wanted, though it may have been let through before."""
+        names = {spelt(target, Port(need.protocol, need.port)), target.text}
+        before = plan.wanted.get(need)
+        if names & self._picked:
+            self.unmatched -= names
+            plan.wanted.setdefault(need, evidence)
+        elif before is None or before.last < evidence.last:
+            plan.wanted.pop(need, None)
+            until = before.last if before else 0
+            plan.candidates.append(Candidate(need, target, evidence, until))
+
+    def _targets(self, owner: Owner, needs: Collection[Need]) -> dict[Need, Target]:
+        """How rules name the peers: pods by the fewest labels, all label sets of a workload together."""
+        sets: dict[tuple[str, str, str], set[Labels]] = {}
+        for need in needs:
+            peer = need.peer
+            if peer.kind == "pods":
+                sets.setdefault((peer.cluster, peer.namespace, peer.name), set()).add(peer.labels)
+        selected = {
+            (cluster, space, name): select(labels, self._needs.pods.get((cluster, space), {}))
+            for (cluster, space, name), labels in sets.items()
+        }
+        # Workloads that the same labels select are one: named as the first of them.
+        first: dict[tuple[str, str, Labels], str] = {}
+        for (cluster, space, name), how in sorted(selected.items()):
+            first.setdefault((cluster, space, how.labels), name)
+        found = {}
+        for need in needs:
+            target = self._target(owner, need.peer, selected)
+            peer = need.peer
+            name = first.get((peer.cluster, peer.namespace, target.selected.labels), target.text)
+            found[need] = target._replace(text=name)
+        return found
+
+    def _target(
+        self, owner: Owner, peer: Peer, selected: Mapping[tuple[str, str, str], Selected]
+    ) -> Target:
+        if peer.kind != "pods":
+            return Target(peer.kind, peer.name)
+        far = peer.cluster if peer.cluster != owner.cluster else ""
+        how = selected[peer.cluster, peer.namespace, peer.name]
+        return Target("pods", peer.name, how, peer.namespace, far)
+
+    def _add_dns(self, owner: Owner, plan: Plan) -> None:
+        """Have lookups seen: without that no address of a name is ever known."""
+        own = [rule for rule in plan.rules if rule.direction == "egress" and _is_dns(rule)]
+        if own:
+            for rule in own:
+                rule.dns = True
+                rule.ports = (Port("ANY", DNS_PORT),)
+            return
+        seen = [
+            Need("egress", peer, "UDP", DNS_PORT) for peer in sorted(self._dns_pods(owner.cluster))
+        ]
+        servers = tuple(self._targets(owner, seen).values()) or (KUBE_DNS,)
+        why = (
+            "no lookup of these pods was seen: it is where others of the cluster look up"
+            if seen
+            else "no lookup was seen: these are Kubernetes' usual DNS pods; check their labels"
+        )
+        plan.rules.append(Rule("egress", "pods", servers, (Port("ANY", DNS_PORT),), {}, True, why))
+
+    def _dns_pods(self, cluster: str) -> set[Peer]:
+        """Those that any workload of a cluster looks up at."""
+        return {
+            need.peer
+            for owner, owned in self._needs.owners.items()
+            if owner.cluster == cluster
+            for need in owned.needs
+            if need.direction == "egress" and need.port == DNS_PORT and need.peer.kind == "pods"
+        }
+
+
+def _is_dns(rule: Rule) -> bool:
+    return all(port.number == DNS_PORT and port.protocol in ("UDP", "TCP") for port in rule.ports)
+
+
+def _merged(needs: Mapping[Need, tuple[Target, Evidence]]) -> list[Rule]:
+    """Targets with the same ports in one rule: that widens nothing. Lookups stay by themselves."""
+    ports: dict[tuple[Direction, Target, bool], dict[Port, Evidence]] = {}
+    for need, (target, evidence) in needs.items():
+        port = Port(need.protocol, need.port)
+        dns = port.number == DNS_PORT and port.protocol in ("UDP", "TCP")
+        of = ports.setdefault((need.direction, target, dns), {})
+        of[port] = of[port].merged(evidence) if port in of else evidence
+    rules: dict[tuple[Direction, Form, tuple[Port, ...]], Rule] = {}
+    for (direction, target, _), of in sorted(ports.items(), key=lambda one: one[0]):
+        for part in _parts(sorted(of)):
+            key = direction, target.form, part
+            rule = rules.setdefault(key, Rule(direction, target.form, (), part, {}))
+            rule.targets = (*rule.targets, target)
+            rule.evidence.update({(target, port): of[port] for port in part})
+    return list(rules.values())
+
+
+def _parts(ports: list[Port]) -> list[tuple[Port, ...]]:
+    """In as many as a rule may have; ICMP apart, which rules say elsewhere."""
+    icmp = [port for port in ports if port.protocol.startswith("ICMP")]
+    rest = [port for port in ports if port not in icmp]
+    return [
+        tuple(kind[at : at + MOST_PORTS])
+        for kind in (rest, icmp)
+        for at in range(0, len(kind), MOST_PORTS)
+    ]
+
+
+def _rule_order(rule: Rule) -> tuple[bool, bool, int, tuple[Target, ...], tuple[Port, ...]]:
+    dns = rule.dns or _is_dns(rule)
+    return rule.direction != "egress", not dns, _ORDER[rule.form], rule.targets, rule.ports
+
+
+def _sorted(need: Need) -> tuple[str, str, str, int]:
+    return need.direction, need.peer.name, need.protocol, need.port
+
+
+def spelt(target: Target, port: Port) -> str:
+    """``api.github.com:443``, as a person picks it. Not made safe."""
+    return (
+        f"[{target.text}]:{port.number}" if ":" in target.text else f"{target.text}:{port.number}"
+    )

@@ -1,0 +1,75 @@
+"""``flowwatch draft`` on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flowwatch.policy import load
+from tests.in_process import flowwatch
+from tests.material import OWN
+
+WEATHER = OWN / "captures" / "weather.jsonl"
+DROPS = OWN / "pairs" / "nothing-other-labels.jsonl"
+
+
+def test_a_policy_on_standard_output_and_its_proof_beside_it() -> None:
+    told = flowwatch("draft", "--input-file", WEATHER, "--namespace", "weather")
+
+    assert told.returncode == 0
+    assert [one["kind"] for one in yaml.safe_load_all(told.stdout)] == ["CiliumNetworkPolicy"]
+    assert "1 policy: allows" in told.stderr
+
+
+def test_in_a_folder_each_policy_has_a_file(tmp_path: Path) -> None:
+    told = flowwatch(
+        "draft", "--input-file", WEATHER, "--direction", "both", "-o", f"{tmp_path / 'new'}/"
+    )
+
+    assert told.stdout == ""
+    files = sorted((tmp_path / "new").iterdir())
+    assert len(files) > 1
+    for file in files:
+        (policy,) = load([(file.name, file.read_text())]).policies
+        assert file.name == f"{policy.namespace}-{policy.name}.yaml"
+
+
+def test_nothing_to_learn_writes_nothing_and_ends_with_3(tmp_path: Path) -> None:
+    path = tmp_path / "draft.yaml"
+
+    told = flowwatch("draft", "--input-file", OWN / "captures" / "empty.jsonl", "-o", path)
+
+    assert told.returncode in (1, 2, 3)
+    assert not path.exists()
+
+
+def test_why_a_peer_is_allowed() -> None:
+    told = flowwatch("draft", "--input-file", WEATHER, "--explain", "api.openweathermap.org:443")
+
+    assert told.returncode == 0
+    assert told.stdout.startswith("weather/weather-app: allows api.openweathermap.org:443/TCP: ")
+
+
+def test_a_peer_that_nobody_tried() -> None:
+    told = flowwatch("draft", "--input-file", WEATHER, "--explain", "nobody.example:1")
+
+    assert (told.returncode, told.stdout) == (3, "")
+    assert "nothing that was seen tried nobody.example:1" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--kind", "cilium"), "invalid --kind"),
+        (("--for", "cluster"), "invalid --for"),
+        (("--follow",), "a draft ends"),
+    ],
+)
+def test_what_can_t_be_is_one_line(words: tuple[str, ...], line: str) -> None:
+    told = flowwatch("draft", "--input-file", WEATHER, *words)
+
+    assert told.returncode == 2
+    assert line in told.stderr
+    assert told.stderr.count("\n") == 1
