@@ -69,9 +69,10 @@ fuzz: $(DEV) ## spoilt inputs against the whole program, ten minutes; ARGS="--he
 screenshots: $(DEV) ## write screenshots/ from the running demo
 	$(BIN)/python screenshots/make.py $(ARGS)
 
-docs: $(DEV) ## write the tables of docs/formats.md and docs/reasons.md from what is declared
+docs: $(DEV) ## write the tables of docs/formats.md, reasons.md and dashboard.md from what is declared
 	$(BIN)/python -m tests.unit.report.test_formats_doc
 	$(BIN)/python -m tests.unit.report.test_reasons_doc
+	$(BIN)/python -m tests.unit.tui.test_dashboard_doc
 
 proto: $(DEV) ## regenerate flowwatch/hubble/wire/pb from proto/
 	$(BIN)/python -m flowwatch.hubble.wire.generate

@@ -5,7 +5,7 @@ Actions (:mod:`flowwatch.tui.actions`) and views know these two protocols, never
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from flowwatch.egress.rows import Row
@@ -84,6 +84,10 @@ class Desk(Protocol):
     @property
     def helps(self) -> tuple[str, ...]:
         """What the views have to say beyond their keys, a paragraph each."""
+
+    @property
+    def headings(self) -> Mapping[str, str]:
+        """The headings of the views' columns, with what they show."""
 
     @property
     def trail(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -383,6 +383,11 @@ class Dashboard(App[int], inherit_bindings=False):
     @property
     def helps(self) -> tuple[str, ...]:
         return tuple([text for view in self.views.values() for text in view.help])
+
+    @property
+    def headings(self) -> Mapping[str, str]:
+        views = self.views.values()
+        return {name: words for view in views for name, words in view.headings.items()}
 
     async def on_event(self, event: events.Event) -> None:
         """What has the focus gets the keys; without one they go straight to their actions."""

@@ -48,6 +48,8 @@ class View(ABC):
     """Keys that only this view has, and what they do."""
     help: tuple[str, ...] = ()
     """Lines for the help screen, beyond what its keys say."""
+    headings: Mapping[str, str] = field(default_factory=dict)
+    """What stands at the head of its columns, each with what it shows; for the help screen too."""
     refusal: Callable[[Desk], str] = always
     """Why it can't be opened now; empty if it can."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flowwatch.egress.rows import Row, Totals
 from flowwatch.egress.schema import NUMBERS, OF_ROW
-from flowwatch.egress.words import PROXY_ERROR, PROXY_REFUSED, WOULD_DENY
+from flowwatch.egress.words import NO_RULE, PROXY_ERROR, PROXY_REFUSED, WOULD_DENY
 from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
 from flowwatch.report.summary_table import peer_text, policy_text, worst
@@ -57,6 +57,8 @@ class ScreenColumn:
     """When a text is shortened, so much of its end is kept; 0: about two fifths."""
     short: Callable[[Row, Cells], str] | None = None
     """What it shows where the cell has no room."""
+    words: str = ""
+    """What it shows: a phrase, for help and docs/dashboard.md."""
 
 
 def _pod(row: Row, cells: Cells) -> str:
@@ -131,8 +133,31 @@ def column(
     return ScreenColumn(
         name, field.title, rank, least, cell or (lambda row, _: _count(field.value(row))),
         field.kind in NUMBERS, role, when, clusters, good, most, tail, short,
+        _WORDS.get(name, field.meaning),
     )  # fmt: skip
 
+
+_WORDS = {
+    "last_seen": "how long ago the last record was; counted to the end of a file",
+    "pod": (
+        "namespace and pod; the namespace alone in the heading where all rows share it. For what isn't a "
+        "pod its entity (`host`) or address"
+    ),
+    "peer": (
+        "the other end: DNS name, service, pod, entity or address, with its port and protocol (TCP goes "
+        "without saying); `PEER` where ingress is shown"
+    ),
+    "drop_reasons": (
+        "why attempts were dropped: Hubble's commonest reason (`+1`: there is another), what an L7 rule "
+        "refused, `answer` before it where it was the answer that was dropped. Without drops what else is "
+        f"odd: `{WOULD_DENY}` (audit mode), `{PROXY_ERROR}`, `refused`, `unreachable`, `late`"
+    ),
+    "policies": (
+        f"who denied, else who allowed, as far as Hubble names them; `{NO_RULE}`: default deny, for which "
+        "it names none"
+    ),
+}
+"""Of columns that show more, or something else, than their field alone."""
 
 # Counts come first: they change most, and a line is painted only up to its last change.
 COLUMNS: tuple[ScreenColumn, ...] = (
@@ -156,7 +181,7 @@ COLUMNS: tuple[ScreenColumn, ...] = (
 MARK = 2
 """Columns before the first: the sign of the row's worst outcome, and a space."""
 
-_SIGNS = {
+SIGNS: dict[str, tuple[str, str]] = {
     "dropped": ("dropped", "drop"),
     "audited": ("warned", "warn"),
     "errors": ("warned", "warn"),
@@ -248,7 +273,7 @@ def row_line(
 ) -> Line:
     """One row; bold where something was dropped, so that it stands out without colour too."""
     outcome = worst(row)
-    sign, role = _SIGNS[outcome]
+    sign, role = SIGNS[outcome]
     prefix = CURSOR if selected else ""
     pieces: list[Piece] = [
         (signs.cursor if selected else " ", f"{prefix}accent"),

@@ -1,8 +1,8 @@
-"""Help: every key, command and order, and what the views have to say."""
+"""Help: every key, command, order and column, and what the views have to say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from flowwatch.egress.query import ORDERS
 from flowwatch.tui.commands import Command
@@ -13,9 +13,13 @@ from flowwatch.tui.parts.page import TextView
 
 
 def help_lines(
-    columns: int, keys: Sequence[Key], commands: Sequence[Command], helps: Iterable[str]
+    columns: int,
+    keys: Sequence[Key],
+    commands: Sequence[Command],
+    headings: Mapping[str, str],
+    helps: Iterable[str],
 ) -> list[Line]:
-    """All keys, then commands and orders, then what the views have to say, a paragraph each."""
+    """All keys, then commands, orders and columns, then what the views have to say, a paragraph each."""
     lines: list[Line] = []
     for group, title in GROUPS.items():
         lines += [(), ((f" {title}", "head"),)]
@@ -33,6 +37,9 @@ def help_lines(
     lines += [(), ((" Orders", "head"),)]
     for order, words in ORDERS.items():
         lines += _entry(order, words, columns, 18)
+    lines += [(), ((" Columns", "head"),)]
+    for heading, words in headings.items():
+        lines += _entry(heading, words.replace("`", ""), columns, 18)
     lines += [(), ((" What is shown", "head"),)]
     for text in helps:
         lines += [((f"  {part}", "text"),) for part in wrap(text, columns - 4)]
@@ -45,7 +52,7 @@ def _entry(name: str, words: str, columns: int, indent: int) -> list[Line]:
 
 
 def _lines(desk: Desk, columns: int) -> list[Line]:
-    return help_lines(columns, desk.keys, desk.commands, desk.helps)
+    return help_lines(columns, desk.keys, desk.commands, desk.headings, desk.helps)
 
 
 HELP = TextView(

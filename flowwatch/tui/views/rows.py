@@ -14,6 +14,7 @@ ROWS = TableView(
     name="rows",
     words="the table: a row per pod and destination",
     columns=COLUMNS,
+    headings={column.title: column.words for column in COLUMNS},
     help=tuple(
         " ".join(part.ABOUT) for part in (Headline, TimelineView, Table, Detail, Tail) if part.ABOUT
     ),

@@ -10,6 +10,7 @@ from flowwatch.tui import keys
 from flowwatch.tui.actions import ACTIONS, COMMAND_ACTIONS
 from flowwatch.tui.commands import COMMANDS, BadCommand, CommandLine
 from flowwatch.tui.format import Line
+from flowwatch.tui.parts.columns import COLUMNS
 from flowwatch.tui.parts.footer import keys_line
 from flowwatch.tui.view import command_table, key_map
 from flowwatch.tui.views import VIEWS
@@ -70,11 +71,14 @@ def test_an_unknown_key_means_nothing() -> None:
 
 
 def test_help_has_every_key_and_command() -> None:
-    lines = help_lines(100, MAP.keys, COMMAND_LINE.commands, [])
+    headings = {one.title: one.words for one in COLUMNS}
+    lines = help_lines(100, MAP.keys, COMMAND_LINE.commands, headings, [])
     helped = " ".join(" ".join(plain(line) for line in lines).split())
     for key in MAP.keys:
         assert key.words in helped
         assert keys.labels(key) in helped
+    for heading, words in headings.items():
+        assert f"{heading} {words.replace('`', '')}" in helped
     for command in COMMAND_LINE.commands:
         assert f":{command.name}" in helped or command.synopsis in helped
 
