@@ -179,7 +179,8 @@ def _tell_of(documents: Documents, tell: Tell) -> None:
             )
         )
     if (more := len(documents.replaced) - _TOLD) > 0:
-        tell(f"{more:,} more policies replace ones of the same name")
+        more_policies = plural(more, "more policy replaces", "more policies replace")
+        tell(f"{more_policies} one of the same name")
     if documents.skipped:
         total = documents.skipped.total()
         kinds = ", ".join(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from flowwatch.policy.documents import Documents
 from flowwatch.policy.party import Party
+from flowwatch.text import plural
 
 _TOLD = 5
 
@@ -20,9 +21,9 @@ def document_notes(documents: Documents) -> tuple[str, ...]:
     notes += documents.missing
     if documents.skipped:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in documents.skipped.most_common(5))
-        notes.append(
-            f"{documents.skipped.total()} objects are no policies and were skipped: {kinds}"
-        )
+        are = plural(documents.skipped.total(), "object is no policy", "objects are no policies")
+        were = "was" if documents.skipped.total() == 1 else "were"
+        notes.append(f"{are} and {were} skipped: {kinds}")
     return tuple(notes)
 
 

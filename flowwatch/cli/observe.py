@@ -137,7 +137,7 @@ def _print(wanted: FlowRequest, printer: Printer, out: Output, silent: bool) -> 
             say(f"{plural(printed, 'flow')} printed until then: partial")
         raise failure
     if stopped is not None and not (stopped.by_hand and wanted.window.follow):
-        say(f"{stopped.word} after {printed:,} flows: this is partial")
+        say(f"{stopped.word} after {plural(printed, 'flow')}: this is partial")
         return stopped.exit_code
     return 0
 

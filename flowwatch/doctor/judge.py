@@ -15,6 +15,7 @@ from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.clocks import ClockSkew, span
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import EventType, Flow, LostEvents
+from flowwatch.text import plural
 
 SHORT = 60.0
 """Seconds: a ring that holds less loses what a person wants to look back at."""
@@ -127,7 +128,7 @@ def flows(evidence: Evidence) -> Step:
         return Step(
             "flows",
             State.WARN,
-            f"{what}; {unread:,} records can't be read",
+            f"{what}; {plural(unread, 'record')} can't be read",
             "the server may be newer than this flowwatch: update it",
         )
     if new or evidence.rate > 0:
@@ -163,7 +164,7 @@ def lost(evidence: Evidence) -> Step:
     for one in {*evidence.sample.lost, *evidence.live.lost}:
         by[one.source, one.node] += one.count
     if not by:
-        where = f"among the newest {looked:,} records and in {evidence.seconds:.0f} s of listening"
+        where = f"among the newest {plural(looked, 'record')} and in {evidence.seconds:.0f} s of listening"
         return Step("lost", State.OK, f"none {where}")
     told = [
         f"{number:,} by {source} on {node or 'an unnamed node'} ({cause(source)})"
@@ -365,7 +366,7 @@ def clocks(evidence: Evidence) -> Step:
             for node, by in sorted(behind.items())
         ]
         told += [
-            f"{skew.words} (by {skew.connections:,} connections that two nodes saw)"
+            f"{skew.words} (by {plural(skew.connections, 'connection')} that two nodes saw)"
             for skew in apart
         ]
         return Step(

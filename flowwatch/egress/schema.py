@@ -48,8 +48,6 @@ class Column(Generic[Item]):
     """What is counted or measured, "" where that goes without saying."""
     title: str
     """Its heading where people read it."""
-    short: str
-    """The same where there is less room."""
     formats: frozenset[Format]
     """Those that carry it."""
 
@@ -62,14 +60,11 @@ def column(
     *,
     unit: str = "",
     title: str = "",
-    short: str = "",
     formats: frozenset[Format] = EVERYWHERE,
 ) -> Column[Item]:
     """Declare a field: its value is the attribute of that name, and its title the name, if not given."""
     title = title or name.replace("_", " ").upper()
-    return Column(
-        name, kind, meaning, value or attrgetter(name), unit, title, short or title, formats
-    )
+    return Column(name, kind, meaning, value or attrgetter(name), unit, title, formats)
 
 
 def carried(columns: tuple[Column[Item], ...], by: Format) -> tuple[Column[Item], ...]:
@@ -248,26 +243,19 @@ ROW: tuple[Column[Row], ...] = (
         "int",
         "attempts that were let through",
         unit="attempts",
-        title="FORWARD",
-        short="FWD",
     ),
-    column(
-        "dropped", "int", "attempts that were dropped or refused", unit="attempts", short="DROP"
-    ),
+    column("dropped", "int", "attempts that were dropped or refused", unit="attempts"),
     column(
         "audited",
         "int",
         "attempts let through that would be denied",
         unit="attempts",
-        title="AUDIT",
     ),
     column(
         "errors",
         "int",
         "attempts that failed in Cilium's proxy",
         unit="attempts",
-        title="ERROR",
-        short="ERR",
     ),
     column("unknown", "int", "attempts without a final record", unit="attempts"),
     column("records", "int", "Hubble's records of all these attempts", unit="records"),

@@ -237,7 +237,7 @@ def _gap_lines(coverage: Coverage) -> Iterator[str]:
     older = coverage.gaps[:-NAMED]
     if more := coverage.gaps_before + len(older):
         seconds = sum(gap.seconds for gap in older)
-        yield f"{more} more gaps before, {seconds:.0f} s together at least"
+        yield f"{plural(more, 'more gap')} before, {seconds:.0f} s together at least"
 
 
 def skipped_words(skipped: Mapping[str, int], places: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from flowwatch.flows.model import Batch
 from flowwatch.marks.compare import Beside, Change, ChangeRow, Window, compare
 from flowwatch.marks.finding import Mark, find
 from flowwatch.marks.sightings import MAX_EDGES, Sightings
+from flowwatch.text import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Changes:
         notes = list(coverage.warnings)
         if self.seen.left_out:
             notes.append(
-                f"{self.seen.left_out:,} attempts of more than {MAX_EDGES:,} destinations were left out"
+                f"{plural(self.seen.left_out, 'attempt')} of more than {MAX_EDGES:,} destinations left out"
             )
         return ChangesReport(
             tuple(compared), self._attempts, coverage, tuple(notes), self.join.shows_answers

@@ -11,7 +11,7 @@ from flowwatch.policy.queries import answer_object
 from flowwatch.report.agent_options import options_object
 from flowwatch.report.human import fold
 from flowwatch.report.jsontext import to_json
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 EXPLAIN_FORMATS = ("text", "json")
 _STEPS = 12
@@ -84,10 +84,14 @@ def _lines(answer: Explanation, *, with_file: bool) -> list[str]:
         where = f"{entry.policy.file}:{entry.line}" if with_file else f"line {entry.line}"
         lines.append(f"  - {safe(f'{entry.policy} {entry.place} ({where}) {one.what}')}")
     if left := len(answer.steps) - len(shown):
-        lines.append(f"  - {left:,} rules are not about it (-o json has them all)")
+        lines.append(
+            f"  - {plural(left, 'rule is', 'rules are')} not about it (-o json has them all)"
+        )
     lines += [f"  near miss: {safe(str(miss))}" for miss in answer.near[:_STEPS]]
     if len(answer.near) > _STEPS:
-        lines.append(f"  and {len(answer.near) - _STEPS:,} more near misses")
+        lines.append(
+            f"  and {plural(len(answer.near) - _STEPS, 'more near miss', 'more near misses')}"
+        )
     return lines
 
 

@@ -17,7 +17,7 @@ from flowwatch.text import plural, safe
 _BOLD, _RED, _GREEN, _YELLOW, _DIM = 1, 31, 32, 33, 2
 
 _GAP = "  "
-_LUXURY = 4
+_LUXURY = 5
 """Columns of this rank and above go before any name is shortened."""
 
 
@@ -137,22 +137,22 @@ def _column(
     """The column of a field by its declaration; without ``cell`` its count."""
     field = OF_ROW[name]
     shown = cell or (lambda row, _: _number(field.value(row)))
-    return _Column(name, field.short, rank, shown, field.kind in NUMBERS, least)
+    return _Column(name, field.title, rank, shown, field.kind in NUMBERS, least)
 
 
 _COLUMNS = (
-    replace(_column("pod", 0, lambda r, _: pod_text(r), least=18), title="NAMESPACE/POD"),
-    _column("cluster", 1, lambda r, _: safe(r.cluster) or "-", least=8),
-    _column("workload", 5, lambda r, _: safe(r.workload) or "-", least=12),
-    _column("peer", 0, lambda r, _: peer_text(r), least=20),
+    replace(_column("pod", 0, lambda r, _: pod_text(r), least=14), title="NAMESPACE/POD"),
+    _column("cluster", 2, lambda r, _: safe(r.cluster) or "-", least=8),
+    _column("workload", 6, lambda r, _: safe(r.workload) or "-", least=12),
+    _column("peer", 0, lambda r, _: peer_text(r), least=17),
     _column("forwarded", 0),
     _column("dropped", 0),
-    _column("audited", 0),
-    _column("errors", 0),
-    _column("records", 4),
-    _column("last_seen", 2, lambda r, now: age((now - r.last_seen) / 1e9)),
-    _column("drop_reasons", 1, lambda r, _: _main_reason(r), least=16),
-    _column("policies", 3, lambda r, _: policy_text(r) or "-", least=16),
+    _column("audited", 1),
+    _column("errors", 1),
+    _column("records", 5),
+    _column("last_seen", 3, lambda r, now: age((now - r.last_seen) / 1e9)),
+    _column("drop_reasons", 2, lambda r, _: _main_reason(r), least=13),
+    _column("policies", 4, lambda r, _: policy_text(r) or "-", least=16),
 )
 
 
@@ -275,7 +275,9 @@ def missing(seen: Coverage, now: int) -> list[str]:
             else f"a gap of {span(seconds)}"
         )
     if seen.lost_events:
-        parts.append(f"{count(seen.lost_events)} events lost")
+        parts.append(
+            f"{count(seen.lost_events)} {'event' if seen.lost_events == 1 else 'events'} lost"
+        )
     return parts
 
 
@@ -305,7 +307,7 @@ def _totals(snapshot: Snapshot, style: Style) -> list[str]:
         ]
         more = (
             (totals.audited, "audited"),
-            (totals.errors, "errors"),
+            (totals.errors, "error" if totals.errors == 1 else "errors"),
             (totals.unknown, "unknown"),
         )
         parts += [f"{number:,} {word}" for number, word in more if number]

@@ -11,6 +11,7 @@ from flowwatch.errors import Defect, FlowwatchError, Stopped
 from flowwatch.flows.model import Batch
 from flowwatch.flows.source import Source
 from flowwatch.sources.keeping import kept_words
+from flowwatch.text import plural
 
 UNREADABLE = 2
 """Exit code of what other verbs end with 1 for, where 1 is an answer: CI must tell them apart."""
@@ -83,13 +84,15 @@ class Reading:
         """Say that the answer is partial, and why; the exit code. Raises Defect if that is why."""
         say = warn or output.say
         if isinstance(self.failure, Defect):
-            say(f"this is what was read until then ({self.read:,} flows): partial")
+            say(f"this is what was read until then ({plural(self.read, 'flow')}): partial")
             raise self.failure
         if self.failure is not None:
-            say(f"{self.failure}; this is what was read until then ({self.read:,} flows): partial")
+            say(
+                f"{self.failure}; this is what was read until then ({plural(self.read, 'flow')}): partial"
+            )
             return self.failure.exit_code
         if self.stopped is not None:
-            say(f"{self.stopped.word} after {self.read:,} flows: this is partial")
+            say(f"{self.stopped.word} after {plural(self.read, 'flow')}: this is partial")
             return self.stopped.exit_code
         return 0
 

@@ -91,7 +91,7 @@ def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
         if kind not in _BRIEF or one.observed == "dropped":
             yield f"      {safe(one.reason)}"
     if len(rows) > len(shown):
-        yield f"    … and {len(rows) - len(shown):,} more rows (-o json has them all)".replace(
+        yield f"    … and {plural(len(rows) - len(shown), 'more row')} (-o json has them all)".replace(
             "…", "..." if style.ascii else "…"
         )
     if rows[0].advice:

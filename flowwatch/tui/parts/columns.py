@@ -162,11 +162,11 @@ _WORDS = {
 # Counts come first: they change most, and a line is painted only up to its last change.
 COLUMNS: tuple[ScreenColumn, ...] = (
     column("dropped", 0, 7, role="drop"),
-    column("forwarded", 1, 7, role="ok"),
+    column("forwarded", 1, 9, role="ok"),
     # In the role of its neighbour: a style of its own would cost twenty bytes a row.
     column("answered", 6, 8, role="ok"),
-    column("audited", 4, 5, role="warn", when=lambda t: t.audited),
-    column("errors", 5, 5, role="warn", when=lambda t: t.errors),
+    column("audited", 4, 7, role="warn", when=lambda t: t.audited),
+    column("errors", 5, 6, role="warn", when=lambda t: t.errors),
     column("rate", 7, 6, lambda r, _: rate(r.rate), role="dim"),
     column("last_seen", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), role="dim"),
     column("pod", 0, 16, _pod, good=22, most=48, tail=5),

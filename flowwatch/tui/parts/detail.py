@@ -136,8 +136,8 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
             (row.dropped, "dropped"),
             (row.forwarded, "forwarded"),
             (row.audited, "audited"),
-            (row.errors, "errors"),
-            (row.unknown, "open"),
+            (row.errors, "error" if row.errors == 1 else "errors"),
+            (row.unknown, "unknown"),
         )
         if number
     ]

@@ -64,9 +64,9 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
     if totals.audited:
         parts.append(((f"{signs.warned} {totals.audited:,} audited", "warn"),))
     if totals.errors:
-        parts.append(((f"{signs.warned} {totals.errors:,} errors", "warn"),))
+        parts.append(((f"{signs.warned} {plural(totals.errors, 'error')}", "warn"),))
     if totals.unknown:
-        parts.append(((f"{signs.unknown} {totals.unknown:,} open", "dim"),))
+        parts.append(((f"{signs.unknown} {totals.unknown:,} unknown", "dim"),))
     if not snapshot.coverage.first_seen:
         return fill(parts, _GAP, columns)
     window: Line = ((f"in {span(snapshot.coverage.seconds)} ", "dim"),)
@@ -95,7 +95,14 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
         parts.append(((f"can't keep up: buffer {full}% full", "warn"),))
     if seen.lost_events:
         fast = f", {rate(snapshot.lost_rate)}/s" if snapshot.lost_rate >= 0.05 else ""
-        parts.append(((f"{count(seen.lost_events)} events lost{fast}", "warn"),))
+        parts.append(
+            (
+                (
+                    f"{count(seen.lost_events)} {'event' if seen.lost_events == 1 else 'events'} lost{fast}",
+                    "warn",
+                ),
+            )
+        )
     if unseen := unseen_nodes(snapshot, state, now):
         parts.append(((unseen, "warn"),))
     if seen.gaps:

@@ -28,7 +28,7 @@ class Table(Lines):
     DEFAULT_CSS = "Table { height: 1fr; }"
     ABOUT = (
         "A row is a pod and a destination. Its sign is the worst that happened: dropped, audited",
-        "or error (!), forwarded, or no final word yet (?). AUDIT would be denied if enforced.",
+        "or error (!), forwarded, or no final word yet (?). AUDITED would be denied if enforced.",
         "ANSWERED are attempts that something came back for, as let through is not yet alive; REASON",
         "says of a row without drops what else is odd: refused, unreachable, late.",
     )

@@ -39,13 +39,13 @@ STORY = snapshot(
 
 def test_the_table_at_80_columns() -> None:
     assert text(STORY, "table") == (
-        "  NAMESPACE/POD        DESTINATION            FWD  DROP  AUDIT  REASON\n"
-        "✗ weather/we…7d-cnsfl  google.com:443           2     3      -  POLICY_DENIED +1\n"
-        "✗ weather/we…7d-cnsfl  exfil.examp….org:443     -     1      -  L7_DENIED\n"
-        "✓ weather/we…7d-cnsfl  api.openwea….org:443     7     -      -  -\n"
-        "✓ weather/we…7d-cnsfl  kube-system…s:53/UDP  1.2M     -      -  -\n"
-        "? weather/we…7d-cnsfl  10.0.0.9 ICMPv4          -     -      -  -\n"
-        "! weather/we…7d-cnsfl  [fd00::1]:443            7     -      4  -\n"
+        "  NAMESPACE/POD   DESTINATION        FORWARDED  DROPPED  AUDITED  REASON\n"
+        "✗ weather…-cnsfl  google.com:443             2        3        -  POLICY_…IED +1\n"
+        "✗ weather…-cnsfl  exfil.exa…org:443          -        1        -  L7_DENIED\n"
+        "✓ weather…-cnsfl  api.openw…org:443          7        -        -  -\n"
+        "✓ weather…-cnsfl  kube-syst…:53/UDP       1.2M        -        -  -\n"
+        "? weather…-cnsfl  10.0.0.9 ICMPv4            -        -        -  -\n"
+        "! weather…-cnsfl  [fd00::1]:443              7        -        4  -\n"
         "\n"
         "1,234,592 attempts: 1,234,583 forwarded, 4 dropped (<0.1%), 4 audited, 1 unknown\n"
         "412 records in 1m30s, 2026-03-04T05:06:07Z to 05:07:37Z\n"

@@ -63,7 +63,7 @@ def test_small_terminals_show_what_matters_first(columns: int, lines: int) -> No
 def test_a_smaller_terminal_gives_up_columns_not_rows() -> None:
     async def test() -> None:
         async with shown(ShownMonitor(snapshot()), size=(200, 40)) as driven:
-            await driven.sees("DROPPED", "FORWARD", "POD", "DESTINATION", "REASON", "POLICY")
+            await driven.sees("DROPPED", "FORWARDED", "POD", "DESTINATION", "REASON", "POLICY")
             await driven.press("enter")
             await driven.resize(60, 40)
             await driven.sees("DROPPED", "DESTINATION")

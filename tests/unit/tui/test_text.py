@@ -83,11 +83,11 @@ def test_columns_leave_by_priority() -> None:
         return [c.title for c in cols.choose(columns, Totals(dropped=1))]
 
     assert titles(40) == ["DROPPED", "POD", "DESTINATION"]
-    assert titles(60) == ["DROPPED", "FORWARD", "POD", "DESTINATION"]
-    assert titles(80) == ["DROPPED", "FORWARD", "POD", "DESTINATION", "REASON"]
+    assert titles(60) == ["DROPPED", "FORWARDED", "POD", "DESTINATION"]
+    assert titles(80) == ["DROPPED", "FORWARDED", "POD", "DESTINATION", "REASON"]
     assert "LAST" in titles(100)
     assert titles(400)[-3:] == ["POLICY", "WORKLOAD", "RECORDS"]
-    assert "AUDIT" in [c.title for c in cols.choose(120, Totals(audited=1))]
+    assert "AUDITED" in [c.title for c in cols.choose(120, Totals(audited=1))]
 
 
 def test_a_namespace_that_all_share_stands_in_the_header() -> None:
