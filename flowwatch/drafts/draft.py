@@ -122,7 +122,7 @@ class Drafter:
     def _notes(self, plans: Sequence[Plan], planner: Planner) -> Iterator[str]:
         yield from (f"{one} was not dropped: nothing to allow" for one in sorted(planner.unmatched))
         if self.needs.left_out:
-            yield f"{self.needs.left_out:,} attempts beyond {MAX_NEEDS:,} needs were left out"
+            yield f"left out, beyond {MAX_NEEDS:,} needs: {plural(self.needs.left_out, 'attempt')}"
         for why, attempts in sorted(self.needs.unusable.items()):
             yield f"{plural(attempts, 'attempt')} can't teach anything: {why}"
         if self.kind == "knp":

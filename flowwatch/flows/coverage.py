@@ -143,6 +143,12 @@ class Coverage:
         )  # fmt: skip
 
     @property
+    def said_short(self) -> int:
+        """How many of the warnings a line of figures tells as well: losses, nodes, gaps, unread records."""
+        gaps = min(len(self.gaps), NAMED) + bool(self.gaps_before or len(self.gaps) > NAMED)
+        return bool(self.lost_events) + bool(self.nodes_away) + gaps + len(self.records_skipped)
+
+    @property
     def much_missing(self) -> bool:
         """Whether so much is missing that what wasn't seen may well have happened."""
         return bool(

@@ -39,7 +39,7 @@ def print_table(parsed: Parsed, source: Source) -> int:
     taken = snapshot(aggregate, query)
     with open_output(None, parsed.text("output")) as out:
         write_summary(taken, form, out, style=style(parsed))
-    if form != "json":
+    if form not in ("json", "markdown"):  # which have them
         for line in warning_lines(taken.coverage):
             say(line)
     return reading.finish()

@@ -124,10 +124,10 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
     skipped = sum(seen.records_skipped.values())
     if skipped:
         parts.append(((f"{plural(skipped, 'record')} not read", "warn"),))
-    more = len(seen.warnings)
-    if more:
-        word = "warning" if more == 1 else "warnings"
-        parts.append(((f"{more} {word} (w)", "warn"),))
+    if (more := len(seen.warnings) - seen.said_short) > 0:
+        parts.append(((f"{plural(more, 'warning')} (w)", "warn"),))
+    elif seen.warnings:
+        parts.append((("w: why", "warn"),))
     return cut(joined([((" ", "text"),), fill(parts, _GAP, columns - 1)], ("", "text")), columns)
 
 

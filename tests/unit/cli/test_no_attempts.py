@@ -57,7 +57,6 @@ def ingress(tmp_path: Path) -> Path:
     [
         ["summary"],
         ["summary", "-o", "csv"],
-        ["summary", "-o", "markdown"],
         ["export", "--drops"],
         ["export", "--grouped"],
     ],
@@ -65,6 +64,12 @@ def ingress(tmp_path: Path) -> Path:
 def test_where_only_ingress_was_seen_that_is_said(words: list[str], ingress: Path) -> None:
     told = flowwatch(*words, "--input-file", ingress)
     assert (told.returncode, told.stderr) == (0, f"flowwatch: {ONE}\n")
+
+
+def test_markdown_has_it_in_itself(ingress: Path) -> None:
+    told = flowwatch("summary", "-o", "markdown", "--input-file", ingress)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.endswith(f"> `{ONE}`\n")
 
 
 def test_the_same_in_json_and_the_other_way_round(tmp_path: Path) -> None:

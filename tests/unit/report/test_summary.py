@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 
 import pandas
 import pytest
@@ -17,6 +18,8 @@ from flowwatch.report.human import width
 from flowwatch.report.summary import SUMMARY_FORMATS, write_summary
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style, table_lines
+from tests.in_process import flowwatch
+from tests.unit.audits.told import Capture
 from tests.unit.report.made import HOSTILE, forwarded, row, snapshot
 
 
@@ -49,7 +52,7 @@ def test_the_table_at_80_columns() -> None:
         "\n"
         "1,234,592 attempts: 1,234,583 forwarded, 4 dropped (<0.1%), 4 audited, 1 unknown\n"
         "412 records in 1m30s, 2026-03-04T05:06:07Z to 05:07:37Z\n"
-        "counts are 'at least': 1 of 3 nodes unseen, 12 events lost\n"
+        "counts are 'at least'\n"
     )
 
 
@@ -243,3 +246,19 @@ def test_warnings_are_safe_lines() -> None:
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(UsageError, match="invalid output format: yaml: choose one of table, json"):
         text(STORY, "yaml")
+
+
+def test_a_loss_is_told_once(tmp_path: Path) -> None:
+    """Why counts are "at least" stands beside the table, and nowhere else."""
+    lost = {"source": "HUBBLE_RING_BUFFER", "num_events_lost": "12"}
+    path = Capture().add("shop/web", "→", "198.51.100.1", 443).write(tmp_path)
+    with path.open("a") as file:
+        file.write(json.dumps({"lost_events": lost, "node_name": "n1"}) + "\n")
+    for form, line in (
+        ("table", "flowwatch: 12 events were lost"),
+        ("markdown", "> `12 events were"),
+    ):
+        told = flowwatch("summary", "-o", form, "--input-file", path)
+        lines = [one for one in (told.stdout + told.stderr).splitlines() if "lost" in one]
+        assert len(lines) == 1
+        assert lines[0].startswith(line)

@@ -71,6 +71,13 @@ def test_numbers_are_at_least_for_each_thing_that_is_missing() -> None:
     assert "at least" not in text(headline_lines(snapshot(), FOLLOWING, NOW, 0, 120, FANCY))
 
 
+def test_what_the_headline_says_itself_is_no_warning_more() -> None:
+    told = "312 events were lost: counts are 'at least'"
+    for warnings, end in (((told,), "w: why"), ((told, "clocks are apart"), "1 warning (w)")):
+        shown = snapshot(lost=LOST, warnings=warnings)
+        assert text(headline_lines(shown, FOLLOWING, NOW, 0, 240, FANCY)).rstrip().endswith(end)
+
+
 def test_a_quiet_server_that_answers_is_told_from_one_that_does_not() -> None:
     late = NOW + 60 * SECOND
     answers = replace(FOLLOWING, heard=late / SECOND - 5)
