@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from flowwatch.api.policy_files import read_policies
 from flowwatch.cli.shared.reading import at_terminal
 from flowwatch.cli.shared.screen import show_dashboard
 from flowwatch.cli.shared.table import print_table
@@ -37,6 +38,7 @@ def run(parsed: Parsed) -> int:
         )
     text = parsed.text("duration")
     duration = seconds(text) if text else 0.0
+    files = parsed.list("policy")
     with DemoServer(
         parsed.text("serve") if serve else ANY_PORT,
         seed=parsed.number("seed"),
@@ -44,7 +46,12 @@ def run(parsed: Parsed) -> int:
         live=serve or terminal,
         # Without a terminal it is how much of the story is told.
         duration=None if serve or terminal else duration or None,
+        policies=read_policies(files, say) if files else None,
     ) as server:
+        if not server.selected:
+            say(
+                "none of these policies selects what the demo's weather app sends: nothing is denied"
+            )
         if serve:
             return _serve(server, duration)
         return _show(parsed, server.address, terminal, duration)

@@ -117,6 +117,7 @@ DEMO = Group(
         Flag("seed", NUMBER, "another cast, the same story", "N", default="1"),
         Flag("speed", TEXT, "times as fast", "FACTOR", default="1", check=values.SPEED),
         Flag("duration", TEXT, "end after this long", "DURATION", check=values.DURATION),
+        Flag("policy", LIST, "apply these instead to its weather app (repeat for several)", "FILE"),
         Flag("print-policy", SWITCH, "print the policy that the story applies, and end"),
         DEBUG,
     ),

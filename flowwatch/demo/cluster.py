@@ -197,7 +197,9 @@ class Policies:
         labels = [f"{prefix}.derived-from={kind}", f"{prefix}.name={name}"]
         if namespace:
             labels.append(f"{prefix}.namespace={namespace}")
-        labels.append(f"{prefix}.uid={self.uids[reference]}")
+        # Of a policy that isn't the story's own nobody has chosen one.
+        uid = self.uids.get(reference) or uuid(random.Random(reference))
+        labels.append(f"{prefix}.uid={uid}")
         return flow_pb2.Policy(
             name=name, namespace=namespace, kind=kind, labels=labels, revision=self.revision
         )

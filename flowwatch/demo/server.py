@@ -26,6 +26,7 @@ from flowwatch.demo.stage import Moment
 from flowwatch.demo.story import Story
 from flowwatch.demo.truth import Truth
 from flowwatch.errors import FlowwatchError, UsageError
+from flowwatch.policy.engine import PolicySet
 from flowwatch.text import safe
 
 PAST = 240.0
@@ -67,6 +68,7 @@ class DemoServer:
         history: bool = True,
         capacity: int | None = None,
         policy_after: float | None = None,
+        policies: PolicySet | None = None,
     ) -> None:
         """Say what it is to be; ``start``, or entering it, serves it.
 
@@ -81,6 +83,7 @@ class DemoServer:
                 its beginning, and the policy is still to be applied.
             capacity: records per node; by default as many as are needed.
             policy_after: not live, seconds until the policy is applied.
+            policies: applied instead of the story's own, as far as they select the weather app.
         """
         if not SLOWEST <= speed <= FASTEST:
             raise UsageError(f"invalid speed {speed:g}", f"from {SLOWEST:g} to {FASTEST:g}")
@@ -91,9 +94,11 @@ class DemoServer:
         self._speed, self._duration, self._live = speed, duration, live
         self._past = int(PAST * SECOND) if history else 0
         if live:
-            self._story = Story(seed)
+            self._story = Story(seed, policies=policies)
         else:
-            self._story = Story(seed, duration=duration or WHOLE, policy_after=policy_after)
+            self._story = Story(
+                seed, policies=policies, duration=duration or WHOLE, policy_after=policy_after
+            )
         self._moments = self._story.moments()
         self._news = threading.Condition()
         self._stopped = threading.Event()
@@ -114,6 +119,12 @@ class DemoServer:
         """When the story began, nanoseconds since 1970."""
         self.failure: BaseException | None = None
         """What ended the story if not its end: a defect. Leaving the server's context raises it."""
+
+    @property
+    def selected(self) -> bool:
+        """Whether the policies that it applies are about the weather app at all."""
+        story = self._story
+        return any(map(story.enforcer.selects, story.cluster.pods("weather/weather-app")))
 
     @property
     def truth(self) -> Truth:

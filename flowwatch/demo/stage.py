@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from flowwatch.demo.cluster import DemoCluster, Node, uuid
+from flowwatch.demo.enforcing import Enforcer
 from flowwatch.demo.exchange import SECOND, Step
 from flowwatch.demo.truth import Truth
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
+from flowwatch.policy.engine import PolicySet
 
 POLICY_AFTER = 120.0
 """Seconds from the beginning until the policy is applied."""
@@ -57,12 +59,18 @@ class Stage:
     """Time, cluster and dice of one telling. Iterate over :meth:`moments` once."""
 
     def __init__(
-        self, seed: int = 1, *, policy_after: float | None = None, duration: float | None = None
+        self,
+        seed: int = 1,
+        *,
+        policies: PolicySet,
+        policy_after: float | None = None,
+        duration: float | None = None,
     ) -> None:
         """Say which story.
 
         Args:
             seed: any number; decides everything that could be otherwise.
+            policies: those that are applied, as far as they select the weather app.
             policy_after: seconds until the policy is applied; by default :data:`POLICY_AFTER`, or
                 two fifths of a shorter story.
             duration: seconds; None for no end.
@@ -70,6 +78,7 @@ class Stage:
         self.seed = seed
         self.rng = random.Random(seed)
         self.cluster = DemoCluster(self.rng)
+        self.enforcer = Enforcer(policies)
         self.truth = Truth()
         """Of the attempts begun so far."""
         if policy_after is None:

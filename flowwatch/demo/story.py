@@ -14,6 +14,7 @@ from flowwatch.demo import noise, strange, weather
 from flowwatch.demo.stage import Stage
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
+from flowwatch.policy import PolicySet, load
 
 # Records that the second node's agent misses, at first and then each so many seconds.
 _LOST_AFTER, _LOST_EACH, _LOST = 80.0, 300.0, 12
@@ -26,10 +27,20 @@ class Story(Stage):
     """The weather app, what else goes on in its cluster, what is strange, and records that get lost."""
 
     def __init__(
-        self, seed: int = 1, *, policy_after: float | None = None, duration: float | None = None
+        self,
+        seed: int = 1,
+        *,
+        policies: PolicySet | None = None,
+        policy_after: float | None = None,
+        duration: float | None = None,
     ) -> None:
-        """Say which story; see :class:`Stage`."""
-        super().__init__(seed, policy_after=policy_after, duration=duration)
+        """Say which story; see :class:`Stage`. Without ``policies`` its own are applied."""
+        super().__init__(
+            seed,
+            policies=policies or load([("policy.yaml", policy_text())]),
+            policy_after=policy_after,
+            duration=duration,
+        )
         self._losses = 0
         weather.begin(self)
         noise.begin(self)

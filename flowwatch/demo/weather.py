@@ -3,7 +3,8 @@
 Until the policy is applied, only ``dns-visibility`` selects the app: a policy that sends its DNS
 through Cilium's proxy and switches off the default deny, so that everything passes by Cilium's own
 rule ``allow-any-egress``. That is why names are known and verdicts recorded before the policy, too.
-From then on ``weather-egress`` (policy.yaml) denies by default all but DNS and the weather API.
+From then on ``weather-egress`` (policy.yaml) denies by default all but DNS and the weather API; or
+whatever other policies the story was given say, by the engine.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from functools import partial
 
 from flowwatch.demo import exchange
 from flowwatch.demo.cluster import End, Outside, Pod, Service
+from flowwatch.demo.enforcing import Ruling
 from flowwatch.demo.exchange import DATA_RETRIES, MILLI, SECOND, SYN_RETRIES, Step
 from flowwatch.demo.stage import Stage
 from flowwatch.demo.traffic import (
     ACK,
     MATCH_ALL,
     MATCH_L3_L4,
-    MATCH_NONE,
-    POLICY_DENIED,
     PSH,
     Connection,
     socket,
@@ -29,7 +29,9 @@ from flowwatch.hubble.wire.pb.flow.flow_pb2 import EGRESS, FORWARDED, REDIRECTED
 
 ALLOWED = "api.openweathermap.org"
 
-_DNS_POLICY, _POLICY = "weather/dns-visibility", "weather/weather-egress"
+_DNS_POLICY = "weather/dns-visibility"
+_ANY = Ruling(True, (), 0, MATCH_ALL)
+"""Cilium's own rule, where no policy asks for a default deny."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,10 @@ def begin(story: Stage) -> None:
 
 def _apply_policy(story: Stage) -> None:
     story.cluster.policies.revision += 1
-    # Its toFQDNs selects the addresses of one name: they are no longer just "world".
-    story.cluster.select(ALLOWED, f"fqdn:{ALLOWED}")
+    # Their toFQDNs select the addresses of names: they are no longer just "world".
+    for place in PLACES:
+        for rule in story.enforcer.rules_for(story.cluster.outside[place.name].names):
+            story.cluster.select(place.name, f"fqdn:{rule}")
 
 
 class App:
@@ -93,10 +97,10 @@ class App:
         after = self._look_up(host) if host.names else 0
         conn = self._connection(host, place.port, host.names)
         peer = host.names[0] if host.names else host.address
-        passes = not self._story.enforced or place.name == ALLOWED
+        ruling = self._ruling(conn)
         life = self._story.rng.randrange(60, 900) * MILLI
-        steps = exchange.whole(conn, place.rtt, life) if passes else []
-        self._attempt(conn, peer, passes, place.syns, steps, after)
+        steps = exchange.whole(conn, place.rtt, life) if ruling.passes else []
+        self._attempt(conn, peer, ruling, place.syns, steps, after)
 
     def geocode(self) -> None:
         """Ask the service of another team, in another namespace, for coordinates."""
@@ -105,20 +109,20 @@ class App:
         service = self._story.cluster.services["geo/geocoder"]
         backend = self._through(service)
         conn = self._connection(backend, service.port)
-        passes = not self._story.enforced
+        ruling = self._ruling(conn)
         life = self._story.rng.randrange(5, 60) * MILLI
-        steps = exchange.whole(conn, _IN_CLUSTER_RTT, life) if passes else []
-        self._attempt(conn, _peer(backend), passes, 3, steps)
+        steps = exchange.whole(conn, _IN_CLUSTER_RTT, life) if ruling.passes else []
+        self._attempt(conn, _peer(backend), ruling, 3, steps)
 
     def open_database(self) -> None:
         """Connect to the database and keep the connection; try again when that fails."""
         service = self._story.cluster.services["data/postgres"]
         backend = self._through(service)
         conn = self._connection(backend, service.port)
-        passes = not self._story.enforced
-        steps = exchange.opened(conn, _IN_CLUSTER_RTT) if passes else []
-        self._attempt(conn, _peer(backend), passes, 3, steps)
-        if passes:
+        ruling = self._ruling(conn)
+        steps = exchange.opened(conn, _IN_CLUSTER_RTT) if ruling.passes else []
+        self._attempt(conn, _peer(backend), ruling, 3, steps)
+        if ruling.passes:
             self._session = conn
             self._story.after(_QUERY_EVERY, self._query)
         else:
@@ -127,13 +131,21 @@ class App:
     def _query(self) -> None:
         conn = self._session
         assert conn is not None
-        if not self._story.enforced:
+        ruling = self._ruling(conn)
+        if ruling.passes:
             self._story.play(exchange.talked(conn, 0, _IN_CLUSTER_RTT))
             self._story.after(self._story.rng.uniform(0.8, 1.2) * _QUERY_EVERY, self._query)
             return
         # Policy is asked for each packet, so the connection that worked until now is cut.
         self._story.play(
-            exchange.denied(conn, POLICY_DENIED, DATA_RETRIES, match=MATCH_NONE, flags=ACK | PSH)
+            exchange.denied(
+                conn,
+                ruling.reason,
+                DATA_RETRIES,
+                match=ruling.match,
+                by=self._story.cluster.policies.named(*ruling.policies),
+                flags=ACK | PSH,
+            )
         )
         peer, port = _peer(conn.server), conn.server_port
         self._story.truth.count(self._pod, peer, port, "TCP", "forwarded", -1)
@@ -149,7 +161,10 @@ class App:
         story, pod = self._story, self._pod
         server = story.cluster.dns_on(pod.node)
         conn = Connection(pod, server, "UDP", pod.next_port(story.rng), 53)
-        policies = (_DNS_POLICY, _POLICY) if story.enforced else (_DNS_POLICY,)
+        # dns-visibility allows it, whatever the others say.
+        ruling = story.enforcer.ruling(pod, server, "UDP", 53)
+        others = ruling.policies if story.enforced and ruling.passes else ()
+        policies = (_DNS_POLICY, *others)
         verdict = conn.verdict(
             pod.node,
             EGRESS,
@@ -179,29 +194,41 @@ class App:
             self._pod, server, "TCP", self._pod.next_port(self._story.rng), port, names=names
         )
 
+    def _ruling(self, conn: Connection) -> Ruling:
+        """What the policies say of a connection by now."""
+        if not self._story.enforced:
+            return _ANY
+        ruling = self._story.enforcer.ruling(
+            self._pod, conn.server, conn.protocol, conn.server_port
+        )
+        return ruling if ruling.policies or not ruling.passes else _ANY
+
     def _attempt(
         self,
         conn: Connection,
         peer: str,
-        passes: bool,
+        ruling: Ruling,
         syns: int,
         steps: list[Step],
         after: int = 20_000,
     ) -> None:
         """What policy says to a new connection, then ``steps`` if it passes."""
         story, pod = self._story, self._pod
-        story.truth.count(pod, peer, conn.server_port, "TCP", "forwarded" if passes else "dropped")
-        if not passes:
-            retries = SYN_RETRIES[:syns]
-            story.play(exchange.denied(conn, POLICY_DENIED, retries, match=MATCH_NONE), after)
-            return
         policies = story.cluster.policies
+        outcome = "forwarded" if ruling.passes else "dropped"
+        story.truth.count(pod, peer, conn.server_port, "TCP", outcome)
+        by = policies.named(*ruling.policies)
+        if not ruling.passes:
+            retries = SYN_RETRIES[:syns]
+            denied = exchange.denied(conn, ruling.reason, retries, match=ruling.match, by=by)
+            story.play(denied, after)
+            return
         verdict = conn.verdict(
             pod.node,
             EGRESS,
             FORWARDED,
-            match=MATCH_L3_L4 if story.enforced else MATCH_ALL,
-            by=policies.named(_POLICY) if story.enforced else policies.allow_any(),
+            match=ruling.match,
+            by=by or policies.allow_any(),
         )
         story.play([(0, pod.node, verdict), *steps], after)
 
