@@ -76,8 +76,8 @@ def attribution(judge: Judge, seen: Observation) -> str:
 def _attribution(judge: Judge, seen: Observation, decision: Decision) -> str:
     if seen.outcome == meaning.DROPPED and not seen.by_policy and not seen.waits_for_auth:
         return lost(seen)
-    if seen.unknown:
-        return f"can't tell: {seen.unknown}"
+    if why := judge.unknown(seen):
+        return f"can't tell: {why}"
     kind, why = judge.verdict(seen, decision)
     if kind in ("unexplained", "not covered"):
         named = ", ".join(dict.fromkeys(map(str, seen.named_denied)))

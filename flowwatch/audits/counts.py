@@ -118,6 +118,9 @@ class Counts:
         self.blocked: set[tuple[Policy, str] | Entry] = set()
         """What blocked something: a policy's default deny in a direction, or a rule that denies or looks at
         requests."""
+        self.unlabelled = 0
+        """Attempts of pods whose labels aren't recorded: any policy may select these."""
+        self._possible: dict[tuple[Party, Direction], tuple[Entry, ...]] = {}
         self.verdicts = False
         """Whether any policy verdict of a selected pod was seen."""
         self.subjects_seen: set[tuple[Party, str]] = set()
@@ -135,8 +138,9 @@ class Counts:
             for one in self.expected:
                 one.see(seen, applying)
         decision = self._judge.decide(seen)
-        if seen.unknown:
-            self._count(seen, decision, "inconclusive", seen.unknown)
+        if unknown := self._judge.unknown(seen):
+            self._count(seen, decision, "inconclusive", unknown)
+            self._use_perhaps(seen)
             return
         self._use(seen)
         self.verdicts |= decision.selected and seen.verdict
@@ -199,7 +203,6 @@ class Counts:
 
     def _use(self, seen: Observation) -> None:
         """Which rules this attempt needs: each is asked by itself, whatever the others decide."""
-        subject = seen.subject
         for entry, peers, ports, sure in self._questions.meets(seen) if seen.judged else ():
             if not sure:
                 self.perhaps[entry] += 1
@@ -209,6 +212,11 @@ class Counts:
                 self.met_peers[entry], self.met_ports[entry] = set(), set()
             self.met_peers[entry].update(peers)
             self.met_ports[entry].update(ports)
+        self._note_subject(seen)
+
+    def _note_subject(self, seen: Observation) -> None:
+        """Whom each policy selects, among those whose labels are known."""
+        subject = seen.subject
         if (subject, seen.subject_name) not in self.subjects_seen and len(
             self.subjects_seen
         ) < MAX_ROWS:
@@ -216,6 +224,26 @@ class Counts:
             for rule in self._policies.rules:
                 if rule.subject.selects(subject):
                     self.subjects.setdefault(rule.policy, {})[seen.subject_name] = None
+
+    def _use_perhaps(self, seen: Observation) -> None:
+        """Which rules an attempt may have needed that nobody can ask about."""
+        subject, way = seen.subject, seen.direction
+        if seen.labelled:
+            self._note_subject(seen)
+        else:
+            self.unlabelled += 1
+        entries = self._possible.get((subject, way))
+        if entries is None:
+            if len(self._possible) >= MAX_ROWS:
+                self._possible.clear()
+            entries = self._possible[subject, way] = tuple(
+                entry
+                for rule in self._policies.rules
+                if not seen.labelled or rule.subject.selects(subject)
+                for entry in rule.entries
+                if entry.direction == way
+            )
+        self.perhaps.update(entries)
 
     def _credit(self, seen: Observation, decision: Decision) -> None:
         """Who let through, or blocked, what was decided rightly."""

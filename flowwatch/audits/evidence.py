@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
+from flowwatch.audits.answers import Answered, absent, answered
 from flowwatch.audits.ends import (
     ANSWERS_OF,
     name_of,
@@ -18,12 +18,12 @@ from flowwatch.audits.ends import (
 )
 from flowwatch.audits.parties import MOST as _PARTIES
 from flowwatch.audits.parties import Parties
+from flowwatch.audits.unrecorded import UNSURE, redacted, unknown, unknown_peer
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
 from flowwatch.flows.model import (
     Direction,
-    Endpoint,
     EventType,
     Flow,
     Layer7,
@@ -48,10 +48,8 @@ from flowwatch.policy.reach import BY_LABELS, Reach
 from flowwatch.policy.rules import Direction as Way
 
 _PROTOCOLS = {"ICMPv4": "ICMP"}
-_WITH_PORTS = frozenset({"TCP", "UDP", "SCTP"})
 _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
-_TELL_TENTHS = 10
 _AUTH_REQUIRED = 189
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
 _EVIDENCE = len(meaning.OUTCOME_OF) - 1
@@ -67,6 +65,8 @@ class Request:
 
     layer7: Layer7
     passed: bool
+    hidden: bool = False
+    """Whether the agent may have taken the query out of its URL (``hubble.redact.http.urlQuery``)."""
 
 
 @dataclass(slots=True)
@@ -81,30 +81,6 @@ class Extra:
     named: dict[int, tuple[int, str]] = field(default_factory=dict)
     """When a verdict first named a policy that allows it, and by which node's clock."""
     waits_for_auth: bool = False
-
-
-def _seconds(time: float) -> str:
-    return f"{round(time, 1):g} s" if time < _TELL_TENTHS else f"{time:.0f} s"
-
-
-class Answered(NamedTuple):
-    """An answer that named an address which a policy then dropped."""
-
-    name: str
-    before: float
-    """Seconds between the answer and the drop."""
-    ttl: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name.rstrip('.')} was answered {_seconds(self.before)} before, TTL {self.ttl} s"
-        )
-
-    @property
-    def expired(self) -> str:
-        """How long before the drop it had expired, in words; "" if it had not."""
-        over = self.before - self.ttl
-        return f"{_seconds(over)} before the drop" if over > 0 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +145,8 @@ class Observation:
     """Whether it had worked until a policy denied it."""
     replied: bool = False
     """Whether the server answered it."""
+    labelled: bool = True
+    """Whether the subject's labels are recorded: else any policy may select it."""
 
     @property
     def known(self) -> Known:
@@ -230,6 +208,8 @@ class Observer:
         """By pod, the newest revision of its policies that a verdict named."""
         self.last_verdict: dict[tuple[str, str, str], int] = {}
         """By pod and direction, when a verdict of its policies was last seen."""
+        self._shows_queries = False
+        """Whether an agent that hides values of headers was seen to leave a query in a URL."""
         self.on_drop: Callable[[str, OpenAttempt, Extra], None] | None = None
         """Called with the server and the attempt of each record of a drop, for who tells at once."""
 
@@ -343,6 +323,7 @@ class Observer:
         if layer7 is None or len(extra.requests) >= _REQUESTS:
             return
         if layer7.type == _REQUEST or flow.verdict == Verdict.DROPPED:
+            self._shows_queries |= "?" in layer7.http_url and redacted(layer7)
             request = Request(layer7, flow.verdict != Verdict.DROPPED)
             if request not in extra.requests:
                 extra.requests.append(request)
@@ -394,8 +375,10 @@ class Observer:
                 shared(attempt.last, attempt.node),
                 attempt.reason,
                 attempt.records,
-                _unknown(subject, protocol, port) or _unknown_peer(peer, peer_ip),
-                tuple(extra.requests),
+                unknown(subject, protocol, port)
+                or unknown_peer(peer, peer_ip)
+                or (UNSURE if attempt.unsure else ""),
+                self._asked(extra.requests),
                 extra.allowed.get(way, ()),
                 extra.denied.get(way, ()),
                 extra.waits_for_auth,
@@ -407,10 +390,11 @@ class Observer:
                 was=self._pods.get(peer_ip, "") if peer_party.outside else "",
                 cluster=own,
                 pod=(subject.namespace, subject.pod),
-                answered=_answered(names, peer_ip, dropped),
-                absent=_absent(names, peer_ip, dropped) if peer_party.outside else (),
+                answered=answered(names, peer_ip, dropped),
+                absent=absent(names, peer_ip, dropped) if peer_party.outside else (),
                 named_at=shared(*extra.named.get(way, (0, ""))),
                 waited=attempt.waited,
+                labelled=bool(subject.labels or subject.entity),
                 cut=dropped > attempt.first and bits & _CUT == _CUT,
                 replied=attempt.answer == ANSWERED,
             )
@@ -434,39 +418,19 @@ class Observer:
                     answer_port=attempt.key[2] or icmp_reply(protocol, port),
                 )
 
-
-def _unknown(subject: Endpoint, protocol: str, port: int) -> str:
-    if not protocol:
-        return "the record has no protocol"
-    if not port and protocol in _WITH_PORTS:
-        return "the record has no port"
-    if subject.labels or subject.entity:
-        return ""
-    return "the record has no labels of the pod: its identity was not known, or a field mask left them out"
-
-
-def _unknown_peer(peer: Endpoint, address: str) -> str:
-    if peer.labels or peer.entity or (address and not peer.identity and not peer.namespace):
-        return ""
-    return "the record has no labels of the other end"
+    def _asked(self, requests: list[Request]) -> tuple[Request, ...]:
+        """``requests``, with the word on whether their queries may be hidden, by all that was seen."""
+        if self._shows_queries:
+            return tuple(requests)
+        return tuple(
+            replace(one, hidden=True)
+            if "?" not in one.layer7.http_url and redacted(one.layer7)
+            else one
+            for one in requests
+        )
 
 
 def _led_by(names: PeerNames, address: str, service: str) -> tuple[str, ...]:
     """DNS names of an endpoint: those that answers gave its address, and its service's."""
     space, slash, name = service.partition("/")
     return (*names.names(address), *((f"{name}.{space}.svc.cluster.local",) if slash else ()))
-
-
-def _answered(names: PeerNames, address: str, at: int) -> tuple[Answered, ...]:
-    if not at:
-        return ()
-    return tuple(
-        Answered(name, (at - time) / 1e9, ttl)
-        for name, time, ttl in names.last_answers(address, at)
-    )
-
-
-def _absent(names: PeerNames, address: str, at: int) -> tuple[tuple[str, int, int], ...]:
-    if not at:
-        return ()
-    return tuple((name, one.since, one.expired(at)) for name, one in names.not_then(address, at))

@@ -97,6 +97,8 @@ class PolicyUse:
     unproven: tuple[str, ...] = ()
     """What neither blocked nor leaked: a direction (``egress``) where nothing tried anything that is
     forbidden there, else ``egress, by default deny`` or ``egress, by spec.egressDeny.0``."""
+    unlabelled: int = 0
+    """Attempts of pods whose labels aren't recorded: it may select these, too."""
 
 
 INCIDENTS = frozenset({"denied-at-first", "name-not-yet-known", "name-expired", "nothing-enforced"})

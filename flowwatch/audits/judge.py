@@ -16,7 +16,7 @@ from flowwatch.flows.model import Layer7, PolicyRef
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.l7 import missed
 from flowwatch.policy.nearest import closest
-from flowwatch.policy.peers import Name
+from flowwatch.policy.peers import Block, LabelledBlocks, Name
 from flowwatch.policy.rules import Direction, Policy
 
 
@@ -38,10 +38,14 @@ class Judge:
         """Whether it came before the policies were applied."""
         return self.applied_at is not None and seen.first < self.applied_at
 
+    def unknown(self, seen: Observation) -> str:
+        """Why nobody can ask the policies about an attempt, in words; else ""."""
+        return seen.unknown or unaddressed(self.policies, seen)
+
     def decide(self, seen: Observation) -> Decision:
         """What the policies say about the question that an attempt asked."""
-        if seen.unknown:
-            return Decision("cant_tell", "unknown", selected=False, doubts=(seen.unknown,))
+        if why := self.unknown(seen):
+            return Decision("cant_tell", "unknown", selected=False, doubts=(why,))
         return self.policies.ask(
             seen.direction, seen.subject, seen.peer, seen.protocol, seen.asked_port
         )
@@ -126,6 +130,19 @@ class Judge:
             self.policies, decision, seen.direction, seen.subject, seen.peer,
             seen.protocol, seen.asked_port, seen.known,
         )  # fmt: skip
+
+
+def unaddressed(policies: PolicySet, seen: Observation) -> str:
+    """Why policies can't be asked, in words, where they ask for an address that no record has; else ""."""
+    peer = seen.peer
+    if not peer.outside or peer.ip or any(one.startswith("cidr") for one in peer.labels):
+        return ""
+    entries = policies.selected(seen.subject, seen.direction).entries
+    if any(
+        isinstance(one, Block | LabelledBlocks) for entry in entries for one in entry.peers or ()
+    ):
+        return "the record has no address of the other end, and rules are about addresses"
+    return ""
 
 
 def _uncovered(seen: Observation, decision: Decision) -> str:
@@ -240,7 +257,7 @@ def _proxied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
         return "ok", decision.reason
     doubt = ""
     for request in seen.requests:
-        passes = True if decision.pass_all else _passes(decision, request.layer7)
+        passes = True if decision.pass_all else _passes(decision, request)
         if isinstance(passes, str):
             doubt = passes
         elif request.passed and not passes:
@@ -287,9 +304,9 @@ def same_policy(ref: PolicyRef, policy: Policy) -> bool:
     return ref.name == policy.name and ref.namespace == policy.namespace
 
 
-def _passes(decision: Decision, layer7: Layer7) -> bool | str:
+def _passes(decision: Decision, request: Request) -> bool | str:
     """What the L7 rules of a decision say about a request."""
-
+    layer7 = request.layer7
     rules = [rule.l7 for rule in decision.ports if rule.l7 is not None]
     if any(rule.kind == "tls" for rule in rules):
         return "server names and listeners are not in the records"
@@ -302,7 +319,10 @@ def _passes(decision: Decision, layer7: Layer7) -> bool | str:
     for rule in rules:
         if rule.kind == "http":
             passes = rule.passes_request(
-                layer7.http_method, layer7.http_url, layer7.http_headers or None
+                layer7.http_method,
+                layer7.http_url,
+                layer7.http_headers or None,
+                hidden=request.hidden,
             )
             if passes is True:
                 return True
@@ -317,7 +337,7 @@ def passes_requests(decision: Decision, requests: Sequence[Request]) -> bool | s
         return _all_pass(decision) or "L7 rules decide, and the records have no request"
     doubt = ""
     for request in requests:
-        passes = _passes(decision, request.layer7)
+        passes = _passes(decision, request)
         if passes is False:
             return False
         if isinstance(passes, str):

@@ -17,6 +17,8 @@ def noise(seen: Observation) -> bool:
 
 def lost(seen: Observation) -> str:
     """Why a packet was lost that no policy dropped, in words."""
+    if not seen.reason:
+        return "dropped, and the record doesn't say why: the reason isn't recorded"
     name = drop_reason(seen.reason).name
     beside = " (noise of the link: neighbours, multicast)" if noise(seen) else ""
     return f"dropped for a reason that is no policy's: {name}{beside}"

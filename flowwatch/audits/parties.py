@@ -42,7 +42,9 @@ class Parties:
         inside = not outside and address_counts(end, self._reach)
         if outside or end.entity == "kube-apiserver" or (inside and end.entity in NODES):
             names = known.names(address, at)
-            if not names:
+            if not names and not address:
+                names = None
+            elif not names:
                 names = () if resolves or (at and known.names(address)) else None
             key = (*key, address, names)
         elif inside:

@@ -110,7 +110,9 @@ class Reporter:
             and self.policies.options.enforcement != "never"
         ):
             yield (
-                "no policy verdict of the pods that these policies select: nothing is enforced on them, "
+                "which records are policy verdicts isn't recorded: whether anything is enforced can't be told"
+                if self._coverage.not_recorded
+                else "no policy verdict of the pods that these policies select: nothing is enforced on them, "
                 "or verdict records are off or left out (flowwatch doctor tells)"
             )
         yield from self._coverage.warnings
@@ -175,6 +177,7 @@ class Reporter:
                     ),
                     tuple(map(self._rule_use, entries)),
                     tuple(_unproven(policy, rules, tried)),
+                    sum(one.unlabelled for one in self._both),
                 )
             )
         return tuple(uses)

@@ -16,7 +16,7 @@ from flowwatch.audits.document_notes import document_notes
 from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.findings import Hint
 from flowwatch.audits.hints import Judged, hints
-from flowwatch.audits.judge import passes_requests
+from flowwatch.audits.judge import passes_requests, unaddressed
 from flowwatch.audits.options import care_of_options, other_cluster
 from flowwatch.flows import meaning
 from flowwatch.flows.coverage import Coverage
@@ -114,8 +114,8 @@ class WhatIf:
             return
         after = self._after
         assert after is not None
-        if seen.unknown:
-            self._count(seen, "can't tell", "unknown", "unknown", seen.unknown, ())
+        if unknown := seen.unknown or unaddressed(after, seen):
+            self._count(seen, "can't tell", "unknown", "unknown", unknown, ())
             return
         if elsewhere := other_cluster(self.draft.options, seen.cluster):
             now = self._now(seen)

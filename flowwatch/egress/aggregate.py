@@ -258,6 +258,8 @@ class Aggregate:
         (counted.ingress if news.ingress else counted.egress)[number] = row
         if attempt.uncounted:
             columns.rarity(row).uncounted += 1
+        if attempt.unsure:
+            columns.rarity(row).unsure += 1
         columns.add_rate(row, time)
         # The other end's policy admits nothing here, but what it denied was dropped here too.
         if allowed or attempt.denied_by:

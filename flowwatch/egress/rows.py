@@ -72,6 +72,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     uncounted: int = 0
     """Attempts of which each may be several: aggregated lines don't tell, nor records without the
     client's port."""
+    unsure: int = 0
+    """Attempts that may be answers: nothing records whether they are."""
     encrypted: str = ""
     """Whether packets of the attempts were seen encrypted: ``all``, ``none``, ``mixed``; "" where nothing
     was let through."""

@@ -9,7 +9,7 @@ Records have a file of their own, :mod:`flowwatch.egress.record_schema`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, Literal, TypeVar
@@ -79,6 +79,13 @@ def policies(allowed: tuple[PolicyRef, ...], denied: tuple[PolicyRef, ...]) -> P
     return (*[("deny", p) for p in denied], *[("allow", p) for p in allowed])
 
 
+_NO_REASON = reason(0).name
+
+
+def _reasons(one: Row | Attempt) -> Collection[str]:
+    return one.drop_reasons if isinstance(one, Row) else (one.drop_reason,)
+
+
 _MISSING: tuple[tuple[str, Callable[[Row | Attempt], bool]], ...] = (
     ("pod", lambda one: bool(one.namespace and not one.pod)),
     (
@@ -90,12 +97,14 @@ _MISSING: tuple[tuple[str, Callable[[Row | Attempt], bool]], ...] = (
     ),
     ("port", lambda one: not one.port and (not one.protocol or one.protocol in WITH_PORTS)),
     ("protocol", lambda one: not one.protocol),
+    ("drop_reason", lambda one: _NO_REASON in _reasons(one)),
+    ("is_reply", lambda one: bool(one.unsure)),
 )
 """What may be missing in what says which row or attempt it is, and when it is."""
 
 
 def not_recorded(one: Row | Attempt) -> tuple[str, ...]:
-    """What none of its records has, as an exporter's mask or key left it out: ``("pod", "port")``."""
+    """What its records don't tell, as an exporter's mask or key left it out: ``("pod", "port")``."""
     if one.peer_kind == "other":
         return ()
     return tuple([name for name, missing in _MISSING if missing(one)])
@@ -123,7 +132,8 @@ VERSION: Column[Any] = column(
 )
 
 NOT_RECORDED = (
-    "what no record tells, as an exporter left it out: `pod`, `peer` (its pod), `port`, `protocol`"
+    "what records don't tell, as an exporter left it out: `pod`, `peer` (its pod), `port`, `protocol`, "
+    "`drop_reason`, `is_reply` (attempts may be answers)"
 )
 
 ATTEMPT: tuple[Column[Attempt], ...] = (

@@ -84,7 +84,16 @@ _RARE = tuple("answer" if name == "dropped" else name for name in ANSWERS)
 class Rare:
     """What few rows have: answers that were none, and attempts that were let through late."""
 
-    __slots__ = ("answers", "encrypted", "late", "policy_log", "retries", "uncounted", "waited")
+    __slots__ = (
+        "answers",
+        "encrypted",
+        "late",
+        "policy_log",
+        "retries",
+        "uncounted",
+        "unsure",
+        "waited",
+    )
 
     def __init__(self) -> None:
         self.answers = [0] * len(ANSWERS)
@@ -96,6 +105,8 @@ class Rare:
         """Of the attempt that waited longest."""
         self.uncounted = 0
         """Attempts of which each may be several."""
+        self.unsure = 0
+        """Attempts that may be answers."""
         self.encrypted = 0
         """Attempts of which an encrypted packet was seen."""
         self.policy_log: dict[str, None] = {}
@@ -106,6 +117,7 @@ class Rare:
         self.late += other.late
         self.wait(other.waited, other.retries)
         self.uncounted += other.uncounted
+        self.unsure += other.unsure
         self.encrypted += other.encrypted
         self.log(tuple(other.policy_log))
 

@@ -167,6 +167,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         retries=rare.retries,
         proxy_refused=columns.proxy_refused.get(i, ()),
         uncounted=rare.uncounted,
+        unsure=rare.unsure,
         encrypted=_encrypted(columns.counts[0][i] + columns.counts[2][i], rare.encrypted),
         policy_log=tuple(rare.policy_log),
         key=columns.ident[i],

@@ -53,6 +53,8 @@ class Attempt(msgspec.Struct, gc=False):
     """Of :data:`flowwatch.flows.noise.KINDS`, where it was dropped and is such."""
     uncounted: bool = False
     """Whether it may be several: of aggregated lines, or of records without the client's port."""
+    unsure: bool = False
+    """Whether it may be of answers: nothing records if it is."""
     encrypted: bool = False
     """Whether an encrypted packet of it was seen."""
     policy_log: tuple[str, ...] = ()

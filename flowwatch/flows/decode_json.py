@@ -175,8 +175,7 @@ class LineDecoder:
         self._decode(lines, where, batch)
         if batch.extras:
             split(batch)
-        if lines and (_no_event(lines[0]) or _no_event(lines[-1])):
-            count_masked(lines, batch.not_recorded)
+        count_masked(lines, batch.not_recorded)
         return batch
 
     def _decode(self, lines: list[JsonLine], where: Where[JsonLine], batch: Batch) -> None:
@@ -457,10 +456,6 @@ class LineDecoder:
             tuple(status.node_names),
             status.message,
         )
-
-
-def _no_event(line: JsonLine) -> bool:
-    return (line.flow or line).event_type is None
 
 
 def _why(error: Exception) -> str:

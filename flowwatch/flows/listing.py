@@ -147,6 +147,7 @@ class AttemptListing:
             retries=attempt.retries,
             noise=_noise(attempt),
             uncounted=attempt.uncounted,
+            unsure=attempt.unsure,
             encrypted=attempt.encrypted,
             policy_log=attempt.policy_log,
         )

@@ -34,7 +34,12 @@ MASKED: Mapping[str, Callable[[JsonFlow], bool]] = {
 
 
 def count_masked(lines: list[JsonLine], into: dict[str, int]) -> None:
-    """Count, by field, the records among ``lines`` that an exporter left it out of."""
+    """Count, by field, the records among ``lines`` that an exporter left it out of.
+
+    A mask is that of a whole file: where the first and the last line have an event type, all do.
+    """
+    if not lines or all((one.flow or one).event_type is not None for one in (lines[0], lines[-1])):
+        return
     for line in lines:
         m = line.flow or line
         if m.event_type is not None or (line.flow is None and not m.verdict and m.IP is None):

@@ -15,7 +15,12 @@ from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.names import NameRule, read_name
 from flowwatch.policy.requests import requested
 
-_REDACTED = "HUBBLE_REDACTED"
+REDACTED = "HUBBLE_REDACTED"
+"""What Hubble writes in place of a value that it hides."""
+
+
+_ANY_QUERY = "q=1"
+"""Stands for what a query may have been: an expression that minds queries at all takes this one or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,11 @@ class HttpRule:
     """Of ``headers``, and of ``headerMatches`` where a mismatch refuses the request."""
     line: int = 0
 
-    def fits(self, method: str, url: str) -> bool | str:
+    def fits(self, method: str, url: str, *, hidden: bool = False) -> bool | str:
         """Whether method, host and path are as asked for; a string says why that can't be told.
 
         All of each must match, as Envoy asks RE2 (pkg/envoy/policy: SafeRegex); the URL is the record's.
+        ``hidden``: it may have had a query, which the agent took out.
         """
         if self.method and (answer := _matches(self.method, (method,))) is not True:
             return answer
@@ -74,10 +80,20 @@ class HttpRule:
             return True
         asked = requested(url)
         path = not self.path or asked.no_path or _matches(self.path, asked.paths)
+        if (
+            hidden
+            and self.path
+            and isinstance(path, bool)
+            and path != self._with_query(asked.paths)
+        ):
+            path = "the agent hides queries of URLs, and the path is matched with them"
         if path is False or not self.host:
             return path
         host = asked.no_host or _matches(self.host, asked.hosts)
         return host if host is False or path is True else path
+
+    def _with_query(self, paths: tuple[str, ...]) -> bool | str:
+        return _matches(self.path, tuple(f"{path}?{_ANY_QUERY}" for path in paths))
 
     def __str__(self) -> str:
         parts = [self.method, f"host {self.host}" if self.host else "", self.path,
@@ -102,17 +118,23 @@ class Layer7Rules:
         return any(rule.matches(name) for rule in self.dns)
 
     def passes_request(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]] | None
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] | None,
+        *,
+        hidden: bool = False,
     ) -> bool | str:
         """Whether an HTTP request passes; a string says why that can't be told.
 
         Args:
             url: as Hubble's record has it, with the host.
             headers: of the request; None when the record has none.
+            hidden: whether a query may have been taken out of the URL.
         """
         doubt = ""
         for rule in self.http:
-            fits = rule.fits(method, url)
+            fits = rule.fits(method, url, hidden=hidden)
             if not fits:
                 continue
             if isinstance(fits, str):
@@ -161,7 +183,7 @@ def _has_headers(wanted: Sequence[HeaderRule], headers: Sequence[tuple[str, str]
         given[name] = f"{given[name]},{value}" if name in given else value
     answers = [one.fits(given) for one in wanted]
     if False in answers:
-        hidden = any(value == _REDACTED for _, value in headers)
+        hidden = any(value == REDACTED for _, value in headers)
         return "the agent hides values of HTTP headers" if hidden else False
     return next((answer for answer in answers if answer is not True), True)
 

@@ -207,6 +207,8 @@ class Name:
         if f"fqdn:{self.rule}" in party.labels:
             return True  # the identity says that this very rule led to it
         if party.names is None:
+            if not party.ip:
+                return "the record has no address of the other end, so no DNS name of it"
             return f"the DNS name of {party.ip} was not seen"
         return any(map(self.rule.matches, party.names))
 

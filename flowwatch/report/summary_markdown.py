@@ -47,7 +47,11 @@ class _Column:
 
 
 def _count(name: str) -> _Column:
-    return _Column(name.capitalize(), lambda row: f"{OF_ROW[name].value(row):,}", True)
+    return _Column(
+        name.capitalize(),
+        lambda row: f"{OF_ROW[name].value(row):,}{'+' if row.uncounted else ''}",
+        True,
+    )
 
 
 def _head(name: str) -> str:

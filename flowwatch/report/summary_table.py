@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flowwatch.egress.rows import Row, Snapshot
-from flowwatch.egress.schema import NUMBERS, OF_ROW, policies
+from flowwatch.egress.schema import NUMBERS, OF_ROW, not_recorded, policies
 from flowwatch.egress.words import NO_RULE
 from flowwatch.report.came_back import dropped_words, failed_words, late_words, noise_words
 from flowwatch.report.goformat import TimeFormat
@@ -79,13 +79,23 @@ class _Column:
 
 
 def pod_text(row: Row) -> str:
-    """``namespace/pod``, or what stands for it."""
-    return safe(f"{row.namespace}/{row.pod}" if row.namespace else row.pod)
+    """``namespace/pod``, or what stands for it: of pods that aren't recorded ``namespace/workload/*``."""
+    name = pod_name(row)
+    return f"{safe(row.namespace)}/{name}" if row.namespace else name
+
+
+def pod_name(row: Row) -> str:
+    """The same without the namespace."""
+    if row.pod or not row.namespace:
+        return safe(row.pod)
+    return f"{safe(row.workload)}/*" if row.workload else "?"
 
 
 def peer_text(row: Row) -> str:
     """``api.example.com:443``, ``kube-dns:53/UDP``, ``10.0.0.1 ICMPv4``: TCP goes without saying."""
     peer, protocol = safe(row.peer), safe(row.protocol)
+    if row.uncounted and "port" in not_recorded(row):
+        return f"{peer}:?"
     if not row.port or protocol.startswith("ICMP"):
         return f"{peer} {protocol}".rstrip()
     text = f"[{peer}]:{row.port}" if ":" in peer else f"{peer}:{row.port}"
@@ -126,8 +136,11 @@ def policy_text(row: Row) -> str:
     return safe(", ".join(texts))
 
 
-def _number(value: int) -> str:
-    return count(value) if value else "-"
+def attempts_text(row: Row, name: str) -> str:
+    """A count of a row: ``1+`` of attempts that can't be counted, ``-`` for none."""
+    value: int = OF_ROW[name].value(row)
+    least = "+" if row.uncounted and OF_ROW[name].unit == "attempts" else ""
+    return f"{count(value)}{least}" if value else "-"
 
 
 def _column(
@@ -135,7 +148,7 @@ def _column(
 ) -> _Column:
     """The column of a field by its declaration; without ``cell`` its count."""
     field = OF_ROW[name]
-    shown = cell or (lambda row, _: _number(field.value(row)))
+    shown = cell or (lambda row, _: attempts_text(row, name))
     return _Column(name, field.title, rank, shown, field.kind in NUMBERS, least)
 
 

@@ -32,6 +32,8 @@ from flowwatch.report.audit.words import (
     answer,
     destination,
     evidence,
+    selects_nothing,
+    unexercised,
     warnings,
 )
 from flowwatch.report.goformat import TimeFormat
@@ -194,7 +196,8 @@ def _unexercised(report: AuditReport) -> Iterator[str]:
     ]  # fmt: skip
     if not never:
         return
-    yield f"<section><h2>Never exercised: {plural(len(never), 'rule')} that no flow needed</h2>"
+    rules = plural(len(never), "rule")
+    yield f"<section><h2>Never exercised: {rules} that no flow is known to have needed</h2>"
     yield from _table(
         ("Policy", "Rule", "Place", "Direction"),
         (
@@ -228,7 +231,8 @@ def _policy(use: PolicyUse) -> Iterator[str]:
     if use.subjects:
         yield f"<p>Selects {', '.join(f'<code>{_text(one)}</code>' for one in use.subjects)}</p>"
     else:
-        yield '<p class="warn">Selects nothing that was seen</p>'
+        nothing = selects_nothing(use)
+        yield f'<p class="warn">{nothing[0].upper()}{nothing[1:]}</p>'
     yield from (f'<p class="warn">{_text(way)}: {_UNPROVEN}</p>' for way in use.unproven)
     if use.rules:
         yield from _table(
@@ -240,7 +244,9 @@ def _policy(use: PolicyUse) -> Iterator[str]:
 
 def _rule(rule: RuleUse) -> tuple[str, ...]:
     entry = rule.entry
-    met = f"{rule.attempts:,}" if rule.exercised else '<span class="warn">never exercised</span>'
+    met = (
+        f"{rule.attempts:,}" if rule.exercised else f'<span class="warn">{unexercised(rule)}</span>'
+    )
     return (
         f"<td>{_text(entry.place)}</td>",
         f"<td>{entry.line}</td>",

@@ -122,6 +122,7 @@ def _policy_use(use: PolicyUse) -> dict[str, Any]:
         **_policy(use.policy),
         "line": use.policy.line,
         "subjects": list(use.subjects),
+        "unlabelled": use.unlabelled,
         "unproven": list(use.unproven),
         "rules": [_rule_use(rule) for rule in use.rules],
     }

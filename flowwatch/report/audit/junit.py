@@ -24,7 +24,15 @@ from flowwatch.audits.findings import (
     PolicyUse,
 )
 from flowwatch.policy.rules import Entry
-from flowwatch.report.audit.words import answer, evidence, expectation_text, warnings, who
+from flowwatch.report.audit.words import (
+    answer,
+    evidence,
+    expectation_text,
+    selects_nothing,
+    unexercised,
+    warnings,
+    who,
+)
 from flowwatch.text import plural, safe
 
 MAX_LINES = 1000
@@ -87,9 +95,12 @@ def _policy(use: PolicyUse, report: AuditReport) -> Iterator[_Case]:
         case = _Case(_rule_name(rule.entry), name, policy.file, rule.entry.line)
         _judge(case, (one for one in report.findings if rule.entry in one.entries))
         if not use.subjects:
-            case.open.insert(0, "never exercised: the policy selects nothing that was seen")
+            case.open.insert(0, f"never exercised: the policy {selects_nothing(use)}")
         elif not rule.exercised:
-            case.open.insert(0, "never exercised: no flow needed this rule")
+            case.open.insert(
+                0,
+                unexercised(rule) if rule.perhaps else "never exercised: no flow needed this rule",
+            )
         yield case
     for way in ("egress", "ingress"):
         found = [
@@ -108,7 +119,7 @@ def _policy(use: PolicyUse, report: AuditReport) -> Iterator[_Case]:
     if not use.rules:
         case = _Case("selects something", name, policy.file, policy.line)
         if not use.subjects:
-            case.open.append("the policy selects nothing that was seen")
+            case.open.append(f"the policy {selects_nothing(use)}")
         yield case
 
 

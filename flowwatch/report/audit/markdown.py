@@ -12,6 +12,7 @@ from flowwatch.report.audit.words import (
     answer,
     destination,
     evidence,
+    selects_nothing,
     warnings,
 )
 from flowwatch.report.summary_markdown import code
@@ -105,7 +106,9 @@ def _policy(use: PolicyUse) -> tuple[str, ...]:
     return (
         code(policy.reference),
         code(f"{policy.file}:{policy.line}"),
-        _some(use.subjects) if use.subjects else "❔ nothing that was seen",
+        _some(use.subjects)
+        if use.subjects
+        else f"❔ {selects_nothing(use).removeprefix('selects ')}",
         f"{len(use.rules) - len(never):,} of {len(use.rules):,}",
         _some([f"{entry.place} (line {entry.line})" for entry in never]),
         ", ".join(use.unproven),

@@ -13,6 +13,7 @@ from flowwatch.report.audit.words import (
     destination,
     evidence,
     expectation_text,
+    selects_nothing,
     unexercised,
     warnings,
 )
@@ -118,7 +119,7 @@ def _policies(report: AuditReport, style: Style) -> Iterator[str]:
         )
         yield f"  {safe(policy.reference)} ({safe(policy.file)}:{policy.line})"
         if not use.subjects:
-            yield style.paint(33, "    ? selects nothing that was seen")
+            yield style.paint(33, f"    ? {selects_nothing(use)}")
             continue
         yield f"    selects {whom}"
         for rule in use.rules:

@@ -128,6 +128,14 @@ def host_port(peer: str, port: int) -> str:
     return peer[: len(peer) - len(name)] + join_host_port(name, str(port))
 
 
+def selects_nothing(use: PolicyUse) -> str:
+    """What to say of a policy that selects no pod that is known."""
+    if not use.unlabelled:
+        return "selects nothing that was seen"
+    attempts = plural(use.unlabelled, "attempt has", "attempts have")
+    return f"selects nothing that was seen with labels, but {attempts} none recorded: can't tell"
+
+
 def unexercised(use: RuleUse) -> str:
     """What to say of a rule that nothing is known to have met."""
     if not use.perhaps:
@@ -286,7 +294,7 @@ def _use(use: PolicyUse) -> Iterator[Remark]:
         )  # fmt: skip
     if not use.subjects:
         yield Remark(
-            "never-exercised", f"{name} selects nothing that was seen",
+            "never-exercised", f"{name} {selects_nothing(use)}",
             policy.file, policy.line, f"{name}\nselects nothing",
         )  # fmt: skip
         return

@@ -10,7 +10,13 @@ from flowwatch.egress.schema import NUMBERS, OF_ROW
 from flowwatch.egress.words import NO_RULE, PROXY_ERROR, PROXY_REFUSED, WOULD_DENY
 from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
-from flowwatch.report.summary_table import peer_text, policy_text, worst
+from flowwatch.report.summary_table import (
+    attempts_text,
+    peer_text,
+    pod_name,
+    policy_text,
+    worst,
+)
 from flowwatch.text import safe
 from flowwatch.tui.format import SECOND, Line, Piece, fit, rate
 from flowwatch.tui.theme import CURSOR, Signs
@@ -62,10 +68,10 @@ class ScreenColumn:
 
 
 def _pod(row: Row, cells: Cells) -> str:
-    name = row.pod or "?"
+    name = pod_name(row) or "?"
     if row.namespace and cells.namespace != row.namespace:
-        name = f"{row.namespace}/{name}"
-    return safe(name)
+        return f"{safe(row.namespace)}/{name}"
+    return name
 
 
 def _peer(row: Row, cells: Cells) -> str:
@@ -110,10 +116,6 @@ def _policy(row: Row, cells: Cells) -> str:
     return policy_text(row)
 
 
-def _count(value: int) -> str:
-    return count(value) if value else "-"
-
-
 def column(
     name: str,
     rank: int,
@@ -131,7 +133,7 @@ def column(
     """The column of a field by its declaration; without ``cell`` its count."""
     field = OF_ROW[name]
     return ScreenColumn(
-        name, field.title, rank, least, cell or (lambda row, _: _count(field.value(row))),
+        name, field.title, rank, least, cell or (lambda row, _: attempts_text(row, name)),
         field.kind in NUMBERS, role, when, clusters, good, most, tail, short,
         _WORDS.get(name, field.meaning),
     )  # fmt: skip

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from flowwatch.egress.rows import Recent, Row
+from flowwatch.egress.schema import not_recorded
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Endpoint, PolicyRef
 from flowwatch.flows.reasons import by_name
@@ -141,6 +142,8 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
         )
         if number
     ]
+    if row.uncounted:
+        counted[:1] = [f"at least {counted[0]}"]
     counted.append(f"from {plural(row.records, 'record')}")
     if row.rate >= 0.05:
         counted.append(f"{rate(row.rate)}/s")
@@ -156,6 +159,12 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
         lines += _labelled("Seen at", safe(row.server), columns)
     if row.workload and row.workload not in row.pod:
         lines += _labelled("Workload", safe(row.workload), columns)
+    if missing := not_recorded(row):
+        lines += _labelled("No record", f"tells {', '.join(missing)}", columns, role="warn")
+    if row.encrypted in ("all", "mixed"):
+        lines += _labelled("Encrypted", row.encrypted, columns)
+    if row.policy_log:
+        lines += _labelled("Policy log", ", ".join(map(safe, row.policy_log)), columns)
     addresses = [safe(address) for address in row.peer_addresses if address != row.peer]
     if addresses:
         lines += _labelled("Address", ", ".join(addresses), columns)

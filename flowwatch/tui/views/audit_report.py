@@ -14,7 +14,7 @@ from flowwatch.audits.findings import (
     PolicyUse,
 )
 from flowwatch.flows.clocks import time_of_day
-from flowwatch.report.audit.words import DOINGS, MISTAKES, Conclusion, answer
+from flowwatch.report.audit.words import DOINGS, MISTAKES, Conclusion, answer, selects_nothing
 from flowwatch.report.human import percent, span
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, Piece, wrap
@@ -149,7 +149,7 @@ def _policy(use: PolicyUse, columns: int, signs: Signs) -> Iterator[Line]:
     where = f"  {safe(policy.file)}:{policy.line}"
     yield ((f" {safe(policy.reference)}", "strong"), (where, "dim"))
     if not use.subjects:
-        yield (("   ? selects nothing that was seen", "warn"),)
+        yield ((f"   ? {selects_nothing(use)}", "warn"),)
         return
     more = f" and {len(use.subjects) - 5} more" if len(use.subjects) > 5 else ""
     names = ", ".join(safe(name) for name in use.subjects[:5])

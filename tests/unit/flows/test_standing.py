@@ -90,7 +90,7 @@ def test_what_was_dropped_is_another_attempt() -> None:
 
 KEYS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "workloads and the port": ({}, ("pod", "peer")),
-    "workloads": ({"l4": None}, ("pod", "peer", "port", "protocol")),
+    "workloads": ({"l4": None}, ("pod", "peer", "port", "protocol", "is_reply")),
     "an address outside": (
         {"destination": OUTSIDE, "IP": {"destination": "1.2.3.4"}},
         ("pod",),
