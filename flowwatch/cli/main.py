@@ -129,8 +129,9 @@ def _complete(words: list[str]) -> int:
 
 def _version() -> int:
     from flowwatch import __version__
+    from flowwatch.hubble.wire import scanner
 
-    put(f"flowwatch {__version__}\n")
+    put(f"flowwatch {__version__}\nreads records by {scanner.at_work()}\n")
     return 0
 
 

@@ -10,6 +10,7 @@ reason. What the records themselves say is in :mod:`flowwatch.doctor.evidence`.
 
 from __future__ import annotations
 
+import platform
 import socket
 import threading
 import time
@@ -17,12 +18,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flowwatch import __version__
 from flowwatch.doctor import tls
 from flowwatch.errors import FlowwatchError, Refused
 from flowwatch.hubble.client import config, faults, forward
 from flowwatch.hubble.client.config import DEFAULT, Settings
 from flowwatch.hubble.client.connection import Connection, connect
 from flowwatch.hubble.kube import kubeconfig
+from flowwatch.hubble.wire import scanner
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.hubble.wire.pb.relay import relay_pb2
 from flowwatch.redact import redact
@@ -85,6 +88,13 @@ def run(looks: Iterable[tuple[str, Look, bool]], blocked: str = "") -> Generator
     return blocked
 
 
+def _ourselves() -> Step:
+    what = (
+        f"{__version__}, Python {platform.python_version()}; reads records by {scanner.at_work()}"
+    )
+    return Step("flowwatch", State.OK, what)
+
+
 class Visit:
     """One look at one server. Close it when done."""
 
@@ -106,6 +116,7 @@ class Visit:
     def steps(self) -> Iterator[Step]:
         """Look, and tell each step as it is done. Takes a few timeouts at the very most."""
         looks: tuple[tuple[str, Look, bool], ...] = (
+            ("flowwatch", _ourselves, False),
             ("config", self._config, False),
             ("kubeconfig", self._kubeconfig, True),
             ("port-forward", self._forward, True),

@@ -116,6 +116,7 @@ class LineDecoder:
         self._policies = Memory(self._policy_list)
         self._services = Memory(self._service)
         self._layer7 = Memory(self._l7)
+        self.layer7 = self._layer7.__getitem__
         self._flags = Memory(self._flag_bits)
         self._nodes: dict[str, str] = {}
         self._kinds: dict[tuple[object, ...], Kind] = {}

@@ -12,6 +12,7 @@ the field that is damaged; all others are read. One with a value that can't be
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from google.protobuf import wrappers_pb2
 from google.protobuf.message import DecodeError
@@ -49,6 +50,7 @@ from flowwatch.flows.ranges import (
     known_times,
     moment,
 )
+from flowwatch.flows.scanning import Scanning
 from flowwatch.flows.shared_values import make_endpoint, make_policy
 from flowwatch.hubble.wire.damage import damage
 from flowwatch.hubble.wire.names import TCP_FLAGS
@@ -213,6 +215,7 @@ class WireDecoder:
         self._nodes: dict[str, str] = {}
         self._kinds: dict[tuple[object, ...], Kind] = {}
         self._ends: Memory[_EndsKey, Ends] = Memory(self._ends_of)
+        self._scanning = Scanning(self._layer7.__getitem__)
         self._before = 0
         """Messages decoded before the present ones."""
 
@@ -226,17 +229,36 @@ class WireDecoder:
         """
         batch = Batch()
         listed = list(messages)
-        rest = iter(listed)
+        for start, end, made, new in self._scanning.messages(listed, latest):
+            if made is not None:
+                batch.flows += made
+                continue
+            self._read(listed, iter(listed[start:end]), batch, latest)
+            if new:
+                self._scanning.learn(new, None, partial(self._alone, listed, start, latest))
+        self._before += len(listed)
+        if batch.extras:
+            split(batch)
+        return batch
+
+    def _read(self, listed: list[bytes], rest: Iterator[bytes], batch: Batch, latest: int) -> None:
+        """Decode ``rest``, which are those of ``listed`` that come next."""
         while True:
             try:
                 self._decode(rest, batch, latest)
             except Exception:  # noqa: BLE001 - of one record, which is read again, with care
                 self._careful(listed[records_in(batch)], batch, latest)
             else:
-                self._before += len(listed)
-                if batch.extras:
-                    split(batch)
-                return batch
+                return
+
+    def _alone(self, listed: list[bytes], start: int, latest: int, at: int) -> Flow | None:
+        """One message that holds a flow, if nothing is amiss in it."""
+        batch = Batch()
+        try:
+            self._decode(iter((listed[start + at],)), batch, latest)
+        except Exception:  # noqa: BLE001 - told where it was decoded first
+            return None
+        return batch.flows[0] if batch.flows else None
 
     def _careful(self, data: bytes, batch: Batch, latest: int) -> None:
         """One message that could not be read as it is."""
@@ -246,21 +268,24 @@ class WireDecoder:
         def where(message: bytes) -> tuple[int, bytes]:
             return number, message
 
+        read = len(batch.flows)
         try:
             mended, direction = mend(data, odd, latest)
             self._decode(iter((mended,)), batch, latest)
+            flow = batch.flows[read] if len(batch.flows) > read else None
+            if flow is not None and flow.extras is not None:
+                # What is mended has but one of them left.
+                flow.extras = _rare(data)
         except DecodeError:
+            del batch.flows[read:]
             unread(batch, damage(data), where, data)
         except Exception as error:  # noqa: BLE001 - counted and told, and the bytes can be kept
+            del batch.flows[read:]
             unread(batch, defect(error), where, data)
         else:
             count_odd(batch.odd, odd)
-            if direction:
-                flow = batch.flows[-1]
+            if direction and flow is not None:
                 flow.kind = changed(flow.kind, newer_direction=direction)
-            if batch.flows and batch.flows[-1].extras is not None:
-                # What is mended has but one of them left.
-                batch.flows[-1].extras = _rare(data)
 
     def _decode(self, messages: Iterator[bytes], batch: Batch, latest: int) -> None:
         """Decode until the end, or until a message can't be: that raises, whatever it may be.

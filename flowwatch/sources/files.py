@@ -13,6 +13,7 @@ from flowwatch.flows.decode_json import LineDecoder, count, merge
 from flowwatch.flows.guard import unread
 from flowwatch.flows.json_structs import JsonLine, is_flow, may_wrap, texts_of, time_of
 from flowwatch.flows.model import Batch, Flow, Unread
+from flowwatch.flows.scanning import New, Scanning
 from flowwatch.flows.source import SourceState
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.captures.replay import Match, Selection, newer_things, nothing_read
@@ -50,6 +51,7 @@ class FileSource:
         self._match = match
         self._window = window or Selection()
         self._decoder = LineDecoder()
+        self._scanning = Scanning(self._decoder.layer7)
         fields = getattr(match, "fields", None)
         self._only = None if fields is None else fields_in_both_cases(fields)
         self._sought = sought
@@ -146,17 +148,59 @@ class FileSource:
             count(self._skipped, reason, number)
 
     def _block(self, block: bytes) -> Batch | None:
-        lines = self._decoder.structs(block)
-        if lines is None:
-            return None
+        """The records of ``block``, lines of JSON; None when some line isn't what can be read at once."""
+        if self._match is not None:
+            # What a filter asks for may be anything of a record.
+            lines = self._decoder.structs(block)
+            return None if lines is None else self._lines(lines, block)
+        runs = self._scanning.lines(block)
+        if len(runs) == 1 and runs[0][2] is not None:
+            return self._made(runs[0][2])
+        texts = [block[start:end] for start, end, _, _ in runs]
+        read: list[list[JsonLine] | None] = []
+        for (_, _, made, _), text in zip(runs, texts, strict=True):
+            read.append([] if made is not None else self._decoder.structs(text))
+            if read[-1] is None:
+                return None
+        batch = Batch()
+        for (_, _, made, new), text, lines in zip(runs, texts, read, strict=True):
+            more = self._made(made) if made is not None else self._lines(lines or [], text, new)
+            if more is None:
+                return None
+            merge(batch, more)
+        return batch
+
+    def _made(self, flows: list[Flow]) -> Batch:
+        """The records that the scanner has made, within the window."""
+        self._before += len(flows)
+        self._read = True
+        window = self._window
+        return Batch(flows=[f for f in flows if window.holds(f.time)] if window.timed else flows)
+
+    def _lines(
+        self, lines: list[JsonLine], block: bytes, new: list[New] | None = None
+    ) -> Batch | None:
+        """The records of ``block``, read; ``new`` is what the scanner saw in each."""
         if any(may_wrap(line) for line in lines if line.flow is None):
             opened = self._opened(lines, block)
             if opened is not None:
                 return self._records(opened)
         try:
-            return self._batch(lines, block)
+            batch = self._batch(lines, block)
         except NotAFlow:
             return None
+        if new:
+            sound = len(batch.flows) == len(new) and not (batch.odd or batch.skipped)
+            self._scanning.learn(
+                new, batch.flows if sound else None, lambda at: self._alone(lines[at])
+            )
+        return batch
+
+    def _alone(self, line: JsonLine) -> Flow | None:
+        """One record, if nothing is amiss in it."""
+        batch = self._decoder.batch([line])
+        sound = len(batch.flows) == 1 and not (batch.odd or batch.skipped)
+        return batch.flows[0] if sound else None
 
     def _opened(self, lines: list[JsonLine], block: bytes) -> list[bytes] | None:
         """The records of ``block``, those that are wrapped taken out; None when none is."""

@@ -204,7 +204,11 @@ impl<'a, 'p> Line<'a, 'p> {
                 self.parts.names.push(&[place]);
                 self.parts.names.push(value);
             }
-            Hole::Layer7 => self.varying.layer7 = Some(self.sound()?),
+            Hole::Layer7 => {
+                let record = self.sound()?;
+                // Of a null Python says that there is none: its kind would be another.
+                self.varying.layer7 = record.starts_with(b"{").then_some(Some(record))?;
+            }
             Hole::Unread => {
                 self.sound()?;
             }
@@ -448,6 +452,8 @@ mod tests {
         );
         let other = QUERY.replace("a.b.", "c.").replace(r#""x""#, "[1]");
         assert_eq!(read(&other).expect("another").1, keys);
+        let none = QUERY.replace(r#"{"type":"REQUEST","dns":{"query":"a.b."}}"#, "null");
+        assert_eq!(read(&none), None);
     }
 
     #[test]

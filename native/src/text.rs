@@ -234,7 +234,12 @@ impl<'a> Reader<'a> {
             b'u' => {
                 let digits = self.rest().get(..4)?;
                 self.at += 4;
-                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
+                // Halves of a pair are left to Python, which refuses single ones.
+                let half = matches!(
+                    digits,
+                    [b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..]
+                );
+                (!half && digits.iter().all(u8::is_ascii_hexdigit)).then_some(())
             }
             _ => None,
         }
@@ -311,6 +316,7 @@ mod tests {
             "\"",
             "\"\\q\"",
             "\"\\u12g4\"",
+            "\"\\ud800\"",
             "\"\u{1}\"",
             "[1,]",
             "[,1]",

@@ -25,6 +25,7 @@ from tests.interop.real import Certificates, Observer, Program, Relay, build, fr
 
 RELAY_NAME = "instance.hubble-relay.cilium.io"
 STEPS = [
+    "flowwatch",
     *("config", "kubeconfig", "port-forward", "name", "tcp", "tls", "health", "version", "nodes"),
     *("ring", "flows", "lost", "verdicts", "dns", "aggregation", "clocks"),
 ]

@@ -79,14 +79,14 @@ def module(environ: Mapping[str, str] = os.environ) -> Module | None:
 
 
 def at_work(environ: Mapping[str, str] = os.environ) -> str:
-    """Which is at work, and why, in a few words."""
+    """What reads records, in a few words."""
     if found := module(environ):
-        return f"scanner {found.__version__}"
+        return f"flowwatch-scan {found.__version__}"
     if _installed() is None:
-        return "pure Python; pip install flowwatch[fast] reads records faster"
+        return "Python alone (pip install flowwatch[fast]: some times as fast)"
     if environ.get(VARIABLE) == "off":
-        return f"pure Python, as {VARIABLE} is off"
-    return "pure Python, as flowwatch-scan is of another version"
+        return f"Python alone, as {VARIABLE} is off"
+    return "Python alone, as flowwatch-scan is of another version"
 
 
 @cache

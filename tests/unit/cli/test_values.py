@@ -20,6 +20,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.hubble.filters import values as hubbles
 from flowwatch.hubble.filters.flags import build
+from flowwatch.hubble.wire import scanner
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.report import observe, status
 from flowwatch.report.audit import AUDIT_FORMATS
@@ -231,7 +232,15 @@ def test_help_names_the_values() -> None:
 def test_its_version(line: str) -> None:
     told = flowwatch(*line.split())
     assert (told.returncode, told.stderr) == (0, "")
-    assert re.fullmatch(r"flowwatch \d+\.\d+\.\d+\n", told.stdout)
+    assert re.fullmatch(r"flowwatch \d+\.\d+\.\d+\nreads records by \S.+\n", told.stdout)
+
+
+def test_its_version_says_what_reads_records() -> None:
+    for wanted in ("on", "off"):
+        told = flowwatch("--version", env={scanner.VARIABLE: wanted})
+        words = scanner.at_work({scanner.VARIABLE: wanted})
+        assert told.stdout.endswith(f"\nreads records by {words}\n")
+    assert words.startswith("Python alone")
 
 
 def test_a_wrong_value_costs_no_connection_and_one_line() -> None:

@@ -121,3 +121,9 @@ def test_an_empty_aggregate_stands_for_nothing() -> None:
     [flow] = both(aggregate={})
     assert flow.extras is None
     assert LineDecoder().lines(record(aggregate=None))
+
+
+def test_one_that_is_damaged_before_another_costs_its_record_alone() -> None:
+    damaged = b"\x0a\x04\xc2\x02\x01\xff"  # a flow's ip_trace_id, whose byte is no message
+    batch = live(damaged + wire(tunnel=TUNNEL))
+    assert (batch.flows, batch.skipped) == ([], {"flow.ip_trace_id is damaged": 1})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -22,8 +22,9 @@ from google.protobuf.json_format import ParseDict
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.json_structs import JsonFlow, structs_of
-from flowwatch.flows.model import Batch, Direction, Flow
+from flowwatch.flows.model import Batch
 from flowwatch.flows.ranges import LATEST
+from flowwatch.flows.scanning import Scanning
 from flowwatch.hubble.wire import scanner
 from flowwatch.hubble.wire.jsonpb import message_to_json
 from flowwatch.hubble.wire.pb.narrow import narrow_pb2
@@ -35,90 +36,54 @@ ROOT = Path(__file__).parents[3]
 CAPTURES = (ROOT / "tests" / "data" / "captures", ROOT.parent / "shared" / "captures")
 SPOILT = 15_000
 
-OF_KIND = (
-    "verdict", "drop_reason", "direction", "is_reply", "event_type", "sub_type", "protocol", "tcp_flags",
-    "allowed_by", "denied_by", "match_type", "auth_type", "node", "revision", "newer_direction", "emitter",
-    "extras",
-)  # fmt: skip
-OF_NAMES = ("source_names", "destination_names", "source_service", "destination_service")
-VARYING = ("time", "source_ip", "destination_ip", "source_port", "destination_port", "uuid")
-
-
-def said(flow: Flow, names: Iterable[str]) -> tuple[Any, ...]:
-    return tuple(getattr(flow, name) for name in names)
-
-
-def whole(flow: Flow) -> tuple[Any, ...]:
-    """A flow as the scanner's is made here."""
-    ends = (flow.source, flow.destination, said(flow, OF_NAMES))
-    return (said(flow, OF_KIND), ends, *said(flow, VARYING), flow.l7)
-
-
-def view(flow: Flow) -> int:
-    """Whose names a record has, as far as the decoders keep them."""
-    return 0 if flow.is_reply else 1 if flow.direction == Direction.EGRESS else 2
-
 
 @dataclass
 class Compared:
-    """A scanner beside a decoder, which is given records one by one."""
+    """A scanner beside the decoder that teaches it, given records one by one."""
 
-    scan: Callable[[scanner.Scanner, bytes], list[scanner.Run]]
+    scanning: Scanning
+    scan: Callable[[bytes], list[scanner.Run]]
     decode: Callable[[bytes], Batch | None]
-    layer7: Callable[[bytes], object]
     seen: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        module = scanner.module()
-        assert module is not None
-        self.scanner = module.Scanner(lambda *of: of, lambda *of: of, self.layer7, 65_536)
 
     def look(self, record: bytes) -> None:
         """Compare, and let the scanner learn."""
         batch = self.decode(record)
         sound = batch is not None and len(batch.flows) == 1 and not (batch.odd or batch.skipped)
         flow = batch.flows[0] if batch is not None and sound else None
-        [(_, _, made, new)] = self.scan(self.scanner, record)
+        [(_, _, made, new)] = self.scan(record)
         if made is not None:
-            assert flow is not None, record
-            assert made == [whole(flow)], record
+            assert made == [flow], record
             self.seen["made of known parts"] += 1
         elif new is not None:
             self.seen["new" if flow is not None else "refused"] += 1
-            if flow is None:
-                return
-            [(token, *varying, layer7)] = new
-            assert tuple(varying) == said(flow, VARYING), record
-            assert (layer7 and self.layer7(layer7)) == flow.l7, record
-            self.scanner.learn(
-                token,
-                said(flow, OF_KIND),
-                view(flow),
-                flow.source,
-                flow.destination,
-                said(flow, OF_NAMES),
-            )
-            assert self.scan(self.scanner, record)[0][2] == [whole(flow)], record
+            self.scanning.learn(new, None, lambda _: flow)
+            if flow is not None:
+                again = self.scan(record)[0][2]
+                assert again in ([flow], None), record
+                self.seen["learnt"] += again is not None
         else:
             self.seen["left to the decoder" if flow is not None else "neither reads it"] += 1
 
 
 def lines_compared() -> Compared:
     decoder = LineDecoder()
+    scanning = Scanning(decoder.layer7)
 
     def decode(record: bytes) -> Batch | None:
         lines = structs_of(record)
         return None if lines is None else decoder.batch(lines)
 
-    return Compared(lambda scan, record: scan.lines(record), decode, decoder._layer7.__getitem__)
+    return Compared(scanning, scanning.lines, decode)
 
 
 def messages_compared() -> Compared:
     decoder = WireDecoder()
+    scanning = decoder._scanning
+    pure = WireDecoder()
+    pure._scanning = Scanning(decoder._layer7.__getitem__, scan=False)
     return Compared(
-        lambda scan, record: scan.messages([record], LATEST),
-        lambda record: decoder.decode([record]),
-        decoder._layer7.__getitem__,
+        scanning, lambda record: scanning.messages([record], LATEST), lambda one: pure.decode([one])
     )
 
 
