@@ -50,12 +50,17 @@ def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
     return {**kept, **(more or {})}
 
 
-def in_turns(commands: Mapping[str, Command], rounds: int = 5) -> dict[str, Cost]:
-    """Median cost of each command, after one round that isn't counted."""
+def in_turns(
+    commands: Mapping[str, Command],
+    rounds: int = 5,
+    env: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, Cost]:
+    """Median cost of each command, after one round that isn't counted; ``env`` has more variables of some."""
+    more = env or {}
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for turn in range(rounds + 1):
         for name, command in commands.items():
-            cost = run_once(command)
+            cost = run_once(command, more.get(name))
             if turn:
                 costs[name].append(cost)
     return {
