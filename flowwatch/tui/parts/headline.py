@@ -57,8 +57,9 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
         ((f"{signs.forwarded} {forwarded} forwarded", "ok"),),
     ]
     if totals.attempts - totals.unknown:
-        beside = f" ({percent(whole.dropped_share)} in all)" if narrowed else ""
-        parts.append(((f"{percent(totals.dropped_share)} dropped", "strong"), (beside, "dim")))
+        parts.append(((f"{percent(totals.dropped_share)} dropped", "strong"),))
+        if narrowed:
+            parts.append(((f"{percent(whole.dropped_share)} in all", "dim"),))
     if noise := sum(totals.noise.values()):
         parts.append(((f"+ {count(noise)} noise (n)", "dim"),))
     if totals.audited:
@@ -70,9 +71,10 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
     if not snapshot.coverage.first_seen:
         return fill(parts, _GAP, columns)
     window: Line = ((f"in {span(snapshot.coverage.seconds)} ", "dim"),)
-    both = line_width(parts[0]) + len(_GAP[0]) + line_width(parts[1]) + 1 + line_width(window)
-    if both > columns:
-        # A number that is cut would be another number: the window gives way.
+    # A number that is cut would be another number, and the share is what a filter is looked at for: the
+    # window gives way.
+    first = joined(parts[: 3 if narrowed else 2], _GAP)
+    if line_width(first) + 1 + line_width(window) > columns:
         return fill(parts, _GAP, columns)
     return ends(fill(parts, _GAP, columns - line_width(window) - 1), window, columns)
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from flowwatch.egress.rows import Timeline
 from flowwatch.flows.model import Endpoint
 from flowwatch.tui.parts.columns import COLUMNS, Cells, row_line
+from flowwatch.tui.parts.headline import headline_lines
+from flowwatch.tui.parts.timeline import of_words, timeline_lines
 from flowwatch.tui.theme import FANCY
 from tests.unit.flows.made import denied
 from tests.unit.tui.driven import Driven, Played, played, run
-from tests.unit.tui.made import row
+from tests.unit.tui.made import (
+    FOLLOWING,
+    NOON,
+    SECOND,
+    row,
+    second_by_second,
+    snapshot,
+    total,
+)
+from tests.unit.tui.made import STORY as ROWS
 from tests.unit.tui.test_dashboard import STORY, cursor, order
+
+LATER = NOON + 86_400 * SECOND
 
 
 def head(driven: Driven) -> str:
@@ -32,7 +48,7 @@ def test_figures_and_timeline_are_of_the_rows_that_a_filter_leaves() -> None:
             assert timeline(driven) == ("✗ dropped max 2", "✓ forwarded max 2", "per 1s")
             await driven.press("slash")
             await driven.type("beta")
-            await driven.sees("✗ 3 of 5 dropped ✓ 0 of 2 forwarded 100.0% dropped (71.4% in all)")
+            await driven.sees("✗ 3 of 5 dropped ✓ 0 of 2 forwarded 100.0% dropped 71.4% in all")
             assert timeline(driven) == ("✗ dropped max 1", "✓ forwarded max 0", "per 1s, of 1 row")
             await driven.press("escape", "d")
             await driven.sees("✗ 5 of 5 dropped ✓ 0 of 2 forwarded")
@@ -127,3 +143,49 @@ def test_the_place_in_the_rows_covers_no_heading() -> None:
                 assert set(head(driven).split()) <= titles, columns
 
     run(test())
+
+
+def test_where_there_are_too_many_rows_for_a_timeline_each_it_says_what_it_is_of() -> None:
+    whole = replace(total(ROWS), rows=20_000, dropped=200)
+    made = snapshot(ROWS, totals=whole, shown=total(ROWS), matched=len(ROWS), of_all=True)
+    assert of_words(made) == "of all 20,000 rows"
+    axis = timeline_lines(made.timeline, False, 0, 100, FANCY, (), of_words(made))[2]
+    assert axis[0][0].strip() == "of all 20,000 rows"
+    figures, rates = (
+        "".join(t for t, _ in x) for x in headline_lines(made, FOLLOWING, NOON, 0, 140, FANCY)
+    )
+    assert "✗ 15 of 200 dropped" in figures
+    assert "2.5 dropped/s in all  14 forwarded/s in all  120 records/s in all" in rates
+    few = replace(made, of_all=False)
+    assert of_words(few) == "of 7 rows"
+    assert "2.5 dropped/s  14 forwarded/s  120 records/s in all" in "".join(
+        text for text, _ in headline_lines(few, FOLLOWING, NOON, 0, 140, FANCY)[1]
+    )
+
+
+def test_everything_is_everything_with_the_quiet_time_in_it() -> None:
+    """A minute of traffic, a day of nothing, and another minute: the axis has all of it, and ends now."""
+    first, last = (
+        second_by_second((1,) * 60, (0,) * 60),
+        second_by_second((2,) * 60, (1,) * 60, LATER),
+    )
+    day = Timeline(
+        SECOND,
+        first.buckets + last.buckets,
+        first.forwarded + last.forwarded,
+        first.dropped + last.dropped,
+    )
+    dropped, kept, axis = (
+        "".join(text for text, _ in line) for line in timeline_lines(day, True, 0, 100, FANCY)
+    )
+    assert "2023-11-15 12:00:00 ─" in axis
+    assert axis.rstrip().endswith("─ 2023-11-16 12:01:00 UTC")
+    assert kept[24:].strip(" ").count(" ") > 60
+    assert dropped[24:].strip() == "█"
+    end = "".join(text for text, _ in timeline_lines(day, False, 0, 100, FANCY)[2])
+    assert "12:00:00 ─" not in end
+    now = LATER + 3_600 * SECOND
+    assert "12:00:00 UTC" not in end
+    assert " 13:00:00 UTC" in "".join(
+        text for text, _ in timeline_lines(day, True, now, 100, FANCY)[2]
+    )
