@@ -48,7 +48,7 @@ def help_lines(
 
 def _entry(name: str, words: str, columns: int, indent: int) -> list[Line]:
     first, *rest = labelled("", words, columns - 2, indent=indent)
-    return [((f"  {name:<{indent}}", "accent"), *first[1:]), *[((" ", "text"), *x) for x in rest]]
+    return [((f"  {name:<{indent}}", "accent"), *first[1:]), *[(("  ", "text"), *x) for x in rest]]
 
 
 def _lines(desk: Desk, columns: int) -> list[Line]:
