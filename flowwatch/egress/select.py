@@ -54,37 +54,48 @@ def _mentions(columns: Columns, text: str) -> Callable[[int], bool]:
     peers = [word.within(name) for name in columns.peer_names.things]
     protocols = [word.within(protocol) for protocol in PROTOCOLS]
     policies = [word.in_policies(sides) for sides in columns.policy_sets.things]
-    nameless = [not denied for _, denied in columns.policy_sets.things]
-    no_rule, would_deny, proxy_error = (
-        word.within(shown) for shown in (NO_RULE, WOULD_DENY, PROXY_ERROR)
-    )
-    audited, failed = (columns.counts[COUNTS.index(name)] for name in ("audited", "errors"))
-    at_port = _at_port(columns, word, texts)
+    told = _told(columns, word, text)
+    at_port = _at_port(columns, word, texts) if word.port is not None else None
+    pod, peer, protocol, policy = columns.pod, columns.peer, columns.protocol, columns.policies
 
     def hit(row: int) -> bool:
-        reasons = columns.reasons(row)
         return (
-            pods[columns.pod[row]]
-            or peers[columns.peer[row] >> 3]
-            or protocols[columns.protocol[row]]
-            or policies[columns.policies[row]]
-            or at_port(row)
-            or any(word.within(reason(n).name) for n in reasons)
-            or (no_rule and DEFAULT_DENY in reasons and nameless[columns.policies[row]])
-            or (would_deny and audited[row] > 0)
-            or (proxy_error and failed[row] > 0)
-            or any(word.within(address) for address in columns.addresses.get(row, ()))
-            or (row in columns.rare and columns.rare[row].mentions(text))
-            or (row in columns.proxy_refused and word.in_refused(columns.proxy_refused[row]))
+            pods[pod[row]]
+            or peers[peer[row] >> 3]
+            or protocols[protocol[row]]
+            or policies[policy[row]]
+            or row in told
+            or (at_port is not None and at_port(row))
         )
 
     return hit
 
 
+def _told(columns: Columns, word: Word, text: str) -> set[int]:
+    """Rows that show the word in what few of them have: drop reasons and what stands in their place,
+    addresses, what came back, what the proxy refused."""
+    found = {row for row, rare in columns.rare.items() if rare.mentions(text)}
+    found.update(row for row, texts in columns.addresses.items() if any(map(word.within, texts)))
+    found.update(row for row, texts in columns.proxy_refused.items() if word.in_refused(texts))
+    for shown, name in ((WOULD_DENY, "audited"), (PROXY_ERROR, "errors")):
+        if word.within(shown):
+            counts = columns.counts[COUNTS.index(name)]
+            found.update(row for row, count in enumerate(counts) if count)
+    reasons: dict[int, bool] = {}
+    no_rule, dropped = word.within(NO_RULE), columns.counts[COUNTS.index("dropped")]
+    for row in [row for row, count in enumerate(dropped) if count]:
+        for number in columns.reasons(row):
+            known = reasons.get(number)
+            if known is None:
+                known = reasons[number] = word.within(reason(number).name)
+            nameless = number == DEFAULT_DENY and no_rule
+            if known or (nameless and not columns.policy_sets.things[columns.policies[row]][1]):
+                found.add(row)
+    return found
+
+
 def _at_port(columns: Columns, word: Word, pods: list[str]) -> Callable[[int], bool]:
     """Whether a row is at the port that the word names, and at its name if there is one before it."""
-    if word.port is None:
-        return lambda row: False
     port, protocols = word.port, word.protocols()
     at_pod = [word.host_within(text) for text in pods]
     at_peer = [word.host_within(name) for name in columns.peer_names.things]
