@@ -9,10 +9,12 @@ from flowwatch.hubble.filters import request
 from flowwatch.sources import questions
 
 if TYPE_CHECKING:
+    from flowwatch.hubble.client.address import Address
     from flowwatch.hubble.client.config import Settings
     from flowwatch.hubble.client.connection import Connection
     from flowwatch.hubble.client.forward import Way
     from flowwatch.hubble.client.stream import MessageStream
+    from flowwatch.hubble.client.tls import Security
     from flowwatch.sources.nodes import ServerNow
     from flowwatch.sources.request import FlowRequest
 
@@ -62,9 +64,12 @@ class HubbleServer:
         serialized = asked_for.SerializeToString()
         # Only a stream that follows may be quiet.
         silence = None if asked_for.follow else stream.SILENCE
-        if h2.can_read(settings, address, serialized):
+        security = _security(settings, address)
+        # Where this system names no CAs, gRPC has a list of its own.
+        known = security is None or bool(security.roots)
+        if known and h2.can_read(settings, address, serialized):
             messages: stream.Messages = h2.H2Stream(
-                settings, address, _GET_FLOWS, serialized, silence
+                settings, address, _GET_FLOWS, serialized, silence, security
             )
             silence = None  # it counts bytes of records; where grpcio reads, only whole ones can be counted
         else:
@@ -93,3 +98,19 @@ class HubbleServer:
             self._connection.close()
         if self._way is not None:
             self._way.close()
+
+
+def _security(settings: Settings, address: Address) -> Security | None:
+    """What TLS needs; None for plain text. Raises as ``tls.secure``."""
+    asked = (
+        settings.encrypted,
+        settings.tls_client_cert_file,
+        settings.tls_client_key_file,
+        settings.basic_auth_username,
+        settings.basic_auth_password,
+    )
+    if not any(asked):
+        return None
+    from flowwatch.hubble.client import tls
+
+    return tls.secure(settings, address)

@@ -111,13 +111,22 @@ TLS_FAULTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", ["status", "summary"])
+@pytest.mark.parametrize(("verb", "reader"), [("status", ""), ("summary", ""), ("summary", "grpc")])
 @pytest.mark.parametrize(("server", "flags", "kind", "words"), TLS_FAULTS)
 def test_tls_that_fails_names_its_cause(
-    verb: str, server: str, flags: str, kind: type[ServerError], words: str, secured: Secured
+    verb: str,
+    reader: str,
+    server: str,
+    flags: str,
+    kind: type[ServerError],
+    words: str,
+    secured: Secured,
 ) -> None:
     began = time.monotonic()
-    told = flowwatch(verb, "--server", secured.server(server), *secured.flags(flags))
+    told = flowwatch(
+        *(verb, "--server", secured.server(server), *secured.flags(flags)),
+        env={"FLOWWATCH_READER": reader},
+    )
     assert time.monotonic() - began < SOON
     assert told.returncode == 1
     assert told.stdout == ""
@@ -144,11 +153,12 @@ def test_dates(server: str, words: str, tmp_path: Path) -> None:
     certificates = Certificates.make(tmp_path, "localhost", valid=valid)
     with Observer(generate=10, tls=certificates) as observer:
         address = f"localhost:{observer.address.rpartition(':')[2]}"
-        told = flowwatch(
-            "status", "--server", address, "--tls", "--tls-ca-cert-files", certificates.ca
-        )
-    assert told.returncode == 1
-    assert f"the certificate of {address} {words}" in one_line(told)
+        for verb in ("status", "summary"):
+            told = flowwatch(
+                verb, "--server", address, "--tls", "--tls-ca-cert-files", certificates.ca
+            )
+            assert told.returncode == 1
+            assert f"the certificate of {address} {words}" in one_line(told)
 
 
 TLS_WORKS = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from flowwatch.errors import FlowwatchError
+from flowwatch.hubble.client import tls
 from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.client.connection import connect
 from flowwatch.hubble.client.h2 import H2Stream, can_read
@@ -20,9 +20,15 @@ PATH = "/observer.Observer/GetFlows"
 
 
 def by_socket(server: str, request: GetFlowsRequest) -> list[bytes]:
-    settings = Settings(server=server)
-    assert can_read(settings, settings.address, request.SerializeToString(), {})
-    stream = H2Stream(settings, settings.address, PATH, request.SerializeToString())
+    return read(Settings(server=server), request)
+
+
+def read(settings: Settings, request: GetFlowsRequest) -> list[bytes]:
+    address, serialized = settings.address, request.SerializeToString()
+    assert can_read(settings, address, serialized, {})
+    stream = H2Stream(
+        settings, address, PATH, serialized, security=tls.secure(settings, settings.address)
+    )
     return [message for messages in stream.lists() for message in messages]
 
 
@@ -81,26 +87,42 @@ def test_through_relay() -> None:
         assert ours
 
 
-def test_tls_goes_by_grpcio_and_gives_the_same_rows(tmp_path: Path) -> None:
-    certificates = Certificates.make(tmp_path, "*.hubble-relay.cilium.io")
-    with Observer(generate=500, tls=certificates, ask_client=True) as observer:
-        settings = Settings(server=f"tls://{observer.address}")
-        assert not can_read(settings, settings.address, b"", {})
-        told = flowwatch(
-            "summary",
-            "--server",
-            f"tls://{observer.address}",
-            "--tls-ca-cert-files",
-            certificates.ca,
-            "--tls-client-cert-file",
-            certificates.client,
-            "--tls-client-key-file",
-            certificates.client_key,
-            "--tls-server-name",
-            "instance.hubble-relay.cilium.io",
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Of an observer that takes only clients with a certificate."""
+    certificates = Certificates.make(tmp_path_factory.mktemp("tls"), "*.hubble-relay.cilium.io")
+    with Observer(generate=30_000, tls=certificates, ask_client=True) as one:
+        yield Settings(
+            server=f"tls://{one.address}",
+            tls_ca_cert_files=(str(certificates.ca),),
+            tls_client_cert_file=str(certificates.client),
+            tls_client_key_file=str(certificates.client_key),
+            tls_server_name="instance.hubble-relay.cilium.io",
         )
-        assert told.returncode == 0, told.stderr
-        assert "attempts" in told.stdout
+
+
+@pytest.mark.parametrize("number", [1, 29_000])
+def test_the_same_messages_over_mutual_tls(number: int, secured: Settings) -> None:
+    request = GetFlowsRequest(number=number)
+    ours = read(secured, request)
+    with connect(secured) as connection:
+        theirs = list(connection.get_flows(request))
+    assert [m for m in ours if len(m) > 100] == [m for m in theirs if len(m) > 100]
+    assert len(ours) >= number
+
+
+def test_tls_with_each_reader_gives_the_same_rows(secured: Settings) -> None:
+    arguments = [
+        *("summary", "-o", "json", "--server", secured.server),
+        *("--tls-ca-cert-files", *secured.tls_ca_cert_files),
+        *("--tls-client-cert-file", secured.tls_client_cert_file),
+        *("--tls-client-key-file", secured.tls_client_key_file),
+        *("--tls-server-name", secured.tls_server_name),
+    ]
+    fast = flowwatch(*arguments)
+    slow = flowwatch(*arguments, env={"FLOWWATCH_READER": "grpc"})
+    assert (fast.returncode, fast.stderr) == (0, "")
+    assert fast.stdout == slow.stdout
 
 
 def test_the_variable_chooses_grpcio(observer: Observer) -> None:

@@ -68,32 +68,36 @@ def connect(settings: Settings) -> Connection:
             raise
         connection.way = way
         return connection
-    tls.check(settings)
     address = settings.address
-    try:
-        security = tls.secure(settings, address)
-    except OSError as error:
-        raise faults.no_connection(settings, address, error) from None
-    options: list[tuple[str, Any]] = [*_OPTIONS, *security.options]
+    security = tls.secure(settings, address)
+    options: list[tuple[str, Any]] = [*_OPTIONS]
     if address.is_loopback:
         options.append(("grpc.enable_http_proxy", 0))
-    if security.credentials is None:
+    if security is None:
         channel = grpc.insecure_channel(address.target, options)
-    else:
-        channel = grpc.secure_channel(address.target, security.credentials, options)
-    return Connection(channel, settings, address, security)
+        return Connection(channel, settings, address)
+    if security.name:
+        options.append(("grpc.ssl_target_name_override", security.name))
+    credentials = grpc.ssl_channel_credentials(security.roots, security.key, security.chain)
+    channel = grpc.secure_channel(address.target, credentials, options)
+    metadata = (("authorization", security.authorization),) if security.authorization else ()
+    return Connection(channel, settings, address, metadata)
 
 
 class Connection:
     """One server, one channel. Calls may be made from several threads."""
 
     def __init__(
-        self, channel: grpc.Channel, settings: Settings, address: Address, security: tls.Security
+        self,
+        channel: grpc.Channel,
+        settings: Settings,
+        address: Address,
+        metadata: tuple[tuple[str, str], ...] = (),
     ) -> None:
         """Made by :func:`connect`."""
         # The reference matters: once a channel is collected, its streams end.
         self._channel = channel
-        self._metadata = security.metadata
+        self._metadata = metadata
         self._calls: set[Any] = set()
         self._closed = False
         self.settings = settings

@@ -180,7 +180,7 @@ def _unreachable(settings: Settings, address: Address, code: str, words: str) ->
 
 
 def _tls(settings: Settings, address: Address, found: Probed, words: str) -> ServerError:
-    """Both sides speak TLS, and one of them gave up. ``words`` are grpcio 1.85's."""
+    """Both sides speak TLS, and one of them gave up. ``words`` are grpcio 1.85's, or Python's ssl's."""
     at, shown = _at(address), found.certificate
     wanted = settings.tls_server_name or address.host
     refused_by_us = "CERTIFICATE_VERIFY_FAILED" in words
@@ -192,7 +192,7 @@ def _tls(settings: Settings, address: Address, found: Probed, words: str) -> Ser
         return Refused(
             f"the certificate of {at} {problem}", f"renew it, or check this machine's clock{still}"
         )
-    if shown and "Hostname Verification" in words:
+    if shown and any(said in words for said in _WRONG_NAME):
         names = ", ".join(safe(name) for name in shown.names[:5]) or "no name at all"
         return Refused(
             f"the certificate of {at} is for {names}, not for {safe(wanted)}",
@@ -221,6 +221,10 @@ def _tls(settings: Settings, address: Address, found: Probed, words: str) -> Ser
     if not found.http2:
         return Refused(f"{at} speaks TLS, but not Hubble's protocol", _NOT_HUBBLE)
     return Unreachable(f"TLS with {at} failed: {words}")
+
+
+_WRONG_NAME = ("Hostname Verification", "Hostname mismatch", "IP address mismatch")
+"""grpcio's words, and ssl's, which stand behind CERTIFICATE_VERIFY_FAILED too."""
 
 
 def _name_flag(shown: Certificate | None, wanted: str, before: str = "") -> str:

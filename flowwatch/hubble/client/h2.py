@@ -5,8 +5,9 @@ the real observer: 0.65 s, and 0.1 s to import it). Here a ``recv`` takes some h
 once, and a message costs a slice: 1.3 µs. What is needed of HTTP/2 (RFC 9113) for one call that only
 receives is little: frames, flow control, and the headers' compression, which is left to ``hpack``.
 
-Plain TCP and unix sockets only. TLS, proxies and everything that isn't a stream go by grpcio
-(:mod:`flowwatch.hubble.client.connection`), and ``FLOWWATCH_READER=grpc`` makes it read streams too.
+Over TCP and unix sockets, plain or with TLS (:mod:`flowwatch.hubble.client.h2tls`). Proxies and everything
+that isn't a stream go by grpcio (:mod:`flowwatch.hubble.client.connection`), and ``FLOWWATCH_READER=grpc``
+makes it read streams too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
@@ -55,6 +57,10 @@ from flowwatch.hubble.client.h2frames import (
 )
 from flowwatch.hubble.wire import scanner
 
+if TYPE_CHECKING:
+    from flowwatch.hubble.client.h2tls import TlsSocket
+    from flowwatch.hubble.client.tls import Security
+
 WINDOW = 8 << 20
 """Bytes that the server may send ahead of the reader: flow control stops it there."""
 MESSAGE_LIMIT = 64 << 20
@@ -77,18 +83,20 @@ class H2Stream:
         path: str,
         request: bytes,
         silence: float | None = None,
+        security: Security | None = None,
     ) -> None:
         """Nothing is sent before ``lists()``; ``request`` is the serialized message.
 
         ``silence``: seconds without a byte of a record after which the stream is given up; None for
-        one that may be quiet.
+        one that may be quiet. ``security``: what TLS needs, where it is asked for.
         """
         self._settings = settings
         self._address = address
         self._path = path
         self._request = request
         self._silence = silence
-        self._socket: socket.socket | None = None
+        self._security = security
+        self._socket: socket.socket | TlsSocket | None = None
         self._cancelled = False
         self._reached = False
         self._headers = Decoder(HEADER_LIMIT)
@@ -138,7 +146,7 @@ class H2Stream:
                 raise self._late(error) from None
         except OSError as error:
             if not self._cancelled:
-                raise self._explain("UNAVAILABLE", error.strerror or str(error)) from None
+                raise self._explain("UNAVAILABLE", h2frames.words(error)) from None
         finally:
             if self._socket is not None:
                 self._socket.close()
@@ -152,18 +160,18 @@ class H2Stream:
         return self._explain("UNAVAILABLE", words)
 
     def _explain(self, code: str, details: str) -> ServerError:
+        if self._socket is not None:
+            # It may be looked at what is there, and some take one connection at a time.
+            self._socket.close()
         return faults.explain_status(
             code, details, self._settings, self._address, self._path, reached=self._reached
         ).error
 
     def _read(self) -> Iterator[list[bytes]]:
-        self._socket = sock = self._address.connect(self._settings.connect_timeout)
+        sock = self._connect()
         if self._cancelled:
             return
-        sock.settimeout(self._settings.connect_timeout)
-        _notice_death(sock)
-        authority = _authority(self._address)
-        sock.sendall(h2frames.opening(authority, self._path, self._request, WINDOW))
+        sock.sendall(self._opening())
         sent = MESSAGE_HEAD.size + len(self._request)
         self._credit = {0: FIRST_WINDOW - sent, STREAM: FIRST_WINDOW - sent}
         head_and_message, head = HEAD_AND_MESSAGE.unpack_from, HEAD.unpack_from
@@ -238,6 +246,32 @@ class H2Stream:
                 self._grant(taken)
                 taken = 0
 
+    def _connect(self) -> socket.socket | TlsSocket:
+        """Connected, under TLS if that is asked for; each step within the time for it."""
+        seconds = self._settings.connect_timeout
+        self._socket = sock = self._address.connect(seconds)
+        sock.settimeout(seconds)
+        _notice_death(sock)
+        if self._security is None or self._cancelled:
+            return sock
+        from flowwatch.hubble.client.h2tls import TlsSocket
+
+        tls = TlsSocket(sock, self._security, self._address)
+        tls.handshake(seconds)
+        self._socket = tls
+        return tls
+
+    def _opening(self) -> bytes:
+        secured = self._security
+        return h2frames.opening(
+            secured.name.encode() if secured and secured.name else _authority(self._address),
+            self._path,
+            self._request,
+            WINDOW,
+            encrypted=secured is not None,
+            authorization=secured.authorization if secured else "",
+        )
+
     def _grant(self, taken: int) -> None:
         """Let the server send anew what was ``taken``, and no more: a slow reader makes it wait."""
         if not self._agreed:
@@ -256,6 +290,8 @@ class H2Stream:
             sock.sendall(data)
         except TimeoutError:
             raise Ended("UNAVAILABLE", "it sends, but takes nothing that it is sent") from None
+        except OSError:
+            pass  # what has come is taken in first: the next recv finds the end
         sock.settimeout(self._silence)
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
@@ -423,17 +459,10 @@ def can_read(
     """Whether an :class:`H2Stream` does what these settings ask for; else grpcio has to."""
     if environ.get("FLOWWATCH_READER") == "grpc" or len(request) > REQUEST_LIMIT:
         return False
-    more_than_plain = (
-        settings.encrypted
-        or settings.port_forward
-        or settings.tls_from_secret
-        or settings.tls_client_cert_file
-        or settings.tls_client_key_file
-        or settings.basic_auth_username
-        or settings.basic_auth_password
-    )
+    if settings.port_forward or settings.tls_from_secret:
+        return False  # the way there isn't open yet
     proxy = any(environ.get(name) or environ.get(name.upper()) for name in _PROXIES)
-    return not more_than_plain and (address.is_loopback or not proxy)
+    return address.is_loopback or not proxy
 
 
 def _authority(address: Address) -> bytes:

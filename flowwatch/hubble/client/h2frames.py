@@ -43,6 +43,11 @@ class Ended(Exception):
         self.details = details
 
 
+def words(error: OSError) -> str:
+    """What went wrong with a socket, without the place in Python's source that ssl adds."""
+    return (error.strerror or str(error)).partition(" (_ssl.c:")[0]
+
+
 def broken(what: str) -> NoReturn:
     """The other side doesn't keep to HTTP/2: its connection is of no use any more."""
     raise Ended("INTERNAL", f"the server breaks HTTP/2: {what}")
@@ -154,17 +159,26 @@ def settings(payload: bytes) -> dict[int, int]:
     return found
 
 
-def opening(authority: bytes, path: str, request: bytes, window: int) -> bytes:
+def opening(
+    authority: bytes,
+    path: str,
+    request: bytes,
+    window: int,
+    *,
+    encrypted: bool = False,
+    authorization: str = "",
+) -> bytes:
     """Everything that is ever sent but acknowledgements: preface, settings, and the request."""
     ours = struct.pack(">HIHI", 2, 0, 4, window)  # no push; the stream's window
     headers = b"".join(
         (
-            b"\x83\x86",  # :method POST, :scheme http
+            b"\x83\x87" if encrypted else b"\x83\x86",  # :method POST, :scheme https or http
             b"\x04" + _text(path.encode()),  # :path
             b"\x01" + _text(authority),  # :authority
             _header(b"te", b"trailers"),
             _header(b"content-type", b"application/grpc"),
             _header(b"user-agent", b"flowwatch"),
+            _secret(b"authorization", authorization.encode()) if authorization else b"",
         )
     )
     message = MESSAGE_HEAD.pack(0, len(request)) + request
@@ -183,6 +197,11 @@ def opening(authority: bytes, path: str, request: bytes, window: int) -> bytes:
 def _header(name: bytes, value: bytes) -> bytes:
     """A literal that nobody needs to remember (RFC 7541, 6.2.2)."""
     return b"\x00" + _text(name) + _text(value)
+
+
+def _secret(name: bytes, value: bytes) -> bytes:
+    """A literal that nobody on the way may remember (RFC 7541, 6.2.3)."""
+    return b"\x10" + _text(name) + _text(value)
 
 
 def _text(value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""TLS for a connection: hubble's flags turned into what grpcio takes.
+"""TLS for a connection: hubble's flags turned into what either reader takes.
 
 Facts: Cilium 1.20.2, hubble/cmd/common/conn/tls.go and hubble/cmd/common/validate; the errors carry
 hubble's words. Unlike Go's, Python's gRPC can't skip verification, so ``--tls-allow-insecure`` fetches
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass
-
-import grpc
+from dataclasses import dataclass, field
 
 from flowwatch import userfile
 from flowwatch.errors import UsageError
-from flowwatch.hubble.client import probe
+from flowwatch.hubble.client import faults, probe
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.kube.material import load_pair, pem_text
@@ -25,11 +23,17 @@ from flowwatch.text import safe
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """What a channel needs; ``credentials`` is None for plain text."""
+    """Whom a TLS connection trusts, and what it shows of itself; none of it is ever shown to people."""
 
-    credentials: grpc.ChannelCredentials | None
-    options: tuple[tuple[str, str], ...] = ()
-    metadata: tuple[tuple[str, str], ...] = ()
+    roots: bytes | None = field(default=None, repr=False)
+    """CAs in PEM; None where this system has no list: gRPC carries one."""
+    key: bytes | None = field(default=None, repr=False)
+    chain: bytes | None = field(default=None, repr=False)
+    """The client's certificate and those above it, in PEM."""
+    name: str = ""
+    """That the server's certificate must bear, "" for the address's own; also what is asked for."""
+    authorization: str = field(default="", repr=False)
+    """The value of the header of that name."""
 
 
 def check(settings: Settings) -> None:
@@ -67,20 +71,25 @@ def check(settings: Settings) -> None:
         )
 
 
-def secure(settings: Settings, address: Address) -> Security:
-    """Read the files and choose the names. Raises UsageError for files that don't do.
+def secure(settings: Settings, address: Address) -> Security | None:
+    """Read the files and choose the names; None for plain text.
 
-    With ``tls_allow_insecure`` it connects to the server, and raises OSError when that fails.
+    Raises UsageError for what doesn't go together and for files that don't do. With
+    ``tls_allow_insecure`` it connects to the server, and raises Unreachable when that fails.
     """
+    check(settings)
     if not settings.encrypted:
-        return Security(None)
+        return None
     material = settings.tls_material
     key, chain = client_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
     if material is not None and not chain and material.certificate:
         key, chain = material.key, material.certificate
     name = settings.tls_server_name
     if settings.tls_allow_insecure:
-        shown = probe.certificate(address, name, settings.connect_timeout)
+        try:
+            shown = probe.certificate(address, name, settings.connect_timeout)
+        except OSError as error:
+            raise faults.no_connection(settings, address, error) from None
         # Without TLS there, gRPC's own attempt will fail and be explained.
         roots = shown.pem.encode() if shown else None
         name = _covered(shown.names) if shown and shown.names else name
@@ -88,20 +97,18 @@ def secure(settings: Settings, address: Address) -> Security:
         roots = material.ca
     else:
         roots = authorities(settings.tls_ca_cert_files)
-    options: list[tuple[str, str]] = []
-    if name:
-        options.append(("grpc.ssl_target_name_override", name))
-    elif address.path:
-        # Go takes "localhost" as the name of a unix socket's server.
-        options.append(("grpc.ssl_target_name_override", "localhost"))
-    metadata: tuple[tuple[str, str], ...] = ()
-    if settings.basic_auth_username:
-        import base64
+    # Go takes "localhost" as the name of a unix socket's server.
+    name = name or ("localhost" if address.path else "")
+    return Security(roots, key, chain, name, _authorization(settings))
 
-        pair = f"{settings.basic_auth_username}:{settings.basic_auth_password}"
-        metadata = (("authorization", "Basic " + base64.b64encode(pair.encode()).decode()),)
-    credentials = grpc.ssl_channel_credentials(roots, key, chain)
-    return Security(credentials, tuple(options), metadata)
+
+def _authorization(settings: Settings) -> str:
+    if not settings.basic_auth_username:
+        return ""
+    import base64
+
+    pair = f"{settings.basic_auth_username}:{settings.basic_auth_password}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 def _covered(names: tuple[str, ...]) -> str:
