@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 def run(parsed: Parsed) -> int:
     """Print each step as it is done; exit code 1 when one failed."""
+    from flowwatch.api.agent_options import read_options
     from flowwatch.doctor.evidence import State, Step, examine
 
     form = check_output(parsed.text("output"))
     one_server(parsed)
+    known = read_options(parsed.text("cilium-config"))
     settings = forward.decide(config.load(parsed))
     signs = shows(SIGNS)
     width = min(columns(), 110)
     steps: list[Step] = []
-    for step in examine(settings):
+    for step in examine(settings, known if known.known else None):
         steps.append(step)
         if form == "text":
             put(step_text(step, signs=signs, width=width))

@@ -124,7 +124,6 @@ DEMO = Group(
 )
 
 STATUS = Group("Output", (_output(values.STATUS_OUTPUT),))
-DOCTOR = Group("Output", (_output(outputs("text", "json")),))
 _DEMO_TRAFFIC = Flag(
     "demo",
     TEXT,
@@ -139,6 +138,7 @@ CILIUM_CONFIG = Flag(
     "the options that the agents decide by: the ConfigMap cilium-config, as kubectl prints it",
     "FILE",
 )
+DOCTOR = Group("Output", (CILIUM_CONFIG, _output(outputs("text", "json"))))
 POLICIES = Group(
     "Policies",
     (

@@ -12,17 +12,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from flowwatch.doctor.judge import JUDGES, Evidence, Heard, fresh, ring
+from flowwatch.doctor.judge import (
+    Evidence,
+    Heard,
+    aggregation,
+    clocks,
+    flows,
+    fresh,
+    lost,
+    names,
+    ring,
+    verdicts,
+)
+from flowwatch.doctor.options import find, options
 from flowwatch.doctor.steps import State as State
 from flowwatch.doctor.steps import Step as Step
 from flowwatch.doctor.steps import Visit, run
-from flowwatch.errors import Unreachable
+from flowwatch.errors import FlowwatchError, Unreachable
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.hubble.client.config import Settings
 from flowwatch.hubble.client.connection import Connection
 from flowwatch.hubble.client.stream import End, Follow
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
+from flowwatch.policy.agent_options import AgentOptions
 
 LISTEN = 4.0
 """Seconds of listening to what comes."""
@@ -32,8 +45,23 @@ SAMPLE = 4000
 """Newest records looked at, of all nodes together."""
 
 
-def examine(settings: Settings) -> Iterator[Step]:
-    """Every step, from the settings to the clocks, as it is done; it hangs on nothing."""
+JUDGES: tuple[tuple[str, Callable[[Evidence], Step]], ...] = (
+    ("flows", flows),
+    ("lost", lost),
+    ("verdicts", verdicts),
+    ("options", options),
+    ("dns", names),
+    ("aggregation", aggregation),
+    ("clocks", clocks),
+)
+"""In this order, after ``ring``."""
+
+
+def examine(settings: Settings, known: AgentOptions | None = None) -> Iterator[Step]:
+    """Every step, from the settings to the clocks, as it is done; it hangs on nothing.
+
+    ``known``: the options of the agents, where a file says them; else the cluster is asked, where it can be.
+    """
     visit = Visit(settings)
     evidence = Evidence()
     try:
@@ -48,6 +76,7 @@ def examine(settings: Settings) -> Iterator[Step]:
             listening = _listening(visit, evidence)
             listening.ask_records()
             listening.listen()
+            evidence.options = known or _options(visit)
             return JUDGES[0][1](evidence)
 
         # Told as soon as it is known: listening takes some seconds.
@@ -59,6 +88,13 @@ def examine(settings: Settings) -> Iterator[Step]:
         yield from run(looks, visit.blocked)
     finally:
         visit.close()
+
+
+def _options(visit: Visit) -> AgentOptions | str:
+    try:
+        return find(visit.settings, visit.access)
+    except FlowwatchError as error:
+        return error.message
 
 
 def _listening(visit: Visit, evidence: Evidence) -> Listening:
@@ -99,6 +135,7 @@ class Listening:
                 drop_reason_desc=[flow_pb2.POLICY_DENIED, flow_pb2.POLICY_DENY],
             )
         )
+        evidence.audits = self._newest(flow_pb2.FlowFilter(verdict=[flow_pb2.AUDIT]))
         evidence.names = self._newest(
             flow_pb2.FlowFilter(destination_fqdn=["*"]), flow_pb2.FlowFilter(source_fqdn=["*"])
         )

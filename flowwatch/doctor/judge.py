@@ -7,7 +7,6 @@ leaves out from-* traces from ``low`` on, and repeats within five seconds from `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flowwatch.doctor.steps import State, Step
@@ -15,6 +14,7 @@ from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.clocks import ClockSkew, span
 from flowwatch.flows.losses import cause
 from flowwatch.flows.model import EventType, Flow, LostEvents
+from flowwatch.policy.agent_options import AgentOptions
 from flowwatch.text import plural
 
 SHORT = 60.0
@@ -73,6 +73,10 @@ class Evidence:
     """Of Cilium's DNS proxy."""
     queries: Heard = field(default_factory=Heard)
     """To port 53, through the proxy or not."""
+    audits: Heard = field(default_factory=Heard)
+    """With the verdict AUDIT."""
+    options: AgentOptions | str = ""
+    """Of the cluster's agents; a string says why they aren't known."""
 
 
 def fresh(evidence: Evidence) -> list[tuple[Flow, int]]:
@@ -401,14 +405,3 @@ def _nothing(name: str) -> Step:
 
 def _ago(evidence: Evidence, at: int) -> str:
     return f"{span((evidence.now - at) / _SECOND)} ago"
-
-
-JUDGES: tuple[tuple[str, Callable[[Evidence], Step]], ...] = (
-    ("flows", flows),
-    ("lost", lost),
-    ("verdicts", verdicts),
-    ("dns", names),
-    ("aggregation", aggregation),
-    ("clocks", clocks),
-)
-"""In this order, after ``ring``."""

@@ -109,7 +109,8 @@ class Visit:
         """Names of those that are connected, where relay told them."""
         self.blocked = ""
         """Why nothing more can be asked; "" if all went well enough."""
-        self._access: kubeconfig.Access | None = None
+        self.access: kubeconfig.Access | None = None
+        """The way to the Kubernetes API, where the server is reached through it."""
         self._way: forward.Way | None = None
         self._direct = True
 
@@ -163,7 +164,7 @@ class Visit:
             if asked.origin("server") == DEFAULT and not kubeconfig.at_hand(asked.kubeconfig):
                 what = "there is none to reach relay through (KUBECONFIG, ~/.kube/config)"
             return Step("kubeconfig", State.SKIPPED, what)
-        self._access = access = kubeconfig.load(asked.kubeconfig, asked.kube_context)
+        self.access = access = kubeconfig.load(asked.kubeconfig, asked.kube_context)
         place = f"{access.file}: context {access.context}" if access.file else "this pod's account"
         user = f", user {access.user}" if access.user else ""
         why = f"; nothing answers on {asked.address.text}, so this way" if asked.by_itself else ""
@@ -171,9 +172,9 @@ class Visit:
 
     def _forward(self) -> Step:
         asked = self.asked
-        if self._access is None:
+        if self.access is None:
             return Step("port-forward", State.SKIPPED, "not asked for (--port-forward)")
-        self._way = way = forward.open_way(asked, access=self._access)
+        self._way = way = forward.open_way(asked, access=self.access)
         self.settings = way.settings
         told = []
         if asked.port_forward:

@@ -7,8 +7,8 @@ From Cilium 1.20: pkg/option/config.go (what an agent reads, and refuses), pkg/p
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from flowwatch.goyaml.nodes import DocumentError, Value, read_nodes
@@ -18,6 +18,7 @@ NAME = "cilium-config"
 """The ConfigMap, in the namespace of the agents."""
 CIDR_MODE, ENFORCEMENT, AUDIT_MODE = "policy-cidr-match-mode", "enable-policy", "policy-audit-mode"
 DENY_RESPONSE, CLUSTER_NAME = "policy-deny-response", "cluster-name"
+VERDICT_RECORDS = "bpf-events-policy-verdict-enabled"
 _IPV4, _IPV6 = "enable-ipv4", "enable-ipv6"
 
 Enforcement = Literal["default", "always", "never"]
@@ -48,10 +49,10 @@ class AgentOptions:
     cluster: str = ""
     """The cluster's name; "" when nobody said it."""
     families: tuple[int, ...] = (4, 6)
+    verdict_records: bool = True
+    """Whether agents write policy-verdict records: the only ones of audit mode."""
     origin: str = ""
     """Where they were read; "" for Cilium's defaults, as nobody said which they are."""
-    given: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """The entries among them that the ConfigMap has, as it has them."""
 
     @property
     def known(self) -> bool:
@@ -136,14 +137,13 @@ def _name(fields: dict[str, Value]) -> str:
 
 def _options(data: dict[str, Value], origin: str) -> AgentOptions:
     taken: dict[str, object] = {}
-    given: dict[str, str] = {}
     for key, reader in _READERS.items():
         if key in data:
-            given[key] = data[key].text().strip()
+            written = data[key].text().strip()
             try:
-                taken[key] = reader(given[key])
+                taken[key] = reader(written)
             except ValueError as error:
-                raise data[key].fault(f'{key}: "{given[key]}": {error}') from None
+                raise data[key].fault(f'{key}: "{written}": {error}') from None
     families = tuple(version for version, key in ((4, _IPV4), (6, _IPV6)) if taken.get(key, True))
     return AgentOptions(
         cidr_match_mode=taken.get(CIDR_MODE, ()),  # type: ignore[arg-type]
@@ -152,8 +152,8 @@ def _options(data: dict[str, Value], origin: str) -> AgentOptions:
         deny_response=taken.get(DENY_RESPONSE, "none"),  # type: ignore[arg-type]
         cluster=str(taken.get(CLUSTER_NAME, "default")),
         families=families or (4, 6),
+        verdict_records=bool(taken.get(VERDICT_RECORDS, True)),
         origin=origin,
-        given={key: value for key, value in given.items() if key not in (_IPV4, _IPV6)},
     )  # fmt: skip
 
 
@@ -197,6 +197,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     AUDIT_MODE: _switch,
     DENY_RESPONSE: _response,
     CLUSTER_NAME: _cluster,
+    VERDICT_RECORDS: _switch,
     _IPV4: _switch,
     _IPV6: _switch,
 }

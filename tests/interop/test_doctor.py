@@ -20,14 +20,14 @@ import pytest
 
 from tests.command import clean_environment, flowwatch
 from tests.interop.control_plane import ControlPlane
-from tests.interop.kubeapi import KubeApi
+from tests.interop.kubeapi import RIGHTS, KubeApi
 from tests.interop.real import Certificates, Observer, Program, Relay, build, free_port
 
 RELAY_NAME = "instance.hubble-relay.cilium.io"
 STEPS = [
     "flowwatch",
     *("config", "kubeconfig", "port-forward", "name", "tcp", "tls", "health", "version", "nodes"),
-    *("ring", "flows", "lost", "verdicts", "dns", "aggregation", "clocks"),
+    *("ring", "flows", "lost", "verdicts", "options", "dns", "aggregation", "clocks"),
 ]
 
 
@@ -472,6 +472,11 @@ def test_through_the_kubernetes_api_with_mutual_tls(api: ControlPlane, tmp_path:
         assert "certificates taken from" in found.of("port-forward")[1]
         assert f"verified for {RELAY_NAME}" in found.of("tls")[1]
         assert kube.token not in json.dumps(found.steps)
+        # Who has no right to the agents' options is told what isn't known.
+        state, told = found.of("options")
+        # Among what is generated are records of audit mode, so that this much is known.
+        assert (state, "AUDIT records come" in told) == ("warn", True)
+        assert "no right to get configmaps/cilium-config" in told
         # Without the secrets relay's TLS stands in the way, and the step says so.
         assert "speaks TLS → add --tls-from-secret" in only_failed(doctor(*words), "tls")
     assert "does not accept" in only_failed(doctor(*words), "port-forward"), "the user is gone"
@@ -492,6 +497,57 @@ def test_by_itself_through_the_kubernetes_api(api: ControlPlane, tmp_path: Path)
     assert found.failed == []
     assert found.states("config", "kubeconfig", "port-forward", "tls", "nodes") == {"ok"}
     assert "nothing answers on localhost:4245, so this way" in found.of("kubeconfig")[1]
+
+
+def test_the_agents_options_are_read_from_the_cluster(api: ControlPlane, tmp_path: Path) -> None:
+    with (
+        Observer(node="default/one") as observer,
+        Relay([observer]) as relay,
+        KubeApi(api) as kube,
+    ):
+        observer.write(*(flow(now(-9 + at), 40000 + at) for at in range(5)))
+        relay.wait_until_serving()
+        kube.put_relay(relay.address)
+        rights = [right.split() for right in (*RIGHTS, "get configmaps")]
+        kube.allow_only([{"apiGroups": [""], "verbs": [v], "resources": [r]} for v, r in rights])
+        words = ("--kubeconfig", kube.kubeconfig(tmp_path), "-P", "--port-forward-port", "0")
+        state, told = doctor(*words).of("options")
+        assert state == "skipped"
+        assert "there is no configmap cilium-config in namespace kube-system" in told
+        data = {"cluster-name": "default", "policy-cidr-match-mode": "nodes"}
+        kube.put("configmaps", "cilium-config", {"data": data})
+        state, told = doctor(*words).of("options")
+        assert state == "ok"
+        assert "policy-cidr-match-mode: nodes; blocks of addresses" in told
+        kube.put("configmaps", "cilium-config", {"data": {"enable-policy": "perhaps"}})
+        state, told = doctor(*words).of("options")
+        assert state == "skipped"
+        assert 'enable-policy: "perhaps": one of default, always, never' in told
+
+
+def test_audit_records_that_never_come_though_the_mode_is_on(tmp_path: Path) -> None:
+    config = tmp_path / "cilium-config.yaml"
+    config.write_text('kind: ConfigMap\ndata: {policy-audit-mode: "true"}\n')
+    asked = ("--cilium-config", config)
+    with Observer(node="default/one") as observer:
+        words = ("--server", observer.address, *asked)
+        observer.write(drop(now(-3), 40000), flow(now(90), 1), flow(now(91), 2))
+        state, told = doctor(*words).of("options")
+        assert state == "warn"
+        assert "no AUDIT record is in the ring: policies still drop (" in told
+        assert "kubectl -n kube-system rollout restart daemonset/cilium" in told
+        audited = flow(now(-2), 40001, verdict="AUDIT", event_type={"type": 5})
+        observer.write(audited, flow(now(92), 3), flow(now(93), 4))
+        state, told = doctor(*words).of("options")
+        assert state == "warn"
+        assert "what policies deny passes; AUDIT records come, the newest" in told
+        # Nobody said the options: the records do.
+        state, told = doctor("--server", observer.address).of("options")
+        assert (state, "audit mode is on; not known" in told) == ("warn", True)
+    config.write_text("kind: ConfigMap\ndata: {policy-audit-mode: maybe}\n")
+    told_ = flowwatch("doctor", *asked)
+    assert (told_.returncode, told_.stdout) == (2, "")
+    assert told_.stderr == (f'flowwatch: {config}:2: policy-audit-mode: "maybe": true or false\n')
 
 
 def test_a_kubeconfig_that_is_broken(tmp_path: Path) -> None:

@@ -106,6 +106,21 @@ def read(
     return wait(work())
 
 
+def read_config(access: Access, *, timeout: float, namespace: str) -> InForce:
+    """The ConfigMap of the agents alone; ``missing`` says why, where it wasn't read. Raises ServerError."""
+
+    async def work() -> InForce:
+        cluster = _Lister(access, namespace, timeout)
+        found = InForce()
+        try:
+            await cluster.read_options(found)
+        finally:
+            await cluster.close()
+        return found
+
+    return wait(work())
+
+
 class _Lister(Cluster):
     """A cluster whose objects are listed over all namespaces."""
 
@@ -118,10 +133,10 @@ class _Lister(Cluster):
                 "docs/kubernetes.md has a role that allows it; --policies takes files",
             )
         if self.namespace:
-            await self._options(found)
+            await self.read_options(found)
         return found
 
-    async def _options(self, found: InForce) -> None:
+    async def read_options(self, found: InForce) -> None:
         """The ConfigMap of the agents; who may not read it is told what isn't known then."""
         try:
             config = await self._get(f"configmaps/{CONFIG}")

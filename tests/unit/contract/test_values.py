@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowwatch.cli.main import run
-from flowwatch.doctor.judge import JUDGES, Evidence, Heard, ring
+from flowwatch.doctor.evidence import JUDGES
+from flowwatch.doctor.judge import Evidence, Heard, ring
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.decode_json import LineDecoder, merge

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from flowwatch.doctor.evidence import JUDGES
 from flowwatch.doctor.judge import (
-    JUDGES,
     Evidence,
     Heard,
     aggregation,
@@ -231,6 +231,7 @@ def test_nothing_is_judged_without_records() -> None:
     states = {name: judge(Evidence()).state for name, judge in JUDGES}
     assert {name for name, state in states.items() if state is State.SKIPPED} == {
         "verdicts",
+        "options",
         "dns",
         "aggregation",
         "clocks",
