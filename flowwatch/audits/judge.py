@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from flowwatch.audits.evidence import Observation, Request
 from flowwatch.audits.findings import Kind
 from flowwatch.audits.noise import lost, noise
-from flowwatch.audits.options import other_cluster
+from flowwatch.audits.options import Elsewhere, other_cluster
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Layer7, PolicyRef
 from flowwatch.policy.engine import Decision, PolicySet
@@ -31,6 +31,7 @@ class Judge:
     def __init__(self, policies: PolicySet, applied_at: int | None = None) -> None:
         self.policies = policies
         self.applied_at = applied_at
+        self._elsewhere = Elsewhere(policies)
         self._spaces = {one.namespace for one in policies.policies if one.namespace}
         self._known = {(one.kind, one.namespace, one.name) for one in policies.policies}
 
@@ -78,8 +79,15 @@ class Judge:
                 return "inconclusive", "authentication was not done yet: first packets drop"
             return "inconclusive", lost(seen)
         if decision.decision == "denied":
-            return self._rehearsed(*_denied(seen, decision))
-        return _allowed(seen, decision)
+            kind, why = self._rehearsed(*_denied(seen, decision))
+        else:
+            kind, why = _allowed(seen, decision)
+        if kind in ("leak", "overblock") and (unless := self._elsewhere.unless(seen, decision)):
+            return (
+                "inconclusive",
+                f"{why}; can't tell, unless the cluster's options are known: {unless}",
+            )
+        return kind, why
 
     def _rehearsed(self, kind: Kind, why: str) -> tuple[Kind, str]:
         """In audit mode what is denied passes by design; that no AUDIT record says so is another matter."""

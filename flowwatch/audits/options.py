@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from flowwatch.audits.ends import several_clusters
+from flowwatch.audits.evidence import Observation
 from flowwatch.audits.findings import Kind
 from flowwatch.policy.agent_options import AgentOptions
+from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.party import Party
 
 _TOLD = 5
 NEVER = (
@@ -50,6 +54,48 @@ def other_cluster(options: AgentOptions, cluster: str) -> str:
     return f"a pod of cluster {cluster}: the policies are those of {options.cluster}"
 
 
+class Elsewhere:
+    """The same policies where ``policy-cidr-match-mode`` lets blocks mean nodes and pods.
+
+    Asked where nobody said the options: what contradicts policies by Cilium's defaults may be right by it.
+    """
+
+    def __init__(self, policies: PolicySet) -> None:
+        self._known = policies.options.known
+        self._policies = policies
+        self._there: PolicySet | None = None
+        self._peers: dict[tuple[Party, str], Party] = {}
+
+    def unless(self, seen: Observation, decision: Decision) -> str:
+        """Which mode would decide otherwise, and by what; "" where none would, or the mode is known."""
+        if self._known or seen.peer.outside or not seen.peer_ip:
+            return ""
+        if self._there is None:
+            self._there = self._policies.by(_ELSEWHERE)
+        other = self._there.ask(
+            seen.direction, seen.subject, self._peer(seen), seen.protocol, seen.asked_port
+        )
+        if other.decision == decision.decision:
+            return ""
+        what = "nodes" if seen.peer.node else "pods"
+        by = ", ".join(map(str, other.entries)) or "a block of addresses"
+        does = _MAY[other.decision]
+        return (
+            f"where policy-cidr-match-mode has {what}, {by} {does} it (--cilium-config FILE says)"
+        )
+
+    def _peer(self, seen: Observation) -> Party:
+        key = seen.peer, seen.peer_ip
+        if key not in self._peers:
+            if len(self._peers) >= _MOST:
+                self._peers.clear()
+            self._peers[key] = replace(seen.peer, ip=seen.peer_ip)
+        return self._peers[key]
+
+
+_ELSEWHERE = AgentOptions(cidr_match_mode=("nodes", "pods"), origin="a cluster set up otherwise")
+_MAY = {"allowed": "allows", "denied": "denies", "cant_tell": "may allow or deny"}
+_MOST = 10_000
 _LEAK = "check that the policy is applied and enforced{}, and that no wider one allows it"
 _ADVICE: dict[Kind, str] = {
     "leak": _LEAK.format(

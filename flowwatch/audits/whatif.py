@@ -17,7 +17,7 @@ from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.findings import Hint
 from flowwatch.audits.hints import Judged, hints
 from flowwatch.audits.judge import passes_requests, unaddressed
-from flowwatch.audits.options import care_of_options, other_cluster
+from flowwatch.audits.options import Elsewhere, care_of_options, other_cluster
 from flowwatch.flows import meaning
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
@@ -88,6 +88,7 @@ class WhatIf:
     _observer: Observer = field(default_factory=Observer)
     _rows: dict[tuple[object, ...], WhatIfRow] = field(default_factory=dict)
     _after: PolicySet | None = None
+    _elsewhere: Elsewhere = field(init=False)
     _judged: dict[tuple[object, ...], Judged] = field(default_factory=dict)
     _working: set[Entry] = field(default_factory=set)
 
@@ -95,6 +96,7 @@ class WhatIf:
         """All of ``batches``, and the report."""
         self._after = overlaid(self.current, self.draft)
         self._observer = Observer(reach=self.draft.options.reach)
+        self._elsewhere = Elsewhere(self._after)
         self.join.listen(self)
         self.join.read(batches)
         for _, scope, attempt in self.join.open_attempts():
@@ -139,6 +141,8 @@ class WhatIf:
             change = "unchanged"
         else:
             change = "newly denied" if then == "denied" else "newly allowed"
+        if now != then and then != "unknown" and (unless := self._elsewhere.unless(seen, decision)):
+            why += f"; {unless}"
         why += closest(
             after, decision, seen.direction, seen.subject, seen.peer,
             seen.protocol, seen.asked_port, seen.known,

@@ -77,9 +77,11 @@ class Party:
     def aggregated(self) -> bool:
         """Whether Cilium also knows it as one of all pods, or of the world (pkg/policy/aggregate.go).
 
-        Reserved identities stand for themselves alone.
+        Reserved identities stand for themselves alone, the world that no address tells among them.
         """
-        return self.outside if self.reserved else bool(self.labels)
+        if self.reserved:
+            return self.outside and bool(self.ip)
+        return bool(self.labels)
 
     @cached_property
     def cluster(self) -> str | None:

@@ -75,6 +75,7 @@ def _verdict(report: AuditReport, columns: int) -> Iterator[Line]:
     if seen.replies:
         text = f"{seen.replies:,} replies belong to connections opened earlier: not judged"
         yield from _wrapped(text, columns, 1, "dim")
+    yield from _wrapped(safe(report.options.judged_by), columns, 1, "dim")
     for note in (*blind.notes, *report.notes):
         yield from _wrapped(f"! {safe(note)}", columns, 1, "warn")
 

@@ -44,7 +44,7 @@ def cache_allowed() -> Capture:
 
 
 def test_a_pod_in_a_block_is_allowed_where_blocks_mean_pods(tmp_path: Path) -> None:
-    [leak] = found(audited(cache_allowed(), tmp_path))
+    [leak] = found(audited(cache_allowed(), tmp_path, cidr_match_mode=()))
     assert leak == ("leak", "shop/web", "shop/cache")
     [fine] = found(audited(cache_allowed(), tmp_path, cidr_match_mode=("pods",)))
     assert fine == ("ok", "shop/web", "shop/cache")
@@ -55,8 +55,34 @@ def test_a_pod_in_a_block_is_allowed_where_blocks_mean_pods(tmp_path: Path) -> N
 def test_a_node_in_a_block_is_allowed_where_blocks_mean_nodes(tmp_path: Path) -> None:
     flows = Capture()
     flows.add("shop/web", "→", "remote-node", 443)
-    assert found(audited(flows, tmp_path))[0][0] == "leak"
+    assert found(audited(flows, tmp_path, cidr_match_mode=("pods",)))[0][0] == "leak"
     assert found(audited(flows, tmp_path, cidr_match_mode=("nodes",)))[0][0] == "ok"
+
+
+def test_what_a_mode_would_explain_can_t_be_told_where_nobody_said_it(tmp_path: Path) -> None:
+    [one] = audited(cache_allowed(), tmp_path).findings
+    assert (one.kind, one.reason) == (
+        "inconclusive",
+        "default deny of shop/web: no rule allows it; can't tell, unless the cluster's options are known: "
+        "where policy-cidr-match-mode has pods, shop/web spec.egress.0 (line 7) allows it "
+        "(--cilium-config FILE says)",
+    )
+    # What no block would explain is a leak all the same.
+    other = Capture().add("shop/web", "→", "198.51.100.7", 443)
+    assert found(audited(other, tmp_path))[0][0] == "leak"
+    # And what the defaults explain is as it should be.
+    dropped = Capture().add("shop/web", "→", "shop/cache", 6379, "DROPPED")
+    assert found(audited(dropped, tmp_path))[0][0] == "ok"
+    [row] = (
+        WhatIf(load([("policy.yaml", POLICY)]))
+        .read(FileSource([str(cache_allowed().write(tmp_path))]).batches())
+        .rows
+    )
+    assert row.change == "newly denied"
+    assert (
+        "where policy-cidr-match-mode has pods, shop/web spec.egress.0 (line 7) allows it"
+        in row.reason
+    )
 
 
 def test_the_own_node_s_other_addresses_stand_in_its_labels(tmp_path: Path) -> None:
@@ -171,10 +197,10 @@ def test_a_report_says_which_options_it_judged_by(tmp_path: Path) -> None:
 
 
 def test_a_leak_s_advice_names_the_options_that_would_explain_it(tmp_path: Path) -> None:
-    assert "--cilium-config" in audited(cache_allowed(), tmp_path).findings[0].advice
+    flows = Capture().add("shop/web", "→", "198.51.100.7", 443)
+    assert "--cilium-config" in audited(flows, tmp_path).findings[0].advice
     assert (
-        "--cilium-config"
-        not in audited(cache_allowed(), tmp_path, audit_mode=False).findings[0].advice
+        "--cilium-config" not in audited(flows, tmp_path, enforcement="default").findings[0].advice
     )
 
 
