@@ -21,6 +21,7 @@ from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.row_times import RowTimes
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
+from flowwatch.egress.turns import Turns
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
@@ -64,6 +65,9 @@ class _Counted:
         self.marks = array("b")
         # Where in the timeline: an attempt's beginning may move back later.
         self.begun = array("q")
+        # When its outcome was decided, as each of its rows was told.
+        self.egress_at = array("q")
+        self.ingress_at = array("q")
 
     def grow(self, size: int) -> None:
         """Have a place for every number below ``size``."""
@@ -77,7 +81,8 @@ class _Counted:
             self.answer += array("b", bytes(more))
             self.late += array("b", bytes(more))
             self.marks += array("b", bytes(more))
-            self.begun += array("q", bytes(8 * more))
+            for column in (self.begun, self.egress_at, self.ingress_at):
+                column.extend(array("q", bytes(8 * more)))
 
     def forget(self, attempt: OpenAttempt) -> None:
         """Leave the place to another attempt."""
@@ -123,6 +128,7 @@ class Aggregate:
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
         self.row_times = RowTimes() if keep_recent else None
         self.ends = RowEnds() if keep_recent else None
+        self.turns = Turns()
         self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
         """Row key (0: none), the record, whether it counts as its peer's reply, and its names."""
         self.folded_rows = 0
@@ -183,6 +189,10 @@ class Aggregate:
                 continue
             if extras.standing is not None:
                 columns.records[row] += extras.standing.records - 1
+                # It stands for all that went so meanwhile.
+                ahead = self._ahead.get(joined.batch.origin, _NOTHING_AHEAD)
+                time = flow.time - ahead.get(flow.kind.node, 0)
+                self.turns.add(row, attempt.outcome, time)
             if extras.policy_log:
                 columns.rarity(row).log(extras.policy_log)
             mark = _ENCRYPTED << ingress
@@ -317,10 +327,26 @@ class Aggregate:
         ):
             # In no figure but its own, so in no timeline either.
             return
+        at = counted.ingress_at if direction == _INGRESS else counted.egress_at
+        if by > 0:
+            at[attempt.number] = self._decided(row, attempt)
+        self.turns.add(row, outcome, at[attempt.number], by)
         begun = counted.begun[attempt.number]
         self.timelines[direction].add(begun, dropped, by)
         if self.row_times is not None:
             self.row_times.add(row, begun, dropped, by)
+
+    def _decided(self, row: int, attempt: OpenAttempt) -> int:
+        """When it was decided what became of an attempt, by the clock that its row's times are by."""
+        columns, time = self.columns, attempt.decided
+        server, node = columns.nodes.things[columns.node[row]]
+        ahead = self._ahead.get(server, _NOTHING_AHEAD)
+        if not time or (node == attempt.node and not ahead):
+            return time
+        there = attempt.ahead_of(node)
+        if there is None:
+            return max(time - ahead.get(attempt.node, 0), 1)
+        return max(time + there - ahead.get(node, 0), 1)
 
     def _set_clocks(self, scope: Attempts, origin: str) -> None:
         """More is known of nodes' clocks: move what was counted by them, in rows and timelines."""
@@ -333,10 +359,17 @@ class Aggregate:
         self._ahead[origin] = now
         if not moved:
             return
-        self.columns.move_times({(origin, node): back for node, back in moved.items()})
+        move = self.columns.move_times({(origin, node): back for node, back in moved.items()})
+        self.turns.shift(move)
         counted = self._counted
         for attempt in scope.open_attempts():
             number, back = attempt.number, moved.get(attempt.node, 0)
+            for rows, at in (
+                (counted.egress, counted.egress_at),
+                (counted.ingress, counted.ingress_at),
+            ):
+                if rows[number] >= 0 and at[number] and (by := move(rows[number])):
+                    at[number] = max(at[number] - by, 1)
             begun = counted.begun[number]
             if back and begun and counted.outcome[number] != _NOT_YET:
                 dropped = counted.outcome[number] == meaning.DROPPED
@@ -358,6 +391,7 @@ class Aggregate:
         self.folded_rows += folded
         self._counted.move(moved)
         self._rows.clear()
+        self.turns = self.turns.moved(moved)
         if self.row_times is not None:
             self.row_times.move(moved)
         if self.ends is not None:

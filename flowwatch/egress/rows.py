@@ -6,6 +6,7 @@ Everything here is immutable and complete in itself: a view formats it and compu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +15,23 @@ from flowwatch.flows.model import PolicyRef
 
 SECOND = 1_000_000_000
 """In nanoseconds, as times are."""
+
+
+TURNS = 4
+"""Runs of a row's attempts, one after the other, that still make a story: with more they go by turns."""
+
+MIXED = "mixed"
+
+
+class Run(NamedTuple):
+    """Attempts of a row that went alike, one after the other."""
+
+    state: str
+    """Their outcome: ``forwarded``, ``dropped``, ``audited``, ``error``."""
+    since: int
+    """When the first of them was decided; nanoseconds since 1970."""
+    until: int
+    """When the last of them was."""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +101,33 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """Stable for the life of the aggregate: the selection follows it."""
     noise: dict[str, int] = {}
     """Of ``dropped``, what no policy was asked about: attempts by kind (flowwatch.flows.noise)."""
+    runs: tuple[Run, ...] = ()
+    """How its attempts went in the order of time, the latest last; of many the latest alone."""
+
+    @property
+    def state(self) -> str:
+        """What became of its latest attempts: their outcome, or ``mixed`` where that changes all the time."""
+        if self.runs:
+            return self.runs[-1].state if len(self.runs) <= TURNS else MIXED
+        went = [name for name in _WENT if getattr(self, name)]
+        return _WENT[went[0]] if len(went) == 1 else MIXED if went else "unknown"
+
+    @property
+    def since(self) -> int:
+        """When the first of these was decided; 0 where it is mixed, or not known."""
+        if self.state == MIXED:
+            return 0
+        return self.runs[-1].since if self.runs else self.first_seen
+
+    @property
+    def state_before(self) -> str:
+        """What became of those before; empty without any, and where it is mixed."""
+        return self.runs[-2].state if 1 < len(self.runs) <= TURNS else ""
+
+    @property
+    def until(self) -> int:
+        """When the last of those before was decided; else 0."""
+        return self.runs[-2].until if 1 < len(self.runs) <= TURNS else 0
 
     @property
     def attempts(self) -> int:
@@ -92,6 +137,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     def blocked(self) -> int:
         """Dropped attempts that aren't noise."""
         return self.dropped - min(sum(self.noise.values()), self.dropped)
+
+
+_WENT = {"forwarded": "forwarded", "dropped": "dropped", "audited": "audited", "errors": "error"}
+"""Outcomes by the field that counts them."""
 
 
 @dataclass(frozen=True, slots=True)

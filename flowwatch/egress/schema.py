@@ -329,6 +329,23 @@ ROW: tuple[Column[Row], ...] = (
         "`all`, `none`, `mixed`; empty if none was",
     ),
     column("policy_log", "texts", "`log: value` of the policies that decided, at most eight"),
+    column(
+        "state",
+        "text",
+        "what became of the latest attempts: `forwarded`, `dropped`, `audited`, `error`, `unknown`; `mixed` "
+        "where that changed more than three times",
+    ),
+    column(
+        "since",
+        "time",
+        "when the first attempt of this state was decided, after the last of another; empty if `mixed`",
+    ),
+    column(
+        "state_before",
+        "text",
+        "the state before: `forwarded` where a policy has cut off what worked; empty if there was none",
+    ),
+    column("until", "time", "when the last attempt of that was decided; empty if there was none"),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""
 

@@ -7,7 +7,7 @@ int, packed from numbers given to pods and peers, under which the index is looke
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from math import exp
 from typing import Generic, TypeVar
 
@@ -366,14 +366,15 @@ class Columns:
             self.rated[row] = now
         self.rate[row] += 1 / RATE_SECONDS
 
-    def move_times(self, back: Mapping[tuple[str, str], int]) -> None:
-        """Set the rows of these servers' nodes back by so many nanoseconds."""
+    def move_times(self, back: Mapping[tuple[str, str], int]) -> Callable[[int], int]:
+        """Set the rows of these servers' nodes back by so many nanoseconds; says by how many each was."""
         moves = [back.get(node, 0) for node in self.nodes.things]
         for row, node in enumerate(self.node):
             if (by := moves[node]) and self.last[row]:
                 self.first[row] = max(self.first[row] - by, 0)
                 self.last[row] = max(self.last[row] - by, 0)
                 self.rated[row] -= by / 1e9
+        return lambda row: moves[self.node[row]]
 
     def add_address(self, row: int, address: str) -> None:
         """Remember that ``address`` is behind the row's peer (at most four, the latest first).

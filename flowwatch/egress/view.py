@@ -69,7 +69,7 @@ def snapshot(
     rate = rates.of(directions, narrowed) if rates is not None else Rate()
     elsewhere = _totals(aggregate, tuple(aggregate.totals)).attempts - totals.attempts
     return Snapshot(
-        rows=tuple([_row(columns, row, now, labels) for row in chosen[: query.limit]]),
+        rows=tuple([_row(aggregate, row, now, labels) for row in chosen[: query.limit]]),
         matched=len(chosen),
         totals=totals,
         shown=totals if narrowed is None else _of_rows(columns, narrowed, matching),
@@ -127,7 +127,8 @@ def _clusters(columns: Columns) -> dict[tuple[str, str], str]:
     }
 
 
-def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str]) -> Row:
+def _row(aggregate: Aggregate, i: int, now: float, labels: dict[tuple[str, str], str]) -> Row:
+    columns = aggregate.columns
     number = columns.pod[i]
     namespace, pod, cluster, server = columns.pods.things[number]
     kind, peer = columns.peer_of(i)
@@ -172,6 +173,7 @@ def _row(columns: Columns, i: int, now: float, labels: dict[tuple[str, str], str
         policy_log=tuple(rare.policy_log),
         key=columns.ident[i],
         noise=_together([columns.noise[i]]) if i in columns.noise else {},
+        runs=aggregate.turns.of(i),
     )
 
 

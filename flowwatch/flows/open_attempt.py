@@ -143,6 +143,8 @@ class OpenAttempt(msgspec.Struct, gc=False, eq=False):
     """Whether it is of aggregated lines, and stands for nobody knows how many."""
     unsure: bool = False
     """Whether nothing records if the packets it was made of are answers."""
+    decided: int = 0
+    """When a record made its outcome what it is, by the clock of ``node``."""
     version: int = 0
     """Another number whenever outcome, reason or answer changes."""
     egress_news: News | None = None

@@ -71,6 +71,7 @@ class Weighing:
                 attempt.client, attempt.server, address(key[1]), attempt.service
             )
         attempt.bits = bits
+        attempt.decided = flow.time
         attempt.outcome = outcome = OUTCOME_OF[bits]
         if outcome != UNKNOWN:
             change(attempt)
@@ -121,7 +122,7 @@ class Weighing:
         else:
             attempt.egress = seen
         if bits and (kind.named or seen & OUTCOME_BITS | attempt.bits != attempt.bits):
-            self._weigh(attempt, flow, bits)
+            self._weigh(attempt, flow, bits, time)
 
     def _add_answer(self, attempt: OpenAttempt, kind: Kind, bits: int, time: int) -> int:
         """What an answer shows; the bits that it adds to its end."""
@@ -146,7 +147,7 @@ class Weighing:
             change(attempt)
             self.answers += answer == ANSWERED
 
-    def _weigh(self, attempt: OpenAttempt, flow: Flow, bits: int) -> None:
+    def _weigh(self, attempt: OpenAttempt, flow: Flow, bits: int, time: int) -> None:
         """What follows from the evidence, with what only deciding records know: reason, policies."""
         together = (attempt.egress | attempt.ingress) & OUTCOME_BITS
         if together != attempt.bits:
@@ -154,6 +155,7 @@ class Weighing:
             outcome = OUTCOME_OF[together]
             if outcome != attempt.outcome:
                 attempt.outcome = outcome
+                attempt.decided = time
                 change(attempt)
             # A policy's reason is kept against a stray drop's.
             if flow.kind.dropped and (not attempt.reason or bits & POLICY_DROP):

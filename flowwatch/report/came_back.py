@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flowwatch.egress.rows import Row
+from flowwatch.egress.rows import MIXED, Row
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.report.human import count, span
 from flowwatch.text import plural
 
@@ -79,6 +80,18 @@ def answer_words(row: Row) -> str:
         seen = f"{row.answered:,} of all {plural(row.attempts, 'attempt')} answered"
     let = f"{through:,} let through; " if through else ""
     return let + ", ".join(filter(None, (seen, failed)))
+
+
+def state_words(row: Row) -> str:
+    """``forwarded until 11:17:41, dropped since 11:17:43`` (UTC); empty where attempts always went alike."""
+    if len(row.runs) < 2:
+        return ""
+    if row.state == MIXED:
+        last = {run.state: run.until for run in row.runs}
+        told = ", ".join([f"last {state} {time_of_day(time)}" for state, time in last.items()])
+        return f"by turns: {told}"
+    before = [f"{run.state} until {time_of_day(run.until)}" for run in row.runs[:-1]]
+    return ", ".join([*before, f"{row.state} since {time_of_day(row.since)}"])
 
 
 def odd_answer(row: Row) -> str:

@@ -11,7 +11,13 @@ from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Endpoint, PolicyRef
 from flowwatch.flows.reasons import by_name
 from flowwatch.flows.reasons_table import POLICY
-from flowwatch.report.came_back import answer_words, dropped_words, late_words, noise_words
+from flowwatch.report.came_back import (
+    answer_words,
+    dropped_words,
+    late_words,
+    noise_words,
+    state_words,
+)
 from flowwatch.report.human import age, count
 from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import plural, safe
@@ -89,6 +95,8 @@ def detail_lines(
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
+    if told := state_words(row):
+        lines += _labelled("In time", f"{told} UTC", columns)
     if lost := dropped_words([row]):
         lines += _labelled("No answer", lost, columns, role="warn")
     if noise := noise_words(row.noise):
@@ -216,11 +224,22 @@ def _policies(row: Row, columns: int, attribution: Sequence[str]) -> list[Line]:
         text = "a deny rule, which these records don't name"
         lines += _labelled("Policy", text, columns, role="strong")
     if row.allowed_by:
-        lines += _labelled("Allowed by", _named(row.allowed_by), columns)
+        lines += _labelled("Allowed by", _named(row.allowed_by) + _when(row), columns)
     elif row.forwarded and not row.dropped:
         # Empty never means that there is no rule: names of some rules aren't recorded.
         lines += _labelled("Allowed by", "not named in these records", columns, role="dim")
     return lines
+
+
+def _when(row: Row) -> str:
+    """Of a row that is dropped: when it was that policies allowed it."""
+    if not row.blocked:
+        return ""
+    if row.state == "dropped" and row.state_before == "forwarded":
+        return f", until {time_of_day(row.until)} UTC"
+    if row.forwarded:
+        return ", the attempts that were forwarded"
+    return ", before it was dropped, or at this end alone"
 
 
 def _named(policies: Sequence[PolicyRef]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowwatch.egress.rows import Row, Snapshot, Totals
+from flowwatch.egress.rows import Row, Run, Snapshot, Totals
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.coverage import LostTotal
 from flowwatch.flows.model import PolicyRef
@@ -42,6 +42,10 @@ def row(**changes: Any) -> Row:
         "last_seen": START + 90_000_000_000,
         "rate": 0.12345,
         "peer_addresses": ("142.250.1.1", "142.250.1.2"),
+        "runs": (
+            Run("forwarded", START, START + 10_000_000_000),
+            Run("dropped", START + 20_000_000_000, START + 90_000_000_000),
+        ),
     }
     return Row(**{**values, **changes})
 
