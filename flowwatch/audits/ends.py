@@ -12,6 +12,22 @@ from flowwatch.policy.party import Party
 from flowwatch.policy.reach import Reach
 
 ANSWERS_OF = "answers of "
+
+
+def beside(direction: str, peer: str, port: int, protocol: str) -> str:
+    """``peer:443/TCP``, with brackets around an IPv6 address; where the port is no peer's but the subject's
+    own, as for ingress, ``peer (to its 443/TCP)``. Not made safe."""
+    name = peer.removeprefix(ANSWERS_OF)
+    if not protocol:
+        return peer
+    if (direction == "ingress") is (name == peer):
+        word = "to" if name == peer else "from"
+        return f"{peer} ({word} its {port}/{protocol})"
+    return (
+        f"{peer[: len(peer) - len(name)]}{f'[{name}]' if ':' in name else name}:{port}/{protocol}"
+    )
+
+
 """What stands before a peer's name where it is its dropped answers that are judged."""
 
 OUTSIDE = frozenset({"world", "world-ipv4", "world-ipv6"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from flowwatch.audits.ends import beside
 from flowwatch.audits.evidence import Observation
 from flowwatch.audits.findings import Hint
 from flowwatch.flows.clocks import time_of_day
@@ -423,4 +424,4 @@ def _wrong_peer(entry: Entry, row: Judged) -> Iterator[Hint]:
 
 
 def _to(seen: Observation) -> str:
-    return f"{seen.peer_name}:{seen.port}/{seen.protocol}"
+    return beside(seen.direction, seen.peer_name, seen.port, seen.protocol)

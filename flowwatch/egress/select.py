@@ -14,6 +14,7 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.egress.words import (
     DEFAULT_DENY,
+    INGRESS,
     NO_RULE,
     PROXY_ERROR,
     WOULD_DENY,
@@ -95,22 +96,23 @@ def _told(columns: Columns, word: Word, text: str) -> set[int]:
 
 
 def _at_port(columns: Columns, word: Word, pods: list[str]) -> Callable[[int], bool]:
-    """Whether a row is at the port that the word names, and at its name if there is one before it."""
+    """Whether a row is at the port that the word names, and that is of what is named before it, if
+    anything is: of the peer, in ingress of the pod."""
     port, protocols = word.port, word.protocols()
     at_pod = [word.host_within(text) for text in pods]
     at_peer = [word.host_within(name) for name in columns.peer_names.things]
 
-    def hit(row: int) -> bool:
-        return (
-            columns.port[row] == port
-            and protocols[columns.protocol[row]]
-            and (
-                not word.has_host
-                or at_pod[columns.pod[row]]
-                or at_peer[columns.peer[row] >> 3]
-                or any(word.host_within(address) for address in columns.addresses.get(row, ()))
-            )
+    def named(row: int) -> bool:
+        if not word.has_host:
+            return True
+        if columns.direction[row] == INGRESS:
+            return at_pod[columns.pod[row]]
+        return at_peer[columns.peer[row] >> 3] or any(
+            word.host_within(address) for address in columns.addresses.get(row, ())
         )
+
+    def hit(row: int) -> bool:
+        return columns.port[row] == port and protocols[columns.protocol[row]] and named(row)
 
     return hit
 

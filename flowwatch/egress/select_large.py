@@ -15,6 +15,7 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.egress.words import (
     DEFAULT_DENY,
+    INGRESS,
     NO_RULE,
     PROXY_ERROR,
     WOULD_DENY,
@@ -97,18 +98,19 @@ def _of(columns: Columns, hits: list[bool], column: str, shift: int = 0) -> Mask
 
 
 def _at_port(columns: Columns, word: Word, pods: list[str]) -> Mask:
-    """Rows at the port that the word names, and at its name if there is one before it."""
+    """Rows at the port that the word names, and that is of what is named before it, if anything is."""
     if word.port is None:
         return np.zeros(len(columns), bool)
     hit: Mask = _of(columns, word.protocols(), "protocol") & (_view(columns, "port") == word.port)
     if not word.has_host:
         return hit
     names = columns.peer_names.things
-    named = _of(columns, [word.host_within(one) for one in pods], "pod")
-    named |= _of(columns, [word.host_within(name) for name in names], "peer", 3)
+    named = _of(columns, [word.host_within(name) for name in names], "peer", 3)
     for row, addresses in columns.addresses.items():
         if any(word.host_within(address) for address in addresses):
             named[row] = True
+    server = _of(columns, [word.host_within(one) for one in pods], "pod")
+    named = np.where(_view(columns, "direction") == INGRESS, server, named)
     both: Mask = hit & named
     return both
 

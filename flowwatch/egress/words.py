@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from flowwatch.egress.table import PROTOCOLS, Columns, PodName, PolicyPair
+from flowwatch.flows.model import Direction
 from flowwatch.flows.reasons import by_name
 
 NO_RULE = "no rule allows it"
@@ -29,6 +30,9 @@ _WITH_PORT = re.compile(r"(?:(?P<host>.*):)?(?P<port>[0-9]{1,5})(?:/(?P<protocol
 
 _PORTLESS = tuple([name.startswith("ICMP") for name in PROTOCOLS])
 """Of which protocols a port is a message's type, which rows don't show; by their number."""
+
+
+INGRESS = int(Direction.INGRESS)
 
 
 class Word:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flowwatch.audits.ends import beside
 from flowwatch.marks.changes import ChangesReport, Difference
 from flowwatch.marks.compare import CHANGES, Change, ChangeRow, Side, Window
 from flowwatch.marks.finding import Mark, Turned
 from flowwatch.marks.sightings import Edge
 from flowwatch.output import Writer
-from flowwatch.report.audit.words import host_port, short_window
+from flowwatch.report.audit.words import short_window
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import fold, span
 from flowwatch.report.jsontext import to_json
@@ -190,9 +191,7 @@ def who(row: ChangeRow, *, several: bool, ascii: bool = False) -> str:
 def destination(row: ChangeRow) -> str:
     """``peer:port/protocol``; of a row of ingress the port is the pod's own. Not made safe."""
     edge = row.edge
-    if edge.direction == "ingress":
-        return f"{edge.peer} (to its {edge.port}/{edge.protocol})"
-    return f"{host_port(edge.peer, edge.port)}/{edge.protocol}"
+    return beside(edge.direction, edge.peer, edge.port, edge.protocol)
 
 
 def sides(row: ChangeRow, *, ascii: bool = False) -> str:

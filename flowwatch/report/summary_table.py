@@ -79,27 +79,49 @@ class _Column:
 
 
 def pod_text(row: Row) -> str:
-    """``namespace/pod``, or what stands for it: of pods that aren't recorded ``namespace/workload/*``."""
+    """``namespace/pod``, or what stands for it: of pods that aren't recorded ``namespace/workload/*``.
+
+    In ingress with its port, which is the one that others reach.
+    """
     name = pod_name(row)
-    return f"{safe(row.namespace)}/{name}" if row.namespace else name
+    return listening(row, f"{safe(row.namespace)}/{name}" if row.namespace else name)
 
 
 def pod_name(row: Row) -> str:
-    """The same without the namespace."""
+    """The name alone."""
     if row.pod or not row.namespace:
         return safe(row.pod)
     return f"{safe(row.workload)}/*" if row.workload else "?"
 
 
+def listening(row: Row, name: str) -> str:
+    """``name`` of the row's pod, already safe; in ingress with its port, as the port is the server's."""
+    return _at(name, _port(row)) if row.direction == "ingress" else name
+
+
 def peer_text(row: Row) -> str:
-    """``api.example.com:443``, ``kube-dns:53/UDP``, ``10.0.0.1 ICMPv4``: TCP goes without saying."""
-    peer, protocol = safe(row.peer), safe(row.protocol)
+    """``api.example.com:443``, ``kube-dns:53/UDP``, ``10.0.0.1 ICMPv4``: TCP goes without saying.
+
+    In ingress the peer is the client, and the port none of its own.
+    """
+    peer = safe(row.peer)
+    port = _port(row)
+    if not port:
+        return f"{peer} {safe(row.protocol)}".rstrip()
+    return peer if row.direction == "ingress" else _at(peer, port)
+
+
+def _at(name: str, port: str) -> str:
+    return f"[{name}]{port}" if ":" in name and port[1:2].isdigit() else name + port
+
+
+def _port(row: Row) -> str:
+    """``:53/UDP``, ``:?`` where no record has it; empty where there is none."""
     if row.uncounted and "port" in not_recorded(row):
-        return f"{peer}:?"
-    if not row.port or protocol.startswith("ICMP"):
-        return f"{peer} {protocol}".rstrip()
-    text = f"[{peer}]:{row.port}" if ":" in peer else f"{peer}:{row.port}"
-    return text if protocol in ("TCP", "") else f"{text}/{protocol}"
+        return ":?"
+    if not row.port or row.protocol.startswith("ICMP"):
+        return ""
+    return f":{row.port}" + ("" if row.protocol in ("TCP", "") else f"/{safe(row.protocol)}")
 
 
 def reason_text(row: Row) -> str:

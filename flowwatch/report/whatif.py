@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flowwatch.audits.ends import beside
 from flowwatch.audits.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
 from flowwatch.output import Writer
 from flowwatch.report.agent_options import options_object
-from flowwatch.report.audit.words import host_port, short_window
+from flowwatch.report.audit.words import short_window
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import fold, span
 from flowwatch.report.jsontext import to_json
@@ -123,9 +124,7 @@ def _counts(report: WhatIfReport) -> str:
 
 
 def _destination(row: WhatIfRow) -> str:
-    if not row.protocol:
-        return row.peer
-    return f"{host_port(row.peer, row.port)}/{row.protocol}"
+    return beside(row.direction, row.peer, row.port, row.protocol)
 
 
 def whatif_object(report: WhatIfReport) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from flowwatch.audits.ends import ANSWERS_OF
+from flowwatch.audits.ends import beside
 from flowwatch.audits.findings import (
     FAILURES,
     MEANING,
@@ -22,7 +22,7 @@ from flowwatch.audits.findings import (
     RuleUse,
 )
 from flowwatch.flows.coverage import Coverage
-from flowwatch.report.goformat import TimeFormat, join_host_port
+from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import percent, span
 from flowwatch.text import plural
 
@@ -117,15 +117,7 @@ def who(one: Finding) -> str:
 def destination(one: Finding) -> str:
     """``peer:port/protocol``; the peer alone when there is no port to name. Addresses tell it apart."""
     apart = f" ({one.apart})" if one.apart else ""
-    if not one.protocol:
-        return one.peer + apart
-    return f"{host_port(one.peer, one.port)}/{one.protocol}{apart}"
-
-
-def host_port(peer: str, port: int) -> str:
-    """``peer:port``, with brackets around an IPv6 address."""
-    name = peer.removeprefix(ANSWERS_OF)
-    return peer[: len(peer) - len(name)] + join_host_port(name, str(port))
+    return beside(one.direction, one.peer, one.port, one.protocol) + apart
 
 
 def selects_nothing(use: PolicyUse) -> str:

@@ -12,6 +12,7 @@ from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
 from flowwatch.report.summary_table import (
     attempts_text,
+    listening,
     peer_text,
     pod_name,
     policy_text,
@@ -70,8 +71,8 @@ class ScreenColumn:
 def _pod(row: Row, cells: Cells) -> str:
     name = pod_name(row) or "?"
     if row.namespace and cells.namespace != row.namespace:
-        return f"{safe(row.namespace)}/{name}"
-    return name
+        name = f"{safe(row.namespace)}/{name}"
+    return listening(row, name)
 
 
 def _peer(row: Row, cells: Cells) -> str:

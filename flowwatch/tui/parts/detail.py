@@ -132,8 +132,9 @@ def _heading(row: Row, columns: int, signs: Signs) -> list[Line]:
     outcome = worst(row)
     sign = getattr(signs, _SIGNS[outcome])
     arrow = signs.of if row.direction == "ingress" else signs.to
-    protocol = "" if row.protocol in peer_text(row) else f" {safe(row.protocol)}"
-    text = f"{sign} {pod_text(row)} {arrow} {peer_text(row)}{protocol}"
+    ends = f"{pod_text(row)} {arrow} {peer_text(row)}"
+    protocol = "" if row.protocol in ends else f" {safe(row.protocol)}"
+    text = f"{sign} {ends}{protocol}"
     role = _ROLES.get(outcome, "dim")
     return [((part, role),) for part in wrap(text, columns)]
 

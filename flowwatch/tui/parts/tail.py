@@ -54,9 +54,15 @@ def verdict_piece(item: Recent, signs: Signs) -> Piece:
 def tail_line(item: Recent, columns: int, signs: Signs) -> Line:
     """One record; what is at the right gives way first."""
     name = f"{item.namespace}/{item.pod}" if item.namespace else item.pod
+    peer = item.peer
     arrow = signs.of if item.direction == "ingress" else signs.to
     port = f":{item.port}" if item.port and not item.protocol.startswith("ICMP") else ""
     rest = max(columns - 14 - 13 - 4, 20)
+    # The server's: in ingress the pod's own.
+    if item.direction == "ingress":
+        name += port
+    else:
+        peer += port
     half = min(rest * 3 // 10, 44)
     bad = item.verdict == "DROPPED"
     role = "strong" if bad else "text"
@@ -66,7 +72,7 @@ def tail_line(item: Recent, columns: int, signs: Signs) -> Line:
         verdict_piece(item, signs),
         (fit(safe(name), half, tail=5), role),
         (f" {arrow} ", "dim"),
-        (fit(safe(item.peer) + port, half), role),
+        (fit(safe(peer), half), role),
         (" " + " ".join([safe(word) for word in words if word]), "dim"),
     ]
     return cut(tuple(pieces), columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from flowwatch.audits.ends import beside
 from flowwatch.audits.findings import (
     FAILURES,
     KINDS,
@@ -112,8 +113,7 @@ def _findings(
 
 def _finding(one: Finding, columns: int, signs: Signs) -> Iterator[Line]:
     arrow = signs.of if one.direction == "ingress" else signs.to
-    port = f":{one.port}/{one.protocol}" if one.protocol else ""
-    who = f"{safe(one.subject)} {arrow} {safe(one.peer)}{port}"
+    who = f"{safe(one.subject)} {arrow} {safe(beside(one.direction, one.peer, one.port, one.protocol))}"
     role = _ROLES[one.kind]
     ended: Piece = (f"  {one.attempts:,}x {safe(one.observed)}", "dim")
     yield ((f" {_sign(one.kind, signs)} ", role), (who, "text"), ended)

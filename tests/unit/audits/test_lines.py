@@ -59,10 +59,10 @@ def test_a_refused_request_and_one_that_passed_are_two_lines(tmp_path: Path) -> 
     text = said(audited(API, flows, tmp_path))
     assert text.startswith(
         "OK, 2 attempts: as the policies say\n"
-        "  ✓ shop/api ← shop/web:80/TCP  1x dropped\n"
+        "  ✓ shop/api ← shop/web (to its 80/TCP)  1x dropped\n"
         "      denied by the L7 rules of shop/api spec.ingress.0 (line 7): none allows HEAD "
         "http://api/status (closest: GET; HEAD isn't GET)\n"
-        "  ✓ shop/api ← shop/web:80/TCP  1x forwarded\n"
+        "  ✓ shop/api ← shop/web (to its 80/TCP)  1x forwarded\n"
     )
     # The rule for requests refused one: what it says of default deny nothing tried.
     assert "? ingress, by default deny: nothing tried what it forbids" in text
@@ -163,7 +163,10 @@ def test_a_policy_drop_that_no_given_policy_explains_is_a_finding(tmp_path: Path
     report = audited(policy, flows, tmp_path)
     text = said(report)
     assert "UNEXPLAINED, 1 attempt" in text
-    assert "✗ shop/api ← host:8080/TCP  1x\n      dropped by a policy that was not given" in text
+    assert (
+        "✗ shop/api ← host (to its 8080/TCP)  1x\n      dropped by a policy that was not given"
+        in text
+    )
     assert "documents are missing" in text
     assert "enable-policy is always" in text
     assert text.endswith("NOT AS EXPECTED: 1 unexplained drop")
@@ -208,8 +211,8 @@ def test_in_audit_mode_what_these_policies_allow_and_hubble_would_deny_is_a_find
         ("m3-outcomes-folded", ("1x dropped", "none allows HEAD", "1x forwarded"), ("2x",)),
         ("m3b-dns-outcomes-folded", ("2x forwarded", "1x dropped"), ("3x",)),
         ("m4-uncovered-drop", ("UNEXPLAINED, 1 attempt", "NOT AS EXPECTED"), ()),
-        ("m6-same-line-twice", ("c2/t/a-0:80/TCP  1x dropped", "means its own cluster"), ()),
-        ("m7-audited-though-allowed", ("192.0.2.77:22/TCP  1x\n", "though these policies allow it"), ()),
+        ("m6-same-line-twice", ("c2/t/a-0 (to its 80/TCP)  1x dropped", "means its own cluster"), ()),
+        ("m7-audited-though-allowed", ("192.0.2.77 (to its 22/TCP)  1x\n", "though these policies"), ()),
         ("m1b-icmp-deny-leak-missed", ("LEAK, 1 attempt",), ()),
         ("10-ipv6-mld-noise", ("spec.egress.0 (line 7): 1 attempt\n",), ()),
         ("33-traefik-toservices", ("OVERBLOCK, 1 attempt",), ("✓ spec.egress.3",)),

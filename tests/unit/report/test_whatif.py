@@ -44,7 +44,7 @@ def test_what_was_not_seen_is_said_first(form: str) -> None:
     text = written(report(row("newly denied"), row("unchanged")), form)
     for words in ("18 records in 1m, 6 attempts", "a short window", "5 events were lost"):
         assert text.index(words) < text.index("weather/app")
-    assert "[2001:db8::1]:443/TCP" in text
+    assert "2001:db8::1 (to its 443/TCP)" in text
     assert "3 newly denied, 0 newly allowed, 0 can't tell, 3 unchanged" in text
 
 
@@ -55,9 +55,14 @@ def test_nothing_seen_is_told(form: str) -> None:
 
 
 def test_the_side_that_is_asked_comes_first() -> None:
-    assert "weather/app ← [2001:db8::1]:443/TCP  3x" in written(report(row("newly denied")), "text")
+    assert "weather/app ← 2001:db8::1 (to its 443/TCP)  3x" in written(
+        report(row("newly denied")), "text"
+    )
     table = written(report(row("newly denied")), "markdown")
-    assert "| ingress | `weather/app` | `[2001:db8::1]:443/TCP` | 3 | allowed | denied |" in table
+    assert (
+        "| ingress | `weather/app` | `2001:db8::1 (to its 443/TCP)` | 3 | allowed | denied |"
+        in table
+    )
 
 
 @pytest.mark.parametrize("form", WHATIF_FORMATS)
