@@ -147,6 +147,10 @@ class Observation:
     """Whether the server answered it."""
     labelled: bool = True
     """Whether the subject's labels are recorded: else any policy may select it."""
+    guessed: bool = False
+    """Whether it passed here only as far as a record without a direction lets think."""
+    standing: bool = False
+    """Whether it is of aggregated lines: of each verdict there are others, which tell no one attempt."""
 
     @property
     def known(self) -> Known:
@@ -377,7 +381,8 @@ class Observer:
                 attempt.records,
                 unknown(subject, protocol, port)
                 or unknown_peer(peer, peer_ip)
-                or (UNSURE if attempt.unsure else ""),
+                or (UNSURE if attempt.unsure else "")
+                or ("" if known & _EVIDENCE else "the record has no verdict"),
                 self._asked(extra.requests),
                 extra.allowed.get(way, ()),
                 extra.denied.get(way, ()),
@@ -395,6 +400,8 @@ class Observer:
                 named_at=shared(*extra.named.get(way, (0, ""))),
                 waited=attempt.waited,
                 labelled=bool(subject.labels or subject.entity),
+                guessed=way == 1 and not attempt.ingress,
+                standing=attempt.standing,
                 cut=dropped > attempt.first and bits & _CUT == _CUT,
                 replied=attempt.answer == ANSWERED,
             )

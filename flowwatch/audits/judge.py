@@ -190,6 +190,12 @@ def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
             return "ok", f"the request passed, its answer was dropped here: {decision.reason}"
         return "ok", decision.reason
     if seen.outcome == meaning.FORWARDED:
+        if seen.guessed:
+            return "inconclusive", "the record has no direction: nothing shows that it passed here"
+        if seen.standing and not seen.verdict:
+            return "inconclusive", (
+                "aggregated: packets passed here, and what became of their attempts is in no line"
+            )
         if not seen.opened:
             return "inconclusive", "opened before the first record, perhaps before the policy"
         if seen.waited:

@@ -43,6 +43,7 @@ _HUBBLE_PACKAGES = (
     "./oracle",
     "./regexps",
     "./kubeconfig",
+    "./exporter",
 )
 # What is known to the API server beside its own; the experimental ClusterNetworkPolicy has all that
 # the standard one has.
@@ -118,6 +119,11 @@ class Binaries:
     def kubeconfig(self) -> Path:
         """Answers what client-go reads from kubeconfigs."""
         return self.folder / "kubeconfig"
+
+    @property
+    def exporter(self) -> Path:
+        """Writes records as Cilium's exporter does: masked, aggregated, redacted."""
+        return self.folder / "exporter"
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ NOTHING_FOLLOWS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"l4": {"UDP": {"destination_port": 50_000}}},
         "the record doesn't say whether it is of an answer: a field mask or an aggregate's key left it out",
     ),
+    "the verdict, and so what became of it": (
+        TO_WORLD,
+        {"verdict": None, "aggregate": {"egress_flow_count": 3}},
+        "the record has no verdict",
+    ),
     "the port": (TO_WORLD, {"l4": {"TCP": {}}}, "the record has no port"),
     "the protocol": (TO_WORLD, {"l4": None}, "the record has no protocol"),
     "why it was dropped": (
@@ -121,6 +126,29 @@ def test_attribution_concludes_nothing_either(tmp_path: Path) -> None:
     ]
     assert attributed(policy, masked(verdict="DROPPED"), tmp_path) == [
         "dropped, and the record doesn't say why: the reason isn't recorded"
+    ]
+
+
+def test_a_record_without_a_direction_shows_no_leak_at_the_other_end(tmp_path: Path) -> None:
+    """It may be of the client's node: whether the server's let it in, nothing shows."""
+    policy = WEB.replace("app: web", "app: api").replace("egress", "ingress")
+    policy = policy.replace("RULE", "fromEndpoints: [{matchLabels: {app: cron}}]")
+    report = audited(policy, masked(traffic_direction=None), tmp_path)
+    [ingress] = [one for one in report.findings if one.direction == "ingress"]
+    assert ingress.kind == "inconclusive"
+    assert ingress.reason == "the record has no direction: nothing shows that it passed here"
+
+
+def test_aggregated_lines_show_no_leak(tmp_path: Path) -> None:
+    """What passed here may be what another line says was refused by the proxy."""
+    report = audited(
+        WEB.replace("RULE", TO_WORLD), masked(aggregate={"egress_flow_count": 3}), tmp_path
+    )
+    assert kinds(report) == [
+        (
+            "inconclusive",
+            "aggregated: packets passed here, and what became of their attempts is in no line",
+        )
     ]
 
 
