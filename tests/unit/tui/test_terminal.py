@@ -18,6 +18,7 @@ from random import Random
 
 import pytest
 
+from flowwatch.demo.server import DemoServer
 from tests.benchmarks.pty_driver import Terminal, cursor_row
 from tests.command import ROOT
 from tests.unit.audits.hostile import record, request
@@ -63,6 +64,21 @@ def test_q_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
         terminal.press("q")
         assert terminal.wait(PATIENCE) == 0
         assert restored(terminal)
+
+
+def test_a_window_that_ends_is_read_to_its_end_and_stands_in_the_first_line() -> None:
+    """The server goes on; what came after the window's end isn't asked for."""
+    words = [sys.executable, "-m", "flowwatch", "--theme", "mono", "--until", "60s", "--server"]
+    with (
+        DemoServer() as server,
+        Terminal([*words, server.address], columns=100, lines=24) as terminal,
+    ):
+        terminal.wait_for(lambda screen: "complete  --until 60s" in screen.rows[0], PATIENCE)
+        seen = terminal.screen.rows[1:6]
+        terminal.run_for(3.0)
+        assert terminal.screen.rows[1:6] == seen
+        terminal.press("q")
+        assert terminal.wait(PATIENCE) == 0
 
 
 def test_fg_after_ctrl_z_paints_all_of_the_screen(tmp_path: Path) -> None:
