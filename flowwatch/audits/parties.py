@@ -38,6 +38,8 @@ class Parties:
         """The party of an end; equal ones are one object, since parties are compared so."""
         outside = end.entity in OUTSIDE or (not end.labels and not end.identity and bool(address))
         key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster, own)
+        if not outside and (plain := self._known.get(key)) is not None:
+            return plain  # most ends: their address changes nothing
         names: tuple[str, ...] | None = ()
         inside = not outside and address_counts(end, self._reach)
         if outside or end.entity == "kube-apiserver" or (inside and end.entity in NODES):

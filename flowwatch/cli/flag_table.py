@@ -138,7 +138,7 @@ CILIUM_CONFIG = Flag(
     "the options that the agents decide by: the ConfigMap cilium-config, as kubectl prints it",
     "FILE",
 )
-DOCTOR = Group("Output", (CILIUM_CONFIG, _output(outputs("text", "json"))))
+DOCTOR = Group("Doctor", (CILIUM_CONFIG, _output(outputs("text", "json"))))
 POLICIES = Group(
     "Policies",
     (

@@ -40,6 +40,10 @@ _SOUND: dict[str, Any] = {
         "kind": "CiliumNetworkPolicyList", "apiVersion": "cilium.io/v2",
         "metadata": {"resourceVersion": "1", "continue": ""}, "items": [yaml.safe_load(POLICY)],
     },
+    "configmaps": {
+        "kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cilium-config"},
+        "data": {"cluster-name": "blue", "policy-cidr-match-mode": "nodes pods", "enable-policy": "always"},
+    },
     "other": {"kind": "Status", "status": "Failure", "message": "no", "reason": "NotFound", "code": 404},
 }  # fmt: skip
 _CALLS: tuple[tuple[str, ...], ...] = (

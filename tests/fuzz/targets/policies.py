@@ -108,8 +108,19 @@ _CALLS: tuple[tuple[str, ...], ...] = (
     ("export", "--policies", "policy.yaml", "--input-file", "flows.jsonl", "--format", "jsonl", "-o", "-"),
     ("explain", "-f", "policy.yaml", "--from", "weather/app", "--to", "example.org:443", "-o", "json"),
     ("explain", "-f", "policy.yaml", "--queries", "queries.jsonl", "-o", "json"),
+    ("audit", "-f", "policy.yaml", "--input-file", "flows.jsonl", "-o", "json", "--cilium-config",
+     "options.yaml"),
+    ("whatif", "-f", "policy.yaml", "--input-file", "flows.jsonl", "--cilium-config", "options.yaml"),
 )  # fmt: skip
-_SPOILT = {"--expect": "expect.yaml", "--queries": "queries.jsonl"}
+_SPOILT = {
+    "--expect": "expect.yaml",
+    "--queries": "queries.jsonl",
+    "--cilium-config": "options.yaml",
+}
+_OPTIONS = (
+    b'{"kind": "ConfigMap", "metadata": {"name": "cilium-config"}, "data": {"cluster-name": "blue", '
+    b'"policy-cidr-match-mode": "nodes pods", "enable-policy": "always", "policy-audit-mode": "false"}}'
+)
 
 
 class Policies:
@@ -136,6 +147,7 @@ class Policies:
             "flows.jsonl": self._flows,
             "expect.yaml": _EXPECT.encode(),
             "queries.jsonl": _QUERIES,
+            "options.yaml": _OPTIONS,
         }
         for flag, name in _SPOILT.items():
             if flag in call and random.random() < 0.5:
