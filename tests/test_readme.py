@@ -13,7 +13,7 @@ import pytest
 
 from flowwatch import AuditReport
 from flowwatch.demo.server import DemoServer
-from flowwatch.demo.story import policy_text
+from flowwatch.demo.story import WEATHER, beside, policy_text
 from tests.command import ROOT, clean_environment
 
 # They share what is made once.
@@ -56,28 +56,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
         yield folder, env
 
 
+TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
 def test_the_audit_of_the_demo_says_what_is_shown(place: tuple[Path, dict[str, str]]) -> None:
+    """All that the program says, but for the time of day."""
     folder, env = place
-    shown = next(block for block in blocks("text") if "flowwatch audit" in block)
-    said: list[str] = []
-    policy = subprocess.run(
-        ["flowwatch", "demo", "--print-policy"], env=env, capture_output=True, text=True, check=True
-    )
-    (folder / "weather.yaml").write_text(policy.stdout)
-    for line in shown.splitlines():
-        if line.startswith("$ "):
-            told = subprocess.run(
-                ["sh", "-c", line[2:]],
-                cwd=folder,
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert told.returncode == ("--demo=before" in line), told.stderr
-            said = told.stdout.splitlines()
-        else:
-            assert line in said
+    (folder / "weather.yaml").write_text(f"{policy_text()}---\n{beside(WEATHER)}")
+    [block] = [block for block in blocks("text") if "flowwatch audit" in block]
+    first, shown = block.split("\n", 1)
+    command = first.removeprefix("$ ")
+
+    def said(command: str) -> tuple[int, str, str]:
+        told = subprocess.run(
+            ["sh", "-c", command], cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
+        return told.returncode, TIMES.sub("TIME", told.stdout), told.stderr
+
+    assert said(command) == (0, TIMES.sub("TIME", shown), "")
+    code, before, _ = said(command.replace("after", "before"))
+    assert code == 1
+    assert f"`{before.splitlines()[-1]}` and exit code 1" in README
 
 
 def test_every_example_is_known() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flowwatch.api.policy_files import read_policies
+from flowwatch.api.policy_files import policy_files, read_policies, read_text, shown
 from flowwatch.cli.shared.reading import at_terminal
 from flowwatch.cli.shared.screen import show_dashboard
 from flowwatch.cli.shared.table import print_table
@@ -18,14 +18,16 @@ from flowwatch.sources.opening import open_source
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.demo.server import DemoServer
+    from flowwatch.policy.engine import PolicySet
 
 
 def run(parsed: Parsed) -> int:
     """Serve the story; show it in the dashboard, or without a terminal print its summary."""
-    if parsed.switch("print-policy"):
-        from flowwatch.demo.story import policy_text
+    if parsed.was_set("print-policy"):
+        from flowwatch.demo.story import OTHERS, WEATHER, beside, policy_text
 
-        put(policy_text())
+        others = [OTHERS] if parsed.text("print-policy") == "all" else []
+        put(f"{policy_text()}---\n{beside(WEATHER, *others)}")
         return 0
     from flowwatch.demo.server import DemoServer
 
@@ -83,4 +85,16 @@ def _show(parsed: Parsed, address: str, terminal: bool, duration: float) -> int:
         timer = threading.Timer(duration, source.close)
         timer.daemon = True
         timer.start()
-    return show_dashboard(parsed, source, live=True, server=address)
+    return show_dashboard(parsed, source, live=True, server=address, policies=_of_the_story(parsed))
+
+
+def _of_the_story(parsed: Parsed) -> PolicySet | None:
+    """What is in force in the demo's cluster, ``--policy`` included; None where others were given."""
+    if parsed.was_set("policies"):
+        return None
+    from flowwatch.demo.story import OTHERS, WEATHER, beside, policy_text
+    from flowwatch.policy import load
+
+    applied = [(shown(file), read_text(file)) for file in policy_files(parsed.list("policy"))]
+    others = [(name, beside(name)) for name in (WEATHER, OTHERS)]
+    return load([*(applied or [("policy.yaml", policy_text())]), *others])

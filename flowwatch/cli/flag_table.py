@@ -118,7 +118,13 @@ DEMO = Group(
         Flag("speed", TEXT, "times as fast", "FACTOR", default="1", check=values.SPEED),
         Flag("duration", TEXT, "end after this long", "DURATION", check=values.DURATION),
         Flag("policy", LIST, "apply these instead to its weather app (repeat for several)", "FILE"),
-        Flag("print-policy", SWITCH, "print the policy that the story applies, and end"),
+        Flag(
+            "print-policy",
+            TEXT,
+            "print the weather app's policies, or =all of the story's, and end",
+            alone="weather",
+            choices=values.PRINTED_POLICIES,
+        ),
         DEBUG,
     ),
 )

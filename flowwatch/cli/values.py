@@ -156,6 +156,7 @@ THEME = Choices(("auto", "dark", "light", "ansi", "mono"), refusal="invalid them
 COLOR = Choices(("auto", "always", "never"), any_case=True)
 DRAFT_FOR = Choices(("workload", "pod", "namespace"), refusal="invalid --for")
 DRAFT_KIND = Choices(("cnp", "ccnp", "knp"), refusal="invalid --kind")
+PRINTED_POLICIES = Choices(("weather", "all"), refusal="invalid --print-policy")
 DEMO = Choices(("all", "before", "after"), refusal="invalid --demo")
 # explain refuses others with its question.
 PROTOCOL = Choices(("TCP", "UDP", "SCTP", "ICMP", "ICMPv6"), any_case=True)

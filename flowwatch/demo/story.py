@@ -68,7 +68,16 @@ def story(
         yield moment.response(start + moment.offset)
 
 
+WEATHER, OTHERS = "dns-visibility.yaml", "other-policies.yaml"
+"""Files of policies that are in force from the beginning: the weather app's, and those of other pods."""
+
+
 def policy_text() -> str:
-    """The CiliumNetworkPolicy of the story, as one would ``kubectl apply`` it."""
-    path = importlib.resources.files(__package__) / "policy.yaml"
-    return path.read_text(encoding="utf-8")
+    """The CiliumNetworkPolicy that the story applies, as one would ``kubectl apply`` it."""
+    return beside("policy.yaml")
+
+
+def beside(*files: str) -> str:
+    """The text of policy files of the demo, as one."""
+    folder = importlib.resources.files(__package__)
+    return "---\n".join([(folder / name).read_text(encoding="utf-8") for name in files])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.join import Join
     from flowwatch.flows.source import Source
+    from flowwatch.policy.engine import PolicySet
 
 
 def show_dashboard(
@@ -25,17 +26,19 @@ def show_dashboard(
     live: bool,
     notes: tuple[str, ...] = (),
     server: str = "",
+    policies: PolicySet | None = None,
 ) -> int:
     """The dashboard over ``source`` until the user quits; then what went wrong, if anything.
 
-    ``server`` is named in the hubble commands that it shows, if it isn't the default one.
+    ``server`` is named in the hubble commands that it shows, if it isn't the default one. ``policies``
+    are in force where ``parsed`` names none.
     """
     from flowwatch.egress.monitor import LiveMonitor
     from flowwatch.flows.join import Join
     from flowwatch.tui.app import run as run_app
 
     join = Join()
-    audit = live_audit(parsed, join)
+    audit = live_audit(parsed, join, policies)
     rows, way = max_rows(parsed), direction(parsed)
     monitors: list[LiveMonitor] = []
 
@@ -69,16 +72,20 @@ def show_dashboard(
     return code
 
 
-def live_audit(parsed: Parsed, join: Join) -> LiveAudit | None:
-    """The audit of the policies in force, where they were given; else None. Raises UsageError."""
+def live_audit(parsed: Parsed, join: Join, policies: PolicySet | None = None) -> LiveAudit | None:
+    """The audit of the policies in force, or else of ``policies``; None without. Raises UsageError."""
     if not any(map(parsed.was_set, ("policies", "policies-from-cluster", "cilium-config"))):
-        return None
-    # The policies' part is loaded only for who asks for it.
-    from flowwatch.audits.live import LiveAudit
-    from flowwatch.cli.shared.policies import in_force
+        given = policies
+    else:
+        # The policies' part is loaded only for who asks for it.
+        from flowwatch.cli.shared.policies import in_force
 
-    policies = in_force(parsed)
-    return LiveAudit(policies, join) if policies is not None else None
+        given = in_force(parsed)
+    if given is None:
+        return None
+    from flowwatch.audits.live import LiveAudit
+
+    return LiveAudit(given, join)
 
 
 def hubble_command(parsed: Parsed, server: str) -> list[str]:

@@ -14,9 +14,9 @@ from tests.unit.audits.planted import CORRECT, capture
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's own policy, as the program prints it."""
+    """The policy that the story applies: the first that the program prints."""
     path = tmp_path_factory.mktemp("policy") / "weather.yaml"
-    path.write_text(flowwatch("demo", "--print-policy").stdout)
+    path.write_text(flowwatch("demo", "--print-policy").stdout.partition("---\n")[0])
     return path
 
 
@@ -55,6 +55,28 @@ def test_the_demo_after_its_policy_has_no_finding(policy: Path) -> None:
     assert not peers(found, "leak") | peers(found, "overblock") | peers(found, "inconclusive")
     assert {"api.openweathermap.org", "telemetry.skydata.example"} <= peers(found, "ok")
     assert found["hints"] == []
+
+
+@pytest.mark.parametrize(
+    ("which", "when", "kinds"),
+    [
+        ("weather", "before", {"leak", "inconclusive", "ok", "not covered"}),
+        ("weather", "after", {"ok", "not covered"}),
+        ("all", "all", {"inconclusive", "ok", "not covered"}),
+        ("all", "after", {"inconclusive", "ok", "not covered"}),
+    ],
+)
+def test_what_the_demo_prints_is_all_that_matters(
+    which: str, when: str, kinds: set[str], tmp_path: Path
+) -> None:
+    """Nothing is allowed or dropped by a policy that isn't among them."""
+    path = tmp_path / "policies.yaml"
+    path.write_text(flowwatch("demo", f"--print-policy={which}").stdout)
+    only = ["--namespace", "weather"] if which == "weather" else []
+    _, found = report("-f", path, f"--demo={when}", *only)
+    assert {one["kind"] for one in found["findings"]} == kinds  # type: ignore[attr-defined]
+    assert not any("not given" in one["reason"] for one in found["findings"])  # type: ignore[attr-defined]
+    assert len(found["policies"]) == {"weather": 2, "all": 8}[which]  # type: ignore[arg-type]
 
 
 def test_what_came_before_the_policy_proves_nothing(policy: Path) -> None:

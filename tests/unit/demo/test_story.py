@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from flowwatch.demo import weather
+from flowwatch.demo.cluster import POLICIES
 from flowwatch.demo.stage import Moment
-from flowwatch.demo.story import Story, policy_text, story
+from flowwatch.demo.story import OTHERS, WEATHER, Story, beside, policy_text, story
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
@@ -367,3 +368,11 @@ def test_a_record_reads_as_hubbles_json(told: tuple[Story, list[Moment]]) -> Non
     assert '"drop_reason_desc":"' in line
     assert '"emitter":{"name":"Hubble","version":"1.20.2"}' in line
     assert '"time":"2026-09-21T14:13:20Z"' in line
+
+
+def test_every_policy_that_records_name_is_there_as_a_document() -> None:
+    documents = [*yaml.safe_load_all(policy_text()), *yaml.safe_load_all(beside(WEATHER, OTHERS))]
+    named = [one["metadata"] for one in documents]
+    assert sorted("/".join(filter(None, (m.get("namespace"), m["name"]))) for m in named) == sorted(
+        POLICIES
+    )
