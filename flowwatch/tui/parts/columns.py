@@ -287,7 +287,9 @@ def row_line(
         text = column.cell(row, cells)
         if column.short is not None and width(text) > columns:
             text = column.short(row, cells)
-        text = fit(text, columns, right=column.number, tail=column.tail)
+        # Behind a port the random end of a name is no end.
+        tail = 0 if ":" in text else column.tail
+        text = fit(text, columns, right=column.number, tail=tail)
         role = column.role
         if role in ("drop", "warn", "ok") and text.strip() in ("-", ""):
             role = "dim"

@@ -90,6 +90,17 @@ def test_what_an_l7_rule_refused_stands_in_the_row(refused: str, wide: str, narr
     assert column.cell(more, Cells(0, None, None)) == f"{wide} +1"
 
 
+def test_a_pod_that_is_too_long_keeps_its_random_end_or_its_port() -> None:
+    [column] = [one for one in COLUMNS if one.name == "pod"]
+    for fields, text in (
+        ({}, "weather/weather-…x2x4z"),
+        ({"direction": "ingress", "port": 53, "protocol": "UDP"}, "weather/weat…4z:53/UDP"),
+    ):
+        made = row(1, **fields)
+        line = row_line(made, [column], [22], Cells(0, None, None), FANCY, selected=False)
+        assert line[2][0].strip() == text
+
+
 def test_the_detail_is_as_tall_as_what_it_says_and_leaves_the_table_two_fifths() -> None:
     async def test() -> None:
         for lines in (40, 60):
