@@ -57,6 +57,22 @@ def restored(terminal: Terminal) -> bool:
     )
 
 
+def test_the_demo_needs_no_flags_to_say_what_its_policies_blocked(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.press("A")
+        terminal.wait_for(lambda screen: "AS EXPECTED" in screen.text, PATIENCE)
+        terminal.press("q")
+        terminal.press("\r")
+        terminal.wait_for(
+            lambda screen: (
+                re.search(r"Policy +(default deny of|denied by)", screen.text) is not None
+            ),
+            PATIENCE,
+        )
+        terminal.press("q")
+        assert terminal.wait(PATIENCE) == 0
+
+
 def test_q_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
     with demo(tmp_path) as terminal:
         assert terminal.screen.modes["1049"]
