@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from flowwatch.audits.evidence import Observation, Observer
-from flowwatch.audits.judge import Judge, refusal
+from flowwatch.audits.judge import Judge, deciders, refusal
 from flowwatch.audits.noise import lost
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
+from flowwatch.flows.cause import Cause
 from flowwatch.flows.join import Joined
 from flowwatch.flows.open_attempt import OpenAttempt
 from flowwatch.policy.engine import Decision
@@ -39,10 +40,11 @@ class Attributor:
         if attempt.outcome not in _BLOCKED:
             self._observer.forget(attempt)
             return _NOTHING
-        return attributions(self._judge, self._observer.over(attempt, scope))
+        told = causes(self._judge, self._observer.over(attempt, scope))
+        return {way: cause.attribution for way, cause in told.items()}
 
 
-def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str, str]:
+def causes(judge: Judge, observations: Iterable[Observation]) -> dict[str, Cause]:
     """For each direction in which a blocked attempt was seen: what blocked it.
 
     What was blocked at the other end alone passed here, and is told so.
@@ -52,25 +54,61 @@ def attributions(judge: Judge, observations: Iterable[Observation]) -> dict[str,
         if one.end not in seen or one.answer_port is not None:
             seen[one.end] = one
     blocked = {way: one for way, one in seen.items() if one.outcome in _BLOCKED}
-    told: dict[str, str] = {}
+    told: dict[str, Cause] = {}
     for way in seen:
         if way in blocked:
-            told[way] = attribution(judge, blocked[way])
+            told[way] = cause(judge, blocked[way])
         elif blocked:
             (other,) = blocked.values()
+            words, text = cause(judge, other)
             there = f"{other.direction} of {other.subject_name}"
-            told[way] = f"{attribution(judge, other)} (at the other end: {there})"
+            words = f"{words}, {there}" if words else ""
+            told[way] = Cause(words, f"{text} (at the other end: {there})")
         else:
-            told[way] = "can't tell: no record shows in which direction it was dropped"
+            told[way] = _NO_DIRECTION
     return told
 
 
-def attribution(judge: Judge, seen: Observation) -> str:
+_NO_DIRECTION = Cause("can't tell", "can't tell: no record shows in which direction it was dropped")
+
+
+def cause(judge: Judge, seen: Observation) -> Cause:
     """What blocked an attempt in its direction, by the policies that were given."""
     decision = judge.decide(seen)
-    if seen.answer_port is not None:
-        return f"its answer: {_attribution(judge, seen, decision)} ({seen.direction} of {seen.subject_name})"
-    return _attribution(judge, seen, decision)
+    words, text = _words(judge, seen, decision), _attribution(judge, seen, decision)
+    if seen.answer_port is None:
+        return Cause(words, text)
+    where = f"{seen.direction} of {seen.subject_name}"
+    return Cause(words and f"answer: {words}, {where}", f"its answer: {text} ({where})")
+
+
+def _words(judge: Judge, seen: Observation, decision: Decision) -> str:
+    """The attribution for a cell: ``default deny · weather-egress``."""
+    if seen.outcome == meaning.DROPPED and not seen.by_policy and not seen.waits_for_auth:
+        return ""
+    if judge.unknown(seen) or (decision.selected and decision.decision == "cant_tell"):
+        return "can't tell"
+    kind, _ = judge.verdict(seen, decision)
+    if kind in ("unexplained", "not covered"):
+        named = _few([ref.name for ref in seen.named_denied])
+        return f"not given · {named}" if named else "a policy not given"
+    if kind == "inconclusive" and seen.outcome == meaning.DROPPED:
+        return "can't tell"
+    named = _few([policy.name for policy in deciders(decision)])
+    how = _HOW.get(decision.why, "no rule") if decision.decision == "denied" else "though allowed"
+    if decision.l7:
+        how = "L7 rules"
+    return f"{how} · {named}" if named else how
+
+
+_HOW = {"default deny": "default deny", "rule": "deny"}
+
+
+def _few(names: Iterable[str]) -> str:
+    """The first two, and how many others there are."""
+    known = list(dict.fromkeys(name for name in names if name))
+    more = f" +{len(known) - 2}" if len(known) > 2 else ""
+    return ", ".join(known[:2]) + more
 
 
 def _attribution(judge: Judge, seen: Observation, decision: Decision) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from flowwatch.audits.counts import Counts, Questions
-from flowwatch.audits.evidence import Extra, Observer
+from flowwatch.audits.evidence import Observer
 from flowwatch.audits.expect import Expected
 from flowwatch.audits.findings import AuditReport
 from flowwatch.audits.judge import Judge
@@ -13,7 +13,6 @@ from flowwatch.audits.reporting import Reporter
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
-from flowwatch.flows.open_attempt import OpenAttempt
 from flowwatch.policy.engine import PolicySet
 
 _AT_ONCE = 200
@@ -28,7 +27,6 @@ class Audit:
         policies: the set that is said to be in force.
         applied_at: nanoseconds since 1970 from which it counts; None: from when verdicts show it.
         expected: what must be reached, and what must not.
-        on_drop: called with the server and the attempt of each record of a drop.
         join: what to listen to; else one of its own.
         listen: false where whoever made it calls :meth:`take`.
     """
@@ -39,7 +37,6 @@ class Audit:
         *,
         applied_at: int | None = None,
         expected: Sequence[Expected] = (),
-        on_drop: Callable[[str, OpenAttempt, Extra], None] | None = None,
         join: Join | None = None,
         listen: bool = True,
     ) -> None:
@@ -48,7 +45,6 @@ class Audit:
         """Told in the report: where the flows come from, and through which filters."""
         self.judge = Judge(policies, applied_at)
         self.observer = Observer(both_ends=True, reach=policies.options.reach)
-        self.observer.on_drop = on_drop
         self._counts = Counts(self.judge, Questions(self.judge), expected)
         self.join = join or Join()
         if listen:

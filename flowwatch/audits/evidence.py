@@ -52,6 +52,7 @@ _REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
 _AUTH_REQUIRED = 189
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
+_BLOCKED = _DROPS | meaning.AUDITED
 _EVIDENCE = len(meaning.OUTCOME_OF) - 1
 _VERDICTS = meaning.POLICY_DROP | meaning.AUDITED | meaning.TO_PROXY | meaning.ALLOWED
 _CUT = meaning.WORKS | meaning.POLICY_DROP
@@ -214,8 +215,8 @@ class Observer:
         """By pod and direction, when a verdict of its policies was last seen."""
         self._shows_queries = False
         """Whether an agent that hides values of headers was seen to leave a query in a URL."""
-        self.on_drop: Callable[[str, OpenAttempt, Extra], None] | None = None
-        """Called with the server and the attempt of each record of a drop, for who tells at once."""
+        self.on_blocked: Callable[[OpenAttempt, Extra], None] | None = None
+        """Called with the attempt of each record that shows it dropped, or audited, for who tells at once."""
 
     def take(self, joined: Joined) -> None:
         """Take in a batch."""
@@ -232,8 +233,8 @@ class Observer:
                 bits = 0
             else:
                 bits = flow.kind.bits
-                if self.on_drop is not None and bits & _DROPS:
-                    self.on_drop(joined.batch.origin, attempt, self._of(attempt))
+                if self.on_blocked is not None and bits & _BLOCKED:
+                    self.on_blocked(attempt, self._of(attempt))
             self._note(attempt, flow, bits)
 
     def over(
@@ -241,7 +242,7 @@ class Observer:
     ) -> Iterator[Observation]:
         """What an attempt shows, one observation a direction; its extra is then forgotten.
 
-        With what :attr:`on_drop` gave as ``extra``, it may be asked about again.
+        With what :attr:`on_blocked` gave as ``extra``, it may be asked about again.
         """
         other = self._other_end.pop(attempt.number, 0) if extra is None else 0
         if extra is None:
@@ -253,6 +254,10 @@ class Observer:
         number = attempt.number
         extra = self._extra.get(number) or Extra()
         return self._observations(attempt, scope, extra, self._other_end.get(number, 0))
+
+    def extra(self, attempt: OpenAttempt) -> Extra:
+        """What is remembered of an attempt by now."""
+        return self._extra.get(attempt.number) or Extra()
 
     def forget(self, attempt: OpenAttempt) -> None:
         """An attempt is over and of no interest, but for who its ends are."""

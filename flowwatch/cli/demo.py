@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flowwatch.api.policy_files import policy_files, read_policies, read_text, shown
+from flowwatch.cli.shared.causes import asks_for_policies
 from flowwatch.cli.shared.reading import at_terminal
 from flowwatch.cli.shared.screen import show_dashboard
 from flowwatch.cli.shared.table import print_table
@@ -33,10 +34,10 @@ def run(parsed: Parsed) -> int:
 
     serve = parsed.was_set("serve")
     terminal = at_terminal()
-    if parsed.was_set("policies") and (serve or not terminal):
+    if asks_for_policies(parsed) and serve:
         raise UsageError(
-            "--policies is for the demo's dashboard",
-            "flowwatch audit -f FILE --demo judges its story",
+            "a server judges nothing",
+            "flowwatch --policies FILE --server ADDRESS does, of what it serves",
         )
     text = parsed.text("duration")
     duration = seconds(text) if text else 0.0

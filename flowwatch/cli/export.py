@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.shared.causes import asks_for_policies, judge_of, row_causes
 from flowwatch.cli.shared.options import direction, directions, max_rows
 from flowwatch.cli.shared.reading import Reading
 from flowwatch.egress.aggregate import Aggregate
@@ -14,6 +15,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.coverage import Coverage, other_way_words
+from flowwatch.flows.join import Join
 from flowwatch.flows.known import changed
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
@@ -48,8 +50,8 @@ def run(parsed: Parsed) -> int:
     form = parsed.text("format").lower()
     if parsed.switch("raw") and parsed.switch("grouped"):
         raise UsageError("cannot set both --raw and --grouped")
-    if asks_for_policies(parsed) and (parsed.switch("raw") or parsed.switch("grouped")):
-        raise UsageError("--policies tells of attempts", "leave out --raw and --grouped")
+    if asks_for_policies(parsed) and parsed.switch("raw"):
+        raise UsageError("--policies tells of attempts and rows", "leave out --raw")
     outcomes = _outcomes(parsed)
     wanted = flow_request(parsed, several=True)
     if parsed.switch("print-raw-filters"):
@@ -63,7 +65,7 @@ def run(parsed: Parsed) -> int:
         raise UsageError("a terminal can't show parquet", "give --output FILE, or pipe it")
     for line in wanted.settings.warnings:
         say(line)
-    judge = _judge(parsed)
+    judge = judge_of(parsed)
     export = _Export(parsed, Reading(open_source(wanted)), form, outcomes, judge)
     with open_output(path, form) as out:
         count = export.write(out)
@@ -78,25 +80,6 @@ def run(parsed: Parsed) -> int:
     if path is not None and path != "-" and not export.reading.partial:
         say(f"{count:,} {export.what} written to {safe(path)}")
     return export.reading.finish()
-
-
-def asks_for_policies(parsed: Parsed) -> bool:
-    """Whether the command line gives the policies in force."""
-    return parsed.switch("policies-from-cluster") or any(
-        map(parsed.was_set, ("policies", "cilium-config"))
-    )
-
-
-def _judge(parsed: Parsed) -> Judge | None:
-    """Who tells what blocked an attempt; None when no policies were given."""
-    if not asks_for_policies(parsed):
-        return None
-    # The policies' part is loaded only for who asks for it.
-    from flowwatch.audits.judge import Judge
-    from flowwatch.cli.shared.policies import in_force
-
-    policies = in_force(parsed)
-    return Judge(policies) if policies is not None else None
 
 
 def _note(export: _Export, path: str, lines: int) -> None:
@@ -169,9 +152,12 @@ class _Export:
 
     def _rows(self, out: Output) -> int:
         self.what = "rows"
-        aggregate = Aggregate(self._max_rows, keep_recent=False)
+        join = Join()
+        causes = row_causes(self._judge, join)
+        aggregate = Aggregate(self._max_rows, keep_recent=False, join=join, teller=causes)
         for batch in self.reading.batches():
             aggregate.join.add(batch)
+        aggregate.learn()
         taken = snapshot(aggregate, self._query)
         columns = {"error": "errors"}
         rows = [
@@ -179,7 +165,7 @@ class _Export:
             for row in taken.rows
             if any(getattr(row, columns.get(outcome, outcome)) for outcome in self._outcomes)
         ]
-        count = write_rows(rows, out, self._form)
+        count = write_rows(rows, out, self._form, attributed=causes is not None)
         self._end(taken.coverage)
         return count
 

@@ -160,23 +160,20 @@ POLICIES = Group(
     ),
 )
 
-GIVEN = Group(
-    "Policies in force",
-    (
-        Flag(
-            "policies",
-            LIST,
-            "tell of each drop what blocked it, by these: YAML or JSON, a folder, or - (repeat "
-            "for several)",
-            "FILE",
-        ),
-        CILIUM_CONFIG,
-    ),
-)
+
+def _given(short: str = "") -> Group:
+    """``short``: where -f isn't --follow."""
+    words = "tell of each drop what blocked it, by these: YAML or JSON, a folder, or - (repeat for several)"
+    return Group(
+        "Policies in force", (Flag("policies", LIST, words, "FILE", short=short), CILIUM_CONFIG)
+    )
+
+
+GIVEN = _given("f")
 FROM_CLUSTER = Flag(
     "policies-from-cluster", SWITCH, "read the policies from the cluster, by the kubeconfig"
 )
-IN_FORCE = Group(GIVEN.title, (*GIVEN.flags, FROM_CLUSTER))
+IN_FORCE = Group(GIVEN.title, (*_given().flags, FROM_CLUSTER))
 
 AUDIT = Group(
     "Audit",
@@ -329,7 +326,7 @@ VERBS: tuple[Verb, ...] = (
         "summary",
         "the egress table once",
         "summary",
-        (SUMMARY, TABLE, FILTERS, WHICH, SERVER),
+        (SUMMARY, IN_FORCE, TABLE, FILTERS, WHICH, SERVER),
         "flowwatch summary --namespace weather -o markdown",
     ),
     Verb(

@@ -269,6 +269,8 @@ def _nearest(word: str, known: Iterable[str], likeness: float) -> list[str]:
 
 
 def _unknown_flag(parsed: Parsed, name: str) -> UsageError:
+    if name == _ALSO["policies"] and "policies" in parsed.flags:
+        return UsageError("unknown flag: --filename", "--policies FILE names policies here")
     near = _nearest(name, parsed.flags, 0.7)
     hint = f"did you mean --{near[0]}?" if near else _try(parsed)
     if name in _EVERY and not near:

@@ -24,9 +24,10 @@ from flowwatch.egress.timeline import TimelineCounter
 from flowwatch.egress.turns import Turns
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
+from flowwatch.flows.cause import Teller, Telling
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
-from flowwatch.flows.model import Direction, Endpoint, Flow
+from flowwatch.flows.model import DIRECTION_WORDS, Direction, Endpoint, Flow
 from flowwatch.flows.open_attempt import News, OpenAttempt, addresses, end
 from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
 
@@ -45,6 +46,9 @@ _NOTHING_AHEAD: Mapping[str, int] = {}
 _NOT_YET = -1
 _ENCRYPTED = 1
 """Of an attempt's marks: it is counted as encrypted in its egress row; twice that, in its ingress row."""
+_BLOCKED = (meaning.DROPPED, meaning.AUDIT)
+_BLOCKED_ROWS = 10_000
+"""Whose attempts are kept until somebody asks what blocked them: 20 MB."""
 _NO_VERSION = (1 << 16) - 1
 
 
@@ -106,12 +110,17 @@ class Aggregate:
     """
 
     def __init__(
-        self, max_rows: int = MAX_ROWS, *, keep_recent: bool = True, join: Join | None = None
+        self,
+        max_rows: int = MAX_ROWS,
+        *,
+        keep_recent: bool = True,
+        join: Join | None = None,
+        teller: Teller | None = None,
     ) -> None:
         """Listens to ``join``, or to one of its own.
 
         ``keep_recent`` false: without the last records, the rows' timelines and their ends' labels,
-        which only a dashboard shows.
+        which only a dashboard shows. ``teller``: tells what blocked attempts, once :meth:`learn` asks.
         """
         if max_rows < 4:
             raise ValueError("max_rows must be at least 4")
@@ -129,6 +138,9 @@ class Aggregate:
         self.row_times = RowTimes() if keep_recent else None
         self.ends = RowEnds() if keep_recent else None
         self.turns = Turns()
+        self._teller = teller
+        self._blocked: dict[int, Telling] = {}
+        """By row, what will tell the cause of its latest attempt that was blocked."""
         self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
         """Row key (0: none), the record, whether it counts as its peer's reply, and its names."""
         self.folded_rows = 0
@@ -173,8 +185,22 @@ class Aggregate:
         for origin, scope in self.join.scopes.items():
             if self._ahead.get(origin, _NOTHING_AHEAD) is not scope.clocks.ahead:
                 self._set_clocks(scope, origin)
+        if len(self._blocked) > _BLOCKED_ROWS:
+            self.learn()
         if len(self.columns) > self.max_rows:
             self._fold()
+
+    def learn(self, at_most: int | None = None) -> bool:
+        """Ask what blocked the attempts that were counted since the last time; for who takes a snapshot.
+
+        ``at_most`` so many rows, those of which nothing is known first: each takes 0.2 ms. Whether that were
+        all. Called while nobody holds the join's lock.
+        """
+        causes, blocked = self.columns.causes, self._blocked
+        for row in sorted(blocked, key=causes.__contains__)[:at_most]:
+            if (cause := blocked.pop(row)()) is not None:
+                causes[row] = cause
+        return not blocked
 
     def _take_extras(self, joined: Joined) -> None:
         """What few records carry, in the rows that they were counted in."""
@@ -331,6 +357,9 @@ class Aggregate:
         if by > 0:
             at[attempt.number] = self._decided(row, attempt)
         self.turns.add(row, outcome, at[attempt.number], by)
+        if self._teller is not None and by > 0 and outcome in _BLOCKED:
+            server, way = columns.nodes.things[columns.node[row]][0], DIRECTION_WORDS[direction]
+            self._blocked[row] = self._teller.blocked(attempt, server, way)
         begun = counted.begun[attempt.number]
         self.timelines[direction].add(begun, dropped, by)
         if self.row_times is not None:
@@ -392,6 +421,7 @@ class Aggregate:
         self._counted.move(moved)
         self._rows.clear()
         self.turns = self.turns.moved(moved)
+        self._blocked = {moved[row]: tell for row, tell in self._blocked.items()}
         if self.row_times is not None:
             self.row_times.move(moved)
         if self.ends is not None:

@@ -17,9 +17,13 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rates
 from flowwatch.egress.rows import Recent, Snapshot
 from flowwatch.errors import Defect, FlowwatchError
+from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Endpoint
 from flowwatch.flows.source import Source, SourceState
+
+_LEARNT = 200
+"""Rows that a snapshot asks the causes of, at most: 40 ms."""
 
 TAIL = 200
 """Records that a snapshot carries for the tail."""
@@ -28,9 +32,9 @@ TAIL = 200
 class _Locked(Aggregate):
     """An aggregate that views may look at between two batches."""
 
-    def __init__(self, max_rows: int, *, join: Join) -> None:
+    def __init__(self, max_rows: int, *, join: Join, teller: Teller | None) -> None:
         self.lock = threading.Lock()
-        super().__init__(max_rows, join=join)
+        super().__init__(max_rows, join=join, teller=teller)
 
     def take(self, joined: Joined) -> None:
         with self.lock:
@@ -47,11 +51,12 @@ class LiveMonitor:
         *,
         live: bool = True,
         join: Join | None = None,
+        teller: Teller | None = None,
     ) -> None:
-        """``join``: what others listen to as well; else one of its own."""
+        """``join``: what others listen to as well; else one of its own. ``teller``: of what blocked."""
         self._source = source
         self._join = join or Join()
-        self._aggregate = _Locked(max_rows, join=self._join)
+        self._aggregate = _Locked(max_rows, join=self._join, teller=teller)
         self._lock = self._aggregate.lock
         self._live = live
         self._revision = 0
@@ -92,6 +97,10 @@ class LiveMonitor:
             self._revision += 1
 
     def snapshot(self, query: Query) -> Snapshot:
+        with self._lock:
+            # What is shown may learn of some in a moment; what leaves is whole.
+            if not self._aggregate.learn(_LEARNT if query.limit is not None else None):
+                self._revision += 1
         with self._lock, self._join.lock:
             return view.snapshot(
                 self._aggregate, query, recent=TAIL, live=self._live, rates=self._rates

@@ -101,6 +101,11 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """Stable for the life of the aggregate: the selection follows it."""
     noise: dict[str, int] = {}
     """Of ``dropped``, what no policy was asked about: attempts by kind (flowwatch.flows.noise)."""
+    cause: str = ""
+    """What blocked the latest of its attempts that was blocked, by the policies that were given, in few
+    words: ``default deny · weather-egress``; empty without policies, or where none had a say."""
+    attribution: str = ""
+    """The same in a sentence."""
     runs: tuple[Run, ...] = ()
     """How its attempts went in the order of time, the latest last; of many the latest alone."""
 

@@ -349,6 +349,18 @@ ROW: tuple[Column[Row], ...] = (
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""
 
+CAUSED: tuple[Column[Row], ...] = (
+    *ROW,
+    column(
+        "cause",
+        "text",
+        "what blocked the latest of its attempts that was blocked, by the policies given, in few words: "
+        "`default deny · weather-egress`; empty if none was, or no policy had a say",
+    ),
+    column("attribution", "text", "the same in a sentence, or why it can't be told"),
+)
+"""The same with ``--policies``."""
+
 OF_ROW = {one.name: one for one in ROW}
 """The fields of a row by name, for tables that people read."""
 NUMBERS: frozenset[Kind] = frozenset({"int", "float", "time"})

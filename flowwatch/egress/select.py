@@ -78,19 +78,21 @@ def _told(columns: Columns, word: Word, text: str) -> set[int]:
     found = {row for row, rare in columns.rare.items() if rare.mentions(text)}
     found.update(row for row, texts in columns.addresses.items() if any(map(word.within, texts)))
     found.update(row for row, texts in columns.proxy_refused.items() if word.in_refused(texts))
+    found.update(row for row, cause in columns.causes.items() if word.within(cause.words))
     for shown, name in ((WOULD_DENY, "audited"), (PROXY_ERROR, "errors")):
         if word.within(shown):
             counts = columns.counts[COUNTS.index(name)]
             found.update(row for row, count in enumerate(counts) if count)
     reasons: dict[int, bool] = {}
     no_rule, dropped = word.within(NO_RULE), columns.counts[COUNTS.index("dropped")]
+    nameless = [not denied for _, denied in columns.policy_sets.things]
     for row in [row for row, count in enumerate(dropped) if count]:
         for number in columns.reasons(row):
             known = reasons.get(number)
             if known is None:
                 known = reasons[number] = word.within(reason(number).name)
-            nameless = number == DEFAULT_DENY and no_rule
-            if known or (nameless and not columns.policy_sets.things[columns.policies[row]][1]):
+            shows = number == DEFAULT_DENY and no_rule and row not in columns.causes
+            if known or (shows and nameless[columns.policies[row]]):
                 found.add(row)
     return found
 

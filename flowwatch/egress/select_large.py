@@ -70,7 +70,9 @@ def _mentions(columns: Columns, text: str) -> Mask:
     hit |= _at_port(columns, word, texts)
     if word.within(NO_RULE):
         nameless = [not denied for _, denied in columns.policy_sets.things]
-        hit |= _dropped_for(columns, DEFAULT_DENY) & _of(columns, nameless, "policies")
+        shows = _dropped_for(columns, DEFAULT_DENY) & _of(columns, nameless, "policies")
+        shows[list(columns.causes)] = False
+        hit |= shows
     for shown, name in ((WOULD_DENY, "audited"), (PROXY_ERROR, "errors")):
         if word.within(shown):
             hit |= _view(columns, name) > 0
@@ -79,6 +81,9 @@ def _mentions(columns: Columns, text: str) -> Mask:
             hit |= _dropped_for(columns, number)
     for row, addresses in columns.addresses.items():
         if any(word.within(address) for address in addresses):
+            hit[row] = True
+    for row, cause in columns.causes.items():
+        if word.within(cause.words):
             hit[row] = True
     for row, rare in columns.rare.items():
         if rare.mentions(text):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from math import exp
 from typing import Generic, TypeVar
 
+from flowwatch.flows.cause import Cause
 from flowwatch.flows.model import Direction, PolicyRef
 from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import ANSWERED, ANSWERS, LOGS
@@ -184,6 +185,8 @@ class Columns:
         self.addresses: dict[int, tuple[str, ...]] = {}
         self.proxy_refused: dict[int, tuple[str, ...]] = {}
         """Of rows of which the proxy refused something: what, the latest first."""
+        self.causes: dict[int, Cause] = {}
+        """Of rows that policies blocked, where some were given: what did, of the latest attempt."""
         self.noise: dict[int, dict[str, int]] = {}
         """Of rows that have any: dropped attempts that are noise, by kind (flowwatch.flows.noise)."""
         self.noise_of: dict[int, dict[str, int]] = {way: {} for way in _WAYS}
@@ -452,6 +455,8 @@ class Columns:
         self.rated[row] = old.rated[from_row]
         self.add_policies(row, *old.policy_sets.things[old.policies[from_row]])
         if self.peer_of(row) != OTHER:
+            if (cause := old.causes.get(from_row)) is not None:
+                self.causes[row] = cause
             for texts, before in (
                 (self.addresses, old.addresses),
                 (self.proxy_refused, old.proxy_refused),

@@ -14,6 +14,7 @@ from flowwatch.egress.rows import Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import FEW, select
 from flowwatch.egress.table import ANY_POD, PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together
+from flowwatch.flows.cause import Cause
 from flowwatch.flows.coverage import other_way_words
 from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.meaning import verdict_name
@@ -29,6 +30,7 @@ _DIRECTIONS = {
     "both": (int(Direction.EGRESS), int(Direction.INGRESS)),
 }
 _NOTHING_RARE = Rare()
+_NO_CAUSE = Cause("", "")
 
 
 def snapshot(
@@ -134,6 +136,7 @@ def _row(aggregate: Aggregate, i: int, now: float, labels: dict[tuple[str, str],
     kind, peer = columns.peer_of(i)
     allowed, denied = columns.policy_sets.things[columns.policies[i]]
     rare = columns.rare.get(i, _NOTHING_RARE)
+    cause = columns.causes.get(i, _NO_CAUSE)
     fade = exp(min(columns.rated[i] - now, 0.0) / RATE_SECONDS)
     return Row(
         direction=DIRECTION_WORDS[columns.direction[i]],
@@ -174,6 +177,8 @@ def _row(aggregate: Aggregate, i: int, now: float, labels: dict[tuple[str, str],
         key=columns.ident[i],
         noise=_together([columns.noise[i]]) if i in columns.noise else {},
         runs=aggregate.turns.of(i),
+        cause=cause.words,
+        attribution=cause.attribution,
     )
 
 

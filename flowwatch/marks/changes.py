@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flowwatch.audits.attribution import attribution
+from flowwatch.audits.attribution import cause
 from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.judge import Judge
 from flowwatch.flows import meaning
@@ -93,7 +93,7 @@ class Changes:
     def _add(self, seen: Observation, origin: str) -> None:
         self._attempts += 1
         blocked = seen.outcome == meaning.DROPPED
-        told = attribution(self.judge, seen) if self.judge is not None and blocked else ""
+        told = cause(self.judge, seen).attribution if self.judge is not None and blocked else ""
         self.seen.add(seen, origin, told)
 
     def report(self) -> ChangesReport:

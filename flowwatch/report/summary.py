@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowwatch.egress.rows import Snapshot
-from flowwatch.egress.schema import ROW, SCHEMA_VERSION, VERSION
+from flowwatch.egress.rows import Row, Snapshot
+from flowwatch.egress.schema import CAUSED, ROW, SCHEMA_VERSION, VERSION, Column
 from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import Coverage
 from flowwatch.output import Output
@@ -40,18 +40,21 @@ def write_summary(
     out: Output,
     *,
     style: Style | None = None,
+    attributed: bool = False,
 ) -> None:
     """Write ``snapshot`` in one of SUMMARY_FORMATS; UsageError for any other.
 
-    ``style`` says how wide the table may be, and whether it has colours.
+    ``style`` says how wide the table may be, and whether it has colours; ``attributed`` that policies were
+    given, which JSON and CSV have columns for.
     """
     if summary_format == "table":
         for line in table_lines(snapshot, style or Style()):
             out.write(line + "\n")
     elif summary_format == "json":
-        out.write(to_json(summary_object(snapshot), indent=2) + "\n")
+        value = summary_object(snapshot, attributed=attributed)
+        out.write(to_json(value, indent=2) + "\n")
     elif summary_format == "csv":
-        write_rows(snapshot.rows, out, "csv")
+        write_rows(snapshot.rows, out, "csv", attributed=attributed)
     elif summary_format == "markdown":
         out.write(markdown(snapshot))
     else:
@@ -74,9 +77,9 @@ def _totals(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
+def _rows(snapshot: Snapshot, columns: tuple[Column[Row], ...] = ROW) -> list[dict[str, Any]]:
     # The version is said once for the object.
-    row_object = json_object(tuple([one for one in ROW if one is not VERSION]))
+    row_object = json_object(tuple([one for one in columns if one is not VERSION]))
     return [row_object(row) for row in snapshot.rows]
 
 
@@ -108,6 +111,7 @@ SUMMARY: tuple[JsonKey[Snapshot], ...] = (
 """The keys of ``-o json``; docs/formats.md has them."""
 
 
-def summary_object(snapshot: Snapshot) -> dict[str, Any]:
-    """The object that ``-o json`` prints."""
-    return as_object(SUMMARY, snapshot)
+def summary_object(snapshot: Snapshot, *, attributed: bool = False) -> dict[str, Any]:
+    """The object that ``-o json`` prints; ``attributed``: where policies were given."""
+    made = as_object(SUMMARY, snapshot)
+    return {**made, "rows": _rows(snapshot, CAUSED)} if attributed else made

@@ -142,11 +142,14 @@ def _main_reason(row: Row) -> str:
 
 
 def policy_text(row: Row) -> str:
-    """The policies that denied, else those that allowed: ``deny weather/no-egress``.
+    """What blocked it by the policies given (``default deny · weather-egress``); else by the records: the
+    policies that denied, or else those that allowed: ``deny weather/no-egress``.
 
     A default deny names nobody (Cilium 1.20): who allowed this row's other attempts, before the
     policy say, would then read as if it had allowed the blocked ones.
     """
+    if row.cause and (row.dropped or row.audited):
+        return safe(row.cause)
     if row.dropped and not row.denied_by and "POLICY_DENIED" in row.drop_reasons:
         return NO_RULE
     named = policies((), row.denied_by) or policies(row.allowed_by, ())
@@ -245,7 +248,7 @@ _CONTENT: dict[str, Callable[[Row], object]] = {
     "audited": lambda row: row.audited,
     "errors": lambda row: row.errors,
     "drop_reasons": lambda row: row.drop_reasons,
-    "policies": lambda row: row.denied_by or row.allowed_by,
+    "policies": lambda row: row.cause or row.denied_by or row.allowed_by,
     "workload": lambda row: row.workload,
 }
 """Columns for what is rare: left out when no row has any of it."""

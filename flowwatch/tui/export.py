@@ -36,8 +36,10 @@ def free_path(directory: Path, name: str) -> Path:
     return path
 
 
-def write_csv(taken: Snapshot, path: Path) -> tuple[int, str]:
+def write_csv(taken: Snapshot, path: Path, *, attributed: bool = False) -> tuple[int, str]:
     """Write the rows whole or not at all; how many there were. OutputError says why not.
+
+    ``attributed``: with what blocked them, as policies were given.
 
     Also the path of the file beside it that says what is missing, "" when nothing is.
     """
@@ -47,5 +49,5 @@ def write_csv(taken: Snapshot, path: Path) -> tuple[int, str]:
     from flowwatch.report.sidefile import note_beside
 
     with open_output(str(path)) as out:
-        count = write_rows(taken.rows, out, "csv")
+        count = write_rows(taken.rows, out, "csv", attributed=attributed)
     return count, note_beside(str(path), taken.coverage, lines=count)

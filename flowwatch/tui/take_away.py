@@ -41,7 +41,7 @@ def export_rows(desk: Desk, path: Path | None) -> None:
     def work() -> None:
         taken = held if paused else readings.monitor.snapshot(query)
         try:
-            count, beside = write_csv(taken, target)
+            count, beside = write_csv(taken, target, attributed=readings.audit is not None)
         except OutputError as error:
             desk.from_beside(desk.say, str(error), "drop", 10.0)
             return

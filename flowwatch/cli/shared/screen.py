@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.cli.flag_kinds import LIST, SWITCH
 from flowwatch.cli.flow_flags import SERVER
+from flowwatch.cli.shared.causes import asks_for_policies
 from flowwatch.cli.shared.options import direction, limit_words, max_rows
 from flowwatch.output import say
 from flowwatch.sources.keeping import kept_words
@@ -44,7 +45,8 @@ def show_dashboard(
 
     def start() -> LiveMonitor:
         """Called when the first frame is on the screen."""
-        monitor = LiveMonitor(source, rows, live=live, join=join)
+        teller = audit.causes if audit is not None else None
+        monitor = LiveMonitor(source, rows, live=live, join=join, teller=teller)
         monitors.append(monitor)
         monitor.start()
         return monitor
@@ -74,7 +76,7 @@ def show_dashboard(
 
 def live_audit(parsed: Parsed, join: Join, policies: PolicySet | None = None) -> LiveAudit | None:
     """The audit of the policies in force, or else of ``policies``; None without. Raises UsageError."""
-    if not any(map(parsed.was_set, ("policies", "policies-from-cluster", "cilium-config"))):
+    if not asks_for_policies(parsed):
         given = policies
     else:
         # The policies' part is loaded only for who asks for it.

@@ -6,11 +6,13 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.shared.causes import judge_of, row_causes
 from flowwatch.cli.shared.options import direction, max_rows
 from flowwatch.cli.shared.reading import Reading
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
+from flowwatch.flows.join import Join
 from flowwatch.output import columns, is_terminal, open_output, say, shows
 from flowwatch.report.coverage import warning_lines
 from flowwatch.report.observe import use_color
@@ -31,14 +33,17 @@ def print_table(parsed: Parsed, source: Source) -> int:
     # A table is read by people; what programs read leaves nothing out.
     read = form in ("table", "markdown")
     query = Query(direction=direction(parsed), noise=parsed.switch("noise") or not read)
-    aggregate = Aggregate(max_rows(parsed), keep_recent=False)
+    judge, join = judge_of(parsed), Join()
+    causes = row_causes(judge, join)
+    aggregate = Aggregate(max_rows(parsed), keep_recent=False, join=join, teller=causes)
     reading = Reading(source)
     for batch in reading.batches():
         aggregate.join.add(batch)
     reading.nothing()
+    aggregate.learn()
     taken = snapshot(aggregate, query)
     with open_output(None, parsed.text("output")) as out:
-        write_summary(taken, form, out, style=style(parsed))
+        write_summary(taken, form, out, style=style(parsed), attributed=judge is not None)
     if form not in ("json", "markdown"):  # which have them
         for line in warning_lines(taken.coverage):
             say(line)

@@ -155,7 +155,6 @@ class Board(Body):
                 of_row.records,
                 now_there,
                 self.desk.options.hubble,
-                of_row.attribution,
                 of_row.ends,
             )
             self._fit_detail()

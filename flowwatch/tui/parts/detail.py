@@ -64,12 +64,11 @@ class Detail(Panel):
         records: Sequence[Recent],
         now: int,
         hubble: Sequence[str],
-        attribution: Sequence[str] = (),
         ends: tuple[Endpoint, Endpoint] | None = None,
     ) -> None:
         """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins.
 
-        ``attribution``: what blocked it, by the policies that were given. ``ends``: its pod and its peer.
+        ``ends``: its pod and its peer.
         """
         if row is None:
             self.fill_with("Detail", "enter closes", [((" no row is selected", "dim"),)])
@@ -79,7 +78,7 @@ class Detail(Panel):
             self._top = 0
         columns = self.size.width - 2
         signs = self.look.signs
-        lines = detail_lines(row, records, now, columns, signs, hubble, attribution, ends)
+        lines = detail_lines(row, records, now, columns, signs, hubble, ends)
         self.fill_with("Detail", "J K scroll  enter closes", [((" ", "text"), *x) for x in lines])
 
 
@@ -90,7 +89,6 @@ def detail_lines(
     columns: int,
     signs: Signs,
     hubble: Sequence[str],
-    attribution: Sequence[str] = (),
     ends: tuple[Endpoint, Endpoint] | None = None,
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
@@ -115,7 +113,7 @@ def detail_lines(
         what = ", ".join([safe(one) for one in row.proxy_refused])
         lines += _labelled("Refused", what, columns, role="strong")
     lines += _what_came_back(row, columns)
-    lines += _policies(row, columns, attribution)
+    lines += _policies(row, columns)
     if ends is not None:
         lines += ends_lines(*ends, row.direction, columns, _INDENT)
     lines += _manner(row, records, columns)
@@ -208,14 +206,13 @@ def _what_came_back(row: Row, columns: int) -> list[Line]:
     return lines
 
 
-def _policies(row: Row, columns: int, attribution: Sequence[str]) -> list[Line]:
+def _policies(row: Row, columns: int) -> list[Line]:
     lines: list[Line] = []
     denied = [name for name in row.drop_reasons if (r := by_name(name)) and r.group == POLICY]
     if row.denied_by:
         lines += _labelled("Denied by", _named(row.denied_by), columns, role="strong")
-    if attribution:
-        for text in attribution:
-            lines += _labelled("Policy", safe(text), columns, role="strong")
+    if row.attribution and (row.dropped or row.audited):
+        lines += _labelled("Policy", safe(row.attribution), columns, role="strong")
     elif row.denied_by:
         pass
     elif "POLICY_DENIED" in denied:

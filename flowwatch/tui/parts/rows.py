@@ -23,8 +23,6 @@ class RowsAnswer:
     """The row that the rest is about; 0: none."""
     records: tuple[Recent, ...] = ()
     """Its last records."""
-    attribution: tuple[str, ...] = ()
-    """What blocked it, by the policies that were given; empty without any."""
     ends: tuple[Endpoint, Endpoint] | None = None
     """Its pod and its peer, as Hubble told them last."""
 
@@ -58,26 +56,7 @@ class Rows(Question[RowsAnswer]):
             # What came since isn't seen yet.
             read = snapshot.coverage.records_read
             records = tuple([record for record in records if record.number <= read])
-        blocked = _attribution(of, snapshot, self.key)
-        return RowsAnswer(snapshot, self.key, records, blocked, of.monitor.ends(self.key))
-
-
-def _attribution(of: Readings, snapshot: Snapshot, key: int) -> tuple[str, ...]:
-    """What blocked the row with this key."""
-    if of.audit is None:
-        return ()
-    row = next((row for row in snapshot.rows if row.key == key), None)
-    if row is None or not (row.dropped or row.audited):
-        return ()
-    return of.audit.attribution(
-        row.server,
-        row.direction,
-        row.namespace,
-        row.pod,
-        row.peer_addresses,
-        row.port,
-        row.protocol,
-    )
+        return RowsAnswer(snapshot, self.key, records, of.monitor.ends(self.key))
 
 
 def rows(desk: Desk, key: int) -> Rows:

@@ -104,7 +104,7 @@ class _Source:
 async def _shown(messages: list[bytes], keys: tuple[str, ...], place: Path) -> None:
     join = Join()
     audit = LiveAudit(load([("policy.yaml", POLICY.decode())]), join)
-    monitor = LiveMonitor(_Source(messages), live=False, join=join)
+    monitor = LiveMonitor(_Source(messages), live=False, join=join, teller=audit.causes)
     monitor.start()
     app = dashboard(lambda: monitor, Options(theme="mono", export_dir=place), audit)
     try:

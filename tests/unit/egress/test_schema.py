@@ -14,7 +14,7 @@ import pytest
 from flowwatch.egress.frame import frame
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.rows import Row
-from flowwatch.egress.schema import ATTRIBUTED, ROW, Column, column
+from flowwatch.egress.schema import ATTRIBUTED, CAUSED, ROW, Column, column
 from flowwatch.output import Output
 from flowwatch.report.reference import markdown_reference, with_tables
 from flowwatch.report.tables import table_writer
@@ -76,7 +76,7 @@ def test_a_column_is_in_the_formats_that_it_names() -> None:
     assert {form for form, (name, _) in found.items() if name == "hops"} == {"json"}
 
 
-@pytest.mark.parametrize("columns", [ROW, ATTRIBUTED, RECORD], ids=["row", "attempt", "record"])
+@pytest.mark.parametrize("columns", [CAUSED, ATTRIBUTED, RECORD], ids=["row", "attempt", "record"])
 def test_every_name_stands_once(columns: tuple[Column[Any], ...]) -> None:
     names = [one.name for one in columns]
     assert len(set(names)) == len(names)

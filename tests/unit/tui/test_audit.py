@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,9 +20,10 @@ from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.policy import load
 from flowwatch.tui.dashboard import dashboard
+from flowwatch.tui.parts.columns import Cells, row_text
 from flowwatch.tui.state import Options
 from flowwatch.tui.views.audit import AuditSoFar
-from tests.unit.flows.made import APP, denied, flow, reply, verdict
+from tests.unit.flows.made import API, APP, denied, flow, reply, verdict
 from tests.unit.tui.driven import Driven, Played, played, run
 
 RULES = """\
@@ -51,7 +54,7 @@ async def audited(source: Played, size: tuple[int, int] = (140, 40)) -> AsyncIte
     """The dashboard as ``flowwatch --policies`` puts it together."""
     join = Join()
     audit = LiveAudit(load([("rules.yaml", RULES)]), join)
-    monitor = LiveMonitor(source, live=False, join=join)
+    monitor = LiveMonitor(source, live=False, join=join, teller=audit.causes)
     app = dashboard(lambda: monitor, Options(theme="mono"), audit)
     monitor.start()
     try:
@@ -218,3 +221,41 @@ def _pieces(whole: Batch) -> list[Batch]:
         piece.flows = whole.flows[at : at + 300]
         pieces.append(piece)
     return pieces
+
+
+def test_the_policy_column_names_the_cause_and_the_filter_finds_it() -> None:
+    """Of a pod as of an address; ``e`` and ``Y`` take it along."""
+    pod = msgspec.structs.replace(API, labels=("k8s:app=api",))
+    to_pod = denied(2, source=NAMED, destination=pod, destination_ip="10.0.0.9", source_port=9)
+
+    async def test() -> None:
+        flows = [*passed(), *denied(1, source=NAMED, destination_ip="1.1.1.1"), *to_pod]
+        async with audited(Played(flows), (220, 40)) as driven:
+            await driven.until(lambda: driven.text.count("default deny · app") == 2, "the pod's")
+            await driven.press("slash")
+            await driven.type("deny app")
+            await driven.press("enter")
+            await driven.until(lambda: "open.example" not in driven.text, "the filter's rows")
+            assert "api/api-1:443" in driven.text
+
+    run(test())
+
+
+def test_an_export_and_a_copied_row_take_the_cause_along(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with audited(Played([*blocked(), *passed()]), (220, 40)) as driven:
+            await driven.sees("default deny · app")
+            await driven.press("colon")
+            await driven.type(f"export {tmp_path}/rows.csv")
+            await driven.press("enter")
+            await driven.until((tmp_path / "rows.csv").exists, "the file")
+            row = driven.app.seen.selected
+            assert row is not None
+            copied = row_text(row, Cells(0, None, None))
+            assert "default deny · app" in copied
+            assert row.attribution in copied
+
+    run(test())
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    assert {row["cause"] for row in rows} == {"default deny · app", ""}
+    assert any(row["attribution"].startswith("default deny of weather/app: ") for row in rows)

@@ -61,7 +61,7 @@ BLOCK = Endpoint(
 @pytest.mark.parametrize("direction", ["egress", "ingress"])
 def test_both_ends_have_the_labels_that_next_asks_to_check(direction: str) -> None:
     made = denied(1, direction=direction)
-    lines = detail_lines(made, (), NOW, 90, FANCY, HUBBLE, (), (APP, BLOCK))
+    lines = detail_lines(made, (), NOW, 90, FANCY, HUBBLE, (APP, BLOCK))
     texts = ["".join(text for text, _ in line).rstrip() for line in lines]
     app = (
         "app=weather-app tier=web; namespace team=sky; service account weather-app; identity 48310"
