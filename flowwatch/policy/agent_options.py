@@ -84,7 +84,7 @@ class AgentOptions:
             return f"judged by {self.origin}: {self.words}"
         return (
             "judged by Cilium's defaults, as nobody said this cluster's options "
-            "(--cilium-config FILE does, or --policies-from-cluster)"
+            "(--cilium-config FILE does)"
         )
 
 

@@ -186,7 +186,7 @@ def test_a_report_says_which_options_it_judged_by(tmp_path: Path) -> None:
 
     assert line(audited(cache_allowed(), tmp_path)) == (
         "judged by Cilium's defaults, as nobody said this cluster's options "
-        "(--cilium-config FILE does, or --policies-from-cluster)"
+        "(--cilium-config FILE does)"
     )
     assert line(audited(cache_allowed(), tmp_path, cidr_match_mode=("pods",))) == (
         "judged by cilium.yaml: policy-cidr-match-mode: pods"
