@@ -32,7 +32,7 @@ from flowwatch.flows.open_attempt import News, OpenAttempt, addresses, end
 from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
 
 MAX_ROWS = 100_000
-"""Rows kept by default: about 25 MB."""
+"""Rows kept by default: about 28 MB."""
 
 RECENT = 4096
 """Records remembered for the tail and for the last records of a row."""

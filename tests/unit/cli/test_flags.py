@@ -97,8 +97,8 @@ def test_flags_may_stand_before_the_verb(line: str, verb: str) -> None:
         ("observe --drops", "unknown flag: --drops: it belongs to export"),
         (
             "status --policies x",
-            "unknown flag: --policies: it belongs to flowwatch, demo, summary, export, audit, whatif, changes, "
-            "explain",
+            "unknown flag: --policies: it belongs to flowwatch, demo, summary, export, audit, whatif, "
+            "changes, explain",
         ),
         ("observe -z", "unknown shorthand flag: 'z' in -z"),
         ("observe -fz", "unknown shorthand flag: 'z' in -z"),
