@@ -118,7 +118,12 @@ def _attribution(judge: Judge, seen: Observation, decision: Decision) -> str:
         return f"can't tell: {why}"
     kind, why = judge.verdict(seen, decision)
     if kind in ("unexplained", "not covered"):
-        named = ", ".join(dict.fromkeys(map(str, seen.named_denied)))
+        named = ", ".join(
+            dict.fromkeys(
+                f"{one} selects the pod (default deny)" if one.selects else str(one)
+                for one in seen.named_denied
+            )
+        )
         text = f"{NOT_GIVEN}: {named}" if named else NOT_GIVEN
         return text if seen.outcome == meaning.DROPPED else f"passed in audit mode; to be {text}"
     if seen.outcome == meaning.AUDIT:

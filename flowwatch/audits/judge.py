@@ -122,6 +122,8 @@ class Judge:
         if any(same_policy(ref, policy) for ref in named for policy in ours):
             return ""
         word = "denied" if seen.outcome == meaning.DROPPED else "allowed"
+        if all(ref.selects for ref in named):
+            word = "selects the pod, and no rule of its allowed"
         named = tuple(ref for ref in named if ref.kind in _KINDS)
         if not named:
             return ""  # what Cilium derives itself is no document
@@ -169,8 +171,10 @@ BY_OTHERS = ("dropped by ", "passed in audit mode, and would be dropped by ")
 
 def _not_given(seen: Observation) -> str:
     """Why a policy's block is none of these policies', as far as records name one."""
-    named = ", ".join(dict.fromkeys(map(str, seen.named_denied)))
-    who = f"{named}, a policy that was not given" if named else "a policy that was not given"
+    who = "a policy that was not given"
+    if named := ", ".join(dict.fromkeys(map(str, seen.named_denied))):
+        selecting = all(ref.selects for ref in seen.named_denied)
+        who = f"default deny: {named} selects the pod, {who}" if selecting else f"{named}, {who}"
     if seen.outcome == meaning.AUDIT:
         return f"{BY_OTHERS[1]}{who}"
     return f"{BY_OTHERS[0]}{who}"

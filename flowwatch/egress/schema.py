@@ -31,7 +31,8 @@ Format = Literal["frame", "csv", "json", "parquet"]
 EVERYWHERE: frozenset[Format] = frozenset({"frame", "csv", "json", "parquet"})
 
 Policies = tuple[tuple[str, PolicyRef], ...]
-"""(``allow`` or ``deny``, policy) in that order of effect: deny first."""
+"""(Effect, policy), what is against it first: ``deny``, ``selects`` (a default deny, which no rule of the
+policy made), ``allow``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ def policies(allowed: tuple[PolicyRef, ...], denied: tuple[PolicyRef, ...]) -> P
     """Both lists in one, denying policies first."""
     if not allowed and not denied:
         return ()
-    return (*[("deny", p) for p in denied], *[("allow", p) for p in allowed])
+    against = [("selects" if one.selects else "deny", one) for one in denied]
+    return (*against, *[("allow", one) for one in allowed])
 
 
 _NO_REASON = reason(0).name

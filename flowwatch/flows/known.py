@@ -55,6 +55,8 @@ def remember(memory: dict[_Key, _Value], key: _Key, value: _Value) -> None:
 
 _kinds: dict[tuple[object, ...], Kind] = {}
 _DROPPED, _INGRESS = int(Verdict.DROPPED), int(Direction.INGRESS)
+_DEFAULT_DENY = 133
+"""POLICY_DENIED: no rule allows it."""
 _ENDS = 5
 """Flags of a packet that ends a connection: FIN, RST."""
 
@@ -80,6 +82,8 @@ def make_kind(
     has_l7: bool,
 ) -> Kind:
     """The one :class:`Kind` for these values, with all that follows from them."""
+    if denied_by and drop_reason == _DEFAULT_DENY:
+        denied_by = tuple([selecting(one) for one in denied_by])
     values = (
         verdict, drop_reason, direction, is_reply, event_type, sub_type, protocol, tcp_flags,
         allowed_by, denied_by, match_type, auth_type, node, revision, newer_direction, emitter, has_l7,
@@ -91,6 +95,15 @@ def make_kind(
         _follow(kind)
         remember(_kinds, values, kind)
     return kind
+
+
+def selecting(policy: PolicyRef) -> PolicyRef:
+    """A policy that a default deny names: it selects the pod, and no rule of its allows.
+
+    Hubble names none so far (Cilium 1.20: POLICY_DENIED; what a deny rule drops is POLICY_DENY), and may
+    one day (cilium#48588).
+    """
+    return PolicyRef(policy.kind, policy.namespace, policy.name, True)
 
 
 def _follow(kind: Kind) -> None:
@@ -135,5 +148,5 @@ def make_flow(
     ends = Ends(**{name: fields.pop(name) for name in _OF_ENDS})
     kind = make_kind(**({"revision": 0} | fields), has_l7=l7 is not None)
     return Flow(
-        kind, ends, time, source_ip, destination_ip, source_port, destination_port, uuid, l7
+        kind, ends, time, source_ip, destination_ip, source_port, destination_port, uuid, l7, extras
     )

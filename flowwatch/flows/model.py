@@ -75,6 +75,8 @@ class PolicyRef(msgspec.Struct, frozen=True, gc=False):
     kind: str = ""
     namespace: str = ""
     name: str = ""
+    selects: bool = False
+    """Whether it only selects the pod that a default deny was about: it has no rule that denied."""
 
     def __str__(self) -> str:
         owner = f"{self.namespace}/{self.name}" if self.namespace else self.name

@@ -209,8 +209,13 @@ def _what_came_back(row: Row, columns: int) -> list[Line]:
 def _policies(row: Row, columns: int) -> list[Line]:
     lines: list[Line] = []
     denied = [name for name in row.drop_reasons if (r := by_name(name)) and r.group == POLICY]
-    if row.denied_by:
-        lines += _labelled("Denied by", _named(row.denied_by), columns, role="strong")
+    culprits = [one for one in row.denied_by if not one.selects]
+    selecting = [one for one in row.denied_by if one.selects]
+    if culprits:
+        lines += _labelled("Denied by", _named(culprits), columns, role="strong")
+    if selecting:
+        text = f"no rule allows it: default deny, where {_named(selecting)} selects the pod"
+        lines += _labelled("Policy", text, columns, role="strong")
     if row.attribution and (row.dropped or row.audited):
         lines += _labelled("Policy", safe(row.attribution), columns, role="strong")
     elif row.denied_by:

@@ -104,7 +104,7 @@ def test_what_the_proxy_refused_is_told_with_the_request() -> None:
 def test_what_no_policy_given_is_about_is_not_claimed() -> None:
     other = Endpoint(identity=7, labels=("k8s:a=b",), namespace="shop", pod="cart-1")
     assert told(denied(source=other)) == ["dropped by a policy that was not given"]
-    assert told(denied(source=other, denied_by=(DENY,))) == [
+    assert told(denied(reason=181, source=other, denied_by=(DENY,))) == [
         f"dropped by a policy that was not given: {DENY}"
     ]
 
@@ -115,7 +115,9 @@ def test_a_drop_that_is_no_policys_is_told_so() -> None:
 
 
 def test_what_these_policies_allow_is_another_policys_doing() -> None:
-    (overblock,) = told(denied(destination_names=("allowed.example",), denied_by=(DENY,)))
+    (overblock,) = told(
+        denied(reason=181, destination_names=("allowed.example",), denied_by=(DENY,))
+    )
     assert overblock.startswith("dropped though these policies allow it: allowed by weather/app")
     assert overblock.endswith(f"Hubble says {DENY} denied it, which was not given")
 

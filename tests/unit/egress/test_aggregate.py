@@ -103,7 +103,7 @@ def test_reasons_add_up_to_dropped() -> None:
 
 def test_the_far_nodes_denial_counts_in_both_directions() -> None:
     pods: dict[str, Any] = {"source": APP, "destination": API, "destination_ip": "10.0.1.1"}
-    far = denied(0.1, direction=Direction.INGRESS, node="node-2", denied_by=(DENY,), **pods)
+    far = denied(0.1, 181, direction=Direction.INGRESS, node="node-2", denied_by=(DENY,), **pods)
     both = Query(direction="both", order="pod")
     flows = [verdict(**pods), flow(**pods), *far]
     for order in (flows, flows[2:] + flows[:2]):

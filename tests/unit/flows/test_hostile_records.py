@@ -17,7 +17,7 @@ from flowwatch.flows import ranges
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.decode_wire import WireDecoder
-from flowwatch.flows.model import Batch
+from flowwatch.flows.model import Batch, PolicyRef
 from flowwatch.flows.peers import Peer
 from flowwatch.hubble.wire.damage import NOT_A_MESSAGE, damage
 from flowwatch.hubble.wire.jsonpb import FlowParser
@@ -228,11 +228,15 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         ranges.TYPE,
         {"protocol": "", "source_port": 0, "destination_port": 0, "tcp_flags": 0},
     ),
-    "a drop reason": ({"drop_reason_desc": -7007}, ranges.REASON, {"drop_reason": 0}),
+    "a drop reason": (
+        {"drop_reason_desc": -7007},
+        ranges.REASON,
+        {"drop_reason": 0, "denied_by": (PolicyRef("CiliumNetworkPolicy", "", "deny"),)},
+    ),
     "an old drop reason": (
         {"drop_reason_desc": None, "drop_reason": 2**32 - 1},
         ranges.REASON,
-        {"drop_reason": 0},
+        {"drop_reason": 0, "denied_by": (PolicyRef("CiliumNetworkPolicy", "", "deny"),)},
     ),
     "a direction by number": (
         {"traffic_direction": 99},
