@@ -233,9 +233,13 @@ class WireDecoder:
             if made is not None:
                 batch.flows += made
                 continue
+            before, odd = len(batch.flows), sum(batch.odd.values())
             self._read(listed, iter(listed[start:end]), batch, latest)
             if new:
-                self._scanning.learn(new, None, partial(self._alone, listed, start, latest))
+                flows = batch.flows[before:]
+                sound = len(flows) == len(new) and odd == sum(batch.odd.values())
+                alone = partial(self._alone, listed, start, latest)
+                self._scanning.learn(new, flows if sound else None, alone)
         self._before += len(listed)
         if batch.extras:
             split(batch)
