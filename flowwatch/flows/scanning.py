@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flowwatch.flows.extras import ENCRYPTED
 from flowwatch.flows.known import CACHE_LIMIT
 from flowwatch.flows.model import Direction, Endpoint, Ends, EventType, Flow, Layer7
 from flowwatch.hubble.wire import scanner
@@ -64,7 +65,7 @@ class Scanning:
         ends = flow.ends
         if (
             self._scanner is None
-            or flow.extras is not None
+            or flow.extras not in (None, ENCRYPTED)
             # Of such a line is told which fields it was masked of (flowwatch.flows.masked).
             or flow.event_type == EventType.UNKNOWN
             or varying != [getattr(flow, name) for name in _VARYING]
@@ -78,7 +79,9 @@ class Scanning:
             ends.source_service,
             ends.destination_service,
         )
-        self._scanner.learn(token, flow.kind, _view(flow), ends.source, ends.destination, names)
+        self._scanner.learn(
+            token, flow.kind, flow.extras, _view(flow), ends.source, ends.destination, names
+        )
 
 
 _VARYING = ("time", "source_ip", "destination_ip", "source_port", "destination_port", "uuid")

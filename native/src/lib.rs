@@ -21,7 +21,7 @@ mod wire;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::memory::{Found, Memory, Which};
+use crate::memory::{Found, Kind, Memory, Which};
 use crate::record::{LATEST, Varying};
 use crate::strings::Strings;
 
@@ -57,10 +57,10 @@ type Token = (u64, u32, u32, u32, u32);
 
 /// Reads records, and remembers their parts: some `limit` of them, then it begins anew. One thread.
 ///
-/// `make(kind, ends, time, source_ip, destination_ip, source_port, destination_port, uuid, layer7)`
+/// `make(kind, ends, time, source_ip, destination_ip, source_port, destination_port, uuid, layer7, more)`
 /// makes of a record whose parts are known what is given out; `ends` is what `join(source,
-/// destination, names)` gave, once for those. `layer7(bytes)` reads the proxy's part; where that
-/// raises, the record is given out as it is.
+/// destination, names)` gave, once for those, and `more` came with the kind. `layer7(bytes)` reads the
+/// proxy's part; where that raises, the record is given out as it is.
 #[pyclass(module = "flowwatch_scan")]
 struct Scanner {
     make: Py<PyAny>,
@@ -118,12 +118,14 @@ impl Scanner {
 
     /// What the parts of a record are, by its token.
     ///
-    /// `names` is what they are in records of a kind with this `view`. A token from before the memory
-    /// began anew is forgotten.
+    /// `more` goes with the kind. `names` is what they are in records of a kind with this `view`. A token
+    /// from before the memory began anew is forgotten.
+    #[expect(clippy::too_many_arguments, reason = "one for each part")]
     fn learn(
         &mut self,
         token: Token,
         kind: Py<PyAny>,
+        more: Py<PyAny>,
         view: u32,
         source: Py<PyAny>,
         destination: Py<PyAny>,
@@ -131,8 +133,9 @@ impl Scanner {
     ) {
         let (turn, numbers) = (token.0, (token.1, token.2, token.3, token.4).into());
         if turn == self.memory.turn() {
+            let kind = Kind { kind, more, view };
             self.memory
-                .learn(&numbers, (kind, view), source, destination, names);
+                .learn(&numbers, kind, source, destination, names);
         }
     }
 }
@@ -194,7 +197,11 @@ impl Scanner {
             return Ok((Way::Raw, None));
         };
         let made = match (way, self.memory.known(which)) {
-            (Way::Made, Some((kind, ends))) => (kind.clone_ref(py), ends.clone_ref(py)),
+            (Way::Made, Some((kind, ends))) => (
+                kind.kind.clone_ref(py),
+                ends.clone_ref(py),
+                kind.more.clone_ref(py),
+            ),
             (Way::Raw, _) => return Ok((way, None)),
             _ => return Ok((Way::New, Some(self.unknown(py, which, varying)?.into_any()))),
         };
@@ -215,6 +222,7 @@ impl Scanner {
             varying.destination_port,
             PyString::new(py, varying.uuid),
             layer7,
+            made.2,
         );
         Ok((Way::Made, Some(self.make.bind(py).call1(parts)?)))
     }

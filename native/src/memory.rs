@@ -144,14 +144,22 @@ impl Reader {
     }
 }
 
+/// What a kind was said to be.
+pub struct Kind<T> {
+    pub kind: T,
+    /// What goes with it.
+    pub more: T,
+    /// Which of the names its records have.
+    pub view: u32,
+}
+
 /// Kind's view, source, destination, names.
 type Ends = (u32, u32, u32, u32);
 
 /// A reader, and what it was told that the parts are.
 pub struct Memory<T> {
     pub reader: Reader,
-    /// Each with its view of the names.
-    kinds: Vec<Option<(T, u32)>>,
+    kinds: Vec<Option<Kind<T>>>,
     endpoints: Vec<Option<T>>,
     /// By view and number.
     names: HashMap<(u32, u32), T, RandomState>,
@@ -203,7 +211,7 @@ impl<T> Memory<T> {
         which: &Which,
         join: impl FnOnce(&T, &T, &T) -> Result<T, E>,
     ) -> Result<bool, E> {
-        let Some((_, view)) = part(&self.kinds, which.kind) else {
+        let Some(Kind { view, .. }) = part(&self.kinds, which.kind) else {
             return Ok(false);
         };
         let key = ends_of(*view, which);
@@ -222,14 +230,14 @@ impl<T> Memory<T> {
     }
 
     /// Kind and ends of a record, where [`Memory::join`] has said that they are known.
-    pub fn known(&self, which: &Which) -> Option<(&T, &T)> {
-        let (kind, view) = part(&self.kinds, which.kind)?;
-        Some((kind, self.ends.get(&ends_of(*view, which))?))
+    pub fn known(&self, which: &Which) -> Option<(&Kind<T>, &T)> {
+        let kind = part(&self.kinds, which.kind)?;
+        Some((kind, self.ends.get(&ends_of(kind.view, which))?))
     }
 
     /// Take in what the parts of a record are.
-    pub fn learn(&mut self, which: &Which, kind: (T, u32), source: T, destination: T, names: T) {
-        let view = kind.1;
+    pub fn learn(&mut self, which: &Which, kind: Kind<T>, source: T, destination: T, names: T) {
+        let view = kind.view;
         put(&mut self.endpoints, which.source, source);
         put(&mut self.endpoints, which.destination, destination);
         put(&mut self.kinds, which.kind, kind);

@@ -62,12 +62,22 @@ pub struct Varying<'a> {
     pub layer7: Option<&'a [u8]>,
 }
 
+/// Characters of addresses and uuids.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let one = byte as u8;
+        plain[byte] = one.is_ascii_alphanumeric() || matches!(one, b'.' | b':' | b'-' | b'%');
+        byte += 1;
+    }
+    plain
+};
+
 /// Plain characters of one line, not empty: as every address and uuid of Hubble's has them.
 pub fn plain(text: &[u8]) -> Option<&str> {
     let fits = !text.is_empty() && text.len() <= LONGEST_TEXT;
-    let is_plain =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'%');
-    (fits && text.iter().all(is_plain))
+    (fits && text.iter().all(|&byte| PLAIN[byte as usize]))
         .then(|| std::str::from_utf8(text).ok())
         .flatten()
 }

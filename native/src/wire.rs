@@ -269,6 +269,7 @@ impl<'a> Scan<'a, '_> {
     }
 
     /// The next field of a message that ends at `end`: Some(None) there, None where it's damaged.
+    #[inline]
     fn field(&mut self, end: usize) -> Option<Option<Field>> {
         if self.at == end {
             return Some(None);
@@ -304,7 +305,23 @@ impl<'a> Scan<'a, '_> {
     }
 
     /// A number in as few bytes as it needs; other forms are left to Python.
+    #[inline]
     fn varint(&mut self, end: usize) -> Option<u64> {
+        // Nearly all have one byte or two.
+        match *self.bytes.get(self.at..end)? {
+            [low @ ..0x80, ..] => {
+                self.at += 1;
+                Some(u64::from(low))
+            }
+            [low, high @ 1..0x80, ..] => {
+                self.at += 2;
+                Some(u64::from(low & 0x7F) | u64::from(high) << 7)
+            }
+            _ => self.long_varint(end),
+        }
+    }
+
+    fn long_varint(&mut self, end: usize) -> Option<u64> {
         let bytes = &self.bytes[self.at.min(end)..end];
         let mut value = 0_u64;
         for (place, &byte) in bytes.iter().take(10).enumerate() {

@@ -13,6 +13,7 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 
+from flowwatch.hubble.wire.jsonprint import message_to_json
 from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
 
 HOSTILE = Path(__file__).parents[3] / "shared" / "cases" / "hostile"
@@ -148,8 +149,13 @@ def wire(record: Record) -> bytes:
     return ParseDict(record, GetFlowsResponse()).SerializeToString()
 
 
+def printed(record: Record) -> bytes:
+    """``record`` as a line that Hubble prints: the form that the scanner knows."""
+    return message_to_json(ParseDict(record, GetFlowsResponse())).encode()
+
+
 def line(record: Record) -> bytes:
-    """``record`` as a line of a capture."""
+    """``record`` as a line of a capture, in another form of JSON."""
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 

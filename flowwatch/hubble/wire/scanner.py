@@ -39,13 +39,14 @@ class Scanner(Protocol):
         self,
         token: Token,
         kind: object,
+        more: object,
         view: int,
         source: object,
         destination: object,
         names: object,
         /,
     ) -> None:
-        """What the parts of a record are; its names in records of a kind with this ``view``."""
+        """What the parts of a record are: its kind and what goes with that; its names in such a ``view``."""
         ...
 
 

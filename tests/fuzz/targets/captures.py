@@ -23,8 +23,9 @@ class Captures:
     what = "lines"
 
     def __init__(self) -> None:
-        self._good = [corpus.line(record) for record in corpus.good()]
+        self._good = [corpus.printed(record) for record in corpus.good()]
         self._lines = [corpus.line(record) for record in corpus.RECORDS]
+        self._lines += [corpus.printed(record) for record in corpus.RECORDS]
         self._lines += [
             corpus.line(record["flow"]) for record in corpus.RECORDS if "flow" in record
         ]
@@ -44,10 +45,10 @@ class Captures:
         raw = random.choice(self._lines)
         kind = random.randrange(10)
         if kind < 7:
-            ascii_only = random.random() < 0.5
-            raw = json.dumps(mutate.tree(random, json.loads(raw)), ensure_ascii=ascii_only).encode(
-                "utf-8", "surrogatepass"
-            )
+            tree = mutate.tree(random, json.loads(raw))
+            marks = random.choice(((",", ":"), (", ", ": ")))
+            text = json.dumps(tree, ensure_ascii=random.random() < 0.5, separators=marks)
+            raw = text.encode("utf-8", "surrogatepass")
         elif kind < 9:
             raw = mutate.data(random, raw)
         else:

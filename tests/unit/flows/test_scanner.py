@@ -11,6 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -105,7 +106,10 @@ def on_paper() -> list[dict[str, Any]]:
 
 def responses() -> list[GetFlowsResponse]:
     """Records of the campaign and of the paper cluster."""
-    return [ParseDict(record, GetFlowsResponse()) for record in (*corpus.RECORDS, *on_paper())]
+    encrypted = deepcopy(corpus.RECORDS[0])
+    encrypted["flow"]["IP"]["encrypted"] = True
+    records = (*corpus.RECORDS, encrypted, *on_paper())
+    return [ParseDict(record, GetFlowsResponse()) for record in records]
 
 
 def captured() -> Iterator[bytes]:
