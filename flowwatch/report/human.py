@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from flowwatch.text import joins
 
@@ -56,12 +57,19 @@ def percent(share: float) -> str:
 
 def width(text: str) -> int:
     """Columns that ``text`` (already safe) takes in a terminal."""
-    if text.isascii():
-        return len(text)
-    return sum(_char_width(char) for char in text)
+    return len(text) if text.isascii() else _wide(text)
+
+
+@lru_cache(4096)
+def _wide(text: str) -> int:
+    """The same of a text that isn't ASCII. A screen has the same ones again and again: a name that was
+    shortened has an ``…``."""
+    return sum(map(_char_width, text))
 
 
 def _char_width(char: str) -> int:
+    if char < "\x7f":
+        return 1
     if joins(char):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
