@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 
 from flowwatch.api.keywords import GivenKeywords, Keywords, Path
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
+from flowwatch.egress.ends import RowEnds
+from flowwatch.egress.folding import PLAIN, fold, read_by
 from flowwatch.egress.frame import frame
 from flowwatch.egress.query import DIRECTIONS, Query
-from flowwatch.egress.view import snapshot
+from flowwatch.egress.view import labels_of, snapshot
 from flowwatch.errors import InputError, UsageError
 from flowwatch.flows.decode_json import merge
 from flowwatch.flows.model import Batch
@@ -60,6 +62,7 @@ def read(
     source: Source | None = None,
     direction: str = "egress",
     max_rows: int | str = MAX_ROWS,
+    by: str = "",
     **keywords: Unpack[Keywords],
 ) -> pd.DataFrame:
     """The egress table of capture files, of a Hubble server, or of a source, as a pandas frame.
@@ -75,16 +78,20 @@ def read(
             (:class:`flowwatch.Source`). It is closed afterwards, and takes no ``keywords``.
         direction: ``egress``, ``ingress`` or ``both``.
         max_rows: rows kept, 4 at least; the least recent are folded into one.
+        by: fold rows: ``workload``, ``workload,peer,port``, ``namespace,peer``, ``label:team`` …
         keywords: as :func:`flowwatch.open_source` takes them.
 
     What makes the numbers less than the whole truth comes as UserWarning. Raises FlowwatchError,
     one line that says what to do.
     """
     query = Query(direction=_direction(direction))
+    folding = read_by(by) if by else PLAIN
     try:
         aggregate = Aggregate(int(max_rows), keep_recent=False)
     except ValueError as error:
         raise UsageError(f"invalid max_rows: {safe(str(max_rows))}", safe(str(error))) from None
+    if folding.label:
+        aggregate.ends = RowEnds()
     source, told = ended_source(source, files, keywords, "a frame ends")
     try:
         for batch in source.batches():
@@ -93,7 +100,7 @@ def read(
         source.close()
     taken = snapshot(aggregate, query)
     _warn((*told, *taken.coverage.warnings))
-    return frame(taken.rows)
+    return frame(fold(taken.rows, folding, labels_of(aggregate)))
 
 
 def decode(records: bytes) -> Batch:

@@ -82,7 +82,19 @@ OBSERVE = Group(
     ),
 )
 
-SUMMARY = Group("Output", (_output(outputs("table", "json", "csv", "markdown")), COLOR))
+SUMMARY = Group(
+    "Output",
+    (
+        Flag(
+            "by",
+            TEXT,
+            "fold rows: pod, workload, namespace or label:KEY, and then peer, port: workload,peer,port",
+            "WHAT",
+        ),
+        _output(outputs("table", "json", "csv", "markdown")),
+        COLOR,
+    ),
+)
 
 EXPORT = Group(
     "Output",

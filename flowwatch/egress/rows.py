@@ -108,6 +108,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """The same in a sentence."""
     runs: tuple[Run, ...] = ()
     """How its attempts went in the order of time, the latest last; of many the latest alone."""
+    pods: int = 1
+    """Pods that it is of: more where rows are folded (flowwatch.egress.folding)."""
 
     @property
     def state(self) -> str:

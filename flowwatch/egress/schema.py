@@ -348,6 +348,7 @@ ROW: tuple[Column[Row], ...] = (
         "the state before: `forwarded` where a policy has cut off what worked; empty if there was none",
     ),
     column("until", "time", "when the last attempt of that was decided; empty if there was none"),
+    column("pods", "int", "pods that it is of: more than one where rows are folded (`--by`)"),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""
 

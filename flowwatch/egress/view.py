@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import exp
 
@@ -233,6 +233,18 @@ def ends(aggregate: Aggregate, key: int) -> tuple[Endpoint, Endpoint] | None:
     if aggregate.ends is None or key not in aggregate.columns.ident:
         return None
     return aggregate.ends.of(aggregate.columns.ident.index(key))
+
+
+def labels_of(aggregate: Aggregate) -> Callable[[Row], tuple[str, ...]]:
+    """The labels of a row's pod, by the row; of an aggregate that keeps who the ends are."""
+    numbers = {key: row for row, key in enumerate(aggregate.columns.ident)}
+    known = aggregate.ends
+
+    def labels(row: Row) -> tuple[str, ...]:
+        number = numbers.get(row.key)
+        return known.of(number)[0].labels if known is not None and number is not None else ()
+
+    return labels
 
 
 def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:

@@ -84,11 +84,15 @@ def pod_text(row: Row) -> str:
     In ingress with its port, which is the one that others reach.
     """
     name = pod_name(row)
+    if row.pods > 1 and not row.workload and row.namespace:
+        return listening(row, f"{safe(row.namespace)} {name}")
     return listening(row, f"{safe(row.namespace)}/{name}" if row.namespace else name)
 
 
 def pod_name(row: Row) -> str:
     """The name alone."""
+    if row.pods > 1:
+        return f"{safe(row.workload)} ({row.pods:,} pods)".lstrip()
     if row.pod or not row.namespace:
         return safe(row.pod)
     return f"{safe(row.workload)}/*" if row.workload else "?"

@@ -19,8 +19,11 @@ from flowwatch.errors import UsageError
 from flowwatch.sources.request import flow_request
 
 FLAGS = parse(["summary"]).flags
-NO_KEYWORDS = {"output", "color", "print-raw-filters"}
-"""How it is printed."""
+NO_KEYWORDS = {
+    *("output", "color", "print-raw-filters"),  # how it is printed
+    "by",  # read() has it itself
+    *("policies", "policies-from-cluster", "cilium-config"),  # audit() takes them
+}
 
 
 def flag_of(keyword: str) -> str:

@@ -178,6 +178,7 @@ def test_the_json_object() -> None:
         "since": "2026-03-04T05:06:27.089000123Z",
         "state_before": "forwarded",
         "until": "2026-03-04T05:06:17.089000123Z",
+        "pods": 1,
     }
 
 
@@ -228,7 +229,7 @@ def test_hostile_names_stay_text(summary_format: str) -> None:
     elif summary_format == "csv":
         cells = pandas.read_csv(io.StringIO(output)).iloc[0].tolist()
         assert not any(str(one).startswith("=") for one in cells)
-        assert len(cells) == 39
+        assert len(cells) == 40
     else:
         assert len(output.splitlines()) == len(
             text(snapshot(row()), summary_format, Style(width=0)).splitlines()

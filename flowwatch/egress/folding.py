@@ -1,0 +1,191 @@
+"""Rows folded: those of a workload's pods, of a namespace, of whoever has a label, as one.
+
+    by = read_by("workload,peer,port")
+    rows = fold(snapshot.rows, by)
+
+Counts of a fold are the sums of its rows, exactly; what can't be summed is what all of them have, or says
+that they differ.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from flowwatch.egress.rows import MIXED, Row, Run
+from flowwatch.errors import UsageError
+from flowwatch.text import safe
+
+SUBJECTS = ("pod", "workload", "namespace")
+LABEL = "label:"
+DESTINATIONS = ("peer", "port")
+ALL = "*"
+"""The peer of rows that are folded over several."""
+
+_LISTED = 4
+"""Addresses, and what a proxy refused, that a row has at most."""
+
+_Value = TypeVar("_Value", bound=Hashable)
+Labels = Callable[[Row], Sequence[str]]
+"""The labels of a row's pod, as ``k8s:app=a``."""
+
+
+class By(NamedTuple):
+    """What rows must have in common to be one."""
+
+    subject: str
+    """One of SUBJECTS; "" where ``label`` is given."""
+    label: str
+    """A label's key."""
+    peer: bool
+    port: bool
+
+
+PLAIN = By("pod", "", True, True)
+
+
+def read_by(text: str) -> By:
+    """``workload``, ``workload,peer,port``, ``label:team,peer`` … Raises UsageError.
+
+    The pod, its workload, namespace or a label come first; without ``peer`` and ``port`` rows are folded over
+    all destinations.
+    """
+    first, *rest = [word.strip() for word in text.split(",")]
+    label = first.removeprefix(LABEL) if first.startswith(LABEL) else ""
+    known = first in SUBJECTS or label
+    if not known or len(set(rest)) < len(rest) or not set(rest) <= set(DESTINATIONS):
+        raise UsageError(
+            f"invalid --by: {safe(text)}",
+            f"{', '.join(SUBJECTS)} or {LABEL}KEY, and then peer, port: workload,peer,port",
+        )
+    return By("" if label else first, label, "peer" in rest, "port" in rest)
+
+
+def fold(rows: Iterable[Row], by: By, labels: Labels = lambda _: ()) -> list[Row]:
+    """``rows`` by what they have in common, the most dropped first; plain ones as they are."""
+    if by == PLAIN:
+        return list(rows)
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    names: dict[tuple[object, ...], str] = {}
+    for row in rows:
+        name = _subject(row, by, labels)
+        peer = (row.peer, row.peer_kind) if by.peer else ()
+        port = (row.port, row.protocol) if by.port else ()
+        key = (row.direction, row.cluster, row.server, name, peer, port)
+        groups.setdefault(key, []).append(row)
+        names[key] = name
+    folded = [_together(of, by, names[key]) for key, of in groups.items()]
+    return sorted(
+        folded,
+        key=lambda row: (
+            -row.blocked, -row.audited, -row.errors, -row.forwarded,
+            row.namespace, row.workload, row.pod, row.peer, row.port,
+        ),
+    )  # fmt: skip
+
+
+def _subject(row: Row, by: By, labels: Labels) -> str:
+    if by.label:
+        wanted = f"k8s:{by.label}="
+        found = next((one for one in labels(row) if one.startswith(wanted)), "")
+        return f"{by.label}={found.removeprefix(wanted)}" if found else ""
+    if by.subject == "namespace":
+        return row.namespace or row.pod
+    # What is no pod, or has no workload, stands for itself.
+    name = row.workload if by.subject == "workload" and row.workload else row.pod
+    return f"{row.namespace}/{name}"
+
+
+def _together(rows: list[Row], by: By, name: str) -> Row:
+    first = rows[0]
+    single = len({(row.namespace, row.pod) for row in rows}) == 1
+    workload = name if by.label and name else _same(row.workload for row in rows) or ""
+    latest = sorted(rows, key=lambda row: row.last_seen, reverse=True)
+    late = max(rows, key=lambda row: (row.waited, row.retries))
+    worst = max(rows, key=lambda row: (bool(row.cause), row.blocked, row.attempts))
+    return Row(
+        direction=first.direction,
+        namespace=_same(row.namespace for row in rows) or "",
+        pod=first.pod if single else "",
+        workload=workload,
+        peer=first.peer if by.peer else _same(row.peer for row in rows) or ALL,
+        peer_kind=_same(row.peer_kind for row in rows) or "other",
+        port=_same(row.port for row in rows) or 0,
+        protocol=_same(row.protocol for row in rows) or "",
+        forwarded=sum(row.forwarded for row in rows),
+        dropped=sum(row.dropped for row in rows),
+        audited=sum(row.audited for row in rows),
+        errors=sum(row.errors for row in rows),
+        unknown=sum(row.unknown for row in rows),
+        records=sum(row.records for row in rows),
+        drop_reasons=_sums(row.drop_reasons for row in rows),
+        allowed_by=_each(one for row in rows for one in row.allowed_by),
+        denied_by=_each(one for row in rows for one in row.denied_by),
+        first_seen=min((row.first_seen for row in rows if row.first_seen), default=0),
+        last_seen=latest[0].last_seen,
+        rate=sum(row.rate for row in rows),
+        peer_addresses=_each(one for row in latest for one in row.peer_addresses)[:_LISTED],
+        cluster=first.cluster,
+        server=first.server,
+        answered=sum(row.answered for row in rows),
+        refused=sum(row.refused for row in rows),
+        unreachable=sum(row.unreachable for row in rows),
+        answers_dropped=sum(row.answers_dropped for row in rows),
+        late=sum(row.late for row in rows),
+        waited=late.waited,
+        retries=late.retries,
+        proxy_refused=_each(one for row in latest for one in row.proxy_refused)[:_LISTED],
+        uncounted=sum(row.uncounted for row in rows),
+        unsure=sum(row.unsure for row in rows),
+        encrypted=_encrypted(rows),
+        policy_log=_each(one for row in rows for one in row.policy_log),
+        key=min(row.key for row in rows),
+        noise=_sums(row.noise for row in rows),
+        cause=worst.cause,
+        attribution=worst.attribution,
+        runs=_runs(rows),
+        pods=len({(row.namespace, row.pod) for row in rows}),
+    )
+
+
+def _same(values: Iterable[_Value]) -> _Value | None:
+    """What all of ``values`` are; None where they differ."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
+
+
+def _each(values: Iterable[_Value]) -> tuple[_Value, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _sums(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(sorted(total.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _encrypted(rows: list[Row]) -> str:
+    found = {row.encrypted for row in rows if row.encrypted}
+    return found.pop() if len(found) == 1 else "mixed" if found else ""
+
+
+def _runs(rows: list[Row]) -> tuple[Run, ...]:
+    """What all of them went through: since the last of them did; none where they differ."""
+    if len(rows) == 1:
+        return rows[0].runs
+    state = _same(row.state for row in rows)
+    if state is None or state == MIXED or not all(row.runs for row in rows):
+        return ()
+    now = Run(
+        state, max(row.runs[-1].since for row in rows), max(row.runs[-1].until for row in rows)
+    )
+    before = _same(row.runs[-2].state if len(row.runs) > 1 else "" for row in rows)
+    if not before:
+        return (now,) if before == "" else ()
+    earlier = [row.runs[-2] for row in rows]
+    return (
+        Run(before, min(run.since for run in earlier), max(run.until for run in earlier)),
+        now,
+    )
