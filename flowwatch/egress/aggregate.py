@@ -30,6 +30,7 @@ from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import DIRECTION_WORDS, Direction, Endpoint, Flow
 from flowwatch.flows.open_attempt import News, OpenAttempt, addresses, end
 from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
+from flowwatch.flows.ranges import LATEST
 
 MAX_ROWS = 100_000
 """Rows kept by default: about 28 MB."""
@@ -374,8 +375,8 @@ class Aggregate:
             return time
         there = attempt.ahead_of(node)
         if there is None:
-            return max(time - ahead.get(attempt.node, 0), 1)
-        return max(time + there - ahead.get(node, 0), 1)
+            node, there = attempt.node, 0
+        return min(max(time + there - ahead.get(node, 0), 1), LATEST)
 
     def _set_clocks(self, scope: Attempts, origin: str) -> None:
         """More is known of nodes' clocks: move what was counted by them, in rows and timelines."""
@@ -398,7 +399,7 @@ class Aggregate:
                 (counted.ingress, counted.ingress_at),
             ):
                 if rows[number] >= 0 and at[number] and (by := move(rows[number])):
-                    at[number] = max(at[number] - by, 1)
+                    at[number] = min(max(at[number] - by, 1), LATEST)
             begun = counted.begun[number]
             if back and begun and counted.outcome[number] != _NOT_YET:
                 dropped = counted.outcome[number] == meaning.DROPPED

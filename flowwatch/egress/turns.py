@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 from flowwatch.egress.rows import Run
 from flowwatch.flows.meaning import OUTCOMES, UNKNOWN
+from flowwatch.flows.ranges import LATEST
 
 KEPT = 48
 """Attempts of a row whose times are kept."""
@@ -120,9 +121,9 @@ class Turns:
                 continue
             for column in (self._first, self._before, self._last):
                 if column[row]:
-                    column[row] = max(column[row] - by, 1)
+                    column[row] = _back(column[row], by)
             if (events := self._several.get(row)) is not None:
-                events[:] = sorted((max(time - by, 1), outcome) for time, outcome in events)
+                events[:] = sorted((_back(time, by), outcome) for time, outcome in events)
 
     def moved(self, moved: Mapping[int, int]) -> Turns:
         """The same by the numbers that rows have now; of several that became one it is put together."""
@@ -134,6 +135,10 @@ class Turns:
             if events is None and count:
                 new._count[to] = max(new._count[to], count)
         return new
+
+
+def _back(time: int, by: int) -> int:
+    return min(max(time - by, 1), LATEST)
 
 
 def _fewer(events: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -30,7 +30,7 @@ from flowwatch.hubble.wire.enum_names import is_newer, newer_name
 
 TIME_BITS, PORT_BITS = 63, 16
 """A time, or a port, can be if nothing is left after a shift by so many bits: one step, and a hot one."""
-LATEST = 2**TIME_BITS - 1
+LATEST: int = 2**TIME_BITS - 1
 """Of a time, in nanoseconds since 1970: 2262-04-11T23:47:16.854775807Z."""
 SECOND = 1_000_000_000
 LAST_PORT = 2**PORT_BITS - 1

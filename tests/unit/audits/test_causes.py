@@ -14,6 +14,7 @@ import pytest
 from flowwatch.audits.causes import RowCauses
 from flowwatch.audits.judge import Judge
 from flowwatch.demo.story import policy_text
+from flowwatch.egress import select
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Row
@@ -133,7 +134,11 @@ def test_what_got_through_in_the_end_has_none() -> None:
     assert (row.late, row.cause, row.attribution) == (1, "", "")
 
 
-def test_the_filter_finds_what_is_shown_and_not_what_it_stands_for() -> None:
+@pytest.mark.parametrize("few", [select.FEW, 0], ids=["few rows", "many rows"])
+def test_the_filter_finds_what_is_shown_and_not_what_it_stands_for(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "FEW", few)
     flows = [*denied(source=WEATHER), verdict(1, source=SERVER, destination_ip="5.5.5.5")]
     aggregate = counted(*flows)
 

@@ -13,7 +13,8 @@ from flowwatch.egress.rows import Row
 from flowwatch.egress.turns import KEPT, Turns
 from flowwatch.egress.view import snapshot
 from flowwatch.flows.meaning import DROPPED, FORWARDED
-from flowwatch.flows.model import Batch, Direction, Flow, Verdict
+from flowwatch.flows.model import Batch, Direction, Extras, Flow, Standing, Verdict
+from flowwatch.flows.ranges import LATEST
 from flowwatch.report.came_back import state_words
 from tests.unit.egress.made import counted, rows
 from tests.unit.flows.made import API, SECOND, denied, flow, l7, verdict
@@ -182,3 +183,29 @@ def test_in_words_it_is_one_story() -> None:
     assert state_words(row) == "by turns: last forwarded 22:13:31, last dropped 22:13:32"
     [row] = rows(passed(1), passed(2))
     assert state_words(row) == ""
+
+
+def test_a_clock_that_was_behind_moves_no_time_over_the_end_of_all_times() -> None:
+    turns = Turns()
+    for time, outcome in ((1, FORWARDED), (LATEST, DROPPED)):
+        turns.add(0, outcome, time)
+    turns.add(1, DROPPED, LATEST)
+    turns.shift(lambda row: -SECOND)
+    assert [run.until for run in turns.of(0)] == [1 + SECOND, LATEST]
+    assert [run.until for run in turns.of(1)] == [LATEST]
+
+
+def test_an_aggregated_line_went_so_until_it_was_last_seen() -> None:
+    """It is one attempt, that stands for all that went so meanwhile."""
+
+    def line(at: float, **fields: Any) -> Flow:
+        made = verdict(at, source_port=0, **fields)
+        made.extras = Extras(standing=Standing(egress=5))
+        return made
+
+    drop: dict[str, Any] = {"verdict": Verdict.DROPPED, "drop_reason": 133}
+    flows = [line(1), line(10), line(20), line(21, **drop), line(30, **drop)]
+    aggregate = Aggregate()
+    aggregate.join.add(Batch(flows=flows, extras=True))
+    [row] = snapshot(aggregate, Query()).rows
+    assert told(row) == ("dropped", 21, "forwarded", 20)
