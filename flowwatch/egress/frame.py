@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 # Text is as pandas has it. Times are objects at first: beside a missing one they would become floats, which
 # lose nanoseconds.
-_TYPES: dict[Kind, str | None] = {"int": "int64", "float": "float64", "text": None}
+_TYPES: dict[Kind, str | None] = {
+    "int": "int64",
+    "uint": "uint64",
+    "float": "float64",
+    "text": None,
+}
 
 
 def _policies(values: Policies) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ RECORD: tuple[Column[Flow], ...] = (
     ),
     column(
         "ip_trace_id",
-        "int",
+        "uint",
         "what the sender put into an IP option to follow the packet by, 0 if nothing",
         lambda f: _extras(f).trace_id,
     ),

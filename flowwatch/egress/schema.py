@@ -24,9 +24,9 @@ SCHEMA_VERSION = 2
 """Of all that is declared here; raised when a field changes its meaning or goes."""
 
 Item = TypeVar("Item")
-Kind = Literal["text", "int", "float", "bool", "time", "texts", "counts", "policies"]
-"""Types of values: str, int, float, bool or None, int (ns since 1970, 0 for unknown), tuple of str, dict of
-str to int, :data:`Policies`. What becomes of each in a file: docs/formats.md, "Values"."""
+Kind = Literal["text", "int", "uint", "float", "bool", "time", "texts", "counts", "policies"]
+"""Types of values: str, int (of 63 bits, of 64 without a sign), float, bool or None, int (ns since 1970, 0
+for unknown), tuple of str, dict of str to int, :data:`Policies`. What becomes of each in a file: docs/formats.md, "Values"."""
 Format = Literal["frame", "csv", "json", "parquet"]
 EVERYWHERE: frozenset[Format] = frozenset({"frame", "csv", "json", "parquet"})
 
@@ -366,5 +366,5 @@ CAUSED: tuple[Column[Row], ...] = (
 
 OF_ROW = {one.name: one for one in ROW}
 """The fields of a row by name, for tables that people read."""
-NUMBERS: frozenset[Kind] = frozenset({"int", "float", "time"})
+NUMBERS: frozenset[Kind] = frozenset({"int", "uint", "float", "time"})
 """Kinds that stand at the right of their column there."""

@@ -57,6 +57,7 @@ _BOOLS = {True: "true", False: "false", None: ""}
 _CSV: dict[Kind, Callable[[Any], Any]] = {
     "text": cell,
     "int": _same,
+    "uint": _same,
     "float": _rounded,
     "bool": _BOOLS.__getitem__,
     "texts": _texts,

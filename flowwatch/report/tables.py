@@ -78,6 +78,7 @@ class ParquetWriter(Generic[Item]):
             ) from error
         types: dict[str, Any] = {
             "int": pyarrow.int64(),
+            "uint": pyarrow.uint64(),
             "float": pyarrow.float64(),
             "bool": pyarrow.bool_(),
             "time": pyarrow.timestamp("ns", tz="UTC"),
