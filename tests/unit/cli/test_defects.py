@@ -123,7 +123,7 @@ def test_what_was_read_until_then_is_shown(tmp_path: Path) -> None:
     assert told.returncode == 70, told.stderr
     assert "weather/weather-app-1" in told.stdout
     said = told.stderr.splitlines()
-    assert said[-2] == "flowwatch: this is what was read until then (1 flows): partial"
+    assert said[-2] == "flowwatch: this is what was read until then (1 flow): partial"
     assert "defect of flowwatch" in said[-1]
 
 
