@@ -26,7 +26,8 @@ SCHEMA_VERSION = 2
 Item = TypeVar("Item")
 Kind = Literal["text", "int", "uint", "float", "bool", "time", "texts", "counts", "policies"]
 """Types of values: str, int (of 63 bits, of 64 without a sign), float, bool or None, int (ns since 1970, 0
-for unknown), tuple of str, dict of str to int, :data:`Policies`. What becomes of each in a file: docs/formats.md, "Values"."""
+for unknown), tuple of str, dict of str to int, :data:`Policies`. What becomes of each in a file:
+docs/formats.md, "Values"."""
 Format = Literal["frame", "csv", "json", "parquet"]
 EVERYWHERE: frozenset[Format] = frozenset({"frame", "csv", "json", "parquet"})
 
