@@ -14,6 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from flowwatch.errors import defect
+from flowwatch.flows import json_parts
 from flowwatch.flows.enums import (
     AUTH_TYPES,
     DIRECTIONS,
@@ -380,6 +381,8 @@ class LineDecoder:
     # The parts that repeat are parsed by the wire contract's own tables.
 
     def _endpoint(self, text: bytes) -> Endpoint:
+        if (read := json_parts.endpoint(text)) is not None:
+            return read
         message = self.parser.flow({"source": Raw(text)}).source
         return make_endpoint(
             message.identity,
@@ -414,6 +417,8 @@ class LineDecoder:
         return extras_of(message)
 
     def _l7(self, text: bytes) -> Layer7 | None:
+        if (read := json_parts.layer7(text)) is not None:
+            return read
         flow = self.parser.flow({"l7": Raw(text)})
         if not flow.HasField("l7"):
             return None
