@@ -22,6 +22,7 @@ from flowwatch.audits.unrecorded import UNSURE, redacted, unknown, unknown_peer
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
+from flowwatch.flows.meaning import OPENED, SEEN
 from flowwatch.flows.model import (
     Direction,
     EventType,
@@ -33,8 +34,6 @@ from flowwatch.flows.model import (
 from flowwatch.flows.open_attempt import (
     ANSWER,
     ANSWERED,
-    OPENED,
-    SEEN,
     OpenAttempt,
     addresses,
     outcome,

@@ -105,10 +105,14 @@ _MISSING: tuple[tuple[str, Callable[[Row | Attempt], bool]], ...] = (
 )
 """What may be missing in what says which row or attempt it is, and when it is."""
 
+_WHOLE = frozenset({"dns", "service", "entity", "address"})
+"""Kinds of peers of which nothing is."""
+
 
 def not_recorded(one: Row | Attempt) -> tuple[str, ...]:
     """What its records don't tell, as an exporter's mask or key left it out: ``("pod", "port")``."""
-    if one.peer_kind == "other":
+    whole = one.pod and one.port and one.protocol
+    if one.peer_kind == "other" or (whole and one.peer_kind in _WHOLE):
         return ()
     return tuple([name for name, missing in _MISSING if missing(one)])
 

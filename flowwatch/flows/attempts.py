@@ -49,7 +49,7 @@ from flowwatch.flows.tries import GAP, ONE_PACKET
 from flowwatch.flows.unseen import Unseen
 from flowwatch.flows.weighing import Weighing
 
-_FORWARDED = int(Verdict.FORWARDED)
+_FORWARDED, _LET_THROUGH = int(Verdict.FORWARDED), meaning.FORWARDED
 _TRACE = int(EventType.TRACE)
 _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 _RST = 4
@@ -141,7 +141,7 @@ class Attempts:
         """
         found: list[OpenAttempt | None] = []
         add = found.append
-        ahead, opened = self.told_ahead, self._open
+        ahead, opened, grow = self.told_ahead, self._open, self._weighing.grow
         for flow in flows:
             kind, port = flow.kind, flow.source_port
             here, there, other = flow.source_ip, flow.destination_ip, flow.destination_port
@@ -159,18 +159,22 @@ class Attempts:
                         if node is attempt.other
                         else attempt.more.get(node, _FAR)
                     )
-                known = attempt.ingress if ingress else attempt.egress
-                names = flow.ends.destination_names or flow.ends.source_names
+                known, names = attempt.ingress if ingress else attempt.egress, flow.ends.names
+                new = known | kind.bits != known or (kind.reply and attempt.answer != ANSWERED)
                 if (
-                    known | kind.bits != known
-                    or (known & _DROPS and key[4] != "TCP")
-                    or (kind.reply and attempt.answer != ANSWERED)
-                    or (kind.syn and (attempt.ended or not 0 <= time - attempt.syn <= ONE_PACKET))
+                    (new and not (kind.mild and known and attempt.outcome == _LET_THROUGH))
+                    or (known & _DROPS and (new or key[4] != "TCP"))
+                    or (
+                        kind.syn
+                        and (attempt.ended or not 0 <= time - (attempt.syn or _FAR) <= ONE_PACKET)
+                    )
                     or not (flow.time and last and -GAP <= time - last <= GAP)
                     or (names and names != attempt.names)
                 ):
                     attempt = None
                 else:
+                    if new:
+                        grow(attempt, kind, known, time, ingress=ingress)
                     attempt.records += 1
                     if time > last:
                         attempt.last = time
@@ -291,7 +295,7 @@ class Attempts:
                     return self._next(attempt, flow, time, reply)
             if known | bits != known or (kind.syn and not again) or unanswered or kind.named:
                 self._weighing.add(attempt, flow, time, reply=reply, ingress=ingress)
-        names = flow.ends.destination_names or flow.ends.source_names
+        names = flow.ends.names
         if names and names != attempt.names:
             # Hubble gives the names with every record alike: most tell nothing new.
             self.names.learn(flow)
@@ -317,7 +321,7 @@ class Attempts:
         ``known``: attempts of its key may be open.
         """
         kind, ends = flow.kind, flow.ends
-        names = ends.destination_names or ends.source_names
+        names = ends.names
         if names:
             self.names.learn(flow)
         if kind.as_reply is not None and not reply:
@@ -374,7 +378,7 @@ class Attempts:
             flow.time,
             flow.time,
             kind.node,
-            ends.destination_names or ends.source_names,
+            ends.names,
         )
         self._keep(attempt, flow)
         self._weighing.add(attempt, flow, flow.time, reply=True, ingress=direction == _INGRESS)

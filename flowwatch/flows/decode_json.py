@@ -102,6 +102,7 @@ _EGRESS, _FORWARDED = int(Direction.EGRESS), int(Verdict.FORWARDED)
 _DECISIONS = frozenset({int(EventType.POLICY_VERDICT), int(EventType.UNKNOWN)})
 _FORWARDED_NAME = Verdict.FORWARDED.name
 _RARE = ("policy_log", "ip_trace_id", "tunnel", "aggregate")
+_NOTHING = b""
 _NO_NAMES: tuple[str, ...] = ()
 _NO_POLICIES: tuple[PolicyRef, ...] = ()
 _NOBODY: tuple[tuple[PolicyRef, ...], int] = (_NO_POLICIES, 0)
@@ -209,14 +210,14 @@ class LineDecoder:
                 elif encrypted:
                     extras = ENCRYPTED
                     batch.extras = True
-                flags = 0
+                flags = _NOTHING
                 if (l4 := m.l4) is None:
                     protocol, source_port, destination_port = NO_PORTS
                 elif (tcp := l4.TCP) is not None:
                     protocol = "TCP"
                     source_port, destination_port = tcp.source_port, tcp.destination_port
                     if (raw := tcp.flags) is not NONE:
-                        flags = self._flags[bytes(raw)]
+                        flags = bytes(raw)
                 else:
                     protocol, source_port, destination_port = ports_of(l4)
                 if (source_port | destination_port) >> PORT_BITS:
@@ -225,7 +226,7 @@ class LineDecoder:
                 verdict, node = m.verdict, m.node_name or line.node_name
                 key: tuple[object, ...] = (
                     event, sub_type, verdict, m.traffic_direction, m.is_reply, m.reply, protocol,
-                    flags, node, bytes(m.emitter), l7 is None,
+                    flags, node, bytes(raw) if (raw := m.emitter) is not NONE else _NOTHING, l7 is None,
                 )  # fmt: skip
                 if verdict != _FORWARDED_NAME:
                     key += m.drop_reason_desc, m.drop_reason
@@ -240,13 +241,14 @@ class LineDecoder:
                 if kind.is_reply:
                     between = (
                         bytes(m.source), bytes(m.destination), m.source_names, _NO_NAMES,
-                        bytes(m.source_service), b"",
+                        bytes(raw) if (raw := m.source_service) is not NONE else _NOTHING, _NOTHING,
                     )  # fmt: skip
                 else:
                     between = (
                         bytes(m.source), bytes(m.destination),
                         _NO_NAMES if kind.direction == _EGRESS else m.source_names,
-                        m.destination_names, b"", bytes(m.destination_service),
+                        m.destination_names, _NOTHING,
+                        bytes(raw) if (raw := m.destination_service) is not NONE else _NOTHING,
                     )  # fmt: skip
                 time = nanoseconds(stamp) if (stamp := m.time or line.time) else 0
                 if time >> TIME_BITS:
@@ -296,7 +298,7 @@ class LineDecoder:
         event: int,
         sub_type: int,
         protocol: str,
-        flags: int,
+        flags: bytes,
         node: str,
         l7: Layer7 | None,
     ) -> Kind:
@@ -327,7 +329,7 @@ class LineDecoder:
             event,
             sub_type,
             protocol,
-            flags,
+            self._flags[flags] if flags else 0,
             allowed,
             denied,
             match_type,

@@ -132,7 +132,10 @@ def structs_of(block: bytes) -> list[JsonLine] | None:
     """The records in ``block``, whole values in a row; None when one isn't what the structs take."""
     try:
         lines = _decode(block)
-        if not all(map(_is_snake, lines)) and CAMEL.search(block):
+        flows = [line.flow or line for line in lines]
+        # A key that shows its case; every record of a whole flow has one.
+        snake = [f.node_name or f.event_type or f.traffic_direction for f in flows]
+        if not all(snake) and CAMEL.search(block):
             lines = _decode(in_snake_case(block))
     except UNREADABLE:
         return None
@@ -196,12 +199,6 @@ def has_flow_fields(line: JsonLine) -> bool:
         )
         or line.aggregate is not NONE
     )
-
-
-def _is_snake(line: JsonLine) -> bool:
-    """Whether ``line`` has a key that shows its case; every record of a whole flow has one."""
-    flow = line.flow or line
-    return bool(flow.node_name or flow.event_type or flow.traffic_direction)
 
 
 NO_PORTS = ("", 0, 0)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from flowwatch.flows import meaning
+from flowwatch.flows.meaning import OPENED, SEEN
 from flowwatch.flows.model import (
     Direction,
     Ends,
@@ -54,10 +55,13 @@ def remember(memory: dict[_Key, _Value], key: _Key, value: _Value) -> None:
 
 
 _kinds: dict[tuple[object, ...], Kind] = {}
-_DROPPED, _INGRESS = int(Verdict.DROPPED), int(Direction.INGRESS)
+_FORWARDED, _DROPPED = int(Verdict.FORWARDED), int(Verdict.DROPPED)
+_INGRESS = int(Direction.INGRESS)
+_MILD = meaning.ALLOWED | meaning.PASSED | meaning.WORKS
 _DEFAULT_DENY = 133
 """POLICY_DENIED: no rule allows it."""
-_ENDS = 5
+_RST = 4
+_ENDS = 1 | _RST
 """Flags of a packet that ends a connection: FIN, RST."""
 
 
@@ -118,6 +122,13 @@ def _follow(kind: Kind) -> None:
     kind.named = bool(kind.allowed_by or kind.denied_by)
     answer = kind.reply and kind.dropped
     kind.plain = bool(kind.direction) and not (answer or kind.has_l7 or kind.named)
+    kind.mild = (
+        kind.plain
+        and kind.verdict == _FORWARDED
+        and not kind.bits & ~_MILD
+        and not kind.tcp_flags & _RST
+    )
+    kind.adds = kind.bits | SEEN | (OPENED if kind.first else 0)
     if kind.dropped and kind.is_reply is None:
         kind.as_reply = changed(kind, is_reply=True)
 
@@ -129,7 +140,7 @@ def changed(kind: Kind, **values: Any) -> Kind:
 
 
 _SAID = tuple(field.name for field in msgspec.structs.fields(Kind) if field.required)
-_OF_ENDS = tuple(field.name for field in msgspec.structs.fields(Ends))
+_OF_ENDS = tuple(field.name for field in msgspec.structs.fields(Ends) if field.required)
 
 
 def make_flow(

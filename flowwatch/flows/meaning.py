@@ -58,6 +58,12 @@ PASSED = 64
 WORKS = 128
 L7_PASSED = 256
 
+OPENED = 512
+"""Beside the bits of evidence, at one end: the attempt's first packet was seen there."""
+
+SEEN = 1024
+"""The same: a record of that end was seen."""
+
 FORWARDED, DROPPED, AUDIT, ERROR, UNKNOWN = range(5)
 OUTCOMES = ("forwarded", "dropped", "audited", "error", "unknown")
 """Outcomes by number; the numbers are those of the aggregate's columns."""

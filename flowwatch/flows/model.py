@@ -190,6 +190,10 @@ class Kind(msgspec.Struct, gc=False):
     plain: bool = False
     """Whether most of its records tell nothing but that one more came: a direction, no policies, no
     layer 7, no dropped answer."""
+    mild: bool = False
+    """Whether it is plain, no reset, and can't change the outcome of an attempt that is forwarded."""
+    adds: int = 0
+    """What its end is known by after it: its evidence, and whether the first packet was seen."""
 
 
 class Ends(msgspec.Struct, gc=False):
@@ -202,6 +206,11 @@ class Ends(msgspec.Struct, gc=False):
     source_service: str
     """``namespace/name`` or "" (record's source address and port are a service's frontend)."""
     destination_service: str
+    names: tuple[str, ...] = ()
+    """Those of the destination, else those of the source."""
+
+    def __post_init__(self) -> None:
+        self.names = self.destination_names or self.source_names
 
 
 class Flow(msgspec.Struct, gc=False):

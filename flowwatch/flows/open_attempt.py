@@ -22,12 +22,6 @@ AT_THE_ENDPOINT = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT))
 OUTCOME_BITS = len(OUTCOME_OF) - 1
 """The evidence among the bits of an end."""
 
-OPENED = 512
-"""Beside the bits of evidence, at one end: the attempt's first packet was seen there."""
-
-SEEN = 1024
-"""The same: a record of that end was seen."""
-
 ANSWER = 2048
 """The same: what was dropped there was an answer, by the policies of the other direction."""
 
@@ -220,7 +214,8 @@ def address(text: str) -> str:
 
 def addresses(key: Key) -> tuple[str, str]:
     """The client's and the server's address, as :func:`address` has them."""
-    return address(key[0]), address(key[1])
+    client, server = key[0], key[1]
+    return "" if "/" in client else client, "" if "/" in server else server
 
 
 def change(attempt: OpenAttempt) -> None:

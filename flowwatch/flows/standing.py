@@ -130,7 +130,7 @@ class StandingLines:
             flow.time,
             flow.time,
             kind.node,
-            ends.destination_names or ends.source_names,
+            ends.names,
         )
         attempt.standing = True
         attempt.unsure = answer is None

@@ -14,10 +14,8 @@ from flowwatch.flows.open_attempt import (
     ANSWER_DROPPED,
     ANSWERED,
     AT_THE_ENDPOINT,
-    OPENED,
     OUTCOME_BITS,
     REFUSED,
-    SEEN,
     OpenAttempt,
     address,
     change,
@@ -56,9 +54,7 @@ class Weighing:
                 attempt.syn_node = kind.node
         elif bits & WORKS:
             attempt.handshake = flow.time
-        seen = bits | SEEN
-        if kind.first:
-            seen |= OPENED
+        seen = kind.adds
         key = attempt.key
         if attempt.direction == _INGRESS:
             attempt.ingress = seen
@@ -114,15 +110,29 @@ class Weighing:
                 known = _got_through(attempt, known, time)
         elif bits & WORKS and not attempt.handshake:
             attempt.handshake = time
-        seen = known | bits | SEEN
-        if kind.first:
-            seen |= OPENED
+        seen = known | bits | kind.adds & ~OUTCOME_BITS
         if ingress:
             attempt.ingress = seen
         else:
             attempt.egress = seen
         if bits and (kind.named or seen & OUTCOME_BITS | attempt.bits != attempt.bits):
             self._weigh(attempt, flow, bits, time)
+
+    def grow(
+        self, attempt: OpenAttempt, kind: Kind, known: int, time: int, *, ingress: bool
+    ) -> None:
+        """Add a mild record at an end of which ``known`` is known, without a drop, where the outcome is
+        forwarded: as :meth:`add` would, in a third of the time."""
+        if ingress:
+            attempt.ingress = known | kind.adds
+        else:
+            attempt.egress = known | kind.adds
+        attempt.bits |= kind.bits
+        if kind.bits & WORKS and not kind.syn:
+            if not attempt.handshake:
+                attempt.handshake = time
+            if kind.reply:
+                self._answer(attempt, ANSWERED)
 
     def _add_answer(self, attempt: OpenAttempt, kind: Kind, bits: int, time: int) -> int:
         """What an answer shows; the bits that it adds to its end."""
@@ -218,6 +228,8 @@ def _name(attempt: OpenAttempt, kind: Kind) -> None:
 
 def _union(one: tuple[PolicyRef, ...], other: tuple[PolicyRef, ...]) -> tuple[PolicyRef, ...]:
     """Each policy once; few, and mostly the same objects, so that nothing needs hashing."""
+    if other is one:
+        return one
     for policy in other:
         if policy not in one:
             one = (*one, policy)
