@@ -92,7 +92,7 @@ def pod_text(row: Row) -> str:
 def pod_name(row: Row) -> str:
     """The name alone."""
     if row.pods > 1:
-        return f"{safe(row.workload)} ({row.pods:,} pods)".lstrip()
+        return f"{safe(row.workload)} ({plural(row.pods, 'pod')})".lstrip()
     if row.pod or not row.namespace:
         return safe(row.pod)
     return f"{safe(row.workload)}/*" if row.workload else "?"
