@@ -3,7 +3,7 @@
 A :class:`Flow` is one Hubble record, narrowed to what is counted. Both decoders (of the wire and of
 capture files) produce it, and everything to the right of them sees nothing else. Most of it repeats
 from record to record: its :class:`Kind` (a node's trace of a SYN at to-stack …) and its :class:`Ends`
-(the two pods) are each one object, shared. Generated traffic has 41 kinds and 10,737 pairs of ends in
+(the two pods) are each one object, shared. Generated traffic has 141 kinds and 10,737 pairs of ends in
 65,535 records, but 26,047 of both together: so they are two.
 """
 
