@@ -129,7 +129,8 @@ def test_a_whole_flow(capture: Write) -> None:
     assert (source.namespace, source.pod, source.identity) == ("weather", "weather-1", 5000)
     assert (source.workload, source.cluster) == ("weather", "c")
     assert (one.destination.entity, one.destination_names) == ("world", ("api.openweathermap.org",))
-    assert one.denied_by == (PolicyRef("CiliumNetworkPolicy", "weather", "p"),)
+    # Of a default deny: it only selects the pod.
+    assert one.denied_by == (PolicyRef("CiliumNetworkPolicy", "weather", "p", True),)
     assert (one.node, one.uuid) == ("n1", "5")
 
 
