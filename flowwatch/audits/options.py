@@ -68,7 +68,7 @@ class Elsewhere:
 
     def unless(self, seen: Observation, decision: Decision) -> str:
         """Which mode would decide otherwise, and by what; "" where none would, or the mode is known."""
-        if self._known or seen.peer.outside or not seen.peer_ip:
+        if self._known or seen.peer.outside:
             return ""
         if self._there is None:
             self._there = self._policies.by(_ELSEWHERE)

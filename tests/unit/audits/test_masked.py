@@ -96,6 +96,13 @@ def test_what_is_left_out_leaves_it_open(left_out: str, tmp_path: Path) -> None:
     assert kinds(report) == [("inconclusive", why)]
 
 
+def test_a_block_may_mean_a_pod_whose_address_is_left_out(tmp_path: Path) -> None:
+    """Where policy-cidr-match-mode has pods, and no record says which address the pod has."""
+    [(kind, why)] = kinds(audited(WEB.replace("RULE", TO_BLOCK), masked(IP=None), tmp_path))
+    assert kind == "inconclusive"
+    assert "where policy-cidr-match-mode has pods" in why
+
+
 def test_what_needs_nothing_of_it_is_judged(tmp_path: Path) -> None:
     """No rule of this policy asks for an address, and a drop by policy needs no flags."""
     flow = masked(destination=WORLD, IP=None, verdict="DROPPED", drop_reason_desc="POLICY_DENIED")
