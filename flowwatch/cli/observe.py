@@ -20,7 +20,8 @@ from flowwatch.hubble.filters.request import LAST_BY_DEFAULT
 from flowwatch.hubble.wire.damage import damage
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
-from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer, use_color
+from flowwatch.report.color import use_color
+from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer
 from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.opening import file_window, matcher
 from flowwatch.sources.request import FlowRequest, flow_request

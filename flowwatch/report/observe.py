@@ -11,9 +11,7 @@ and bidi characters pass). ``csv`` is ours: see docs/formats.md.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,19 +79,6 @@ def check_output(output: str, *, follow: bool = False) -> str:
     if known == "table" and follow:
         raise UsageError("table output format is not compatible with follow mode")
     return known
-
-
-def use_color(when: str, *, terminal: bool, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether ``--color when`` means colours; anything but always and never is auto, as in hubble.
-
-    auto: on a ``terminal`` that isn't ``dumb``, and NO_COLOR is unset or empty.
-    """
-    when = when.lower()
-    if when in ("always", "never"):
-        return when == "always"
-    if environment.get("NO_COLOR") or environment.get("TERM") == "dumb":
-        return False
-    return terminal
 
 
 class Printer(Protocol):

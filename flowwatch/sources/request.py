@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from flowwatch.errors import UsageError
-from flowwatch.hubble.client import config, forward
+from flowwatch.hubble.client import config
 from flowwatch.hubble.filters import request
 from flowwatch.hubble.filters.flags import Filters, build
 from flowwatch.hubble.filters.request import Window
@@ -113,6 +113,8 @@ def flow_request(
         flags.follow = follow
     window = request.window(flags, default=0 if files else default)
     if not files:
+        from flowwatch.hubble.client import forward
+
         settings = forward.decide(settings, environ)
     servers: tuple[Settings, ...] = ()
     if len(options.servers) > 1 and not files:

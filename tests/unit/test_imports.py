@@ -135,6 +135,15 @@ def test_what_needs_no_policies_loads_none(place: Path) -> None:
         assert "flowwatch.policy" not in loaded(place, line)
 
 
+LIVE = {"ssl", "hpack", "flowwatch.hubble.client.h2", "flowwatch.sources.live"}
+OF_FILES = {"flowwatch.sources.files", "flowwatch.hubble.captures"}
+
+
+def test_a_summary_loads_one_way_in(place: Path) -> None:
+    assert loaded(place, "summary --input-file FLOWS") & LIVE == set()
+    assert loaded(place, "summary --server 127.0.0.1:1", (1,)) & OF_FILES == set()
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -17,8 +17,8 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.view import labels_of, snapshot
 from flowwatch.flows.join import Join
 from flowwatch.output import columns, is_terminal, open_output, say, shows
+from flowwatch.report.color import use_color
 from flowwatch.report.coverage import warning_lines
-from flowwatch.report.observe import use_color
 from flowwatch.report.summary import write_summary
 from flowwatch.report.summary_table import Style
 

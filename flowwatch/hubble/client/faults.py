@@ -11,14 +11,16 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.client.address import Address
 from flowwatch.hubble.client.config import Settings
-from flowwatch.hubble.client.probe import Certificate, ProbeAnswer, Probed, look
 from flowwatch.hubble.wire.refusals import way_out
 from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.hubble.client.probe import Certificate, Probed
 
 SECRET = "hubble-relay-server-certs"
 """The secret in the cluster that holds relay's CA (Cilium 1.20, helm chart)."""
@@ -145,6 +147,9 @@ def _too_late(settings: Settings, address: Address) -> Unreachable:
 
 
 def _unreachable(settings: Settings, address: Address, code: str, words: str) -> ServerError:
+    # Only now: ssl takes 10 ms to load.
+    from flowwatch.hubble.client.probe import ProbeAnswer, look
+
     found = look(address, tls_first=settings.encrypted, server_name=settings.tls_server_name)
     at = _at(address)
     if found.answer is ProbeAnswer.UNREACHABLE:

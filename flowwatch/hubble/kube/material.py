@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def _file(content: bytes) -> Iterator[str]:
         finally:
             os.close(number)
         return
+    import tempfile
+
     number, path = tempfile.mkstemp()
     try:
         with open(number, "wb") as stream:
