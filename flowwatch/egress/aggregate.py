@@ -195,7 +195,7 @@ class Aggregate:
         """Ask what blocked the attempts that were counted since the last time; for who takes a snapshot.
 
         ``at_most`` so many rows, those of which nothing is known first: each takes 0.5 to 0.8 ms.
-        Whether that were all. Called while nobody holds the join's lock.
+        True when that were all. Called while nobody holds the join's lock.
         """
         causes, blocked = self.columns.causes, self._blocked
         for row in sorted(blocked, key=causes.__contains__)[:at_most]:

@@ -140,7 +140,7 @@ def test_at_any_moment_nothing_stays_behind(tmp_path: Path, verb: str) -> None:
             process.send_signal(number)
             _, told = process.communicate(timeout=60)
         text = told.decode()
-        done = process.returncode in (0, 1) and word not in text
+        done = process.returncode in (0, 1, 3) and word not in text  # 3: nothing to learn from
         assert done or process.returncode in (128 + number, -number), text
         assert "Exception" not in text
         if process.returncode == 128 + number:
