@@ -35,7 +35,7 @@ def flowwatch(
         tempfile.TemporaryDirectory() as home,
         _environment(clean_environment(home) | (env or {})),
         contextlib.chdir(ROOT),
-        _no_newer_names(),
+        no_newer_names(),
         _streams(data) as (out, err),
     ):
         try:
@@ -46,7 +46,7 @@ def flowwatch(
 
 
 @contextlib.contextmanager
-def _no_newer_names() -> Iterator[None]:
+def no_newer_names() -> Iterator[None]:
     """What another test's records named is not told by this one: a process begins without any."""
     with (
         mock.patch.object(enum_names, "_numbers", {}),
