@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.drafts.draft import Draft
 
+MAX_PORT = 65_535
 NOTHING = 3
 """Exit code when there is no evidence to draft anything from."""
 
@@ -33,6 +34,8 @@ def _draft(parsed: Parsed) -> int:
 
     if parsed.switch("follow"):
         raise UsageError("a draft ends", "leave out --follow")
+    asked = parsed.text("explain")
+    _check(asked)
     owner = next(one for one in SUBJECTS if one == parsed.text("for"))
     kind = next(one for one in KINDS if one == parsed.text("kind"))
     drafter = Drafter(owner, kind, directions(parsed), tuple(parsed.list("allow")))
@@ -42,12 +45,22 @@ def _draft(parsed: Parsed) -> int:
         reading = Reading(source)
         draft = drafter.read(reading.batches())
         reading.nothing()
-    asked = parsed.text("explain")
     found = _explain(draft, asked) if asked else _write(draft, parsed.text("output"))
     ended = reading.finish()
     if reading.failure is not None:
         return UNREADABLE
     return ended or (0 if found else NOTHING)
+
+
+def _check(asked: str) -> None:
+    """Raise UsageError for a port that can't be. An IPv6 address has its port behind brackets."""
+    host, colon, port = asked.rpartition(":")
+    if not colon or (":" in host and not host.endswith("]")):
+        return
+    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > MAX_PORT:
+        raise UsageError(
+            f"invalid --explain: {safe(asked)}", "PEER, or PEER:PORT as api.github.com:443"
+        )
 
 
 def _explain(draft: Draft, asked: str) -> bool:

@@ -56,7 +56,7 @@ def read_by(text: str) -> By:
     known = first in SUBJECTS or label
     if not known or len(set(rest)) < len(rest) or not set(rest) <= set(DESTINATIONS):
         raise UsageError(
-            f"invalid --by: {safe(text)}",
+            f'invalid --by: "{safe(text)}"',
             f"{', '.join(SUBJECTS)} or {LABEL}KEY, and then peer, port: workload,peer,port",
         )
     return By("" if label else first, label, "peer" in rest, "port" in rest)

@@ -65,6 +65,9 @@ def test_a_peer_that_nobody_tried() -> None:
         (("--kind", "cilium"), "invalid --kind"),
         (("--for", "cluster"), "invalid --for"),
         (("--follow",), "a draft ends"),
+        (("--explain", "api.github.com:99999"), "invalid --explain: api.github.com:99999"),
+        (("--explain", "api.github.com:https"), "invalid --explain"),
+        (("--explain", ":443"), "invalid --explain"),
     ],
 )
 def test_what_can_t_be_is_one_line(words: tuple[str, ...], line: str) -> None:
