@@ -62,7 +62,7 @@ class ObserveOptions:
     """False for ``--ip-translation=false`` and for ``--numeric``, which mean the same."""
     time_format: str = DEFAULT_TIME_FORMAT
     color: bool = False
-    """See :func:`use_color`. Only compact and dict have colours."""
+    """See :func:`flowwatch.report.color.use_color`. Only compact and dict have colours."""
     debug: bool = False
     """Print all states of nodes, not just trouble."""
     silent: bool = False

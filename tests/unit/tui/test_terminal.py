@@ -90,6 +90,7 @@ def test_a_window_that_ends_is_read_to_its_end_and_stands_in_the_first_line() ->
         Terminal([*words, server.address], columns=100, lines=24) as terminal,
     ):
         terminal.wait_for(lambda screen: "complete  --until 60s" in screen.rows[0], PATIENCE)
+        terminal.run_for(0.5)  # the rest of that frame
         seen = terminal.screen.rows[1:6]
         terminal.run_for(3.0)
         assert terminal.screen.rows[1:6] == seen
