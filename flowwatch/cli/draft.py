@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from flowwatch.api.policy_files import read_text, shown
 from flowwatch.cli.shared.options import directions
+from flowwatch.cli.shared.policies import agent_options
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.traffic import source_of
 from flowwatch.errors import UsageError
@@ -15,6 +17,7 @@ from flowwatch.text import plural, safe
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.drafts.draft import Draft
+    from flowwatch.policy.agent_options import AgentOptions
 
 MAX_PORT = 65_535
 NOTHING = 3
@@ -36,20 +39,81 @@ def _draft(parsed: Parsed) -> int:
         raise UsageError("a draft ends", "leave out --follow")
     asked = parsed.text("explain")
     _check(asked)
+    existing = _existing(parsed)
+    options = agent_options(parsed)
+    if options.known:
+        say(options.judged_by)
     owner = next(one for one in SUBJECTS if one == parsed.text("for"))
     kind = next(one for one in KINDS if one == parsed.text("kind"))
-    drafter = Drafter(owner, kind, directions(parsed), tuple(parsed.list("allow")))
+    drafter = Drafter(owner, kind, directions(parsed), tuple(parsed.list("allow")), options)
     with source_of(parsed) as source:
         if source is None:
             return 0
         reading = Reading(source)
         draft = drafter.read(reading.batches())
         reading.nothing()
-    found = _explain(draft, asked) if asked else _write(draft, parsed.text("output"))
+    if existing is not None:
+        found = _write_onto(draft, parsed, existing, options)
+    elif asked:
+        found = _explain(draft, asked)
+    else:
+        found = _write(draft, parsed.text("output"))
     ended = reading.finish()
     if reading.failure is not None:
         return UNREADABLE
     return ended or (0 if found else NOTHING)
+
+
+def _existing(parsed: Parsed) -> str | None:
+    """The text of ``--onto``; None without it. Raises UsageError."""
+    path = parsed.text("onto")
+    if not path:
+        if parsed.switch("diff") or parsed.was_set("onto"):
+            raise UsageError("--diff shows what is added to policies", "give --onto FILE, too")
+        return None
+    for other in ("explain", "kind"):
+        if parsed.was_set(other):
+            raise UsageError(f"cannot set both --onto and --{other}")
+    if path == "-" and "-" in parsed.list("input-file"):
+        raise UsageError("policies and flows can't both come from standard input")
+    if parsed.switch("diff") and parsed.was_set("output"):
+        raise UsageError("cannot set both --diff, which writes nothing, and --output")
+    text = read_text(path)
+    _refuse(path, text)
+    return text
+
+
+def _refuse(path: str, text: str) -> None:
+    """Raise UsageError for what can't be added to, before traffic is read."""
+    from flowwatch.drafts.onto import OntoError, check_file
+
+    try:
+        check_file(shown(path), text)
+    except OntoError as error:
+        raise UsageError(safe(str(error))) from None
+
+
+def _write_onto(draft: Draft, parsed: Parsed, text: str, options: AgentOptions) -> bool:
+    """Write the policies with the addition, or what it changes; whether all that was chosen is allowed."""
+    from flowwatch.drafts.onto import add_onto
+
+    picked = parsed.list("allow")
+    path = parsed.text("onto")
+    if not picked:
+        say("nothing was chosen: --allow PEER:PORT takes in one of what was dropped")
+        for line in dict.fromkeys(draft.dropped):
+            say(f"  {safe(line)}")
+        return False
+    onto = add_onto(draft, picked, shown(path), text, options)
+    for note in onto.notes:
+        say(safe(note))
+    if parsed.switch("diff"):
+        put(onto.diff)
+    else:
+        with open_output(parsed.text("output") or None, "yaml") as out:
+            out.write(onto.after)
+    say(f"allows {onto.allowed:,} of {onto.chosen:,} chosen")
+    return 0 < onto.chosen == onto.allowed
 
 
 def _check(asked: str) -> None:

@@ -256,6 +256,14 @@ DRAFT = Group(
             "PEER[:PORT]",
         ),
         Flag(
+            "onto",
+            TEXT,
+            "instead, the smallest addition to these policies that lets through what --allow names",
+            "FILE",
+        ),
+        Flag("diff", SWITCH, "with --onto: what would change, as a unified diff; writes nothing"),
+        CILIUM_CONFIG,
+        Flag(
             "explain",
             TEXT,
             "instead, why this is allowed or not: api.github.com:443",

@@ -90,34 +90,42 @@ def _cilium_policy(plan: Plan, kind: str, namespace: str) -> CommentedMap:
 
 
 def _cilium_rule(rule: Rule) -> CommentedMap:
-    way = "to" if rule.direction == "egress" else "from"
     made = CommentedMap()
-    if rule.form == "pods":
-        made[f"{way}Endpoints"] = CommentedSeq(
-            [_map(matchLabels=_pod_labels(target)) for target in rule.targets]
-        )
-    elif rule.form == "entity":
-        made[f"{way}Entities"] = CommentedSeq([_text(target.text) for target in rule.targets])
-    elif rule.form == "name":
-        made["toFQDNs"] = CommentedSeq(
-            [_map(matchName=_text(target.text)) for target in rule.targets]
-        )
-    else:
-        made[f"{way}CIDR"] = CommentedSeq([_text(block(target.text)) for target in rule.targets])
+    for target in rule.targets:
+        key, item = peer_item(rule, target)
+        made.setdefault(key, CommentedSeq()).append(item)
     if rule.ports[0].protocol.startswith("ICMP"):
         made["icmps"] = CommentedSeq(
             [_map(fields=CommentedSeq([_icmp(port) for port in rule.ports]))]
         )
         return made
-    ports = _map(
-        ports=CommentedSeq(
-            [_map(port=_quoted(str(one.number)), protocol=one.protocol) for one in rule.ports]
-        )
-    )
+    ports = _map(ports=CommentedSeq([port_item(one) for one in rule.ports]))
     if rule.dns:
         ports["rules"] = _map(dns=CommentedSeq([_map(matchPattern=_quoted("*"))]))
     made["toPorts"] = CommentedSeq([ports])
     return made
+
+
+def peer_item(rule: Rule, target: Target) -> tuple[str, Any]:
+    """Under which key of one of Cilium's rules a peer stands, and how."""
+    way = "to" if rule.direction == "egress" else "from"
+    if rule.form == "pods":
+        return f"{way}Endpoints", _map(matchLabels=_pod_labels(target))
+    if rule.form == "entity":
+        return f"{way}Entities", _text(target.text)
+    if rule.form == "name":
+        return "toFQDNs", _map(matchName=_text(target.text))
+    return f"{way}CIDR", _text(block(target.text))
+
+
+def port_item(port: Port) -> CommentedMap:
+    """A port of one of Cilium's rules."""
+    return _map(port=_quoted(str(port.number)), protocol=port.protocol)
+
+
+def rule_item(rule: Rule, *, cilium: bool) -> CommentedMap:
+    """A rule as an item of a policy's list: of Cilium's policies, or of Kubernetes' own."""
+    return _cilium_rule(rule) if cilium else _kubernetes_rule(rule)
 
 
 def _icmp(port: Port) -> CommentedMap:

@@ -14,11 +14,12 @@ from flowwatch.drafts.documents import (
     written,
 )
 from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
-from flowwatch.drafts.rules import Plan, Planner, Rule
+from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.flows.clocks import span
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Batch
 from flowwatch.policy import load
+from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.text import plural
 
 _SHORT = 3600
@@ -75,6 +76,12 @@ class Draft:
         """All documents in one."""
         return "---\n".join(one.text for one in self.documents)
 
+    @property
+    def dropped(self) -> Iterator[str]:
+        """What a person may choose of what was dropped, as it is chosen; not made safe."""
+        for plan in self.plans:
+            yield from (spelt(one.target, one.port) for one in plan.candidates)
+
     def why(self, asked: str) -> list[str]:
         """Why a peer (``api.github.com:443``, or without its port) is allowed or not, a line for each
         owner that tried it; not made safe."""
@@ -92,10 +99,12 @@ class Drafter:
     kind: Kind = "cnp"
     directions: frozenset[str] = frozenset({"egress"})
     picked: tuple[str, ...] = ()
+    options: AgentOptions = UNKNOWN
+    """What the agents decide by."""
     needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
-        self.needs = Needs(self.owner, self.directions)
+        self.needs = Needs(self.owner, self.directions, reach=self.options.reach)
 
     def read(self, batches: Iterable[Batch]) -> Draft:
         """All of ``batches``, and the draft."""
@@ -114,7 +123,7 @@ class Drafter:
         )
         notes = [*head, *self._notes(plans, planner)]
         quiet = tuple(str(plan.owner) for plan in every if not plan.rules)
-        proof = prove(documents)
+        proof = prove(documents, self.options)
         return Draft(
             documents, proof, self.needs.attempts, coverage, tuple(notes), quiet, tuple(every)
         )
@@ -150,9 +159,9 @@ def _care(coverage: Coverage) -> Iterator[str]:
     yield from coverage.warnings
 
 
-def prove(documents: Sequence[Document]) -> Proof:
+def prove(documents: Sequence[Document], options: AgentOptions = UNKNOWN) -> Proof:
     """What ``documents`` decide about all that was seen of their owners, by the engine that audits use."""
-    policies = load([(one.file, one.text) for one in documents])
+    policies = load([(one.file, one.text) for one in documents], options=options)
     sums: Counter[str] = Counter()
     failing = []
     for plan in (one.plan for one in documents):

@@ -21,6 +21,7 @@ from flowwatch.flows.open_attempt import OpenAttempt
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.policy.names import valid_name
 from flowwatch.policy.party import Party
+from flowwatch.policy.reach import BY_LABELS, Reach
 from flowwatch.policy.rules import Direction
 
 Subject = Literal["pod", "workload", "namespace"]
@@ -142,11 +143,13 @@ class Needs:
         owner: Subject = "workload",
         directions: Iterable[str] = ("egress",),
         join: Join | None = None,
+        reach: Reach = BY_LABELS,
     ) -> None:
+        """``reach``: of which endpoints the address counts, too (AgentOptions.reach)."""
         self._owner = owner
         self._directions = frozenset(directions)
         self.join = join or Join()
-        self._observer = Observer()
+        self._observer = Observer(reach=reach)
         self.owners: dict[Owner, Owned] = {}
         self.pods: dict[tuple[str, str], dict[Labels, str]] = {}
         """All pods that were seen, by cluster and namespace: labels, and how a person calls them."""

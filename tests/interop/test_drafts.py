@@ -18,6 +18,7 @@ from flowwatch.demo.server import DemoServer
 from flowwatch.drafts.documents import KINDS, Kind
 from flowwatch.drafts.draft import Draft, Drafter
 from flowwatch.drafts.needs import SUBJECTS, Evidence, Need, Subject
+from flowwatch.drafts.onto import add_onto, wished
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows.model import Batch
 from flowwatch.policy.party import Party
@@ -181,3 +182,33 @@ def test_the_api_server_takes_every_draft(api: ControlPlane, kind: Kind, owner: 
             assert said == "taken there and taken here", (path, document.text)
     print(f"\ndrafts of {kind} for each {owner} at the API server: {judged}")
     assert judged.counts["taken there and taken here"] > 20
+
+
+@pytest.mark.parametrize(
+    "path", [None, *captures()], ids=lambda path: name(path) if path else "demo"
+)
+def test_cilium_takes_what_is_added_and_lets_the_chosen_through(
+    path: Path | None, oracle: Oracle, report: Callable[[str], None]
+) -> None:
+    before = drafted(path, "cnp", "workload")
+    picked = list(dict.fromkeys(before.dropped))
+    if not before.documents or not picked:
+        return
+    chosen = Drafter("workload", "cnp", WAYS, tuple(picked)).read(batches(path))
+
+    onto = add_onto(chosen, picked, "draft.yaml", before.text)
+
+    kept = iter(onto.after.splitlines())
+    assert all(line in kept for line in before.text.splitlines())
+    with_a_policy = {one.plan.owner for one in before.documents}
+    wishes = [one for one in wished(chosen, frozenset(picked)) if one.plan.owner in with_a_policy]
+    asked = [
+        Asked(one.direction, who(subject), who(peer), one.port.protocol, one.port.number)
+        for one in wishes
+        for subject, peer in one.evidence.questions
+    ]
+    judged = oracle.ask(onto.after, asked)
+    assert judged.rejected == ()
+    for one, answer in zip(asked, judged.answers, strict=True):
+        report("added")
+        assert answer.verdict == "allowed", (one, onto.notes, onto.after)

@@ -9,6 +9,7 @@ import yaml
 
 from flowwatch.policy import load
 from tests.in_process import flowwatch
+from tests.interop.compared import config_map
 from tests.material import OWN
 
 WEATHER = OWN / "captures" / "weather.jsonl"
@@ -76,3 +77,15 @@ def test_what_can_t_be_is_one_line(words: tuple[str, ...], line: str) -> None:
     assert told.returncode == 2
     assert line in told.stderr
     assert told.stderr.count("\n") == 1
+
+
+def test_the_options_of_the_agents_are_known(tmp_path: Path) -> None:
+    config = tmp_path / "cilium-config.json"
+    config.write_text(config_map({"enable-policy": "never"}))
+
+    told = flowwatch("draft", "--input-file", WEATHER, "--cilium-config", config)
+
+    assert told.returncode == 0
+    assert "enable-policy" in told.stderr
+    # Where no policy is enforced nothing is denied, a draft or not.
+    assert "denies 0 of 2 others" in told.stderr
