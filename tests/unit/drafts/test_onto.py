@@ -376,7 +376,7 @@ def test_without_a_choice_what_was_dropped_is_listed(existing: Path) -> None:
         (("--cilium-config", "/nowhere"), "/nowhere"),
     ],
 )
-def test_bad_input_is_one_line(existing: Path, words: tuple[object, ...], line: str) -> None:
+def test_bad_input_is_one_line(existing: Path, words: tuple[str | Path, ...], line: str) -> None:
     given = [existing if word == "{}" else word for word in words]
 
     told = flowwatch("draft", "--input-file", WEATHER, "--allow", "api.github.com:443", *given)
