@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types contract pytest format native bench judge mutants fuzz screenshots docs proto lock dist clean
+.PHONY: help demo test lint types contract pytest format native bench judge mutants fuzz screenshots docs proto lock dist clean lab
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do \
@@ -27,6 +27,9 @@ help: ## list these targets
 
 demo: $(RUN) ## the weather app's story, without a cluster
 	@$(BIN)/flowwatch demo $(ARGS)
+
+lab: $(DEV) ## its story on this machine's own kernel: root, Go and clang; POLICY=FILE, SCENARIO=NAME, RECORD=DIR
+	@$(BIN)/python -m tests.lab $(SCENARIO) $(if $(POLICY),--policy $(POLICY)) $(if $(RECORD),--record $(RECORD)) $(ARGS)
 
 # All steps run, also after one that failed; each names itself, and make repeats which failed.
 test: $(DEV) ## every check: lint, types, import contract, tests

@@ -44,6 +44,7 @@ _HUBBLE_PACKAGES = (
     "./regexps",
     "./kubeconfig",
     "./exporter",
+    "./lab",
 )
 # What is known to the API server beside its own; the experimental ClusterNetworkPolicy has all that
 # the standard one has.
@@ -124,6 +125,11 @@ class Binaries:
     def exporter(self) -> Path:
         """Writes records as Cilium's exporter does: masked, aggregated, redacted."""
         return self.folder / "exporter"
+
+    @property
+    def lab(self) -> Path:
+        """The kernel lab's node (`tests/lab`): loads a datapath, serves what it tells."""
+        return self.folder / "lab"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""The kernel's own packets: each scenario, counted by the application, the kernel and flowwatch.
+
+The table of each is printed (`pytest -s`). Without root, TCX or clang the tests skip and say what is missing;
+`make lab RECORD=DIR` made the recordings of tests/data/kernel-lab, which are read everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT
+from tests.lab.network import Network
+from tests.lab.scenarios import SCENARIOS, play
+from tests.lab.told import compared, of_flowwatch
+
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.xdist_group("the kernel lab")]
+
+SHORT = ("story", "tcp", "udp", "icmp", "ipv6", "names", "cut", "both-ends", "audit", "http")
+"""Those of a test run; the others take longer."""
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_flowwatch_counts_what_the_application_did(name: str) -> None:
+    with play(name) as lab:
+        SCENARIOS[name].run(lab)
+        truth = lab.truth()
+        text, wrong = compared(truth, of_flowwatch(lab.server, truth))
+
+    print(f"\n{name}: {SCENARIOS[name].what}\n{text}")
+    assert truth["kernel_events"]["lost"] == truth["kernel_events"]["failed"] == 0
+    assert not wrong, text
+
+
+def left() -> dict[str, set[str]]:
+    """What a lab could leave behind."""
+    shown = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    fds = {
+        f"{process}:{link}"
+        for process in Path("/proc").glob("[0-9]*")
+        for link in _programs(process)
+    }
+    return {
+        "namespaces": {line.split()[0] for line in shown.splitlines() if line.startswith("fwlab-")},
+        "links": {line.split()[1] for line in links.splitlines() if "lxc-" in line},
+        "folders": {path.name for path in Path("/tmp").glob("fwlab-*")},
+        "programs": fds,
+    }
+
+
+def _programs(process: Path) -> set[str]:
+    """The eBPF programs, maps and links that a process of the lab's holds; they go with it."""
+    try:
+        if "fwlab-" not in (process / "cmdline").read_text():
+            return set()
+        targets = {os.readlink(file) for file in (process / "fd").iterdir()}
+    except OSError:
+        return set()
+    return {target for target in targets if "bpf" in target}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_however_it_ends(number: signal.Signals) -> None:
+    before = left()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tests.lab", "story"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    # It has begun when the first try is told.
+    lines = []
+    for line in running.stdout:
+        lines.append(line)
+        if "forecast" in line:
+            break
+    during = left()
+    running.send_signal(number)
+    rest = running.communicate(timeout=30)[0]
+
+    assert during["namespaces"] - before["namespaces"]
+    assert during["programs"] - before["programs"]
+    assert running.returncode == 128 + number, "".join(lines) + rest
+    assert "Traceback" not in rest
+    after = left()
+    assert {what: after[what] - before[what] for what in after} == {what: set() for what in after}
+
+
+def test_two_labs_do_not_meet() -> None:
+    with Network("aaaa") as one, Network("bbbb") as other:
+        assert not set(one.names) & set(other.names)
+        assert {*one.names, *other.names} <= left()["namespaces"]
+    assert not {*one.names, *other.names} & left()["namespaces"]
