@@ -43,6 +43,12 @@ class By(NamedTuple):
 
 
 PLAIN = By("pod", "", True, True)
+BY_WORKLOAD = By("workload", "", True, True)
+
+
+def by_text(by: By) -> str:
+    """As it is typed: ``workload``, ``label:team``; destinations go without saying."""
+    return f"{LABEL}{by.label}" if by.label else by.subject
 
 
 def read_by(text: str) -> By:
@@ -69,13 +75,14 @@ def fold(rows: Iterable[Row], by: By, labels: Labels = lambda _: ()) -> list[Row
     groups: dict[tuple[object, ...], list[Row]] = {}
     names: dict[tuple[object, ...], str] = {}
     for row in rows:
-        name = _subject(row, by, labels)
+        of = labels(row) if by.label else ()
+        name = subject(by, row.namespace, row.pod, row.workload, of)
         peer = (row.peer, row.peer_kind) if by.peer else ()
         port = (row.port, row.protocol) if by.port else ()
         key = (row.direction, row.cluster, row.server, name, peer, port)
         groups.setdefault(key, []).append(row)
         names[key] = name
-    folded = [_together(of, by, names[key]) for key, of in groups.items()]
+    folded = [together(of, by, names[key]) for key, of in groups.items()]
     return sorted(
         folded,
         key=lambda row: (
@@ -85,19 +92,21 @@ def fold(rows: Iterable[Row], by: By, labels: Labels = lambda _: ()) -> list[Row
     )  # fmt: skip
 
 
-def _subject(row: Row, by: By, labels: Labels) -> str:
+def subject(by: By, namespace: str, pod: str, workload: str, labels: Sequence[str]) -> str:
+    """Under which name a pod's rows are folded; empty: it has no such label."""
     if by.label:
         wanted = f"k8s:{by.label}="
-        found = next((one for one in labels(row) if one.startswith(wanted)), "")
+        found = next((one for one in labels if one.startswith(wanted)), "")
         return f"{by.label}={found.removeprefix(wanted)}" if found else ""
     if by.subject == "namespace":
-        return row.namespace or row.pod
+        return namespace or pod
     # What is no pod, or has no workload, stands for itself.
-    name = row.workload if by.subject == "workload" and row.workload else row.pod
-    return f"{row.namespace}/{name}"
+    name = workload if workload and (by.subject == "workload" or not pod) else pod
+    return f"{namespace}/{name}"
 
 
-def _together(rows: list[Row], by: By, name: str) -> Row:
+def together(rows: Sequence[Row], by: By, name: str) -> Row:
+    """Rows of one fold as one, under the fold's ``name``."""
     first = rows[0]
     single = len({(row.namespace, row.pod) for row in rows}) == 1
     workload = name if by.label and name else _same(row.workload for row in rows) or ""
@@ -166,12 +175,12 @@ def _sums(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items(), key=lambda one: (-one[1], one[0])))
 
 
-def _encrypted(rows: list[Row]) -> str:
+def _encrypted(rows: Sequence[Row]) -> str:
     found = {row.encrypted for row in rows if row.encrypted}
     return found.pop() if len(found) == 1 else "mixed" if found else ""
 
 
-def _runs(rows: list[Row]) -> tuple[Run, ...]:
+def _runs(rows: Sequence[Row]) -> tuple[Run, ...]:
     """What all of them went through: since the last of them did; none where they differ."""
     if len(rows) == 1:
         return rows[0].runs

@@ -13,13 +13,13 @@ from dataclasses import replace
 
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
+from flowwatch.egress.close_up import close_up
 from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rates
-from flowwatch.egress.rows import Recent, Snapshot
+from flowwatch.egress.rows import CloseUp, Fold, Snapshot
 from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
-from flowwatch.flows.model import Endpoint
 from flowwatch.flows.source import Source, SourceState
 
 _LEARNT = 200
@@ -106,13 +106,9 @@ class LiveMonitor:
                 self._aggregate, query, recent=TAIL, live=self._live, rates=self._rates
             )
 
-    def recent(self, key: int, count: int) -> tuple[Recent, ...]:
+    def close_up(self, query: Query, key: int, fold: Fold | None, records: int) -> CloseUp | None:
         with self._lock, self._join.lock:
-            return tuple(view.records(self._aggregate, count, key))
-
-    def ends(self, key: int) -> tuple[Endpoint, Endpoint] | None:
-        with self._lock:
-            return view.ends(self._aggregate, key)
+            return close_up(self._aggregate, query, key, fold, records)
 
     def state(self) -> SourceState:
         state = self._source.state()

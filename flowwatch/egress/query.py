@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from flowwatch.egress.rows import Recent, Snapshot
-from flowwatch.flows.model import Endpoint
+from flowwatch.egress.folding import PLAIN, By
+from flowwatch.egress.rows import CloseUp, Fold, Snapshot
 from flowwatch.flows.source import SourceState
 
 ORDERS: dict[str, str] = {
@@ -39,6 +39,10 @@ class Query:
     """Only rows with dropped or audited attempts."""
     noise: bool = True
     """Also rows of nothing but noise (flowwatch.flows.noise); the order ``drops`` has them last."""
+    by: By = PLAIN
+    """What rows are folded by, once they are chosen; ``drops_only`` chooses folds."""
+    unfolded: frozenset[int] = frozenset()
+    """The folds, by their keys, whose rows follow them."""
 
 
 class Monitor(Protocol):
@@ -46,15 +50,8 @@ class Monitor(Protocol):
 
     def snapshot(self, query: Query) -> Snapshot: ...
 
-    def recent(self, key: int, count: int) -> tuple[Recent, ...]:
-        """The last ``count`` records counted in the row with this key, the newest last.
-
-        Bounded: only rows with something among the last few thousand records have any.
-        """
-        ...
-
-    def ends(self, key: int) -> tuple[Endpoint, Endpoint] | None:
-        """The pod and the peer of the row with this key, as Hubble told them last; None: no such row."""
+    def close_up(self, query: Query, key: int, fold: Fold | None, records: int) -> CloseUp | None:
+        """More of the row with this key, or of ``fold``, with its last ``records``; None: no such row."""
         ...
 
     def state(self) -> SourceState: ...

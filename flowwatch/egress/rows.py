@@ -5,13 +5,14 @@ Everything here is immutable and complete in itself: a view formats it and compu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
 from flowwatch.flows.coverage import Coverage
-from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.model import Endpoint, PolicyRef
 
 SECOND = 1_000_000_000
 """In nanoseconds, as times are."""
@@ -218,6 +219,57 @@ class Recent:
     node: str
 
 
+class Fold(NamedTuple):
+    """What all rows of a fold have in common: itself, whichever rows it has at a moment."""
+
+    direction: str
+    cluster: str
+    server: str
+    name: str
+    """``namespace/workload``, a namespace, ``team=web`` …"""
+    peer: str
+    """This and what follows are empty where rows are folded over several."""
+    peer_kind: str
+    port: int
+    protocol: str
+
+    @property
+    def key(self) -> int:
+        """Below 0, as no row's is; the same for as long as the program runs."""
+        return -1 - (hash(tuple(self)) & (1 << 62) - 1)
+
+
+class Fate(NamedTuple):
+    """How attempts to one destination went, of a pod or of all pods that are folded as one."""
+
+    namespace: str
+    name: str
+    pods: int
+    node: str
+    """Where the pod's records come from; "" where there are several pods."""
+    identity: int
+    """Cilium's of the pod; 0 where it isn't known, or there are several pods."""
+    forwarded: int
+    dropped: int
+    audited: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseUp:
+    """More of one row."""
+
+    records: tuple[Recent, ...] = ()
+    """Its last ones, the newest last. Only rows with something among the last few thousand have any."""
+    ends: tuple[Endpoint, Endpoint] | None = None
+    """The pod and the peer, as Hubble told them last; of several pods what they share."""
+    pods: tuple[Fate, ...] = ()
+    """The pods of its workload, or of its fold, that go to the same destination: the most dropped first."""
+    pods_in_all: int = 0
+    others: tuple[Fate, ...] = ()
+    """Other workloads that go there; those that get through first."""
+    others_in_all: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state of an aggregate at one moment."""
@@ -235,6 +287,10 @@ class Snapshot:
     of_all: bool = False
     """Timeline and rates are of all rows, though a filter left some out: there are too many for each
     to have its own."""
+    folds: Mapping[int, Fold] = field(default_factory=dict)
+    """Of the rows that are folds: what they are of, by their keys."""
+    within: Mapping[int, int] = field(default_factory=dict)
+    """Of the rows that follow the fold that has them: its key, by theirs."""
     recent: tuple[Recent, ...] = ()
     """The newest last."""
     coverage: Coverage = field(default_factory=Coverage)

@@ -36,10 +36,10 @@ def select(columns: Columns, query: Query, directions: tuple[int, ...], now: flo
 
 def summed(columns: Columns, rows: Sequence[int]) -> list[int]:
     """Attempts of ``rows`` by outcome, as flowwatch.egress.table.COUNTS has them."""
-    return [int(_view(columns, name)[rows].sum(dtype=np.int64)) for name in COUNTS]
+    return [int(view(columns, name)[rows].sum(dtype=np.int64)) for name in COUNTS]
 
 
-def _view(columns: Columns, name: str) -> npt.NDArray[Any]:
+def view(columns: Columns, name: str) -> npt.NDArray[Any]:
     """A copy of a column: the array may grow while the copy is in use."""
     return np.array(
         columns.counts[COUNTS.index(name)] if name in COUNTS else getattr(columns, name)
@@ -47,9 +47,9 @@ def _view(columns: Columns, name: str) -> npt.NDArray[Any]:
 
 
 def _choose(columns: Columns, query: Query, directions: tuple[int, ...]) -> Numbers:
-    mask = np.isin(_view(columns, "direction"), directions)
+    mask = np.isin(view(columns, "direction"), directions)
     if query.drops_only:
-        mask &= (_view(columns, "dropped") > 0) | (_view(columns, "audited") > 0)
+        mask &= (view(columns, "dropped") > 0) | (view(columns, "audited") > 0)
     for word in query.text.casefold().split():
         hit = _mentions(columns, word.removeprefix("!"))
         mask &= ~hit if word.startswith("!") else hit
@@ -75,8 +75,8 @@ def _mentions(columns: Columns, text: str) -> Mask:
         hit |= shows
     for shown, name in ((WOULD_DENY, "audited"), (PROXY_ERROR, "errors")):
         if word.within(shown):
-            hit |= _view(columns, name) > 0
-    for number in {*map(int, np.unique(_view(columns, "reason"))), *_more_reasons(columns)}:
+            hit |= view(columns, name) > 0
+    for number in {*map(int, np.unique(view(columns, "reason"))), *_more_reasons(columns)}:
         if word.within(reason(number).name):
             hit |= _dropped_for(columns, number)
     for row, addresses in columns.addresses.items():
@@ -98,7 +98,7 @@ def _of(columns: Columns, hits: list[bool], column: str, shift: int = 0) -> Mask
     """The rows of which what the column points to is a hit."""
     if not hits:
         return np.zeros(len(columns), bool)
-    found: Mask = np.array(hits, bool)[_view(columns, column) >> shift]
+    found: Mask = np.array(hits, bool)[view(columns, column) >> shift]
     return found
 
 
@@ -106,7 +106,7 @@ def _at_port(columns: Columns, word: Word, pods: list[str]) -> Mask:
     """Rows at the port that the word names, and that is of what is named before it, if anything is."""
     if word.port is None:
         return np.zeros(len(columns), bool)
-    hit: Mask = _of(columns, word.protocols(), "protocol") & (_view(columns, "port") == word.port)
+    hit: Mask = _of(columns, word.protocols(), "protocol") & (view(columns, "port") == word.port)
     if not word.has_host:
         return hit
     names = columns.peer_names.things
@@ -115,7 +115,7 @@ def _at_port(columns: Columns, word: Word, pods: list[str]) -> Mask:
         if any(word.host_within(address) for address in addresses):
             named[row] = True
     server = _of(columns, [word.host_within(one) for one in pods], "pod")
-    named = np.where(_view(columns, "direction") == INGRESS, server, named)
+    named = np.where(view(columns, "direction") == INGRESS, server, named)
     both: Mask = hit & named
     return both
 
@@ -127,13 +127,14 @@ def _more_reasons(columns: Columns) -> set[int]:
 
 def _dropped_for(columns: Columns, number: int) -> Mask:
     """Rows with attempts that were dropped for this reason."""
-    hit: Mask = (_view(columns, "dropped") > 0) & (_view(columns, "reason") == number)
+    hit: Mask = (view(columns, "dropped") > 0) & (view(columns, "reason") == number)
     for row, more in columns.more_reasons.items():
         hit[row] = more.get(number, 0) > 0
     return hit
 
 
-def _ranks(texts: Sequence[tuple[str, ...]] | Sequence[str]) -> Numbers:
+def ranks(texts: Sequence[tuple[str, ...]] | Sequence[str]) -> Numbers:
+    """Of each text its place among all of them in order."""
     ranks = np.empty(len(texts), dtype=np.int64)
     ranks[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
     return ranks
@@ -146,10 +147,10 @@ def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbe
 
     def column(name: str) -> Numbers:
         # Signed, as the keys below turn the counts round.
-        return _view(columns, name)[chosen].astype(np.int64)
+        return view(columns, name)[chosen].astype(np.int64)
 
-    pod = _ranks(columns.pods.things)[column("pod")]
-    peer = _ranks(columns.peer_names.things)[column("peer") >> 3]
+    pod = ranks(columns.pods.things)[column("pod")]
+    peer = ranks(columns.peer_names.things)[column("peer") >> 3]
     port = column("port")
     names = [port, peer, pod]
     keys: list[Numbers]
@@ -160,7 +161,7 @@ def _order(columns: Columns, query: Query, chosen: Numbers, now: float) -> Numbe
     elif query.order == "last":
         keys = [*names, -column("last")]
     elif query.order == "rate":
-        rate, rated = (_view(columns, name)[chosen] for name in ("rate", "rated"))
+        rate, rated = (view(columns, name)[chosen] for name in ("rate", "rated"))
         faded = rate * np.exp((rated - now) / RATE_SECONDS)
         keys = [*names, -faded]
     elif query.order == "forwarded":

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import exp
 
+import msgspec
+
+from flowwatch.egress import groups
 from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.folding import PLAIN, By, together
+from flowwatch.egress.groups import Groups, Subjects
 from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rate, Rates
-from flowwatch.egress.rows import Recent, Row, Snapshot, Totals
+from flowwatch.egress.rows import Fold, Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import FEW, select
 from flowwatch.egress.table import ANY_POD, PROTOCOLS, RATE_SECONDS, Columns, Rare
-from flowwatch.egress.timeline import together
+from flowwatch.egress.timeline import together as timelines_together
 from flowwatch.flows.cause import Cause
 from flowwatch.flows.coverage import other_way_words
 from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import DIRECTION_WORDS, Direction, Endpoint, Flow
+from flowwatch.flows.model import DIRECTION_WORDS, Direction, Flow
 from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
@@ -52,14 +57,26 @@ def snapshot(
     now = tally.last_seen / 1e9
     if live:
         now = max(now, time.time() - tally.late / 1e9)
-    matching = select(columns, query, directions, now)
+    folding = query.by != PLAIN
+    matching = select(
+        columns, replace(query, drops_only=False) if folding else query, directions, now
+    )
     hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else ()
+    if folding and hidden:
+        # Whether a fold has drops is asked of all its rows together.
+        hidden = columns.only_noise()
     chosen = [row for row in matching if row not in hidden] if hidden else matching
+    lines = _Lines(aggregate, query, chosen, now)
+    left_out = 0
+    if query.drops_only and folding:
+        left_out = len(chosen)
+        chosen = lines.groups.all()
+        left_out -= len(chosen)
     labels = _clusters(columns)
     coverage = aggregate.join.coverage()
     totals = _totals(aggregate, directions)
     # What is folded as noise is in no figure, so nothing of it is left out.
-    narrowed = chosen if len(matching) < totals.rows else None
+    narrowed = chosen if len(matching) - left_out < totals.rows else None
     if not query.noise:
         folded = sum(columns.direction[row] in directions for row in columns.only_noise())
         totals = replace(totals, rows=totals.rows - folded)
@@ -67,12 +84,14 @@ def snapshot(
     if narrowed is not None and aggregate.row_times is not None:
         timeline = of_them = aggregate.row_times.timeline(narrowed)
     if timeline is None:
-        timeline = together([aggregate.timelines[one] for one in directions])
+        timeline = timelines_together([aggregate.timelines[one] for one in directions])
     rate = rates.of(directions, narrowed) if rates is not None else Rate()
     elsewhere = _totals(aggregate, tuple(aggregate.totals)).attempts - totals.attempts
     return Snapshot(
-        rows=tuple([_row(aggregate, row, now, labels) for row in chosen[: query.limit]]),
-        matched=len(chosen),
+        rows=tuple(lines.rows(labels)),
+        matched=len(lines),
+        folds=lines.folds,
+        within=lines.within,
         totals=totals,
         shown=totals if narrowed is None else _of_rows(columns, narrowed, matching),
         elsewhere=elsewhere,
@@ -129,7 +148,7 @@ def _clusters(columns: Columns) -> dict[tuple[str, str], str]:
     }
 
 
-def _row(aggregate: Aggregate, i: int, now: float, labels: dict[tuple[str, str], str]) -> Row:
+def _row(aggregate: Aggregate, i: int, now: float, labels: Mapping[tuple[str, str], str]) -> Row:
     columns = aggregate.columns
     number = columns.pod[i]
     namespace, pod, cluster, server = columns.pods.things[number]
@@ -228,34 +247,99 @@ def _of_rows(columns: Columns, rows: list[int], matching: list[int]) -> Totals:
     return Totals(forwarded, dropped, audited, errors, unknown, len(rows), noise)
 
 
-def ends(aggregate: Aggregate, key: int) -> tuple[Endpoint, Endpoint] | None:
-    """Who the two ends of the row ``key`` are, the pod first; None when it isn't known."""
-    if aggregate.ends is None or key not in aggregate.columns.ident:
-        return None
-    return aggregate.ends.of(aggregate.columns.ident.index(key))
+class _Lines:
+    """What a table shows of the chosen rows: each of them, or folds, those that are open with their rows."""
+
+    def __init__(self, aggregate: Aggregate, query: Query, chosen: list[int], now: float) -> None:
+        self._aggregate, self._query, self._now = aggregate, query, now
+        self.folds: dict[int, Fold] = {}
+        self.within: dict[int, int] = {}
+        self._more = 0
+        """Rows of open folds."""
+        if query.by == PLAIN:
+            self.groups = Groups([[row] for row in chosen[: query.limit]])
+            self._all = len(chosen)
+        else:
+            self._subjects = subjects_of(aggregate, query.by)
+            self.groups = _put_together(aggregate.columns, chosen, self._subjects, query, now)
+            self._all = len(self.groups)
+
+    def __len__(self) -> int:
+        return self._all + self._more
+
+    def rows(self, labels: Mapping[tuple[str, str], str]) -> list[Row]:
+        """The lines, up to the query's limit."""
+        limit = self._query.limit
+        made: list[Row] = []
+        for place in range(len(self.groups)):
+            if limit is not None and len(made) >= limit:
+                break
+            each = [_row(self._aggregate, i, self._now, labels) for i in self.groups.rows(place)]
+            made += each if self._query.by == PLAIN else self._folded(self.groups.rows(place), each)
+        return made if limit is None else made[:limit]
+
+    def _folded(self, numbers: Sequence[int], each: list[Row]) -> list[Row]:
+        fold = self._subjects.fold(self._aggregate.columns, numbers[0])
+        self.folds[fold.key] = fold
+        one = together(each, self._query.by, fold.name)
+        one = msgspec.structs.replace(one, key=fold.key)
+        if fold.key not in self._query.unfolded or len(each) < 2:
+            return [one]
+        self._more += len(each)
+        self.within.update((row.key, fold.key) for row in each)
+        # As they were chosen: in the order asked for.
+        return [one, *each]
 
 
-def labels_of(aggregate: Aggregate) -> Callable[[Row], tuple[str, ...]]:
-    """The labels of a row's pod, by the row; of an aggregate that keeps who the ends are."""
-    numbers = {key: row for row, key in enumerate(aggregate.columns.ident)}
-    known = aggregate.ends
+def _put_together(
+    columns: Columns, chosen: list[int], subjects: Subjects, query: Query, now: float
+) -> Groups:
+    if len(chosen) > FEW:
+        from flowwatch.egress import groups_large
 
-    def labels(row: Row) -> tuple[str, ...]:
-        number = numbers.get(row.key)
-        return known.of(number)[0].labels if known is not None and number is not None else ()
+        return groups_large.put_together(columns, chosen, subjects, query, now)
+    return groups.put_together(columns, chosen, subjects, query, now)
 
+
+def subjects_of(aggregate: Aggregate, by: By) -> Subjects:
+    """Under whom rows are folded by ``by``."""
+    labels = pod_labels(aggregate) if by.label else ()
+    return Subjects(aggregate.columns, by, labels)
+
+
+def pod_labels(aggregate: Aggregate) -> list[tuple[str, ...]]:
+    """The labels of each pod by its number, as far as they were seen; of an aggregate that keeps the ends."""
+    columns, known = aggregate.columns, aggregate.ends
+    labels: list[tuple[str, ...]] = [()] * len(columns.pods)
+    if known is None:
+        return labels
+    for row, pod in enumerate(columns.pod):
+        if not labels[pod]:
+            labels[pod] = known.of(row)[0].labels
     return labels
 
 
-def records(aggregate: Aggregate, count: int, key: int = 0) -> list[Recent]:
-    """The last ``count`` records, of the row ``key`` if it isn't 0; the newest last."""
+def labels_of(aggregate: Aggregate) -> Callable[[Row], tuple[str, ...]]:
+    """The labels of a row's pod, by the row."""
+    labels = pod_labels(aggregate)
+    pods = dict(zip(aggregate.columns.ident, aggregate.columns.pod, strict=True))
+
+    def of(row: Row) -> tuple[str, ...]:
+        pod = pods.get(row.key)
+        return labels[pod] if pod is not None else ()
+
+    return of
+
+
+def records(aggregate: Aggregate, count: int, keys: Collection[int] | None = None) -> list[Recent]:
+    """The last ``count`` records, of the rows with these keys alone if they are given; the newest last."""
     found: list[Recent] = []
     if count <= 0:
         return found
     number = aggregate.tally.records_read + 1
     for row, flow, reply, names in reversed(aggregate.recent):
         number -= 1
-        if key and row != key:
+        if keys is not None and row not in keys:
             continue
         found.append(_recent(row, number, flow, reply, names))
         if len(found) == count:

@@ -94,7 +94,19 @@ def pod_texts(columns: Columns) -> list[str]:
 def _pod_text(pod: PodName, workload: str, several: bool) -> str:
     namespace, name, cluster, server = pod
     text = f"{namespace}/{name} {workload}" if namespace else f"{name} {workload}"
+    if (short := short_pod(name, workload)) != name:
+        text = f"{text} {short}"
     return f"{text} {cluster} {server}" if several else text
+
+
+def short_pod(pod: str, workload: str, joint: str = "·") -> str:
+    """``weather-app·pk4k7``: what tells a pod from its workload's others; the name where it says no workload.
+
+    Of a Deployment's ``weather-app-7d9f8-pk4k7`` the hash in the middle is the least useful part.
+    """
+    if not workload or not pod.startswith(f"{workload}-"):
+        return pod
+    return f"{workload}{joint}{pod.rpartition('-')[2]}"
 
 
 def _has(parts: list[str], text: str) -> bool:

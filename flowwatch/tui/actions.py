@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from flowwatch.egress.folding import BY_WORKLOAD, PLAIN, By, by_text, read_by
 from flowwatch.egress.query import DIRECTIONS, ORDERS
+from flowwatch.errors import UsageError
+from flowwatch.text import safe
+from flowwatch.tui.commands import FOLDS
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.hubble_command import command as hubble_command
 from flowwatch.tui.parts.columns import Cells, row_text
@@ -41,6 +45,29 @@ def _drops(desk: Desk, on: bool | None = None) -> None:
 
 def _noise(desk: Desk, on: bool | None = None) -> None:
     desk.choose(noise=not desk.chosen.query.noise if on is None else on)
+
+
+_FOLDS = (BY_WORKLOAD, By("namespace", "", True, True), PLAIN)
+
+
+def _fold_by(desk: Desk) -> None:
+    by = desk.chosen.query.by
+    _fold(desk, _FOLDS[(_FOLDS.index(by) + 1) % len(_FOLDS)] if by in _FOLDS else BY_WORKLOAD)
+
+
+def _fold(desk: Desk, by: By) -> None:
+    desk.choose(by=by, unfolded=frozenset())
+    words = "a row per pod" if by == PLAIN else f"folded by {by_text(by)}"
+    desk.say(f"{safe(words)} (:fold label:KEY by a label)", seconds=3.0)
+
+
+def _fold_by_name(desk: Desk, text: str) -> None:
+    try:
+        by = read_by(f"{text},peer,port")
+    except UsageError:
+        desk.say(f"usage: :fold {FOLDS}", "warn")
+        return
+    _fold(desk, by)
 
 
 def _back(desk: Desk) -> None:
@@ -96,6 +123,10 @@ ACTIONS: dict[str, Action] = {
     "sort": _sort,
     "reverse": lambda desk: desk.choose(reverse=not desk.chosen.query.reverse),
     "direction": _direction,
+    "unfold": lambda desk: desk.seen.toggle("fold"),
+    "open_fold": lambda desk: desk.seen.toggle("fold", True),
+    "close_fold": lambda desk: desk.seen.toggle("fold", False),
+    "fold_by": _fold_by,
     "pause": _pause,
     "tail": lambda desk: desk.seen.toggle("tail"),
     "export": lambda desk: export_rows(desk, None),
@@ -143,6 +174,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "all": lambda desk, _: desk.choose(text="", drops_only=False, noise=True),
     "sort": lambda desk, text: desk.choose(order=text),
     "dir": lambda desk, text: desk.choose(direction=text),
+    "fold": _fold_by_name,
     "export": _export_to,
     "pause": lambda desk, text: _pause(desk, _switched(text)),
     "detail": lambda desk, text: desk.seen.toggle("detail", _switched(text)),

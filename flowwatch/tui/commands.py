@@ -33,6 +33,8 @@ class Command:
         return f"{self.name} {self.usage}".rstrip()
 
 
+FOLDS = "workload|namespace|pod|label:KEY"
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "filter", "only rows in which all words occur (!word: doesn't)", "[WORDS]", context=ROWS
@@ -46,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "dir", "direction of the attempts", "|".join(DIRECTIONS), DIRECTIONS, ROWS, ("direction",)
     ),
+    Command("fold", "what rows are folded by", FOLDS, context=ROWS),
     Command("export", "write the rows to a CSV file", "[FILE]", (), ROWS, ("w",)),
     Command("pause", "hold the screen", "[on|off]", _SWITCH),
     Command("detail", "the selected row", "[on|off]", _SWITCH, context=ROWS),

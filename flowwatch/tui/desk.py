@@ -32,7 +32,7 @@ class Seen(Protocol):
         """Go into what is selected."""
 
     def toggle(self, part: str, on: bool | None = None) -> None:
-        """Show or hide a part of the view (``detail``, ``tail``, ``window``), or the other of both."""
+        """Show or hide a part of the view (``detail``, ``tail``, ``window``, ``fold``), or the other."""
 
     def close_part(self) -> bool:
         """Close what is open in it, the last first; whether there was anything."""

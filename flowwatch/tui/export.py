@@ -7,6 +7,7 @@ import re
 import time
 from pathlib import Path
 
+from flowwatch.egress.folding import BY_WORKLOAD, by_text
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 
@@ -18,6 +19,8 @@ def file_name(query: Query, when: float) -> str:
     parts = ["flowwatch", query.direction]
     if query.drops_only:
         parts.append("drops")
+    if query.by != BY_WORKLOAD:
+        parts.append(_UNSAFE.sub("-", f"by-{by_text(query.by)}")[:40])
     words = _UNSAFE.sub("-", query.text.replace("!", "not-")).strip("-.")[:40]
     if words:
         parts.append(words)

@@ -59,6 +59,10 @@ def _base(row: Row, base: Sequence[str]) -> list[str]:
 
 
 def _subject(row: Row, side: str) -> list[str]:
+    if "=" in row.workload:
+        # Folded by a label, which no workload's name looks like.
+        namespace = _flag(f"--{side}-namespace", row.namespace)
+        return [*namespace, *_flag(f"--{side}-label", row.workload)]
     if row.namespace and not row.pod and row.workload:
         return [
             *_flag(f"--{side}-namespace", row.namespace),

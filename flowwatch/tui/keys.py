@@ -80,6 +80,22 @@ KEYS: tuple[Key, ...] = (
     Key(
         "sort", ("s",), "next order: drops, forwarded, rate, last, pod, peer", "sort", context=ROWS
     ),
+    Key(
+        "unfold",
+        (" ",),
+        "show the pods of a row that is folded, or fold them again",
+        "unfold",
+        context=ROWS,
+    ),
+    Key("open_fold", ("right",), "show the pods of a row", context=ROWS),
+    Key("close_fold", ("left",), "fold them again", context=ROWS),
+    Key(
+        "fold_by",
+        ("v",),
+        "fold rows by workload, namespace or not at all; :fold label:KEY by a label",
+        "fold by",
+        context=ROWS,
+    ),
     Key("reverse", ("S",), "turn the order round", context=ROWS),
     Key("direction", ("i",), "egress, ingress, both", context=ROWS),
     Key("pause", ("p",), "hold the screen; reading and counting go on", "pause", "view"),
@@ -104,7 +120,7 @@ KEYS: tuple[Key, ...] = (
     Key("up", ("k", "up"), "up a row", "", "moving"),
     Key("half_down", ("ctrl+d",), "half a page down", "", "moving"),
     Key("half_up", ("ctrl+u",), "half a page up", "", "moving"),
-    Key("page_down", ("pagedown", "ctrl+f", " "), "a page down", "", "moving"),
+    Key("page_down", ("pagedown", "ctrl+f", " "), "a page down (space: of text)", "", "moving"),
     Key("page_up", ("pageup", "ctrl+b", "b"), "a page up", "", "moving"),
     Key("top", ("g", "home"), "to the first row, and stay there", "", "moving"),
     Key("bottom", ("G", "end"), "to the last row", "", "moving"),
@@ -119,7 +135,7 @@ KEYS: tuple[Key, ...] = (
 
 _NAMES = {
     " ": "space", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup",
-    "up": "↑", "down": "↓", "shift+up": "shift-↑", "shift+down": "shift-↓",
+    "up": "↑", "down": "↓", "right": "→", "left": "←", "shift+up": "shift-↑", "shift+down": "shift-↓",
 }  # fmt: skip
 
 

@@ -80,6 +80,7 @@ class Dashboard(App[int], inherit_bindings=False):
                 drops_only=self.options.drops_only,
                 noise=self.options.noise,
                 limit=FIRST_LIMIT,
+                by=self.options.by,
             ),
             mouse=self.options.mouse,
         )
@@ -93,8 +94,8 @@ class Dashboard(App[int], inherit_bindings=False):
         self._ways = prompt.ways(self, self._commands)
         self.open: list[Body] = [views[0].body(self)]
         """The views that are open, the one on top last."""
-        self.feed = Feed(lambda: Readings(start(), audit), self._told, self.seen.question())
         self.frame: Frame | None = None
+        self.feed = Feed(lambda: Readings(start(), audit), self._told, self.seen.question())
         self.defect: Exception | None = None
         """What nobody foresaw, and ended the app: for its owner to raise."""
         self.stopped: Stopped | None = None

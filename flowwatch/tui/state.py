@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flowwatch.egress.folding import BY_WORKLOAD, By
 from flowwatch.egress.query import Query
 from flowwatch.tui.hubble_command import HUBBLE
 from flowwatch.tui.question import When
@@ -33,6 +34,8 @@ class Options:
     hubble: tuple[str, ...] = HUBBLE
     mouse: bool = True
     deaf: bool = False
+    by: By = BY_WORKLOAD
+    """What rows are folded by at first."""
 
 
 @dataclass(slots=True)
@@ -42,7 +45,9 @@ class ViewState:
     title: str
     filter_words: str = ""
     """The filters of the command line, as words."""
-    query: Query = field(default_factory=lambda: Query(limit=FIRST_LIMIT, noise=False))
+    query: Query = field(
+        default_factory=lambda: Query(limit=FIRST_LIMIT, noise=False, by=BY_WORKLOAD)
+    )
     when: When = field(default_factory=When)
     mouse: bool = True
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from flowwatch.egress.rows import Snapshot
 from flowwatch.errors import OutputError
 from flowwatch.text import plural, safe
 from flowwatch.tui import clipboard
@@ -27,6 +28,13 @@ def copy_text(desk: Desk, text: str, what: str) -> None:
         desk.say(f"{what} copied (OSC 52); also in {safe(str(kept))}")
 
 
+def _folds_alone(snapshot: Snapshot) -> Snapshot:
+    """Without the rows of open folds, which are counted in these."""
+    rows = tuple([row for row in snapshot.rows if row.key not in snapshot.within])
+    open_rows = len(snapshot.rows) - len(rows)
+    return replace(snapshot, rows=rows, matched=snapshot.matched - open_rows)
+
+
 def export_rows(desk: Desk, path: Path | None) -> None:
     """Write what is shown, in a thread; the footer says where, or why not."""
     shown, readings = desk.answer(Rows), desk.readings
@@ -34,20 +42,20 @@ def export_rows(desk: Desk, path: Path | None) -> None:
         desk.say("nothing to export yet", "warn")
         return
     # The screen holds the first rows only, and folds noise: all of them are written, the column tells.
-    query = replace(desk.chosen.query, limit=None, noise=True)
+    query = replace(desk.chosen.query, limit=None, noise=True, unfolded=frozenset())
     target = path or free_path(desk.options.export_dir, file_name(query, time.time()))
     held, paused = shown.value.snapshot, desk.chosen.paused
 
     def work() -> None:
-        taken = held if paused else readings.monitor.snapshot(query)
+        taken = _folds_alone(held) if paused else readings.monitor.snapshot(query)
         try:
             count, beside = write_csv(taken, target, attributed=readings.audit is not None)
         except OutputError as error:
             desk.from_beside(desk.say, str(error), "drop", 10.0)
             return
         text = f"{plural(count, 'row')} written to {safe(str(target))}"
-        if paused and held.matched > count:
-            text += f", the first of {held.matched:,} (paused)"
+        if paused and taken.matched > count:
+            text += f", the first of {taken.matched:,} (paused)"
         if beside:
             # The end alone: a line of 80 columns holds both names.
             text += f" + {safe(Path(beside).name.removeprefix(target.name))}"

@@ -98,10 +98,19 @@ class Signs:
     secure: str
     gap: str
     """A time whose records are gone."""
+    folded: str
+    unfolded: str
+    joint: str
+    """Between a workload and what tells its pod from the others."""
+    times: str
 
 
-FANCY = Signs("✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS", "░")
-PLAIN = Signs("x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS", "/")
+FANCY = Signs(
+    "✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS", "░", "▸", "▾", "·", "×"
+)  # fmt: skip
+PLAIN = Signs(
+    "x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS", "/", "+", "-", ".", "x"
+)  # fmt: skip
 """For terminals that aren't UTF-8, or whose font is the Linux console's."""
 
 CURSOR = "cursor:"

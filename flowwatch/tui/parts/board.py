@@ -152,10 +152,9 @@ class Board(Body):
             of_row = told if known else RowsAnswer(snapshot)
             self.detail.update_from(
                 row,
-                of_row.records,
+                of_row.more,
                 now_there,
                 self.desk.options.hubble,
-                of_row.ends,
             )
             self._fit_detail()
         if self.tail.display:
@@ -222,6 +221,22 @@ class Board(Body):
             text = "the last records show when the detail is closed: there is room for one"
             self.desk.say(text, "warn")
 
+    def toggle_fold(self, on: bool | None) -> None:
+        """Unfold the selected row, or fold it; of a row of an open fold, the fold."""
+        row, answer = self.table.selected, self.desk.answer(Rows)
+        if row is None or answer is None:
+            return
+        snapshot, unfolded = answer.value.snapshot, self.desk.chosen.query.unfolded
+        fold = snapshot.within.get(row.key, row.key)
+        if fold not in snapshot.folds or (fold == row.key and row.pods < 2):
+            self.desk.say("a single pod: there is nothing to unfold", "dim", 2.0)
+            return
+        if on is None:
+            on = fold not in unfolded
+        self.table.stay_with(row.key if on else fold)
+        open_now = unfolded | {fold} if on else unfolded - {fold}
+        self.desk.choose(unfolded=open_now, limit=self.desk.chosen.query.limit)
+
     def toggle_window(self, on: bool | None) -> None:
         self._whole_timeline = not self._whole_timeline if on is None else on
         shown = "everything so far" if self._whole_timeline else "the latest alone"
@@ -261,4 +276,5 @@ _TOGGLES: dict[str, Callable[[Board, bool | None], None]] = {
     "detail": Board.toggle_detail,
     "tail": Board.toggle_tail,
     "window": Board.toggle_window,
+    "fold": Board.toggle_fold,
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from flowwatch.egress.rows import Row, Totals
+from flowwatch.egress.folding import PLAIN, By
+from flowwatch.egress.rows import Fold, Row, Totals
 from flowwatch.egress.schema import NUMBERS, OF_ROW
-from flowwatch.egress.words import NO_RULE, PROXY_ERROR, PROXY_REFUSED, WOULD_DENY
+from flowwatch.egress.words import NO_RULE, PROXY_ERROR, PROXY_REFUSED, WOULD_DENY, short_pod
 from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
 from flowwatch.report.summary_table import (
@@ -18,9 +19,9 @@ from flowwatch.report.summary_table import (
     policy_text,
     worst,
 )
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, Piece, fit, rate
-from flowwatch.tui.theme import CURSOR, Signs
+from flowwatch.tui.theme import CURSOR, FANCY, Signs
 
 GAP = " "
 
@@ -38,6 +39,16 @@ class Cells:
     """The namespace that all rows share, which the cells then leave out; None if they don't."""
     arrows: tuple[str, str] | None
     """Signs for egress and ingress, when both are shown."""
+    signs: Signs = FANCY
+    short: bool = False
+    """Whether pods' names are without their hash: ``weather-app·pk4k7``."""
+    by: By = PLAIN
+    """What rows are folded by."""
+    unfolded: frozenset[int] = frozenset()
+    """The open folds, by key."""
+    folds: Mapping[int, Fold] = field(default_factory=dict)
+    within: Mapping[int, int] = field(default_factory=dict)
+    """Of rows of an open fold: its key, by theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +73,75 @@ class ScreenColumn:
     most: int = 400
     tail: int = 0
     """When a text is shortened, so much of its end is kept; 0: about two fifths."""
-    short: Callable[[Row, Cells], str] | None = None
-    """What it shows where the cell has no room."""
+    short: tuple[Callable[[Row, Cells], str], ...] = ()
+    """What it shows where the cell has no room, one after the other."""
     words: str = ""
     """What it shows: a phrase, for help and docs/dashboard.md."""
 
 
 def _pod(row: Row, cells: Cells) -> str:
+    pods = f" ({plural(row.pods, 'pod')})" if row.pods > 1 else ""
+    return _marked(row, cells, f"{_who(row, cells)}{pods}")
+
+
+def _pod_short(row: Row, cells: Cells) -> str:
+    """The same where there isn't room for all of it."""
+    pods = f" {cells.signs.times}{row.pods}" if row.pods > 1 else ""
+    return _marked(row, cells, f"{_who(row, cells)}{pods}")
+
+
+def _pod_shortest(row: Row, cells: Cells) -> str:
+    """Without the namespace; of an open fold's pod what tells it from the others."""
+    alone = replace(cells, namespace=row.namespace)
+    if row.key not in cells.within:
+        return _pod_short(row, alone if cells.by != PLAIN else cells)
+    _, joint, suffix = _who(row, alone).rpartition(cells.signs.joint)
+    return _marked(row, cells, f"{joint}{suffix}")
+
+
+def _marked(row: Row, cells: Cells, name: str) -> str:
+    """``name`` behind the sign of a fold; indented where others have one."""
+    name = listening(row, name)
+    if cells.by == PLAIN:
+        return name
+    if row.key in cells.within:
+        return f"    {name}"
+    signs = (cells.signs.folded, cells.signs.unfolded)
+    return f"{signs[row.key in cells.unfolded] if row.pods > 1 else ' '} {name}"
+
+
+def _who(row: Row, cells: Cells) -> str:
+    """Whose row it is, safe: a pod, or what its pods are folded by."""
+    fold = cells.folds.get(row.key)
+    if fold is not None and cells.by.label:
+        return safe(fold.name) or f"no {safe(cells.by.label)}"
+    if fold is not None and cells.by.subject == "namespace":
+        return safe(fold.name)
     name = pod_name(row) or "?"
+    if row.pods > 1:
+        name = safe(row.workload)
+    elif cells.short:
+        name = safe(short_pod(row.pod, row.workload, cells.signs.joint)) or name
     if row.namespace and cells.namespace != row.namespace:
         name = f"{safe(row.namespace)}/{name}"
-    return listening(row, name)
+    return name
+
+
+HEADINGS = {"pod": "POD", "workload": "PODS", "namespace": "NAMESPACE"}
+
+
+def heading(by: By) -> str:
+    """Of the column that says whose rows these are."""
+    return safe(by.label).upper() if by.label else HEADINGS[by.subject]
+
+
+def folded(columns: Sequence[ScreenColumn], by: By) -> list[ScreenColumn]:
+    """The columns where rows are folded by ``by``: none says the same twice."""
+    return [
+        replace(one, title=heading(by)) if one.name == "pod" else one
+        for one in columns
+        if by.subject == "pod" or one.name != "workload"
+    ]
 
 
 def _peer(row: Row, cells: Cells) -> str:
@@ -129,7 +198,7 @@ def column(
     good: int = 0,
     most: int = 400,
     tail: int = 0,
-    short: Callable[[Row, Cells], str] | None = None,
+    short: tuple[Callable[[Row, Cells], str], ...] = (),
 ) -> ScreenColumn:
     """The column of a field by its declaration; without ``cell`` its count."""
     field = OF_ROW[name]
@@ -143,8 +212,10 @@ def column(
 _WORDS = {
     "last_seen": "how long ago the last record was; counted to the end of a file",
     "pod": (
-        "namespace and pod; the namespace alone in the heading where all rows share it. For what isn't a "
-        "pod its entity (`host`) or address"
+        "namespace and workload with its pods (`▸ weather-app (3 pods)`), or a pod: its workload and the end "
+        "of its name (`weather-app·pk4k7`); the namespace alone in the heading where all rows share it. For "
+        "what isn't a pod its entity (`host`) or address. `PODS`, `NAMESPACE`, or a label, by which rows are "
+        "folded"
     ),
     "peer": (
         "the other end: DNS name, service, pod, entity or address, with its port and protocol (TCP goes "
@@ -172,10 +243,10 @@ COLUMNS: tuple[ScreenColumn, ...] = (
     column("errors", 5, 6, role="warn", when=lambda t: t.errors),
     column("rate", 7, 6, lambda r, _: rate(r.rate), role="dim"),
     column("last_seen", 3, 4, lambda r, c: age((c.now - r.last_seen) / SECOND), role="dim"),
-    column("pod", 0, 16, _pod, good=22, most=48, tail=5),
+    column("pod", 0, 16, _pod, good=22, most=48, tail=5, short=(_pod_short, _pod_shortest)),
     column("cluster", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
     column("peer", 0, 20, _peer, good=26, most=72),
-    column("drop_reasons", 2, 13, _reason, most=36, role="drop", short=_reason_short),
+    column("drop_reasons", 2, 13, _reason, most=36, role="drop", short=(_reason_short,)),
     column("policies", 5, 17, _policy, most=60, role="dim"),
     column("workload", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
     column("records", 8, 7, role="dim"),
@@ -285,8 +356,9 @@ def row_line(
     bad = outcome == "dropped"
     for column, columns in zip(chosen, widths, strict=True):
         text = column.cell(row, cells)
-        if column.short is not None and width(text) > columns:
-            text = column.short(row, cells)
+        for shorter in column.short:
+            if width(text) > columns:
+                text = shorter(row, cells)
         # Behind a port the random end of a name is no end.
         tail = 0 if ":" in text else column.tail
         text = fit(text, columns, right=column.number, tail=tail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from flowwatch.egress.rows import Recent, Row
+from flowwatch.egress.rows import CloseUp, Recent, Row
 from flowwatch.egress.schema import not_recorded
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Endpoint, PolicyRef
@@ -23,8 +23,10 @@ from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, Piece, labelled, rate, stamp, wrap
 from flowwatch.tui.hubble_command import command
+from flowwatch.tui.parts.around import around_lines
 from flowwatch.tui.parts.ends import ends_lines
 from flowwatch.tui.parts.panel import Panel
+from flowwatch.tui.parts.rows import NOTHING_MORE
 from flowwatch.tui.parts.tail import verdict_piece
 from flowwatch.tui.theme import Signs
 
@@ -61,15 +63,11 @@ class Detail(Panel):
     def update_from(
         self,
         row: Row | None,
-        records: Sequence[Recent],
+        more: CloseUp,
         now: int,
         hubble: Sequence[str],
-        ends: tuple[Endpoint, Endpoint] | None = None,
     ) -> None:
-        """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins.
-
-        ``ends``: its pod and its peer.
-        """
+        """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins."""
         if row is None:
             self.fill_with("Detail", "enter closes", [((" no row is selected", "dim"),)])
             return
@@ -78,7 +76,7 @@ class Detail(Panel):
             self._top = 0
         columns = self.size.width - 2
         signs = self.look.signs
-        lines = detail_lines(row, records, now, columns, signs, hubble, ends)
+        lines = detail_lines(row, more.records, now, columns, signs, hubble, more.ends, more)
         self.fill_with("Detail", "J K scroll  enter closes", [((" ", "text"), *x) for x in lines])
 
 
@@ -90,6 +88,7 @@ def detail_lines(
     signs: Signs,
     hubble: Sequence[str],
     ends: tuple[Endpoint, Endpoint] | None = None,
+    more: CloseUp = NOTHING_MORE,
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
@@ -116,6 +115,7 @@ def detail_lines(
     lines += _policies(row, columns)
     if ends is not None:
         lines += ends_lines(*ends, row.direction, columns, _INDENT)
+    lines += around_lines(row, more, columns, _INDENT, signs)
     lines += _manner(row, records, columns)
     lines += _command(row, columns, hubble)
     lines += _counts(row, now, columns)

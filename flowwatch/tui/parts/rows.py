@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import Recent, Snapshot
-from flowwatch.flows.model import Endpoint
+from flowwatch.egress.rows import CloseUp, Fold, Snapshot
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.question import Question, Readings
 
+NOTHING_MORE = CloseUp()
 RECORDS = 12
 """Last records of a row that are shown."""
 
@@ -21,10 +21,7 @@ class RowsAnswer:
     snapshot: Snapshot
     key: int = 0
     """The row that the rest is about; 0: none."""
-    records: tuple[Recent, ...] = ()
-    """Its last records."""
-    ends: tuple[Endpoint, Endpoint] | None = None
-    """Its pod and its peer, as Hubble told them last."""
+    more: CloseUp = NOTHING_MORE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +30,8 @@ class Rows(Question[RowsAnswer]):
 
     query: Query
     key: int = 0
+    fold: Fold | None = None
+    """What the key is of, where it is of a fold."""
 
     def answer(self, of: Readings) -> RowsAnswer:
         return self._beside(of, of.monitor.snapshot(self.query))
@@ -51,14 +50,17 @@ class Rows(Question[RowsAnswer]):
     def _beside(self, of: Readings, snapshot: Snapshot) -> RowsAnswer:
         if not self.key:
             return RowsAnswer(snapshot)
-        records = of.monitor.recent(self.key, RECORDS)
+        more = of.monitor.close_up(self.query, self.key, self.fold, RECORDS) or NOTHING_MORE
         if self.when.at:
             # What came since isn't seen yet.
             read = snapshot.coverage.records_read
-            records = tuple([record for record in records if record.number <= read])
-        return RowsAnswer(snapshot, self.key, records, of.monitor.ends(self.key))
+            records = tuple([record for record in more.records if record.number <= read])
+            more = replace(more, records=records)
+        return RowsAnswer(snapshot, self.key, more)
 
 
 def rows(desk: Desk, key: int) -> Rows:
     """The rows that were chosen, and more of that with the key ``key``."""
-    return Rows(query=desk.chosen.query, key=key, when=desk.chosen.when)
+    shown = desk.answer(Rows)
+    fold = shown.value.snapshot.folds.get(key) if shown is not None else None
+    return Rows(query=desk.chosen.query, key=key, fold=fold, when=desk.chosen.when)

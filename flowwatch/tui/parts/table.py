@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from textual import events
 from textual.message import Message
 
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import Row, Snapshot, Totals
+from flowwatch.egress.rows import Fold, Row, Snapshot, Totals
 from flowwatch.report.human import width as width_of
 from flowwatch.tui.format import Line, cut, line_width
 from flowwatch.tui.parts import columns as cols
@@ -27,7 +27,10 @@ class Table(Lines):
 
     DEFAULT_CSS = "Table { height: 1fr; }"
     ABOUT = (
-        "A row is a pod and a destination. Its sign is the worst that happened: dropped, audited",
+        "A row is a workload and a destination: space shows its pods, v folds by namespace or not at",
+        "all, :fold label:KEY by a label. Counts of a fold are the sums of its rows; a filter chooses rows",
+        "before they are folded, 'drops only' folds. A pod is its workload and what tells it from the",
+        "others: weather-app·pk4k7. A row's sign is the worst that happened: dropped, audited",
         "or error (!), forwarded, or no final word yet (?). AUDITED would be denied if enforced.",
         "ANSWERED are attempts that something came back for, as let through is not yet alive; REASON",
         "says of a row without drops what else is odd: refused, unreachable, late.",
@@ -67,6 +70,8 @@ class Table(Lines):
         self._namespace: str | None = None
         self._layout: tuple[object, ...] = ()
         self._needs: dict[str, int] = {}
+        self._folds: Mapping[int, Fold] = {}
+        self._within: Mapping[int, int] = {}
 
     @property
     def selected(self) -> Row | None:
@@ -91,6 +96,7 @@ class Table(Lines):
             found = {row.namespace for row in snapshot.rows if row.namespace}
             self._namespace = next(iter(found)) if len(found) == 1 else None
         self._matched = snapshot.matched
+        self._folds, self._within = snapshot.folds, snapshot.within
         self._totals = snapshot.totals
         self._clusters = len(snapshot.coverage.clusters) > 1
         self._now = now
@@ -113,6 +119,10 @@ class Table(Lines):
         """Move the selection by so many rows."""
         self._select(self._index + step)
 
+    def stay_with(self, key: int) -> None:
+        """Select the row with this key as soon as it is there, and stay with it."""
+        self._key = key
+
     def to_top(self) -> None:
         """Select the first row, and stay there whichever row it is."""
         self._select(0)
@@ -134,7 +144,11 @@ class Table(Lines):
             return
         both = self._query.direction == "both"
         signs = self.look.signs
-        cells = cols.Cells(self._now, self._namespace, (signs.to, signs.of) if both else None)
+        arrows = (signs.to, signs.of) if both else None
+        cells = cols.Cells(
+            self._now, self._namespace, arrows, signs, True, self._query.by, self._query.unfolded,
+            self._folds, self._within,
+        )  # fmt: skip
         chosen, widths, head = self._laid_out(rows, cells)
         lines = [head]
         for place, row in enumerate(rows, self._top):
@@ -160,11 +174,12 @@ class Table(Lines):
         """The columns, their widths, and the header: the place in the rows at its right end, when they
         don't fit, for which the columns leave room."""
         width = self.size.width
+        columns = cols.folded(self._columns, self._query.by)
         peer = "DESTINATION" if self._query.direction == "egress" else "PEER"
         counter = self._counter()
         room, spare = width, len(counter)
         while True:
-            chosen = cols.choose(room, self._totals, self._clusters, self._columns)
+            chosen = cols.choose(room, self._totals, self._clusters, columns)
             if room == width:
                 # Fewer columns have room later, and none that isn't among these.
                 self._grow(chosen, rows, cells)
@@ -237,6 +252,6 @@ class Table(Lines):
             self._select(index)
 
 
-def _arrangement(query: Query) -> tuple[str, bool, str]:
+def _arrangement(query: Query) -> tuple[object, ...]:
     """What of a query brings other texts into the columns."""
-    return query.order, query.reverse, query.direction
+    return query.order, query.reverse, query.direction, query.by

@@ -37,8 +37,8 @@ def of_words(snapshot: Snapshot) -> str:
     """What the timeline is of, where that goes not without saying: ``6 of 18 rows``."""
     if snapshot.of_all:
         return f"of all {plural(snapshot.totals.rows, 'row')}"
-    if snapshot.matched < snapshot.totals.rows:
-        return f"of {plural(snapshot.matched, 'row')}"
+    if snapshot.shown.rows < snapshot.totals.rows:
+        return f"of {plural(snapshot.shown.rows, 'row')}"
     return ""
 
 

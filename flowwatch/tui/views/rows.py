@@ -12,7 +12,7 @@ from flowwatch.tui.parts.timeline import TimelineView
 
 ROWS = TableView(
     name="rows",
-    words="the table: a row per pod and destination",
+    words="the table: a row per workload and destination, and its pods",
     columns=COLUMNS,
     headings={column.title: column.words for column in COLUMNS},
     help=tuple(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.close_up import close_up
 from flowwatch.egress.query import Query
-from flowwatch.egress.view import ends, snapshot
+from flowwatch.egress.view import snapshot
 from flowwatch.flows.model import Endpoint
 from tests.unit.egress.made import counted
 from tests.unit.flows.made import API, APP, WORLD, flow
@@ -19,6 +20,11 @@ BARE = Endpoint(namespace="a", pod="p")
 def of(aggregate: Aggregate, **query: Any) -> tuple[Endpoint, Endpoint] | None:
     [row] = snapshot(aggregate, Query(**query)).rows
     return ends(aggregate, row.key)
+
+
+def ends(aggregate: Aggregate, key: int) -> tuple[Endpoint, Endpoint] | None:
+    more = close_up(aggregate, Query(), key, None, 0)
+    return more.ends if more is not None else None
 
 
 def test_the_pod_comes_first_in_either_direction() -> None:

@@ -39,7 +39,9 @@ def test_a_snapshot_carries_the_tail_and_a_row_its_own_records() -> None:
     taken = monitor.snapshot(Query())
     assert len(taken.recent) == TAIL
     key = taken.recent[-1].key
-    assert {one.key for one in monitor.recent(key, 5)} == {key}
+    more = monitor.close_up(Query(), key, None, 5)
+    assert more is not None
+    assert {one.key for one in more.records} == {key}
 
 
 @pytest.mark.parametrize(

@@ -33,4 +33,4 @@ def test_every_direction_is_counted_on_its_own_and_both_together(direction: str)
 def test_a_live_monitor_is_what_views_ask() -> None:
     monitor: Monitor = LiveMonitor(Scripted())
     assert monitor.snapshot(Query()).rows == ()
-    assert monitor.recent(1, 5) == ()
+    assert monitor.close_up(Query(), 1, None, 5) is None

@@ -24,7 +24,7 @@ from tests.unit.flows.made import (
 def test_the_last_records_of_a_row_are_kept_and_told_from_its_pods_side() -> None:
     aggregate = counted(flow(), reply(1), flow(2, destination_ip="9.9.9.9", source_port=7))
     [first] = [row for row in snapshot(aggregate, Query()).rows if row.peer == "1.2.3.4"]
-    told = records(aggregate, 10, first.key)
+    told = records(aggregate, 10, {first.key})
     assert [(r.pod, r.peer, r.port, r.kind) for r in told] == [
         ("weather-app-1", "1.2.3.4", 443, "to-stack"),
         ("weather-app-1", "1.2.3.4", 443, "to-endpoint"),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowwatch.egress.query import Query
-from flowwatch.egress.rows import Recent, Row, Snapshot, Timeline, Totals
+from flowwatch.egress.rows import CloseUp, Fold, Recent, Row, Snapshot, Timeline, Totals
 from flowwatch.flows.coverage import LostTotal
 from flowwatch.flows.model import Endpoint, PolicyRef
 from flowwatch.flows.source import SourceState
@@ -188,11 +188,12 @@ class ShownMonitor:
             first = tuple(rows[: query.limit])
             return replace(self._shown, rows=first, matched=len(rows), shown=total(rows))
 
-    def recent(self, key: int, count: int) -> tuple[Recent, ...]:
-        return tuple(r for r in self._shown.recent if r.key == key)[-count:]
-
-    def ends(self, key: int) -> tuple[Endpoint, Endpoint] | None:
-        return self.two_ends if any(r.key == key for r in self._shown.rows) else None
+    def close_up(self, query: Query, key: int, fold: Fold | None, records: int) -> CloseUp | None:
+        if not any(r.key == key for r in self._shown.rows):
+            return None
+        return CloseUp(
+            tuple(r for r in self._shown.recent if r.key == key)[-records:], self.two_ends
+        )
 
     def state(self) -> SourceState:
         return self._state

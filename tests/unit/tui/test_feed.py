@@ -131,7 +131,7 @@ def test_looking_into_another_row_reads_no_rows_anew() -> None:
         until(lambda: feed.frame and feed.frame.answer(Rows))
         asked = len(monitor.asked)
         feed.ask(Rows(query=Query(limit=10), key=1))
-        until(lambda: feed.frame and (a := feed.frame.answer(Rows)) and a.value.records)
+        until(lambda: feed.frame and (a := feed.frame.answer(Rows)) and a.value.more.records)
         assert len(monitor.asked) == asked
         feed.ask(Rows(query=Query(limit=10, order="peer"), key=1))
         until(lambda: len(monitor.asked) > asked)

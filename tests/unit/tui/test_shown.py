@@ -103,7 +103,7 @@ def test_a_pod_that_is_too_long_keeps_its_random_end_or_its_port() -> None:
 
 def test_the_detail_is_as_tall_as_what_it_says_and_leaves_the_table_two_fifths() -> None:
     async def test() -> None:
-        for lines in (40, 60):
+        for lines in (44, 60):
             async with played(Played(STORY), size=(110, lines)) as driven:
                 if "Detail" not in driven.text:
                     await driven.press("enter")

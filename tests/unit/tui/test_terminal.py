@@ -292,7 +292,7 @@ def test_y_copies_the_command_by_osc_52_and_says_so(tmp_path: Path) -> None:
         copied = base64.b64decode(terminal.screen.clipboard).decode()
         words = shlex.split(copied)
         assert words[:2] == ["hubble", "observe"]
-        assert "--from-pod" in words
+        assert {"--from-pod", "--from-workload"} & set(words)
         # Nobody knows whether the terminal took it, so it is in a file too.
         assert (tmp_path / "flowwatch" / "copied.txt").read_text() == copied + "\n"
         terminal.press("q")

@@ -1,0 +1,36 @@
+"""A great many rows are folded as few are."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowwatch.egress import select as select_module
+from flowwatch.egress import view as view_module
+from flowwatch.egress.folding import BY_WORKLOAD, By
+from flowwatch.egress.query import ORDERS, Query
+from flowwatch.egress.view import snapshot
+from tests.unit.egress.made import counted, traffic
+
+BYS = (BY_WORKLOAD, By("namespace", "", True, True), By("", "app", True, True))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("by", BYS)
+@pytest.mark.parametrize("text", ["", "pod-1", "!policy_denied"])
+def test_many_rows_are_folded_as_few_are(
+    order: str, by: By, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregate = counted(*traffic(400, workloads=3))
+    for query in (
+        Query(order=order, by=by, text=text),
+        Query(order=order, by=by, text=text, reverse=True, drops_only=True, direction="both"),
+        Query(order=order, by=by, text=text, noise=False, drops_only=True),
+    ):
+        few = snapshot(aggregate, query)
+        monkeypatch.setattr(select_module, "FEW", 0)
+        monkeypatch.setattr(view_module, "FEW", 0)
+        many = snapshot(aggregate, query)
+        monkeypatch.undo()
+        assert [row.key for row in many.rows] == [row.key for row in few.rows]
+        assert many.matched == few.matched
+        assert many.shown == few.shown
