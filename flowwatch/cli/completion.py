@@ -80,6 +80,8 @@ def complete(words: Sequence[str]) -> Completions:
         return _values(flag, value, line.given) if flag is not None else Completions([])
     if word.startswith("-"):
         return _starting(word, line.offered())
+    if verb.files:
+        return Completions([], FILES)
     return _starting(word, _words(verb, line.plain))
 
 

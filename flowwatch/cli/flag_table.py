@@ -306,6 +306,29 @@ EXPLAIN = Group(
     ),
 )
 
+DIFF = Group(
+    "Difference",
+    (
+        Flag(
+            "pods",
+            LIST,
+            "compare for the pods of these captures alone, or of the cluster (repeat for several)",
+            "FILE",
+        ),
+        CILIUM_CONFIG,
+        _output(outputs("text", "json", "markdown")),
+        COLOR,
+        DEBUG,
+    ),
+)
+KUBERNETES = Group(
+    "Kubernetes",
+    tuple(flag for flag in SERVER.flags if flag.name in (
+        "kubeconfig", "kube-context", "kube-namespace", "request-timeout", "config",
+    )),
+)  # fmt: skip
+"""What the cluster's API takes, for verbs that ask no Hubble server."""
+
 LIST_OUTPUT = Group("Output", (_output(values.LIST_OUTPUT),))
 
 
@@ -319,6 +342,8 @@ class Verb(NamedTuple):
     example: str = ""
     words: Choices | None = None
     """What may stand behind it, one of them; None: nothing."""
+    files: str = ""
+    """What the files are called that stand behind it; "": none may."""
     more: tuple[str, ...] = ()
     """Lines that ``--help`` ends with."""
 
@@ -397,6 +422,15 @@ VERBS: tuple[Verb, ...] = (
         "explain",
         (EXPLAIN,),
         "flowwatch explain -f p.yaml --from ns/app --to api.example.com:443",
+    ),
+    Verb(
+        "diff",
+        "what two sets of policies decide differently, without traffic",
+        "diff",
+        (DIFF, KUBERNETES),
+        "flowwatch diff old.yaml new.yaml",
+        files="OLD NEW",
+        more=("OLD and NEW are each a file, a folder, or - for standard input.",),
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb(

@@ -163,7 +163,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
     if parsed.rest and parsed.rest[0] == _PLAIN.get(verb.name):
         del parsed.rest[0]
     if not parsed.help and not parsed.version:
-        if parsed.rest and verb.words is None:
+        if parsed.rest and verb.words is None and not verb.files:
             raise _meant_policies(parsed) or _unknown_word(parsed, parsed.rest[0])
         parsed.check()
     return parsed

@@ -85,6 +85,8 @@ def _of_verb(verb: Verb) -> Iterator[str]:
     yield ""
     me = program.name()
     behind = "|".join(verb.words.all()) if verb.words is not None else "[flags]"
+    if verb.files:
+        behind = f"{verb.files} [flags]"
     yield f"Usage:  {me} {verb.name} {behind if verb.name != 'help' else 'VERB'}"
     if verb.example:
         yield f"Example:  {verb.example.replace('flowwatch', me, 1)}"

@@ -222,6 +222,17 @@ class Value:
             raise self._wrong("a string")
         return self._node.text
 
+    @property
+    def written(self) -> str:
+        """All of it in one form: the same for the same values, whatever the style and the order of keys."""
+        node = self._node
+        if isinstance(node, Scalar):
+            return f"{node.tag} {node.text!r}"
+        if self.is_map:
+            inner = sorted(f"{key!r}: {one.written}" for key, one in self.given().items())
+            return f"{{{', '.join(inner)}}}"
+        return f"[{', '.join(one.written for one in self.items())}]"
+
     def integer(self) -> int:
         """A whole number."""
         if isinstance(self._node, Scalar) and self._node.tag == INT:

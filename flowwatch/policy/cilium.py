@@ -261,12 +261,13 @@ def _service(value: Value) -> list[PeerRule]:
         what = "service " + "/".join(
             inner[key].text() for key in ("namespace", "serviceName") if key in inner
         )
-    return [Unknown(what, f"{what}: only the cluster knows its addresses")]
+    reason = f"{what}: only the cluster knows its addresses"
+    return [Unknown(what, reason, written=value.written)]
 
 
-def _group(_: Value) -> list[PeerRule]:
+def _group(value: Value) -> list[PeerRule]:
     reason = "toGroups: only the cloud knows the group's addresses"
-    return [Unknown("a group of the cloud", reason, inside=False)]
+    return [Unknown("a group of the cloud", reason, inside=False, written=value.written)]
 
 
 def _node(value: Value) -> list[PeerRule]:

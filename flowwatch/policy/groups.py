@@ -47,14 +47,15 @@ class CidrGroups:
             name = value.text()
             if name not in self.by_name:
                 reason = f"CiliumCIDRGroup {name} was not given: add it to the policies"
-                return [Unknown(f"CIDR group {name}", reason, inside=False)]
+                return [Unknown(f"CIDR group {name}", reason, inside=False, written=value.written)]
             return [
                 Block(one.text, one.version, one.network, one.length, excepted)
                 for one in self.by_name[name].blocks
             ]
         selector = read_selector(value, source="cidrgroup:")
+        asked = "; ".join(sorted(map(str, selector.requirements)))
         if not self.by_name and selector.requirements:
             reason = "no CiliumCIDRGroup was given: add them to the policies"
-            return [Unknown("CIDR groups by labels", reason, inside=False)]
+            return [Unknown("CIDR groups by labels", reason, inside=False, written=asked)]
         groups = tuple((one.labels, one.blocks) for one in self.by_name.values())
         return [LabelledBlocks(selector, groups, excepted)]

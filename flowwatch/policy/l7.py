@@ -112,6 +112,8 @@ class Layer7Rules:
     dns_written: bool = False
     written: bool = True
     """Whether ``rules`` hold something: an empty list allows without a proxy."""
+    tls: str = ""
+    """Server names, TLS contexts and listener, as they are written: what a proxy does by them isn't known."""
 
     def passes_name(self, name: str) -> bool:
         """Whether a DNS query for ``name`` passes."""
@@ -251,11 +253,15 @@ def read_rules(
     if "listener" in fields:
         raise item.fault("Listener is not allowed with L7 rules")
     if http:
-        return Layer7Rules("http", http=tuple(map(_read_http, http)))
+        tls = redirect.tls if redirect else ""
+        return Layer7Rules("http", http=tuple(map(_read_http, http)), tls=tls)
     if not has_ports:
         raise item.fault("port 53 must be specified for DNS rules")
     names = tuple(name for one in dns if (name := read_name(one)) is not None)
     return Layer7Rules("dns", dns=names, dns_written=True)
+
+
+_REDIRECTS = ("serverNames", "terminatingTLS", "originatingTLS", "listener")
 
 
 def _redirect(fields: dict[str, Value], *, ingress: bool) -> Layer7Rules | None:
@@ -270,7 +276,8 @@ def _redirect(fields: dict[str, Value], *, ingress: bool) -> Layer7Rules | None:
         if ingress:
             raise fields["listener"].fault("Listener is not allowed on ingress")
         found = True
-    return Layer7Rules("tls", written=False) if found else None
+    tls = "; ".join(f"{key}: {fields[key].written}" for key in _REDIRECTS if key in fields)
+    return Layer7Rules("tls", written=False, tls=tls) if found else None
 
 
 def _read_http(value: Value) -> HttpRule:

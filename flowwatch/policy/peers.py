@@ -225,6 +225,8 @@ class Unknown:
     inside: bool = True
     """Whether pods and nodes may be meant, too."""
     reach: Reach = NO_REACH
+    written: str = ""
+    """As the document has it: two that are written alike are one."""
 
     def matches(self, party: Party) -> Matching:
         """Whether it means ``party``: can't be told."""

@@ -1,6 +1,7 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
     python -m tests.benchmarks [NAME …]   of: live relay file memory soak start dashboard audit decisions
+    differences
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """
@@ -202,6 +203,13 @@ def decisions() -> list[Figure]:
     return [Figure(*line) for line in measured()]
 
 
+def differences() -> list[Figure]:
+    """Two sets of 200 policies."""
+    from tests.benchmarks.differences import differences as measured
+
+    return [Figure(*line) for line in measured()]
+
+
 def _json(command: Command) -> dict[str, float]:
     done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
     told: dict[str, float] = json.loads(done.stdout)
@@ -218,6 +226,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "dashboard": dashboard,
     "audit": audit,
     "decisions": decisions,
+    "differences": differences,
 }
 
 

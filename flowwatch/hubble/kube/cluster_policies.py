@@ -121,6 +121,22 @@ def read_config(access: Access, *, timeout: float, namespace: str) -> InForce:
     return wait(work())
 
 
+_ENDPOINTS = Resource("ciliumendpoints", "CiliumEndpoint", ("cilium.io/v2",), namespaced=True)
+
+
+def read_endpoints(access: Access, *, timeout: float) -> list[dict[str, Any]]:
+    """The pods that Cilium runs, as CiliumEndpoint objects. Raises ServerError in one line."""
+
+    async def work() -> list[dict[str, Any]]:
+        cluster = _Lister(access, "", timeout)
+        try:
+            return await cluster.endpoints()
+        finally:
+            await cluster.close()
+
+    return wait(work())
+
+
 class _Lister(Cluster):
     """A cluster whose objects are listed over all namespaces."""
 
@@ -135,6 +151,17 @@ class _Lister(Cluster):
         if self.namespace:
             await self.read_options(found)
         return found
+
+    async def endpoints(self) -> list[dict[str, Any]]:
+        status, items = await self._list(_ENDPOINTS, "")
+        if status == _NOT_FOUND:
+            raise Refused("the API has no ciliumendpoints", "--pods takes captures, too")
+        if status:
+            raise Refused(
+                f"{self._who()} may not list ciliumendpoints ({self._where()})",
+                "docs/kubernetes.md has a role that allows it; --pods takes captures",
+            )
+        return items
 
     async def read_options(self, found: InForce) -> None:
         """The ConfigMap of the agents; who may not read it is told what isn't known then."""

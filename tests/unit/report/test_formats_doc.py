@@ -15,11 +15,13 @@ from flowwatch.egress.schema import ATTEMPT, ROW, SCHEMA_VERSION, Column
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.output import ClosedPipe
 from flowwatch.policy import load
+from flowwatch.policy.difference import compare
 from flowwatch.policy.explain import explain, read_end
 from flowwatch.policy.queries import Queries
 from flowwatch.report.audit.json import audit_object
 from flowwatch.report.audit.words import REMARKS
 from flowwatch.report.changes import changes_object
+from flowwatch.report.difference import Compared, difference_object
 from flowwatch.report.explain import explanation_object
 from flowwatch.report.reference import markdown_reference, with_tables
 from flowwatch.report.summary import summary_object
@@ -70,6 +72,8 @@ def test_keys_of_whatif_changes_and_explain_are_documented(tmp_path: Path) -> No
         changes = whatif_object(WhatIf(policies).read(source.batches()))
     ends = read_end("weather/weather-app", ""), read_end("api.openweathermap.org:443", "")
     moved = changes_object(story())
+    other = load([("policy.yaml", CORRECT.replace("443", "8443"))])
+    differing = difference_object(Compared(policies, other, compare(policies, other), {}))
     told = explanation_object(explain(policies, *ends, ""))
     for name, found, inner in (
         (
@@ -81,6 +85,18 @@ def test_keys_of_whatif_changes_and_explain_are_documented(tmp_path: Path) -> No
             "changes",
             moved,
             [moved["window"], moved["marks"][0], moved["rows"][0], moved["rows"][0]["before"]],
+        ),
+        (
+            "diff",
+            differing,
+            [
+                differing["changes"][0],
+                differing["changes"][0]["example"],
+                *(
+                    differing["changes"][0]["example"][key]
+                    for key in ("subject", "before", "after")
+                ),
+            ],
         ),
         ("explain", told, [told["answers"][0], told["answers"][0]["steps"][0]]),
     ):

@@ -1,0 +1,24 @@
+"""`flowwatch diff` against Cilium's engine on random pairs, a bounded number."""
+
+import os
+
+import pytest
+
+from tests.interop.policy_difference import describe, run
+
+PAIRS = int(os.environ.get("FLOWWATCH_POLICY_PAIRS", "250"))
+
+
+def test_each_difference_named_is_one_and_none_is_missed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    total = run(PAIRS, start=1)
+    with capsys.disabled():
+        print(f"\nrandom pairs of policy sets: {describe(total)}")
+    assert total["pairs"] >= PAIRS
+    # Sets must differ where questions are, or the comparison says nothing.
+    assert total["pairs that differ"] > PAIRS // 4
+    assert total["named, and one to Cilium"] > PAIRS // 2
+    assert total["sampled, differs to Cilium"] > PAIRS
+    settled = total["named, and one to Cilium"] + total["named, of proxies' rules or unsure"]
+    assert settled == total["named"]
