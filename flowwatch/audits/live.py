@@ -24,6 +24,8 @@ class LiveAudit:
         self.causes = Causes(self._audit.judge, self._audit.observer, join)
         """What blocked the attempts of rows, by the same observations."""
         self._lock = self.causes.lock
+        self.given = tuple([(str(policy), policy.kind) for policy in policies.policies])
+        """Names and kinds of the policies."""
         self._report: AuditReport | None = None
         join.listen(self)
 

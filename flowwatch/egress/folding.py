@@ -35,7 +35,7 @@ class By(NamedTuple):
     """What rows must have in common to be one."""
 
     subject: str
-    """One of SUBJECTS; "" where ``label`` is given."""
+    """One of SUBJECTS; "" where ``label`` is given, and where it doesn't matter whose they are."""
     label: str
     """A label's key."""
     peer: bool
@@ -49,6 +49,9 @@ BY_WORKLOAD = By("workload", "", True, True)
 def by_text(by: By) -> str:
     """As it is typed: ``workload``, ``label:team``; destinations go without saying."""
     return f"{LABEL}{by.label}" if by.label else by.subject
+
+EVERYONE = By("", "", True, True)
+"""Whoever they are of: a destination is one, and who talks to it is counted."""
 
 
 def read_by(text: str) -> By:
@@ -98,6 +101,8 @@ def subject(by: By, namespace: str, pod: str, workload: str, labels: Sequence[st
         wanted = f"k8s:{by.label}="
         found = next((one for one in labels if one.startswith(wanted)), "")
         return f"{by.label}={found.removeprefix(wanted)}" if found else ""
+    if not by.subject:
+        return ""
     if by.subject == "namespace":
         return namespace or pod
     # What is no pod, or has no workload, stands for itself.

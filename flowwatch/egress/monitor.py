@@ -16,7 +16,7 @@ from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.close_up import close_up
 from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rates
-from flowwatch.egress.rows import CloseUp, Fold, Snapshot
+from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
@@ -109,6 +109,10 @@ class LiveMonitor:
     def close_up(self, query: Query, key: int, fold: Fold | None, records: int) -> CloseUp | None:
         with self._lock, self._join.lock:
             return close_up(self._aggregate, query, key, fold, records)
+
+    def recent(self, count: int) -> tuple[Recent, ...]:
+        with self._lock, self._join.lock:
+            return tuple(view.records(self._aggregate, count))
 
     def state(self) -> SourceState:
         state = self._source.state()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flowwatch.egress.folding import PLAIN, By
-from flowwatch.egress.rows import CloseUp, Fold, Snapshot
+from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.flows.source import SourceState
 
 ORDERS: dict[str, str] = {
@@ -52,6 +52,10 @@ class Monitor(Protocol):
 
     def close_up(self, query: Query, key: int, fold: Fold | None, records: int) -> CloseUp | None:
         """More of the row with this key, or of ``fold``, with its last ``records``; None: no such row."""
+        ...
+
+    def recent(self, count: int) -> tuple[Recent, ...]:
+        """The last ``count`` records, of any row or none, the newest last: a few thousand are kept."""
         ...
 
     def state(self) -> SourceState: ...

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from flowwatch.flows.coverage import Coverage
-from flowwatch.flows.model import Endpoint, PolicyRef
+from flowwatch.flows.model import Endpoint, Flow, PolicyRef
 
 SECOND = 1_000_000_000
 """In nanoseconds, as times are."""
@@ -217,6 +217,8 @@ class Recent:
     """Drop reason, or what the proxy saw; else empty."""
     flags: str
     node: str
+    flow: Flow | None = None
+    """The record itself."""
 
 
 class Fold(NamedTuple):

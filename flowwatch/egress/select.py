@@ -10,6 +10,9 @@ from collections.abc import Callable
 from math import exp
 from typing import Any
 
+from flowwatch.egress.ends import RowEnds
+from flowwatch.egress.filters import Atom, lenient_filter
+from flowwatch.egress.found import find, tester
 from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.egress.words import (
@@ -27,24 +30,37 @@ FEW = 20_000
 """Rows up to which Python sorts them itself: in 40 ms at most."""
 
 
-def select(columns: Columns, query: Query, directions: tuple[int, ...], now: float) -> list[int]:
+def select(
+    columns: Columns,
+    query: Query,
+    directions: tuple[int, ...],
+    now: float,
+    ends: RowEnds | None = None,
+) -> list[int]:
     """The rows of ``directions`` that ``query`` means, in its order; its limit is the caller's.
 
-    Ties are by namespace, pod, destination, port. ``now`` (seconds) is when rates are asked for.
+    Ties are by namespace, pod, destination, port. ``now`` (seconds) is when rates are asked for;
+    ``ends``: whose labels ``label:`` asks for.
     """
     if len(columns) > FEW:
         from flowwatch.egress import select_large
 
-        return select_large.select(columns, query, directions, now)
+        return select_large.select(columns, query, directions, now, ends)
     chosen = [row for row, way in enumerate(columns.direction) if way in directions]
     if query.drops_only:
         dropped, audited = (columns.counts[COUNTS.index(n)] for n in ("dropped", "audited"))
         chosen = [row for row in chosen if dropped[row] or audited[row]]
-    for word in query.text.casefold().split():
-        hit = _mentions(columns, word.removeprefix("!"))
-        wanted = not word.startswith("!")
-        chosen = [row for row in chosen if hit(row) is wanted]
+    for term in lenient_filter(query.text):
+        hits = [_holds(columns, ends, atom) for atom in term.atoms]
+        chosen = [row for row in chosen if any(hit(row) for hit in hits) is term.wanted]
     return sorted(chosen, key=_key(columns, query.order, now), reverse=query.reverse)
+
+
+def _holds(columns: Columns, ends: RowEnds | None, atom: Atom) -> Callable[[int], bool]:
+    """Whether ``atom`` holds of a row."""
+    if not atom.key:
+        return _mentions(columns, atom.text)
+    return tester(columns, find(columns, ends, atom))
 
 
 def _mentions(columns: Columns, text: str) -> Callable[[int], bool]:

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flowwatch.egress.ends import RowEnds
+from flowwatch.egress.filters import Atom, lenient_filter
+from flowwatch.egress.found import find
 from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.egress.words import (
@@ -28,9 +31,15 @@ Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
 
-def select(columns: Columns, query: Query, directions: tuple[int, ...], now: float) -> list[int]:
+def select(
+    columns: Columns,
+    query: Query,
+    directions: tuple[int, ...],
+    now: float,
+    ends: RowEnds | None = None,
+) -> list[int]:
     """See :func:`flowwatch.egress.select.select`."""
-    chosen = _choose(columns, query, directions)
+    chosen = _choose(columns, query, directions, ends)
     return [int(row) for row in _order(columns, query, chosen, now)]
 
 
@@ -46,14 +55,46 @@ def view(columns: Columns, name: str) -> npt.NDArray[Any]:
     )
 
 
-def _choose(columns: Columns, query: Query, directions: tuple[int, ...]) -> Numbers:
+def _choose(
+    columns: Columns, query: Query, directions: tuple[int, ...], ends: RowEnds | None
+) -> Numbers:
     mask = np.isin(view(columns, "direction"), directions)
     if query.drops_only:
         mask &= (view(columns, "dropped") > 0) | (view(columns, "audited") > 0)
-    for word in query.text.casefold().split():
-        hit = _mentions(columns, word.removeprefix("!"))
-        mask &= ~hit if word.startswith("!") else hit
+    for term in lenient_filter(query.text):
+        hit = np.zeros(len(columns), bool)
+        for atom in term.atoms:
+            hit |= _holds(columns, ends, atom) if atom.key else _mentions(columns, atom.text)
+        mask &= hit if term.wanted else ~hit
     return np.flatnonzero(mask)
+
+
+def _holds(columns: Columns, ends: RowEnds | None, atom: Atom) -> Mask:
+    """Rows of which an atom with a key holds."""
+    found = find(columns, ends, atom)
+    hit = np.full(len(columns), found.every)
+    for name, shift, hits in found.lookups:
+        hit |= _of(columns, hits, name, shift)
+    for place in found.counts:
+        hit |= view(columns, COUNTS[place]) > 0
+    for number in found.reasons:
+        hit |= _dropped_for(columns, number)
+    if found.no_rule:
+        hit |= _no_rule(columns)
+    hit[list(found.rows)] = True
+    if (ports := found.ports) is not None:
+        port = view(columns, "port")
+        hit &= (port >= ports.low) & (port <= ports.high)
+        hit &= _of(columns, ports.protocols(), "protocol")
+    return hit
+
+
+def _no_rule(columns: Columns) -> Mask:
+    """Rows that a default deny dropped, and nobody is named for it."""
+    nameless = [not denied for _, denied in columns.policy_sets.things]
+    shows = _dropped_for(columns, DEFAULT_DENY) & _of(columns, nameless, "policies")
+    shows[list(columns.causes)] = False
+    return shows
 
 
 def _mentions(columns: Columns, text: str) -> Mask:
@@ -69,10 +110,7 @@ def _mentions(columns: Columns, text: str) -> Mask:
     )
     hit |= _at_port(columns, word, texts)
     if word.within(NO_RULE):
-        nameless = [not denied for _, denied in columns.policy_sets.things]
-        shows = _dropped_for(columns, DEFAULT_DENY) & _of(columns, nameless, "policies")
-        shows[list(columns.causes)] = False
-        hit |= shows
+        hit |= _no_rule(columns)
     for shown, name in ((WOULD_DENY, "audited"), (PROXY_ERROR, "errors")):
         if word.within(shown):
             hit |= view(columns, name) > 0

@@ -58,9 +58,8 @@ def snapshot(
     if live:
         now = max(now, time.time() - tally.late / 1e9)
     folding = query.by != PLAIN
-    matching = select(
-        columns, replace(query, drops_only=False) if folding else query, directions, now
-    )
+    asked = replace(query, drops_only=False) if folding else query
+    matching = select(columns, asked, directions, now, aggregate.ends)
     hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else ()
     if folding and hidden:
         # Whether a fold has drops is asked of all its rows together.
@@ -384,4 +383,5 @@ def _recent(row: int, number: int, flow: Flow, reply: bool, names: PeerNames) ->
         reason=what,
         flags=", ".join(tcp_flags(flow)),
         node=flow.node,
+        flow=flow,
     )

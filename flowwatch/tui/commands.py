@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flowwatch.egress.query import DIRECTIONS, ORDERS
 from flowwatch.text import safe
-from flowwatch.tui.keys import ANYWHERE, ROWS
+from flowwatch.tui.keys import ANYWHERE, ROWS, TRAFFIC
 from flowwatch.tui.theme import THEMES
 
 _SWITCH = ("on", "off")
@@ -37,16 +37,23 @@ FOLDS = "workload|namespace|pod|label:KEY"
 
 COMMANDS: tuple[Command, ...] = (
     Command(
-        "filter", "only rows in which all words occur (!word: doesn't)", "[WORDS]", context=ROWS
+        "filter", "only rows in which all words occur (!word: doesn't)", "[WORDS]", context=TRAFFIC
     ),
     Command(
-        "drops", "only rows with dropped or audited attempts", "[on|off]", _SWITCH, context=ROWS
+        "drops", "only rows with dropped or audited attempts", "[on|off]", _SWITCH, context=TRAFFIC
     ),
-    Command("noise", "list also what no policy was asked about", "[on|off]", _SWITCH, context=ROWS),
-    Command("all", "all rows: no filter, not only drops, noise as well", context=ROWS),
+    Command(
+        "noise", "list also what no policy was asked about", "[on|off]", _SWITCH, context=TRAFFIC
+    ),
+    Command("all", "all rows: no filter, not only drops, noise as well", context=TRAFFIC),
     Command("sort", "order of the rows", "|".join(ORDERS), tuple(ORDERS), context=ROWS),
     Command(
-        "dir", "direction of the attempts", "|".join(DIRECTIONS), DIRECTIONS, ROWS, ("direction",)
+        "dir",
+        "direction of the attempts",
+        "|".join(DIRECTIONS),
+        DIRECTIONS,
+        TRAFFIC,
+        ("direction",),
     ),
     Command("fold", "what rows are folded by", FOLDS, context=ROWS),
     Command("export", "write the rows to a CSV file", "[FILE]", (), ROWS, ("w",)),

@@ -5,7 +5,7 @@ Actions (:mod:`flowwatch.tui.actions`) and views know these two protocols, never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flowwatch.egress.rows import Row
@@ -44,6 +44,19 @@ class Seen(Protocol):
         """To the first line, or the last."""
 
 
+class Numbered(Protocol):
+    """A view that a number opens, as far as its name on the screen goes."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def tab(self) -> str: ...
+
+    @property
+    def tab_short(self) -> str: ...
+
+
 class Desk(Protocol):
     """The shell, as far as actions and views ask of it."""
 
@@ -68,11 +81,19 @@ class Desk(Protocol):
         """Whether policies were given, so that there is an audit."""
 
     @property
+    def given_policies(self) -> tuple[tuple[str, str], ...]:
+        """Names and kinds of the policies that were given."""
+
+    @property
     def behind(self) -> int:
         """When paused: records read since."""
 
     @property
     def seen(self) -> Seen: ...
+
+    @property
+    def tabs(self) -> Sequence[Numbered]:
+        """The numbered views, in their order."""
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -112,7 +133,18 @@ class Desk(Protocol):
         """Parts of the view on top came or went."""
 
     def go(self, name: str) -> None:
-        """Open a view over what is seen, or come back to it if it is below."""
+        """Open a view over what is seen, or come back to it if it is below. A numbered one takes the
+        place of another."""
+
+    def go_in(self, name: str, text: str) -> None:
+        """Open a view over what is seen, of those rows alone that ``text`` finds too; :meth:`back` gives
+        the others back."""
+
+    def next_view(self, step: int) -> None:
+        """Show the numbered view ``step`` places further."""
+
+    def last_view(self) -> None:
+        """Show the view that was seen before this one."""
 
     def back(self) -> bool:
         """Close the view on top; False when it is the only one."""

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 
 ANYWHERE = "anywhere"
 ROWS = "rows"
+TRAFFIC = "traffic"
+LISTED = "listed"
 OPENED = "opened"
 
 CONTEXTS: dict[str, str] = {
     ROWS: "a table of rows",
+    LISTED: "a list",
+    TRAFFIC: "a view of traffic",
     OPENED: "a view that was opened over another",
     ANYWHERE: "all that is seen",
 }
@@ -54,7 +58,7 @@ KEYS: tuple[Key, ...] = (
         "filter rows as you type, by what they show (api.github.com:443, :8080, 53/udp, an address, a "
         "reason, a policy); words must all occur, !word must not",
         "filter",
-        context=ROWS,
+        context=TRAFFIC,
     ),
     Key(
         "detail",
@@ -64,18 +68,19 @@ KEYS: tuple[Key, ...] = (
         "row",
         context=ROWS,
     ),
+    Key("go_in", ("enter",), "the rows behind the selected line", "go in", "row", LISTED),
     Key(
         "drops",
         ("d",),
         "only rows with dropped or audited attempts, or all",
         "drops only",
-        context=ROWS,
+        context=TRAFFIC,
     ),
     Key(
         "noise",
         ("n",),
         "list also what no policy was asked about (neighbour discovery, multicast), or fold it",
-        context=ROWS,
+        context=TRAFFIC,
     ),
     Key(
         "sort", ("s",), "next order: drops, forwarded, rate, last, pod, peer", "sort", context=ROWS
@@ -97,7 +102,7 @@ KEYS: tuple[Key, ...] = (
         context=ROWS,
     ),
     Key("reverse", ("S",), "turn the order round", context=ROWS),
-    Key("direction", ("i",), "egress, ingress, both", context=ROWS),
+    Key("direction", ("i",), "egress, ingress, both", context=TRAFFIC),
     Key("pause", ("p",), "hold the screen; reading and counting go on", "pause", "view"),
     Key(
         "tail", ("t",), "show or hide the last records, as they come", "tail", "view", context=ROWS
@@ -116,6 +121,9 @@ KEYS: tuple[Key, ...] = (
     Key("theme", ("T",), "next theme: dark, light, ansi, mono", "", "view"),
     Key("mouse", ("m",), "give the mouse to the terminal (to select text), or take it", "", "view"),
     Key("command", (":",), "command line; tab completes, :help lists all", "", "view"),
+    Key("next_view", ("tab",), "the next of the numbered views", "", "views"),
+    Key("previous_view", ("shift+tab",), "the one before", "", "views"),
+    Key("last_view", ("-",), "the view that was seen last, and back", "", "views"),
     Key("down", ("j", "down"), "down a row", "", "moving"),
     Key("up", ("k", "up"), "up a row", "", "moving"),
     Key("half_down", ("ctrl+d",), "half a page down", "", "moving"),

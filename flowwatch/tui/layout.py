@@ -12,6 +12,9 @@ from dataclasses import dataclass
 SIDE = 132
 """Columns from which the detail stands beside the table, and is open from the start."""
 
+TABS = 20
+"""Lines from which the numbered views are named above the table."""
+
 TALL = 44
 """Lines from which the detail is open below the table from the start."""
 
@@ -29,6 +32,8 @@ class Layout:
     tail: int
     footer: int
     side: int
+    tabs: int = 0
+    """The numbered views."""
 
 
 def layout(
@@ -44,7 +49,8 @@ def layout(
     shown_banner = 1 if banner and height >= 5 else 0
     headline = 0 if height < 7 else 1 if height < 16 else 2
     timeline = 0 if height < 16 else 2 if height < 22 else 3
-    body = height - footer - title - shown_banner - headline - timeline
+    tabs = 1 if height >= TABS else 0
+    body = height - footer - title - shown_banner - headline - timeline - tabs
     beside = width >= SIDE
     side = max(56, width * 2 // 5) if detail and beside else 0
     tail_lines = 0
@@ -63,7 +69,7 @@ def layout(
             detail_lines = body if body < 12 else min(most, max(needed, 8))
             body -= detail_lines
     return Layout(
-        title, shown_banner, headline, timeline, body, detail_lines, tail_lines, footer, side
+        title, shown_banner, headline, timeline, body, detail_lines, tail_lines, footer, side, tabs
     )
 
 

@@ -58,8 +58,7 @@ def markdown_commands(views: Sequence[View]) -> str:
 def markdown_views(views: Sequence[View]) -> str:
     """The views, with their keys."""
     rows = [
-        (one.name, " ".join([f"`{key}`" for key in one.key]) or "seen first", one.words)
-        for one in views
+        (one.name, " ".join([f"`{key}`" for key in one.keys_to_open]), one.words) for one in views
     ]
     return _table(("view", "key", "what it is"), rows)
 

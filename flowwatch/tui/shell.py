@@ -31,8 +31,10 @@ from flowwatch.tui.layout import layout
 from flowwatch.tui.parts.banner import Banner, needed
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.parts.prompt import Prompt
+from flowwatch.tui.parts.tabs import Tabs
 from flowwatch.tui.parts.title import Title
 from flowwatch.tui.question import NOW, A, Question, Readings, When
+from flowwatch.tui.stack import Stack
 from flowwatch.tui.state import FIRST_LIMIT, Options, ViewState
 from flowwatch.tui.theme import Look
 from flowwatch.tui.view import Body, View, command_table, key_map
@@ -85,15 +87,14 @@ class Dashboard(App[int], inherit_bindings=False):
             mouse=self.options.mouse,
         )
         self.with_policies = audit is not None
-        self.views = {view.name: view for view in views}
+        self.given_policies = audit.given if audit is not None else ()
         self.key_map = key_map(views)
         self._own: dict[str, Action] = {
             key.action: action for view in views for key, action in view.keys.items()
         }
         self._commands = CommandLine(command_table(views))
         self._ways = prompt.ways(self, self._commands)
-        self.open: list[Body] = [views[0].body(self)]
-        """The views that are open, the one on top last."""
+        self.stack = Stack(self, views, self._show_body)
         self.frame: Frame | None = None
         self.feed = Feed(lambda: Readings(start(), audit), self._told, self.seen.question())
         self.defect: Exception | None = None
@@ -168,7 +169,7 @@ class Dashboard(App[int], inherit_bindings=False):
             self.exit(0)
         else:
             self._interrupted = now
-            others = "q goes back" if self._opened else "q quits at once; y copies the command"
+            others = "q goes back" if self.stack.opened else "q quits at once; y copies the command"
             self.say(f"ctrl-c again to quit ({others})", seconds=AGAIN)
 
     def suspend_program(self) -> None:
@@ -177,61 +178,50 @@ class Dashboard(App[int], inherit_bindings=False):
     # The stack of views ---------------------------------------------------------------------
 
     @property
-    def seen(self) -> Body:
-        """The view on top."""
-        return self.open[-1]
+    def views(self) -> Mapping[str, View]:
+        return self.stack.views
 
     @property
-    def _opened(self) -> bool:
-        """Whether what is seen was opened over another view."""
-        return len(self.open) > 1
+    def seen(self) -> Body:
+        return self.stack.seen
 
     @property
     def trail(self) -> tuple[str, ...]:
-        return tuple([body.view.name for body in self.open])
+        return self.stack.trail
+
+    @property
+    def tabs(self) -> tuple[View, ...]:
+        return self.stack.tabs
 
     def go(self, name: str) -> None:
-        view = self.views[name]
-        if view in [body.view for body in self.open]:
-            self._close_while(lambda body: body.view is not view)
-        elif refusal := view.refusal(self):
-            self.say(refusal, "warn")
-        else:
-            body = view.body(self)
-            self.seen.display = False
-            self.open.append(body)
-            self._dress(*body.parts)
-            self.mount(body, before=self.footer)
-            self.refresh_view()
+        self.stack.go(name)
+
+    def go_in(self, name: str, text: str) -> None:
+        self.stack.go_in(name, text)
+
+    def next_view(self, step: int) -> None:
+        self.stack.next_view(step)
+
+    def last_view(self) -> None:
+        self.stack.last_view()
 
     def back(self) -> bool:
-        return self._close_while(lambda body: body is self.seen)
+        return self.stack.back()
 
     def come_back_to(self, context: str) -> None:
-        if context != keys.ANYWHERE:
-            self._close_while(lambda body: context not in body.CONTEXTS)
+        self.stack.come_back_to(context)
 
-    def _close_while(self, wanted: Callable[[Body], bool]) -> bool:
-        """Close views from the top while ``wanted`` says so of the one that was there at first."""
-        closing = []
-        for body in reversed(self.open[1:]):
-            if not wanted(body):
-                break
-            closing.append(body)
-        for body in closing:
-            self.open.remove(body)
-            body.remove()
-        if closing:
-            self.seen.display = True
-            self.refresh_view()
-        return bool(closing)
+    def _show_body(self, body: Body) -> None:
+        self._dress(*body.parts)
+        self.mount(body, before=self.footer)
 
     # What is on the screen ------------------------------------------------------------------
 
     @property
     def parts(self) -> list[Lines]:
         """All that is painted, below the view on top too."""
-        return [self.bar, self.banner, self.footer, *(x for body in self.open for x in body.parts)]
+        shell = [self.bar, self.banner, self.footer]
+        return [*shell, *(part for body in self.stack.open for part in body.parts)]
 
     def _dress(self, *parts: Lines) -> None:
         for part in parts:
@@ -370,7 +360,7 @@ class Dashboard(App[int], inherit_bindings=False):
     @property
     def contexts(self) -> tuple[str, ...]:
         """Whose keys act now, the nearest first."""
-        opened = (keys.OPENED,) if self._opened else ()
+        opened = (keys.OPENED,) if self.stack.opened else ()
         return (self.seen.view.name, *self.seen.CONTEXTS, *opened, keys.ANYWHERE)
 
     @property
@@ -414,7 +404,7 @@ class Dashboard(App[int], inherit_bindings=False):
             return
         for context, known in self.key_map.everywhere(key, character).items():
             where = keys.CONTEXTS.get(context, f"the view {context}")
-            way = ": esc goes back" if self._opened else ""
+            way = ": esc goes back" if self.stack.opened else ""
             self.say(f"{keys.labels(known)} acts on {where}{way}", "dim", 2.0)
 
     def do(self, action: str) -> None:
@@ -426,6 +416,9 @@ class Dashboard(App[int], inherit_bindings=False):
                 self.go(action)
         else:
             (self._own.get(action) or ACTIONS[action])(self)
+
+    def on_tabs_clicked(self, event: Tabs.Clicked) -> None:
+        self.press(str(event.number), str(event.number))
 
     def take_mouse(self, on: bool) -> None:
         self.chosen.mouse = on

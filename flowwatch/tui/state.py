@@ -50,6 +50,12 @@ class ViewState:
     )
     when: When = field(default_factory=When)
     mouse: bool = True
+    picked: str = ""
+    """The filter that finds the row that was selected by hand in a table last; empty: none."""
+    row: str = ""
+    """That of the row whose records alone are listed; empty: those of all."""
+    record: int = 0
+    """The number of the record that is shown whole; 0: none."""
 
     @property
     def paused(self) -> bool:

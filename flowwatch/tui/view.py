@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from textual.containers import Container
 
+from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Row
 from flowwatch.tui.commands import COMMANDS, Command
 from flowwatch.tui.desk import Desk
@@ -38,6 +39,12 @@ class View(ABC):
     """For help: a phrase."""
     key: tuple[str, ...] = ()
     """What opens it, and closes it again."""
+    number: int = 0
+    """Its place among the views that `tab` goes through; 0: not one of them. Its key, too."""
+    tab: str = ""
+    """Its name among them."""
+    tab_short: str = ""
+    """The same where there isn't room for it."""
     short: str = ""
     """For the footer; empty: not shown there."""
     alias: tuple[str, ...] = ()
@@ -53,6 +60,11 @@ class View(ABC):
     refusal: Callable[[Desk], str] = always
     """Why it can't be opened now; empty if it can."""
 
+    @property
+    def keys_to_open(self) -> tuple[str, ...]:
+        """Its number, and its other keys."""
+        return (*((str(self.number),) if self.number else ()), *self.key)
+
     @abstractmethod
     def body(self, desk: Desk) -> Body:
         """The widget that shows it."""
@@ -64,9 +76,9 @@ def key_map(views: Sequence[View]) -> KeyMap:
     Raises ValueError when the key of a view means something else already.
     """
     opening = [
-        Key(view.name, view.key, view.words, view.short, "views", ANYWHERE)
+        Key(view.name, view.keys_to_open, view.words, view.short, "views", ANYWHERE)
         for view in views
-        if view.key
+        if view.keys_to_open
     ]
     taken = {name: key.action for key in KEYS for name in key.keys}
     for key in opening:
@@ -100,6 +112,8 @@ class Body(Container):
         super().__init__()
         self.view = view
         self.desk = desk
+        self.came_from: Query | None = None
+        """What was asked before this was entered, which narrowed it; None: it was opened by its name."""
 
     @property
     @abstractmethod

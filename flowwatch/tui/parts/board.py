@@ -19,11 +19,13 @@ from flowwatch.tui.layout import layout, roomy
 from flowwatch.tui.parts.columns import COLUMNS, ScreenColumn
 from flowwatch.tui.parts.detail import Detail
 from flowwatch.tui.parts.empty import empty_lines
+from flowwatch.tui.parts.groups import filter_for
 from flowwatch.tui.parts.headline import Headline
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.parts.panel import Panel
 from flowwatch.tui.parts.rows import Rows, RowsAnswer, rows
 from flowwatch.tui.parts.table import Table
+from flowwatch.tui.parts.tabs import Tabs
 from flowwatch.tui.parts.tail import Tail
 from flowwatch.tui.parts.timeline import TimelineView
 from flowwatch.tui.question import Question
@@ -47,7 +49,7 @@ class TableView(View):
 class Board(Body):
     """The body of a table of rows: figures, timeline, table, detail and tail."""
 
-    CONTEXTS = (keys.ROWS,)
+    CONTEXTS = (keys.ROWS, keys.TRAFFIC)
     DEFAULT_CSS = "Board #middle { height: 1fr; width: 1fr; }"
 
     view: TableView
@@ -64,13 +66,14 @@ class Board(Body):
         """Columns, lines, and whether there is a banner."""
         self.headline = Headline()
         self.timeline = TimelineView()
+        self.tabs = Tabs()
         self.middle = Container(id="middle")
         self.table = Table(view.columns)
         self.detail = Detail()
         self.tail = Tail()
 
     def compose(self) -> ComposeResult:
-        yield from (self.headline, self.timeline)
+        yield from (self.headline, self.timeline, self.tabs)
         with self.middle:
             yield self.table
             yield self.detail
@@ -78,7 +81,7 @@ class Board(Body):
 
     @property
     def parts(self) -> tuple[Lines, ...]:
-        return (self.headline, self.timeline, self.table, self.detail, self.tail)
+        return (self.headline, self.timeline, self.tabs, self.table, self.detail, self.tail)
 
     @property
     def first_keys(self) -> tuple[str, ...]:
@@ -117,6 +120,7 @@ class Board(Body):
         for part, height in (
             (self.headline, plan.headline),
             (self.timeline, plan.timeline),
+            (self.tabs, plan.tabs),
             (self.tail, plan.tail),
         ):
             part.display = height > 0
@@ -143,6 +147,7 @@ class Board(Body):
             # A connection that is lost stops no clock.
             goes_on = state.phase in ("following", "lost")
             self.timeline.update_from(snapshot, self._whole_timeline, now_there if goes_on else 0)
+        self.tabs.update_from(self.desk.tabs, self.view.number)
         columns = self.table.size.width
         empty = empty_lines(snapshot, state, query, self.desk.chosen.filter_words, columns)
         self.table.update_from(snapshot, query, now_there, empty)
@@ -173,6 +178,9 @@ class Board(Body):
 
     def on_table_selected(self, event: Table.Selected) -> None:
         event.stop()
+        picked = self.table.picked
+        self.desk.chosen.picked = filter_for(picked) if picked is not None else ""
+        self.desk.chosen.row = self.desk.chosen.picked
         self.repaint()
         self.desk.ask()
 

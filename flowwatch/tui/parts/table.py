@@ -79,6 +79,11 @@ class Table(Lines):
         return self._rows[self._index] if self._index < len(self._rows) else None
 
     @property
+    def picked(self) -> Row | None:
+        """The row that the selection was put on; None while it stays at the top."""
+        return self.selected if self._key else None
+
+    @property
     def page(self) -> int:
         """Rows that fit below the header."""
         return max(self.size.height - 1, 1)

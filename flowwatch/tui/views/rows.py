@@ -13,6 +13,10 @@ from flowwatch.tui.parts.timeline import TimelineView
 ROWS = TableView(
     name="rows",
     words="the table: a row per workload and destination, and its pods",
+    number=1,
+    tab="Edges",
+    tab_short="Edges",
+    alias=("edges",),
     columns=COLUMNS,
     headings={column.title: column.words for column in COLUMNS},
     help=tuple(

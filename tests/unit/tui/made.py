@@ -195,6 +195,9 @@ class ShownMonitor:
             tuple(r for r in self._shown.recent if r.key == key)[-records:], self.two_ends
         )
 
+    def recent(self, count: int) -> tuple[Recent, ...]:
+        return self._shown.recent[-count:]
+
     def state(self) -> SourceState:
         return self._state
 

@@ -152,7 +152,7 @@ def test_an_unmoved_selection_stays_at_the_top() -> None:
 def test_moving_by_lines_pages_and_ends() -> None:
     async def test() -> None:
         many = [record for i in range(200) for record in drops("alpha", 1, i, f"10.0.{i}.1")]
-        async with played(Played(many), size=(80, 24)) as driven:
+        async with played(Played(many), size=(80, 25)) as driven:
             await driven.until(lambda: "1/200" in driven.text, "all rows")
             for key, place in (
                 ("j", 2), ("down", 3), ("k", 2), ("up", 1), ("ctrl+d", 9), ("ctrl+u", 1),

@@ -17,7 +17,7 @@ from flowwatch.tui.views import VIEWS
 from flowwatch.tui.views.help import help_lines
 
 MAP = key_map(VIEWS)
-TABLE = (keys.ROWS, keys.ANYWHERE)
+TABLE = (keys.ROWS, keys.TRAFFIC, keys.ANYWHERE)
 COMMAND_LINE = CommandLine(command_table(VIEWS))
 
 
@@ -34,12 +34,13 @@ def test_no_key_means_two_things() -> None:
     names = [(key.context, name) for key in MAP.keys for name in key.keys]
     assert len(names) == len(set(names))
     assert {key.group for key in MAP.keys} == set(keys.GROUPS)
-    assert {key.context for key in MAP.keys} == set(keys.CONTEXTS)
+    own = {view.name for view in VIEWS if view.keys}
+    assert {key.context for key in MAP.keys} == {*keys.CONTEXTS, *own}
 
 
 def test_a_key_that_is_taken_is_refused() -> None:
     with pytest.raises(ValueError, match="d is both drops and other"):
-        keys.KeyMap([*keys.KEYS, keys.Key("other", ("d",), "", context=keys.ROWS)])
+        keys.KeyMap([*keys.KEYS, keys.Key("other", ("d",), "", context=keys.TRAFFIC)])
     with pytest.raises(ValueError, match="d opens audit, and is drops already"):
         key_map([replace(view, key=("d",)) if view.name == "audit" else view for view in VIEWS])
 

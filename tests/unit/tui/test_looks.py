@@ -86,7 +86,7 @@ def test_the_layout_always_fills_the_terminal() -> None:
                     needed=lines // 3 * (choice % 3),
                 )
                 used = plan.title + plan.banner + plan.headline + plan.timeline + plan.footer
-                used += plan.table + plan.tail + (0 if plan.side else plan.detail)
+                used += plan.tabs + plan.table + plan.tail + (0 if plan.side else plan.detail)
                 assert used == lines
                 assert min(plan.table, plan.detail, plan.tail) >= 0
 

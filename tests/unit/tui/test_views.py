@@ -48,10 +48,10 @@ def _who(desk: Desk, columns: int) -> Sequence[Line]:
 
 
 WHO = TextView(
-    name="workloads",
+    name="people",
     words="who was seen",
     key=("W",),
-    title="Workloads",
+    title="People",
     question=rows,
     lines=_who,
 )
@@ -61,14 +61,14 @@ def test_a_view_of_ten_lines_is_added_without_touching_the_shell() -> None:
     async def test() -> None:
         async with viewed(WHO) as driven:
             await driven.press("W")
-            await driven.sees("─ Workloads ", "cart: 0 dropped")
+            await driven.sees("─ People ", "cart: 0 dropped")
             await driven.press("escape")
             await driven.sees("DROPPED")
             # Its name is a command, and help has its key.
-            await driven.press("colon", "w", "o", "r", "tab", "enter")
+            await driven.press("colon", "p", "e", "o", "tab", "enter")
             await driven.sees("cart: 0 dropped")
             await driven.press("question_mark")
-            await driven.sees("─ workloads → flowwatch: keys and commands")
+            await driven.sees("─ people → flowwatch: keys and commands")
             await driven.press("G")
             assert "W" in driven.app.key_map.everywhere("W", "W")[keys.ANYWHERE].keys
 
@@ -122,7 +122,7 @@ def test_keys_act_on_what_is_seen() -> None:
                 before = driven.app.chosen.query
                 await driven.press(key)
                 assert driven.app.chosen.query is before
-                await driven.sees("acts on a table of rows: esc goes back")
+                await driven.sees("acts on a", "esc goes back")
             assert driven.app.trail == ("rows", "help")
             assert driven.app.footer.line is None
             await driven.press("q")

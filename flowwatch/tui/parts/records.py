@@ -1,0 +1,55 @@
+"""The question behind views of records: the last ones of the rows that were chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Recent, Snapshot
+from flowwatch.tui.desk import Desk
+from flowwatch.tui.parts.grouped import plain
+from flowwatch.tui.question import Question, Readings
+
+HELD = 2_000
+"""Records looked at, the last: those that the aggregate keeps are a few thousand."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordsAnswer:
+    """Rows, and their last records."""
+
+    snapshot: Snapshot
+    made: tuple[Recent, ...]
+    """The newest last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records(Question[RecordsAnswer]):
+    """The last records of the rows of ``query``."""
+
+    query: Query
+
+    def answer(self, of: Readings) -> RecordsAnswer:
+        taken = of.monitor.snapshot(self.query)
+        found = of.monitor.recent(HELD)
+        if taken.matched < taken.totals.rows:
+            keys = {row.key for row in taken.rows}
+            found = tuple([record for record in found if record.key in keys])
+        return RecordsAnswer(taken, found)
+
+    def records(self, of: Readings, answer: RecordsAnswer) -> int:
+        return answer.snapshot.coverage.records_read
+
+
+def records_of_rows(desk: Desk, key: int) -> Records:
+    """Of the rows that were chosen; of one alone, where one was picked."""
+    query = plain(desk.chosen.query)
+    if desk.chosen.row:
+        query = replace(query, text=f"{query.text} {desk.chosen.row}", noise=True)
+    return Records(query=query, when=desk.chosen.when)
+
+
+def records_of_all(desk: Desk, key: int) -> Records:
+    """Of all rows, whatever was chosen: what there is to say of nodes."""
+    query = Query(limit=1, direction="both")
+    return Records(query=query, when=desk.chosen.when)

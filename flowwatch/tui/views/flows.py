@@ -1,0 +1,123 @@
+"""Flows: the last records, as they come; each whole, as a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowwatch.egress.rows import SECOND, Recent
+from flowwatch.tui.desk import Desk
+from flowwatch.tui.format import Line
+from flowwatch.tui.keys import Key
+from flowwatch.tui.parts.listing import Entry, Listed, ListView
+from flowwatch.tui.parts.page import TextView
+from flowwatch.tui.parts.record_tree import record_lines
+from flowwatch.tui.parts.records import RecordsAnswer, records_of_rows
+from flowwatch.tui.parts.tail import tail_line
+
+_DROP_KINDS = {"policy-verdict", "drop"}
+"""What one dropped packet leaves: the policy's verdict, and the drop (Cilium 1.20, bpf/lib/policy_log.h)."""
+
+
+def pairs(records: Sequence[Recent]) -> list[tuple[Recent, ...]]:
+    """The newest first; the two records of one drop together."""
+    found: list[tuple[Recent, ...]] = []
+    for record in reversed(records):
+        if found and len(found[-1]) == 1 and _one_drop(found[-1][0], record):
+            found[-1] = (record, *found[-1])
+        else:
+            found.append((record,))
+    return found
+
+
+def _one_drop(later: Recent, earlier: Recent) -> bool:
+    return (
+        {later.kind, earlier.kind} == _DROP_KINDS
+        and later.verdict == earlier.verdict == "DROPPED"
+        and (later.key, later.flags, later.node) == (earlier.key, earlier.flags, earlier.node)
+        and abs(later.time - earlier.time) < SECOND
+        and _ports(later) == _ports(earlier)
+    )
+
+
+def _ports(record: Recent) -> object:
+    flow = record.flow
+    if flow is None:
+        return record.port
+    return flow.source_ip, flow.source_port, flow.destination_ip, flow.destination_port
+
+
+def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
+    signs = desk.look.signs
+    entries = []
+    for records in pairs(value.made):
+        line = tail_line(records[-1], columns, signs)
+        if len(records) > 1:
+            line = (*line[:-1], (f" + its {records[0].kind}{line[-1][0]}", "dim"))
+        entries.append(Entry(line, str(records[-1].number), "record"))
+    of = "of the selected row (f: of all rows)" if desk.chosen.row else "of all rows (f: of the selected one)"
+    heading: Line = (
+        (f" TIME (UTC)    VERDICT      FROM, TO, KIND   the newest first, {of}", "head"),
+    )
+    return Listed(entries, heading)
+
+
+def _enter(desk: Desk, entry: Entry) -> None:
+    desk.chosen.record = int(entry.key)
+    desk.go("record")
+
+
+def _follow(desk: Desk) -> None:
+    row = desk.chosen.picked if not desk.chosen.row else ""
+    if not row and not desk.chosen.row:
+        desk.say("no row was selected in a table before", "warn", 2.0)
+    desk.chosen.row = row
+    desk.ask()
+    desk.repaint()
+
+
+def _lines(desk: Desk, columns: int) -> list[Line]:
+    from flowwatch.tui.parts.records import Records
+
+    answer = desk.answer(Records)
+    shown = () if answer is None else answer.value.made
+    chosen = [one for pair in pairs(shown) for one in pair if desk.chosen.record in _numbers(pair)]
+    if not chosen:
+        return [((" the record is no longer among those that are kept", "warn"),)]
+    return [line for one in chosen for line in record_lines(one, columns)]
+
+
+def _numbers(pair: Sequence[Recent]) -> list[int]:
+    return [one.number for one in pair]
+
+
+def _refusal(desk: Desk) -> str:
+    return "" if desk.chosen.record else "no record was selected: 8 lists them, enter shows one"
+
+
+FLOWS = ListView(
+    name="flows",
+    words="the last records of the rows that are chosen, or of the selected row",
+    number=8,
+    tab="Flows",
+    tab_short="Flows",
+    question=records_of_rows,
+    listed=_listed,
+    enter=_enter,
+    keys={
+        Key("follow", ("f",), "records of the row selected in a table alone, or of all"): _follow
+    },
+    nothing="no record of these rows is among the last few thousand that are kept",
+    help=(
+        "Flows: a dropped packet leaves two records, the policy's verdict and the drop, which are one line; "
+        "enter shows both whole.",
+    ),
+)
+
+RECORD = TextView(
+    name="record",
+    words="a record of Flows whole, as a tree",
+    title="The record, as it was read",
+    question=records_of_rows,
+    lines=_lines,
+    refusal=_refusal,
+)
