@@ -50,6 +50,7 @@ def by_text(by: By) -> str:
     """As it is typed: ``workload``, ``label:team``; destinations go without saying."""
     return f"{LABEL}{by.label}" if by.label else by.subject
 
+
 EVERYONE = By("", "", True, True)
 """Whoever they are of: a destination is one, and who talks to it is counted."""
 

@@ -54,7 +54,11 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
         if len(records) > 1:
             line = (*line[:-1], (f" + its {records[0].kind}{line[-1][0]}", "dim"))
         entries.append(Entry(line, str(records[-1].number), "record"))
-    of = "of the selected row (f: of all rows)" if desk.chosen.row else "of all rows (f: of the selected one)"
+    of = (
+        "of the selected row (f: of all rows)"
+        if desk.chosen.row
+        else "of all rows (f: of the selected one)"
+    )
     heading: Line = (
         (f" TIME (UTC)    VERDICT      FROM, TO, KIND   the newest first, {of}", "head"),
     )

@@ -362,7 +362,7 @@ def test_help_scrolls_and_esc_leaves_it() -> None:
             await driven.press("question_mark")
             await driven.sees("keys and commands", "down a row")
             seen = driven.text
-            for _ in range(12):
+            for _ in range(20):
                 await driven.press("pagedown")
                 seen += driven.text
             for words in ("quit", ":export", "hold the screen", "100%"):
