@@ -306,6 +306,28 @@ EXPLAIN = Group(
     ),
 )
 
+UNUSED = Group(
+    "Unused",
+    (
+        FROM_CLUSTER,
+        Flag(
+            "recent",
+            TEXT,
+            "changed within this before the end of the evidence: told apart",
+            "DURATION",
+            default="24h",
+            check=values.DURATION,
+        ),
+        Flag(
+            "file-times",
+            SWITCH,
+            "a policy changed when its file was written, too (a fresh checkout writes them all)",
+        ),
+        _output(outputs("text", "json", "markdown")),
+        COLOR,
+    ),
+)
+
 DIFF = Group(
     "Difference",
     (
@@ -422,6 +444,13 @@ VERBS: tuple[Verb, ...] = (
         "explain",
         (EXPLAIN,),
         "flowwatch explain -f p.yaml --from ns/app --to api.example.com:443",
+    ),
+    Verb(
+        "unused",
+        "policies, rules, peers and ports that nothing in the evidence needed",
+        "unused",
+        (POLICIES, UNUSED, FILTERS, WHICH_LONG, SERVER),
+        "flowwatch unused -f policies/ --input-file flows.jsonl",
     ),
     Verb(
         "diff",

@@ -13,6 +13,7 @@ from flowwatch.audits.whatif import WhatIf
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.schema import ATTEMPT, ROW, SCHEMA_VERSION, Column
 from flowwatch.flows.reasons import L7_DENIED
+from flowwatch.marks.unused import Finder
 from flowwatch.output import ClosedPipe
 from flowwatch.policy import load
 from flowwatch.policy.difference import compare
@@ -25,6 +26,7 @@ from flowwatch.report.difference import Compared, difference_object
 from flowwatch.report.explain import explanation_object
 from flowwatch.report.reference import markdown_reference, with_tables
 from flowwatch.report.summary import summary_object
+from flowwatch.report.unused import unused_object
 from flowwatch.report.whatif import whatif_object
 from flowwatch.sources.files import FileSource
 from tests.unit.audits.planted import CORRECT, capture
@@ -73,6 +75,8 @@ def test_keys_of_whatif_changes_and_explain_are_documented(tmp_path: Path) -> No
     ends = read_end("weather/weather-app", ""), read_end("api.openweathermap.org:443", "")
     moved = changes_object(story())
     other = load([("policy.yaml", CORRECT.replace("443", "8443"))])
+    with closing(FileSource([tmp_path / "flows.jsonl"])) as source:
+        idle = unused_object(Finder(other, 0).read(source.batches()))
     differing = difference_object(Compared(policies, other, compare(policies, other), {}))
     told = explanation_object(explain(policies, *ends, ""))
     for name, found, inner in (
@@ -86,6 +90,7 @@ def test_keys_of_whatif_changes_and_explain_are_documented(tmp_path: Path) -> No
             moved,
             [moved["window"], moved["marks"][0], moved["rows"][0], moved["rows"][0]["before"]],
         ),
+        ("unused", idle, [idle["window"], idle["unused"][0]]),
         (
             "diff",
             differing,
