@@ -148,7 +148,8 @@ class Sightings:
             times = self.times[key] = {}
         if told:
             self.told[key] = max((seen.dropped_at or seen.first, told), self.told.get(key, (0, "")))
-        if seen.cut:
+        # A request that a proxy refuses is no cut: its connection worked for others.
+        if seen.cut and seen.reason != L7_DENIED:
             cut = Cut(seen.first, seen.dropped_at, _expired(seen))
             self.cut.setdefault(key, []).append(cut)
             self._at(times, _as_before(seen), seen.first)

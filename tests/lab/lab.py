@@ -51,6 +51,8 @@ ZONE: dict[str, tuple[list[str], int]] = {
     "telemetry.example.com": (["198.51.100.9"], 300),
 }
 """The names of the world outside: addresses, TTL in seconds."""
+SETTLED = 0.03
+"""Seconds until the last FINs have passed: two round trips between namespaces."""
 Try = dict[str, Any]
 
 
@@ -142,9 +144,19 @@ class Stage:
 class Lab:
     """See the module's text. Entering it makes all; leaving it, however, removes all."""
 
-    def __init__(self, scenario: str = "", what: str = "", *, pages: int = 64) -> None:
-        """`pages`: of the ring through which each CPU's records go; few of them lose some."""
-        self.scenario, self.what, self._pages = scenario, what, pages
+    def __init__(
+        self, scenario: str = "", what: str = "", *, pages: int = 64, spread: bool = False
+    ) -> None:
+        """Say what it is to be; entering it starts it.
+
+        Args:
+            scenario: its name, and `what` it shows, for truth.json.
+            what: a sentence.
+            pages: of the ring through which each CPU's records go; few of them lose some.
+            spread: run on all CPUs. Their rings are read one after the other, so that records of one
+                connection can be told in another order than they were made; else one CPU does all.
+        """
+        self.scenario, self.what, self._pages, self._spread = scenario, what, pages, spread
         self.stages: list[Stage] = []
         self.texts: dict[str, str] = {}
         self.audit = False
@@ -173,7 +185,7 @@ class Lab:
 
     def _start(self) -> None:
         # A socket's path has room for 107 bytes, whatever TMPDIR is.
-        self.folder = Path(tempfile.mkdtemp(prefix="fwlab-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"fwlab-{os.getpid():x}-", dir="/tmp"))
         self._made.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.server = f"unix://{self.folder}/hubble.sock"
         binaries, made = build(), datapath(self.folder)
@@ -194,7 +206,9 @@ class Lab:
         self._node.answer()
 
     def _program(self, where: str, *command: str | Path) -> Program:
-        program = Program(self.network.command(where, *command))
+        cpu = str(min(os.sched_getaffinity(0)))
+        on = () if self._spread else ("taskset", "-c", cpu)
+        program = Program(self.network.command(where, *on, *command))
         self._made.callback(program.kill)
         return program
 
@@ -224,6 +238,8 @@ class Lab:
         first = len(self._wanted) + len(self._results)
         self.begin(*tries)
         self.wait()
+        # The last packets of a connection come after the application's close().
+        time.sleep(SETTLED)
         return [self._results[first + at] for at in range(len(tries))]
 
     def policy(self, name: str, *, audit: bool = False, text: str | None = None) -> None:
@@ -281,7 +297,6 @@ class Lab:
             "peers": {
                 network.DNS: "kube-system/coredns-5d78c9869d-x2x9k",
                 network.PEER[0]: "weather/cache-0",
-                network.PEER[1]: "weather/cache-0",
             },
             "table": table(made),
             "attempts": made,

@@ -170,6 +170,6 @@ def needed() -> None:
     major, minor = (int(part) for part in os.uname().release.split(".")[:2])
     if (major, minor) < (6, 6):
         raise NoLab(f"the kernel lab needs Linux 6.6 (TCX), and this is {os.uname().release}")
-    for program, package in (("ip", "iproute2"), ("clang", "clang")):
+    for program, package in (("ip", "iproute2"), ("taskset", "util-linux"), ("clang", "clang")):
         if shutil.which(program) is None:
             raise NoLab(f"the kernel lab needs {program} (Debian, Ubuntu: apt install {package})")

@@ -193,6 +193,12 @@ def rate(lab: Lab) -> None:
         time.sleep(max(0.0, begun + number / 200 - time.monotonic()))
 
 
+def processors(lab: Lab) -> None:
+    """Short connections whose records come through the rings of several CPUs, read one after the other."""
+    for _ in range(100):
+        lab.tries(*(tcp(SIXTYSIX) for _ in range(4)))
+
+
 def lost(lab: Lab) -> None:
     """More records than the ring holds: Hubble says how many are lost, and flowwatch says so too."""
     lab.policy("only-five.yaml")
@@ -208,6 +214,7 @@ class Scenario:
     name: str
     run: Callable[[Lab], None]
     pages: int = 64
+    spread: bool = False
 
     @property
     def what(self) -> str:
@@ -231,6 +238,7 @@ SCENARIOS = {
         Scenario("http", requests),
         Scenario("swap", swap),
         Scenario("rate", rate),
+        Scenario("cpus", processors, spread=True),
         Scenario("lost", lost, pages=1),
     )
 }
@@ -239,4 +247,4 @@ SCENARIOS = {
 def play(name: str) -> Lab:
     """The lab for a scenario: `with play("cut") as lab: SCENARIOS["cut"].run(lab)`."""
     one = SCENARIOS[name]
-    return Lab(one.name, one.what, pages=one.pages)
+    return Lab(one.name, one.what, pages=one.pages, spread=one.spread)

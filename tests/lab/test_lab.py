@@ -37,62 +37,58 @@ def test_flowwatch_counts_what_the_application_did(name: str) -> None:
     assert not wrong, text
 
 
-def left() -> dict[str, set[str]]:
-    """What a lab could leave behind."""
+def left(lab: str) -> dict[str, set[str]]:
+    """What there is of a lab, by the beginning of its names."""
     shown = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
-    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    fds = {
-        f"{process}:{link}"
-        for process in Path("/proc").glob("[0-9]*")
-        for link in _programs(process)
-    }
     return {
-        "namespaces": {line.split()[0] for line in shown.splitlines() if line.startswith("fwlab-")},
-        "links": {line.split()[1] for line in links.splitlines() if "lxc-" in line},
-        "folders": {path.name for path in Path("/tmp").glob("fwlab-*")},
-        "programs": fds,
+        "namespaces": {line.split()[0] for line in shown.splitlines() if line.startswith(lab)},
+        "folders": {path.name for path in Path("/tmp").glob(f"{lab}*")},
+        "programs": {
+            f"{process.name} {held}"
+            for process in Path("/proc").glob("[0-9]*")
+            for held in _held(process, lab)
+        },
     }
 
 
-def _programs(process: Path) -> set[str]:
-    """The eBPF programs, maps and links that a process of the lab's holds; they go with it."""
+def _held(process: Path, lab: str) -> set[str]:
+    """The eBPF programs, maps and links that a process of a lab's holds; they go with it."""
     try:
-        if "fwlab-" not in (process / "cmdline").read_text():
+        if lab not in (process / "cmdline").read_text():
             return set()
         targets = {os.readlink(file) for file in (process / "fd").iterdir()}
     except OSError:
         return set()
-    return {target for target in targets if "bpf" in target}
+    return {target for target in targets if "bpf" in target} | {"runs"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_nothing_is_left_however_it_ends(number: signal.Signals) -> None:
-    before = left()
     running = subprocess.Popen(
         [sys.executable, "-m", "tests.lab", "story"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert running.stdout is not None
-    # It has begun when the first try is told.
     lines = []
     for line in running.stdout:
         lines.append(line)
-        if "forecast" in line:
+        if line.startswith("the weather app fetches"):
             break
-    during = left()
+    lab = f"fwlab-{running.pid:x}-"
+    during = left(lab)
     running.send_signal(number)
     rest = running.communicate(timeout=30)[0]
 
-    assert during["namespaces"] - before["namespaces"]
-    assert during["programs"] - before["programs"]
+    assert [len(during[what]) for what in ("namespaces", "folders")] == [4, 1]
+    assert any("bpf-prog" in one for one in during["programs"]), during
     assert running.returncode == 128 + number, "".join(lines) + rest
     assert "Traceback" not in rest
-    after = left()
-    assert {what: after[what] - before[what] for what in after} == {what: set() for what in after}
+    assert left(lab) == {"namespaces": set(), "folders": set(), "programs": set()}
 
 
 def test_two_labs_do_not_meet() -> None:
     with Network("aaaa") as one, Network("bbbb") as other:
         assert not set(one.names) & set(other.names)
-        assert {*one.names, *other.names} <= left()["namespaces"]
-    assert not {*one.names, *other.names} & left()["namespaces"]
+        names = left("fwlab-aaaa-")["namespaces"] | left("fwlab-bbbb-")["namespaces"]
+        assert names == {*one.names, *other.names}
+    assert not left("fwlab-aaaa-")["namespaces"] | left("fwlab-bbbb-")["namespaces"]
