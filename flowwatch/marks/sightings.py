@@ -7,8 +7,8 @@ destination share a list of times, 8 bytes each, so that a day's attempts fit in
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
 
 from flowwatch.audits.evidence import Observation
 from flowwatch.flows import meaning
@@ -23,6 +23,9 @@ MAX_EDGES = 200_000
 _REVISIONS = 256
 """Of one pod: past it the oldest is forgotten."""
 _LASTING = 1_000_000_000
+_SAMPLED = 64
+"""Of so many times one tells where the half is."""
+_Kept = TypeVar("_Kept")
 _DECIDING = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
 _PASSED = (meaning.FORWARDED, meaning.AUDIT)
 
@@ -166,6 +169,40 @@ class Sightings:
             at = times[how] = array("q")
         at.append(time)
 
+    def copy(self) -> Sightings:
+        """One that attempts can be added to, without adding them here."""
+        other = Sightings()
+        other.times = {
+            key: {how: times[:] for how, times in hows.items()} for key, hows in self.times.items()
+        }
+        other.cut = {key: list(cuts) for key, cuts in self.cut.items()}
+        other.lasting = {key: list(spans) for key, spans in self.lasting.items()}
+        other.told = dict(self.told)
+        other.left_out = self.left_out
+        other.nodes = dict(self.nodes)
+        other._revisions = {
+            pod: {revision: list(seen) for revision, seen in known.items()}
+            for pod, known in self._revisions.items()
+        }
+        return other
+
+    def forget_half(self) -> int:
+        """Forget about the older half; since when attempts are kept, nanoseconds since 1970."""
+        every = [times for hows in self.times.values() for times in hows.values()]
+        sample = sorted(time for times in every for time in times[::_SAMPLED])
+        since = sample[len(sample) // 2]
+        for key, hows in list(self.times.items()):
+            left = {
+                how: array("q", [at for at in times if at >= since]) for how, times in hows.items()
+            }
+            self.times[key] = {how: times for how, times in left.items() if times}
+            if not self.times[key]:
+                del self.times[key]
+                self.told.pop(key, None)
+        self.cut = _later(self.cut, lambda cut: cut.denied >= since)
+        self.lasting = _later(self.lasting, lambda span: span[1] >= since)
+        return since
+
     def node(self, pod: Pod) -> str:
         """Where its policies are enforced; "" where no verdict told."""
         return self.nodes.get((pod.origin, pod.namespace, pod.name), "")
@@ -194,6 +231,13 @@ class Sightings:
         for pod, edge in self.times:
             found.setdefault((pod, edge.direction), []).append(edge)
         yield from found.items()
+
+
+def _later(
+    kept: dict[tuple[Pod, Edge], list[_Kept]], wanted: Callable[[_Kept], bool]
+) -> dict[tuple[Pod, Edge], list[_Kept]]:
+    later = {key: [one for one in each if wanted(one)] for key, each in kept.items()}
+    return {key: each for key, each in later.items() if each}
 
 
 def _how(seen: Observation) -> How:

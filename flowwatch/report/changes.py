@@ -71,11 +71,11 @@ def _text(report: ChangesReport, style: Style) -> Iterator[str]:
     for one in report.differences:
         yield ""
         yield style.paint(
-            1, f"{'' if style.ascii else '▲ '}{_clock(one.mark.time)}  {what(one.mark)}"
+            1, f"{'' if style.ascii else '▲ '}{clock(one.mark.time)}  {what(one.mark)}"
         )
         for line in _found(one.mark):
             yield f"    {line}"
-        yield f"    {_windows(one)}"
+        yield f"    {windows(one)}"
         yield from _text_rows(one, report, style)
     if report.differences:
         yield ""
@@ -139,12 +139,12 @@ def _found(mark: Mark) -> Iterator[str]:
     found = found_from(mark)
     if found:
         before = (
-            f"; nothing was different yet at {_clock(mark.not_before)}" if mark.not_before else ""
+            f"; nothing was different yet at {clock(mark.not_before)}" if mark.not_before else ""
         )
         yield f"found from {found}{before}"
     if len(mark.nodes) > 1:
         nodes = ", ".join(
-            f"{safe(node)} {_clock(time)}" for node, time in sorted(mark.nodes.items()) if node
+            f"{safe(node)} {clock(time)}" for node, time in sorted(mark.nodes.items()) if node
         )
         yield f"first seen on {nodes}"
 
@@ -161,11 +161,12 @@ def found_from(mark: Mark) -> str:
     return ", ".join(told)
 
 
-def _windows(one: Difference) -> str:
+def windows(one: Difference) -> str:
+    """The two windows of a mark, in words."""
     before, after = one.before, one.after
     return (
-        f"before {_clock(before.start)} to {_clock(before.end)}, "
-        f"after {_clock(after.start)} to {_clock(after.end)} UTC ({_length(before)} each)"
+        f"before {clock(before.start)} to {clock(before.end)}, "
+        f"after {clock(after.start)} to {clock(after.end)} UTC ({_length(before)} each)"
     )
 
 
@@ -175,7 +176,8 @@ def _length(window: Window) -> str:
     return span(window.seconds)
 
 
-def _clock(nanoseconds: int) -> str:
+def clock(nanoseconds: int) -> str:
+    """``11:17:43.250``."""
     return TimeFormat.iso().nanoseconds(nanoseconds)[11:23]
 
 
@@ -265,11 +267,11 @@ def _markdown(report: ChangesReport) -> Iterator[str]:
         yield f"- {NO_MARK}"
     for one in report.differences:
         yield ""
-        yield f"### {_clock(one.mark.time)} UTC: {code(what(one.mark))}"
+        yield f"### {clock(one.mark.time)} UTC: {code(what(one.mark))}"
         yield ""
         if found := found_from(one.mark):
             yield f"- found from {found}"
-        yield f"- {_windows(one)}"
+        yield f"- {windows(one)}"
         yield ""
         yield "| Change | Direction | Pod | Peer | Before | After | Why |"
         yield "| --- | --- | --- | --- | --- | --- | --- |"

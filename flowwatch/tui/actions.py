@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 from flowwatch.egress.folding import BY_WORKLOAD, PLAIN, By, by_text, read_by
 from flowwatch.egress.query import DIRECTIONS, ORDERS
 from flowwatch.errors import UsageError
+from flowwatch.flows.clocks import time_of_day
+from flowwatch.flows.coverage import Coverage
 from flowwatch.text import safe
 from flowwatch.tui.commands import FOLDS
 from flowwatch.tui.desk import Desk
+from flowwatch.tui.format import SECOND
 from flowwatch.tui.hubble_command import command as hubble_command
 from flowwatch.tui.parts.columns import Cells, row_text
+from flowwatch.tui.parts.rows import Rows
 from flowwatch.tui.take_away import copy_text, export_rows
 
 Action = Callable[[Desk], None]
@@ -97,6 +102,37 @@ def _copy_row(desk: Desk) -> None:
         copy_text(desk, row_text(row, Cells(desk.seen.now_ns(), None, None)), "row")
 
 
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+
+
+def _moment(text: str, last: int) -> int:
+    """When it was ``text`` o'clock last, up to ``last``; nanoseconds since 1970, 0 for what is no time."""
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        return 0
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    day = 86_400 * SECOND
+    time = last // day * day + (hours * 3600 + minutes * 60 + seconds) * SECOND
+    return max(time if time <= last else time - day, 1)
+
+
+def _mark(desk: Desk, text: str = "") -> None:
+    if text == "off":
+        desk.mark(())
+        desk.say("marks are those that are found")
+        return
+    shown = desk.answer(Rows)
+    seen = shown.value.snapshot.coverage if shown is not None else Coverage()
+    time = desk.seen.now_ns() - seen.clock_late if not text else _moment(text, seen.last_seen)
+    if not time:
+        desk.say("usage: :mark [HH:MM:SS|off], in UTC", "warn")
+        return
+    desk.mark(tuple(sorted({*desk.chosen.marks, time})))
+    desk.say(
+        f"mark set at {time_of_day(time)} UTC: c compares before and after; :mark off takes it away"
+    )
+
+
 def _theme(desk: Desk) -> None:
     place = _THEMES.index(desk.look.name)
     desk.relook(_THEMES[(place + 1) % len(_THEMES)])
@@ -136,6 +172,7 @@ ACTIONS: dict[str, Action] = {
     "export": lambda desk: export_rows(desk, None),
     "copy": _copy,
     "copy_row": _copy_row,
+    "mark": _mark,
     "window": lambda desk: desk.seen.toggle("window"),
     "theme": _theme,
     "mouse": _mouse,
@@ -180,6 +217,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "dir": lambda desk, text: desk.choose(direction=text),
     "fold": _fold_by_name,
     "export": _export_to,
+    "mark": _mark,
     "pause": lambda desk, text: _pause(desk, _switched(text)),
     "detail": lambda desk, text: desk.seen.toggle("detail", _switched(text)),
     "tail": lambda desk, text: desk.seen.toggle("tail", _switched(text)),

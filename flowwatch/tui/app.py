@@ -25,6 +25,7 @@ from flowwatch.tui.restored import Restored
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.marks.live import LiveChanges
     from flowwatch.tui.shell import Dashboard
 
 _SIGNALLED = 128
@@ -47,6 +48,7 @@ def run(
     hubble: Sequence[str] = ("hubble", "observe"),
     mouse: bool = True,
     audit: LiveAudit | None = None,
+    changes: Callable[[], LiveChanges | None] = lambda: None,
 ) -> int:
     """Show ``monitor`` until the user leaves; returns the exit code.
 
@@ -58,7 +60,8 @@ def run(
     before, as typed. ``export_dir``: where ``e`` writes, the working directory by default.
     ``theme``: a key of theme.THEMES. ``direction``, ``drops_only``, ``noise``: what is shown at first.
     ``hubble``: how the commands begin that show a row's records, with ``--server`` if need be.
-    ``audit``: of the policies that were given; it must hear of what ``monitor`` reads.
+    ``audit``: of the policies that were given; it must hear of what ``monitor`` reads, and so must what
+    ``changes`` gives, which is called after ``monitor``.
 
     Returns 0 when the user leaves. Raises Stopped when a signal ended it, or the terminal went away;
     UsageError if the theme is unknown or there is no terminal.
@@ -95,7 +98,7 @@ def run(
         def start() -> Monitor:
             return monitor() if callable(monitor) else monitor
 
-        return _shown(dashboard(start, options, audit))
+        return _shown(dashboard(start, options, audit, changes=changes))
 
 
 def _load(*, ask: bool) -> tuple[str, bool]:

@@ -57,6 +57,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("fold", "what rows are folded by", FOLDS, context=ROWS),
     Command("export", "write the rows to a CSV file", "[FILE]", (), ROWS, ("w",)),
+    Command("mark", "a mark now or then (UTC), to compare before and after", "[HH:MM:SS|off]"),
     Command("pause", "hold the screen", "[on|off]", _SWITCH),
     Command("detail", "the selected row", "[on|off]", _SWITCH, context=ROWS),
     Command("tail", "the last records", "[on|off]", _SWITCH, context=ROWS),

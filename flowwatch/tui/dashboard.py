@@ -13,6 +13,7 @@ from flowwatch.tui.views import VIEWS
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.marks.live import LiveChanges
 
 
 def dashboard(
@@ -20,6 +21,8 @@ def dashboard(
     options: Options | None = None,
     audit: LiveAudit | None = None,
     views: Sequence[View] = VIEWS,
+    changes: Callable[[], LiveChanges | None] = lambda: None,
 ) -> Dashboard:
-    """The app over the monitor that ``start`` makes; ``audit`` where policies were given."""
-    return Dashboard(start, views, options, audit)
+    """The app over the monitor that ``start`` makes; ``audit`` where policies were given. ``changes`` is
+    called after it."""
+    return Dashboard(start, views, options, audit, changes)

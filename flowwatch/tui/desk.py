@@ -120,6 +120,9 @@ class Desk(Protocol):
     def choose(self, **changes: Any) -> None:
         """Ask for other rows: ``changes`` are fields of the Query."""
 
+    def mark(self, times: tuple[int, ...]) -> None:
+        """Compare before and after these moments; none: after those that are found."""
+
     def hold(self, on: bool) -> None:
         """Pause, or go on."""
 

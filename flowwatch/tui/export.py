@@ -34,7 +34,7 @@ def free_path(directory: Path, name: str) -> Path:
     number = 2
     # Path.exists() raises for a name that is too long; writing there then says so.
     while os.path.lexists(path):
-        path = directory / f"{name.removesuffix('.csv')}-{number}.csv"
+        path = directory / f"{Path(name).stem}-{number}{Path(name).suffix}"
         number += 1
     return path
 

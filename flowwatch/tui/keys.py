@@ -118,6 +118,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("copy_row", ("Y",), "copy the row as text", "", "row", context=ROWS),
     Key("window", ("z",), "timeline: everything, or the latest alone", "", "view", context=ROWS),
+    Key(
+        "mark",
+        ("M",),
+        "set a mark now, in place of those that are found: c compares before and after; :mark off ends that",
+        "",
+        "view",
+    ),
     Key("theme", ("T",), "next theme: dark, light, ansi, mono", "", "view"),
     Key("mouse", ("m",), "give the mouse to the terminal (to select text), or take it", "", "view"),
     Key("command", (":",), "command line; tab completes, :help lists all", "", "view"),

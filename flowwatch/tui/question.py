@@ -14,6 +14,7 @@ from flowwatch.egress.query import Monitor, Query
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.marks.live import LiveChanges
 
 A = TypeVar("A")
 
@@ -39,6 +40,9 @@ class Readings:
     monitor: Monitor
     audit: LiveAudit | None = None
     """Of the policies that were given; it hears of all that the monitor reads."""
+
+    changes: LiveChanges | None = None
+    """What policies change, of the same."""
 
     @property
     def records(self) -> int:

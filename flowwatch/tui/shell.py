@@ -41,6 +41,7 @@ from flowwatch.tui.view import Body, View, command_table, key_map
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.marks.live import LiveChanges
 
 DEAF = 2.0
 """Seconds in which keys are ignored when the terminal owes an answer that would look like keys."""
@@ -67,9 +68,10 @@ class Dashboard(App[int], inherit_bindings=False):
         views: Sequence[View],
         options: Options | None = None,
         audit: LiveAudit | None = None,
+        changes: Callable[[], LiveChanges | None] = lambda: None,
     ) -> None:
         """``start`` is called once the first frame is on the screen; ``audit``, where policies were
-        given, hears of all that its monitor reads."""
+        given, hears of all that its monitor reads, and so does what ``changes`` gives after it."""
         # The terminal's own background, and colours as they are given.
         super().__init__(driver_class=TerminalDriver, ansi_color=True)
         self.options = options or Options()
@@ -96,7 +98,9 @@ class Dashboard(App[int], inherit_bindings=False):
         self._ways = prompt.ways(self, self._commands)
         self.stack = Stack(self, views, self._show_body)
         self.frame: Frame | None = None
-        self.feed = Feed(lambda: Readings(start(), audit), self._told, self.seen.question())
+        self.feed = Feed(
+            lambda: Readings(start(), audit, changes()), self._told, self.seen.question()
+        )
         self.defect: Exception | None = None
         """What nobody foresaw, and ended the app: for its owner to raise."""
         self.stopped: Stopped | None = None
@@ -316,6 +320,11 @@ class Dashboard(App[int], inherit_bindings=False):
 
     def choose(self, **changes: Any) -> None:
         self.chosen.query = replace(self.chosen.query, **({"limit": FIRST_LIMIT} | changes))
+        self.ask()
+        self.repaint()
+
+    def mark(self, times: tuple[int, ...]) -> None:
+        self.chosen.marks = times
         self.ask()
         self.repaint()
 

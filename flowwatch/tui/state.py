@@ -56,6 +56,8 @@ class ViewState:
     """That of the row whose records alone are listed; empty: those of all."""
     record: int = 0
     """The number of the record that is shown whole; 0: none."""
+    marks: tuple[int, ...] = ()
+    """Moments set by hand, nanoseconds since 1970: then none is looked for."""
 
     @property
     def paused(self) -> bool:

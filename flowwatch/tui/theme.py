@@ -103,13 +103,15 @@ class Signs:
     joint: str
     """Between a workload and what tells its pod from the others."""
     times: str
+    mark: str
+    """When policies changed."""
 
 
 FANCY = Signs(
-    "✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS", "░", "▸", "▾", "·", "×"
+    "✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS", "░", "▸", "▾", "·", "×", "▲"
 )  # fmt: skip
 PLAIN = Signs(
-    "x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS", "/", "+", "-", ".", "x"
+    "x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS", "/", "+", "-", ".", "x", "^"
 )  # fmt: skip
 """For terminals that aren't UTF-8, or whose font is the Linux console's."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.join import Join
     from flowwatch.flows.source import Source
+    from flowwatch.marks.live import LiveChanges
     from flowwatch.policy.engine import PolicySet
 
 
@@ -42,12 +43,17 @@ def show_dashboard(
     audit = live_audit(parsed, join, policies)
     rows, way = max_rows(parsed), direction(parsed)
     monitors: list[LiveMonitor] = []
+    told: list[LiveChanges] = []
 
     def start() -> LiveMonitor:
         """Called when the first frame is on the screen."""
         teller = audit.causes if audit is not None else None
         monitor = LiveMonitor(source, rows, live=live, join=join, teller=teller)
         monitors.append(monitor)
+        # Loaded once the first frame is seen, and before anything is read.
+        from flowwatch.marks.live import LiveChanges
+
+        told.append(LiveChanges(join))
         monitor.start()
         return monitor
 
@@ -62,6 +68,7 @@ def show_dashboard(
             theme=parsed.text("theme"),
             hubble=hubble_command(parsed, server),
             audit=audit,
+            changes=lambda: told[0],
         )
     finally:
         for monitor in monitors:

@@ -27,7 +27,7 @@ from flowwatch.tui.parts.rows import Rows, RowsAnswer, rows
 from flowwatch.tui.parts.table import Table
 from flowwatch.tui.parts.tabs import Tabs
 from flowwatch.tui.parts.tail import Tail
-from flowwatch.tui.parts.timeline import TimelineView
+from flowwatch.tui.parts.timeline import TimelineView, short_policy
 from flowwatch.tui.question import Question
 from flowwatch.tui.state import LAST_LIMIT
 from flowwatch.tui.view import Body, View
@@ -146,7 +146,12 @@ class Board(Body):
         if self.timeline.display:
             # A connection that is lost stops no clock.
             goes_on = state.phase in ("following", "lost")
-            self.timeline.update_from(snapshot, self._whole_timeline, now_there if goes_on else 0)
+            by_hand = tuple([(time, "set by hand") for time in self.desk.chosen.marks])
+            marks = by_hand or tuple(
+                [(one.time, ", ".join(map(short_policy, one.policies))) for one in told.marks]
+            )
+            end = now_there if goes_on else 0
+            self.timeline.update_from(snapshot, self._whole_timeline, end, marks)
         self.tabs.update_from(self.desk.tabs, self.view.number)
         columns = self.table.size.width
         empty = empty_lines(snapshot, state, query, self.desk.chosen.filter_words, columns)

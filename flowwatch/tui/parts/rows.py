@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import CloseUp, Fold, Snapshot
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.question import Question, Readings
+
+if TYPE_CHECKING:
+    from flowwatch.marks.live import Seen
 
 NOTHING_MORE = CloseUp()
 RECORDS = 12
@@ -22,6 +26,8 @@ class RowsAnswer:
     key: int = 0
     """The row that the rest is about; 0: none."""
     more: CloseUp = NOTHING_MORE
+    marks: tuple[Seen, ...] = ()
+    """Moments at which policies changed, as far as they were looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,8 @@ class Rows(Question[RowsAnswer]):
     """What the key is of, where it is of a fold."""
 
     def answer(self, of: Readings) -> RowsAnswer:
-        return self._beside(of, of.monitor.snapshot(self.query))
+        marks = of.changes.marks() if of.changes is not None else ()
+        return replace(self._beside(of, of.monitor.snapshot(self.query)), marks=marks)
 
     def amend(
         self, of: Readings, before: Question[RowsAnswer], answer: RowsAnswer
@@ -42,7 +49,11 @@ class Rows(Question[RowsAnswer]):
         """The rows stay as they are while only another of them is looked into, or a pause begins."""
         if not isinstance(before, Rows) or before.query != self.query:
             return None
-        return answer if before.key == self.key else self._beside(of, answer.snapshot)
+        return (
+            answer
+            if before.key == self.key
+            else replace(self._beside(of, answer.snapshot), marks=answer.marks)
+        )
 
     def records(self, of: Readings, answer: RowsAnswer) -> int:
         return answer.snapshot.coverage.records_read

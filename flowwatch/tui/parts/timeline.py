@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from flowwatch.egress.rows import Snapshot, Timeline
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Gap
 from flowwatch.report.human import count, pad, span
 from flowwatch.report.human import width as width_of
-from flowwatch.text import plural
+from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, cut
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import Signs
+
+Marks = Sequence[tuple[int, str]]
+"""When policies changed (ns), and in what words; in order."""
 
 
 class TimelineView(Lines):
@@ -23,14 +27,17 @@ class TimelineView(Lines):
         "The timeline has a row for dropped and one for forwarded attempts, each to its own scale:",
         "'max' is its highest bar. It is of the rows that are shown. Time is UTC, as hubble prints it;",
         "z shows all of it, or the end alone.",
+        "A mark stands where policies changed, as found in verdicts or set with M: c compares.",
         "Shaded is a gap: the connection was lost, and what was recorded then can't be had any more.",
     )
 
-    def update_from(self, snapshot: Snapshot, whole: bool, now: int) -> None:
+    def update_from(self, snapshot: Snapshot, whole: bool, now: int, marks: Marks = ()) -> None:
         """``now`` (ns): time up to which it is drawn; 0: to the last attempt."""
         line, gaps = snapshot.timeline, snapshot.coverage.gaps
         of = of_words(snapshot)
-        self.show(timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps, of))
+        self.show(
+            timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps, of, marks)
+        )
 
 
 def of_words(snapshot: Snapshot) -> str:
@@ -50,8 +57,9 @@ def timeline_lines(
     signs: Signs,
     gaps: tuple[Gap, ...] = (),
     of: str = "",
+    marks: Marks = (),
 ) -> list[Line]:
-    """Both rows and the axis; ``gaps`` are shaded where nothing was counted in them.
+    """Both rows and the axis; ``gaps`` are shaded where nothing was counted in them, ``marks`` stand on it.
 
     ``of``: what it is of, in a few words.
     """
@@ -84,11 +92,32 @@ def timeline_lines(
         lost = sum(gap.seconds for gap in gaps)
         note = f" {signs.gap} gap of {span(lost)} "
         rule = note + rule[len(note) :] if len(note) <= rest else rule
+    if rest > 0 and marks:
+        places = [((time - start) // width - len(left) - 1, time, words) for time, words in marks]
+        rule = _with_marks(rule, places, signs.mark)
     axis = f"{left} {rule} {right}" if rest >= 0 else right
     told = f"   {each}, {of}" if of else f"   {each}"
     told = told if width_of(told) < label else f"   {of or each}"
     rows.append(cut(((pad(told, label), "dim"), (axis, "dim")), columns))
     return rows
+
+
+def short_policy(reference: str) -> str:
+    """``weather-egress`` of ``weather/weather-egress (CiliumNetworkPolicy)``; safe."""
+    return safe(reference.partition(" (")[0].rpartition("/")[2])
+
+
+def _with_marks(rule: str, places: Sequence[tuple[int, int, str]], sign: str) -> str:
+    """The axis with a sign at each mark, and when that was and what changed as far as there is room."""
+    ends = [place for place, _, _ in places[1:]] + [len(rule)]
+    for (place, at, words), end in zip(places, ends, strict=True):
+        if not 0 <= place < len(rule):
+            continue
+        texts = (f"{sign}{time_of_day(at)} {words} ", f"{sign}{time_of_day(at)} ", sign)
+        room = min(end, len(rule)) - place
+        text = next((one for one in texts if width_of(one) == len(one) <= room), sign)
+        rule = rule[:place] + text + rule[place + len(text) :]
+    return rule
 
 
 def _ends(start: int, end: int) -> tuple[str, str]:

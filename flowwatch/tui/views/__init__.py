@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowwatch.tui.view import View
 from flowwatch.tui.views.audit import AUDIT
 from flowwatch.tui.views.causes import CAUSES
+from flowwatch.tui.views.changes import CHANGES
 from flowwatch.tui.views.destinations import DESTINATIONS
 from flowwatch.tui.views.flows import FLOWS, RECORD
 from flowwatch.tui.views.help import HELP
@@ -16,6 +17,7 @@ from flowwatch.tui.views.warnings import WARNINGS
 from flowwatch.tui.views.workloads import WORKLOADS
 
 VIEWS: tuple[View, ...] = (
-    ROWS, WORKLOADS, DESTINATIONS, POLICIES, CAUSES, MAP, AUDIT, FLOWS, NODES, RECORD, WARNINGS, HELP,
+    ROWS, WORKLOADS, DESTINATIONS, POLICIES, CAUSES, MAP, AUDIT, FLOWS, NODES, RECORD, CHANGES,
+    WARNINGS, HELP,
 )  # fmt: skip
 """The first is what is seen first. Each with its name, key, question, columns or lines, and help."""

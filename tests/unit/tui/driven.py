@@ -14,8 +14,10 @@ from textual.pilot import Pilot
 
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.egress.query import Monitor
+from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState
+from flowwatch.marks.live import LiveChanges
 from flowwatch.tui.dashboard import dashboard
 from flowwatch.tui.shell import Dashboard
 from flowwatch.tui.state import Options
@@ -123,10 +125,14 @@ class Driven:
 
 @asynccontextmanager
 async def shown(
-    monitor: Monitor, size: tuple[int, int] = (100, 30), **options: Any
+    monitor: Monitor,
+    size: tuple[int, int] = (100, 30),
+    changes: LiveChanges | None = None,
+    **options: Any,
 ) -> AsyncIterator[Driven]:
     """The dashboard over ``monitor``; ``options`` are fields of Options."""
-    app = dashboard(lambda: monitor, Options(**({"theme": "mono"} | options)))
+    chosen = Options(**({"theme": "mono"} | options))
+    app = dashboard(lambda: monitor, chosen, changes=lambda: changes)
     async with app.run_test(size=size) as pilot:
         driven = Driven(app, pilot)
         try:
@@ -141,10 +147,11 @@ async def played(
     source: Played, size: tuple[int, int] = (100, 30), **options: Any
 ) -> AsyncIterator[Driven]:
     """The dashboard over a real monitor that reads ``source``."""
-    monitor = LiveMonitor(source, live=False)
+    join = Join()
+    monitor, changes = LiveMonitor(source, live=False, join=join), LiveChanges(join)
     monitor.start()
     try:
-        async with shown(monitor, size, **options) as driven:
+        async with shown(monitor, size, changes, **options) as driven:
             yield driven
     finally:
         monitor.stop()

@@ -170,8 +170,7 @@ def test_hostile_text_is_written_out_everywhere() -> None:
         made = snapshot(rows, recent=records, warnings=(safe(HOSTILE),), nodes=(HOSTILE,))
         monitor = ShownMonitor(made, state)
         monitor.two_ends = (Endpoint(labels=(f"k8s:{HOSTILE}",)), Endpoint(labels=(HOSTILE,)))
-        options = {"filter_words": HOSTILE}
-        async with shown(monitor, size=(240, 50), **options) as driven:
+        async with shown(monitor, size=(240, 50), filter_words=HOSTILE) as driven:
             for keys in ((), ("t",), ("enter",), ("j",), ("w",)):
                 await driven.press(*keys)
                 await driven.settled()

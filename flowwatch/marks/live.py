@@ -1,0 +1,80 @@
+"""What policies change while it is looked at: a thread adds batches, views ask what is known so far.
+
+    changes = LiveChanges(join)
+    changes.report(frozenset({"egress"}))
+
+The same marks and rows that ``flowwatch changes`` tells of the same records.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+from flowwatch.flows.join import Join, Joined
+from flowwatch.marks.changes import Changes, ChangesReport
+
+MOST = 4_000_000
+"""Attempts kept, in either direction: 32 MB. Past it the older half is forgotten, and told."""
+
+EVERY = 5.0
+"""Seconds between two searches for marks at least, while only those are asked for."""
+
+_COSTLY = 50
+"""No more than one part in so many of the time goes into them."""
+
+
+class Seen(NamedTuple):
+    """A mark, as a timeline shows it."""
+
+    time: int
+    """Nanoseconds since 1970."""
+    policies: tuple[str, ...]
+
+
+class LiveChanges:
+    """Safe from any thread: while a report is made, whoever adds batches waits."""
+
+    def __init__(self, join: Join, most: int = MOST) -> None:
+        self._lock = threading.Lock()
+        self._changes = Changes(join=join)
+        self._most = most
+        self._kept = 0
+        self._marks: tuple[Seen, ...] = ()
+        self._due = 0.0
+        join.listen(self)
+
+    def take(self, joined: Joined) -> None:
+        """Take in a batch (flowwatch.flows.join.Listener)."""
+        with self._lock:
+            self._changes.take(joined)
+            self._kept += 2 * len(joined.closed)
+            if self._kept > self._most:
+                self._changes.since = self._changes.seen.forget_half()
+                self._kept //= 2
+
+    def report(self, directions: frozenset[str], given: tuple[int, ...] = ()) -> ChangesReport:
+        """The marks by now, or those ``given``, and what differs beside each."""
+        with self._lock:
+            now = self._changes.so_far()
+        with now.join.lock:
+            coverage = now.join.coverage()
+        report = replace(now, directions=directions, given=given).report(coverage)
+        if not given:
+            self._note(report)
+        return report
+
+    def marks(self) -> tuple[Seen, ...]:
+        """Those that were found last; looked for anew now and then."""
+        if time.monotonic() >= self._due:
+            began = time.monotonic()
+            self.report(frozenset())
+            self._due = time.monotonic() + max(EVERY, (time.monotonic() - began) * _COSTLY)
+        return self._marks
+
+    def _note(self, report: ChangesReport) -> None:
+        self._marks = tuple(
+            [Seen(one.mark.time, one.mark.policies) for one in report.differences if one.mark.turns]
+        )

@@ -1,0 +1,94 @@
+"""What is told while records still come is what ``flowwatch changes`` tells of the same ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowwatch.flows.attempts import Attempts
+from flowwatch.flows.join import Join
+from flowwatch.flows.model import Batch, Flow
+from flowwatch.marks.live import LiveChanges
+from flowwatch.report.changes import changes_object
+from flowwatch.sources.files import FileSource
+from tests.material import OWN
+from tests.unit.marks.traffic import ALLOW, API, EVIL, SECOND, START, Traffic
+
+EGRESS = frozenset({"egress"})
+
+
+def turning(seconds: int = 20) -> Traffic:
+    """Half of the time no policy is asked, then one is, which denies EVIL."""
+    traffic = Traffic()
+    for at in range(seconds):
+        if at < seconds // 2:
+            traffic.passes(at, API, asked=False).passes(at + 0.3, EVIL, asked=False)
+        else:
+            traffic.passes(at, API, (ALLOW,)).fails(at + 0.3, EVIL)
+    return traffic
+
+
+def live(records: list[Flow], **options: int) -> LiveChanges:
+    join = Join()
+    changes = LiveChanges(join, **options)
+    for start in range(0, len(records), 7):
+        join.add(Batch(flows=records[start : start + 7]))
+    return changes
+
+
+@pytest.mark.parametrize("given", [(), (4.0,)])
+def test_the_same_as_of_a_file(given: tuple[float, ...]) -> None:
+    traffic = turning()
+    changes = live(traffic.records)
+    times = tuple(int((START + at) * SECOND) for at in given)
+
+    told = changes.report(EGRESS, times)
+
+    assert changes_object(told) == changes_object(traffic.report(given=given))
+    assert told.cut == 1 or given
+    assert changes_object(changes.report(EGRESS, times)) == changes_object(told), (
+        "asking changes nothing"
+    )
+
+
+def test_of_a_capture_too() -> None:
+    batches = list(FileSource([str(OWN / "captures" / "weather.jsonl")]).batches())
+    join = Join()
+    changes = LiveChanges(join)
+    for batch in batches:
+        join.add(batch)
+
+    from flowwatch.marks.changes import Changes
+
+    assert changes_object(changes.report(EGRESS)) == changes_object(Changes().read(batches))
+
+
+def test_more_records_are_told_of_when_they_come() -> None:
+    traffic = turning()
+    join = Join()
+    changes = LiveChanges(join)
+    turn = (START + 10) * SECOND
+    join.add(Batch(flows=[one for one in traffic.records if one.time < turn]))
+    assert changes.report(EGRESS).differences == ()
+    join.add(Batch(flows=[one for one in traffic.records if one.time >= turn]))
+    assert len(changes.report(EGRESS).differences) == 1
+    assert [seen.policies for seen in changes.marks()] == [(str(ALLOW),)]
+
+
+def test_the_older_half_is_forgotten_and_told() -> None:
+    # More than are ever open at once.
+    traffic = turning(30_000)
+    join = Join()
+    changes = LiveChanges(join, most=2_000)
+    # With room for few open attempts: the others are over.
+    scope = join.scopes[""] = Attempts(40, numbers=join.numbers)
+    join.tally.clocks[""] = scope.clocks
+    for start in range(0, len(traffic.records), 512):
+        join.add(Batch(flows=traffic.records[start : start + 512]))
+
+    report = changes.report(EGRESS)
+
+    assert "are no longer kept" in report.notes[-1]
+    kept = sum(len(at) for hows in changes._changes.seen.times.values() for at in hows.values())
+    assert kept <= 2_000 + 2 * len(scope.open_attempts())
+    for one in report.differences:
+        assert one.before.start >= changes._changes.since
