@@ -1,4 +1,4 @@
-"""Take the pictures of the README: ``make screenshots``.
+"""Take the pictures of the README: ``make screenshots``; ``ARGS=lab`` takes that of the kernel lab alone.
 
 The real dashboard, over the real gRPC stream, on the demo's server; Textual's own driver draws it
 without a terminal. Writes SVG, and PNG by resvg with a font of the system.
@@ -87,7 +87,22 @@ async def take(picture: Picture, address: str) -> None:
     print(f"screenshots/{picture.name}.svg, .png")
 
 
+def of_the_lab() -> int:
+    """The story's picture, on packets of this machine's kernel: needs what the lab needs."""
+    from tests.lab.lab import Lab
+    from tests.lab.scenarios import story
+
+    with Lab("story") as lab:
+        lab.pace = 1.0
+        story(lab)
+        lab.kernel()
+        asyncio.run(take(Picture("lab", (120, 30), ("enter",)), lab.server))
+    return 0
+
+
 def main() -> int:
+    if sys.argv[1:] == ["lab"]:
+        return of_the_lab()
     with DemoServer("127.0.0.1:0") as server:
         for picture in PICTURES:
             asyncio.run(take(picture, server.address))
