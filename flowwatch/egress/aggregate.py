@@ -244,20 +244,22 @@ class Aggregate:
         """Give the attempt its row in the direction of ``news``, and count it there."""
         way = _INGRESS if news.ingress else _EGRESS
         flow, node = news.flow, news.flow.kind.node
-        _, _, _, port, protocol = attempt.key
-        client_ip, server_ip = addresses(attempt.key)
+        client_ip, server_ip, own_port, port, protocol = attempt.key
+        if not own_port:
+            client_ip, server_ip = addresses(attempt.key)
         if news.ingress:
             pod, address, peer_address = attempt.server, server_ip, client_ip
             peer, allowed = attempt.ingress_peer, attempt.admitted_by
         else:
             pod, address, peer_address = attempt.client, client_ip, server_ip
             peer, allowed = attempt.egress_peer, attempt.allowed_by
-        columns, counted = self.columns, self._counted
+        columns, counted, number = self.columns, self._counted, attempt.number
         self._idents += 1
         ahead = self._ahead.get(origin)
         time = max(flow.time - ahead.get(node, 0), 0) if ahead and flow.time else flow.time
-        if counted.outcome[attempt.number] == _NOT_YET:
-            counted.begun[attempt.number] = time
+        new = counted.outcome[number] == _NOT_YET
+        if new:
+            counted.begun[number] = time
         alike = id(pod), peer, port, protocol, way, node, origin
         known = self._rows.get(alike)
         if known is not None:
@@ -285,28 +287,29 @@ class Aggregate:
             columns.add_address(row, peer_address)
         if self.ends is not None:
             self.ends.see(row, pod, attempt.client if way == _INGRESS else attempt.server)
-        number = attempt.number
-        if counted.outcome[number] != _NOT_YET:
+        if not new:
             # Already counted in the other direction: the same outcome counts here too.
             self._count(row, attempt, 1)
             columns.add_answer(row, counted.answer[number], 1)
             if counted.late[number]:
                 columns.add_late(row, attempt.waited, attempt.retries)
         (counted.ingress if news.ingress else counted.egress)[number] = row
-        if attempt.uncounted:
+        if attempt.standing or (not own_port and attempt.uncounted):
             columns.rarity(row).uncounted += 1
         if attempt.unsure:
             columns.rarity(row).unsure += 1
         columns.add_rate(row, time)
-        # The other end's policy admits nothing here, but what it denied was dropped here too.
-        if allowed or attempt.denied_by:
+        # The other end's policy admits nothing here, but what it denied was dropped here too. Of an
+        # attempt that is new its own news tell.
+        if not new and (allowed or attempt.denied_by):
             columns.add_policies(row, allowed, attempt.denied_by)
         return row
 
     def _recount(self, attempt: OpenAttempt) -> None:
         """Count the attempt by its outcome of now, and no longer by that of before, in its rows."""
         counted, number = self._counted, attempt.number
-        rows = [row for row in (counted.egress[number], counted.ingress[number]) if row >= 0]
+        egress, ingress = counted.egress[number], counted.ingress[number]
+        rows = (egress,) if ingress < 0 else (ingress,) if egress < 0 else (egress, ingress)
         counted.version[number] = attempt.version
         if attempt.answer != counted.answer[number] or attempt.passed:
             self._count_answer(attempt, rows)
@@ -325,7 +328,7 @@ class Aggregate:
             if attempt.detail:
                 self.columns.add_proxy_refused(row, attempt.detail)
 
-    def _count_answer(self, attempt: OpenAttempt, rows: list[int]) -> None:
+    def _count_answer(self, attempt: OpenAttempt, rows: tuple[int, ...]) -> None:
         """What came back, and whether it was late."""
         counted, number = self._counted, attempt.number
         before, late = counted.answer[number], attempt.late
@@ -343,35 +346,36 @@ class Aggregate:
 
     def _count(self, row: int, attempt: OpenAttempt, by: int) -> None:
         """Count the attempt into ``row``, or out of it, by what it is counted by."""
-        columns, counted = self.columns, self._counted
-        outcome = counted.outcome[attempt.number]
+        columns, counted, number = self.columns, self._counted, attempt.number
+        outcome = counted.outcome[number]
         columns.counts[outcome][row] += by
         direction = columns.direction[row]
         self.totals[direction][outcome] += by
         dropped = outcome == meaning.DROPPED
-        if dropped and columns.add_reason(
-            row, counted.reason[attempt.number], by, addresses(attempt.key)
-        ):
+        if dropped and columns.add_reason(row, counted.reason[number], by, addresses(attempt.key)):
             # In no figure but its own, so in no timeline either.
             return
         at = counted.ingress_at if direction == _INGRESS else counted.egress_at
         if by > 0:
-            at[attempt.number] = self._decided(row, attempt)
-        self.turns.add(row, outcome, at[attempt.number], by)
-        if self._teller is not None and by > 0 and outcome in _BLOCKED:
-            server, way = columns.nodes.things[columns.node[row]][0], DIRECTION_WORDS[direction]
-            self._blocked[row] = self._teller.blocked(attempt, server, way)
-        begun = counted.begun[attempt.number]
+            server, node = columns.nodes.things[columns.node[row]]
+            time = attempt.decided
+            if node != attempt.node or self._ahead.get(server):
+                time = self._decided(attempt, server, node)
+            at[number] = time
+            if self._teller is not None and outcome in _BLOCKED:
+                way = DIRECTION_WORDS[direction]
+                self._blocked[row] = self._teller.blocked(attempt, server, way)
+        self.turns.add(row, outcome, at[number], by)
+        begun = counted.begun[number]
         self.timelines[direction].add(begun, dropped, by)
         if self.row_times is not None:
             self.row_times.add(row, begun, dropped, by)
 
-    def _decided(self, row: int, attempt: OpenAttempt) -> int:
-        """When it was decided what became of an attempt, by the clock that its row's times are by."""
-        columns, time = self.columns, attempt.decided
-        server, node = columns.nodes.things[columns.node[row]]
-        ahead = self._ahead.get(server, _NOTHING_AHEAD)
-        if not time or (node == attempt.node and not ahead):
+    def _decided(self, attempt: OpenAttempt, server: str, node: str) -> int:
+        """When it was decided what became of an attempt, by the clock that its row's times are by:
+        that of ``node`` of ``server``."""
+        time, ahead = attempt.decided, self._ahead.get(server, _NOTHING_AHEAD)
+        if not time:
             return time
         there = attempt.ahead_of(node)
         if there is None:

@@ -46,18 +46,28 @@ class Turns:
         """An attempt of ``row`` went so at ``time`` (ns); ``by`` -1: it did not, after all."""
         if outcome == UNKNOWN or time <= 0:
             return
-        while row >= len(self._last):
-            self._outcome.append(_NONE)
-            self._count.append(0)
-            for column in (self._first, self._before, self._last):
-                column.append(0)
+        if row >= len(self._last):
+            self._grow(row)
         events = self._several.get(row)
         if events is None:
             if by < 0:
                 self._take(row, time)
                 return
-            if self._outcome[row] in (outcome, _NONE):
-                self._add(row, outcome, time)
+            known = self._outcome[row]
+            if known == outcome:
+                # Mostly one more, and the latest.
+                self._count[row] += 1
+                last = self._last[row]
+                if time >= last:
+                    self._before[row], self._last[row] = last, time
+                elif time > self._before[row]:
+                    self._before[row] = time
+                if time < self._first[row]:
+                    self._first[row] = time
+                return
+            if known == _NONE:
+                self._outcome[row], self._count[row] = outcome, 1
+                self._first[row] = self._last[row] = time
                 return
             events = self._several[row] = self._known(row)
         if by > 0:
@@ -69,16 +79,13 @@ class Turns:
             if events[place : place + 1] == [(time, outcome)]:
                 del events[place]
 
-    def _add(self, row: int, outcome: int, time: int) -> None:
-        self._outcome[row] = outcome
-        self._count[row] += 1
-        last = self._last[row]
-        if time >= last:
-            self._before[row], self._last[row] = last, time
-        elif time > self._before[row]:
-            self._before[row] = time
-        if not self._first[row] or time < self._first[row]:
-            self._first[row] = time
+    def _grow(self, row: int) -> None:
+        """Have a place for ``row``."""
+        more = row + 1 - len(self._last)
+        self._outcome.extend([_NONE] * more)
+        self._count.extend([0] * more)
+        for column in (self._first, self._before, self._last):
+            column.extend([0] * more)
 
     def _take(self, row: int, time: int) -> None:
         if not self._count[row]:
