@@ -12,14 +12,19 @@ from typing import NamedTuple
 from flowwatch.cli import values
 from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
 from flowwatch.cli.flow_flags import FILTERS, SERVER, WHICH, WHICH_LONG
-from flowwatch.cli.values import Choices, outputs
-
-DEBUG = Flag("debug", SWITCH, "of a defect, show the traceback", short="D")
-"""Where there is no server to say more of."""
-
-DIRECTION = Flag(
-    "direction", TEXT, "{choices}", "DIRECTION", default="egress", choices=values.DIRECTION
+from flowwatch.cli.policy_flags import (
+    CILIUM_CONFIG,
+    COLOR,
+    DEBUG,
+    DIFF,
+    DIRECTION,
+    FROM_CLUSTER,
+    GAP,
+    KUBERNETES,
+    UNUSED,
+    output,
 )
+from flowwatch.cli.values import Choices, outputs
 
 ROWS = Group(
     "Table",
@@ -41,17 +46,10 @@ NOISE = Flag(
 TABLE = Group(ROWS.title, (*ROWS.flags, NOISE))
 
 
-def _output(choices: Choices) -> Flag:
-    """``-o``; the first of the choices is what it is without."""
-    return Flag("output", TEXT, "{choices}", "FORMAT", "o", choices.all()[0], choices=choices)
-
-
-COLOR = Flag("color", TEXT, "{choices}", "WHEN", default="auto", choices=values.COLOR)
-
 OBSERVE = Group(
     "Output",
     (
-        _output(values.OBSERVE_OUTPUT),
+        output(values.OBSERVE_OUTPUT),
         Flag("print-node-name", SWITCH, "show which node saw it"),
         Flag("print-policy-names", SWITCH, "show which policy decided"),
         Flag("numeric", SWITCH, "numbers instead of names"),
@@ -91,7 +89,7 @@ SUMMARY = Group(
             "fold rows: pod, workload, namespace or label:KEY, and then peer, port: workload,peer,port",
             "WHAT",
         ),
-        _output(outputs("table", "json", "csv", "markdown")),
+        output(outputs("table", "json", "csv", "markdown")),
         COLOR,
     ),
 )
@@ -141,7 +139,7 @@ DEMO = Group(
     ),
 )
 
-STATUS = Group("Output", (_output(values.STATUS_OUTPUT),))
+STATUS = Group("Output", (output(values.STATUS_OUTPUT),))
 _DEMO_TRAFFIC = Flag(
     "demo",
     TEXT,
@@ -150,13 +148,7 @@ _DEMO_TRAFFIC = Flag(
     alone="all",
     choices=values.DEMO,
 )
-CILIUM_CONFIG = Flag(
-    "cilium-config",
-    TEXT,
-    "the options that the agents decide by: the ConfigMap cilium-config, as kubectl prints it",
-    "FILE",
-)
-DOCTOR = Group("Doctor", (CILIUM_CONFIG, _output(outputs("text", "json"))))
+DOCTOR = Group("Doctor", (CILIUM_CONFIG, output(outputs("text", "json"))))
 POLICIES = Group(
     "Policies",
     (
@@ -182,9 +174,6 @@ def _given(short: str = "") -> Group:
 
 
 GIVEN = _given("f")
-FROM_CLUSTER = Flag(
-    "policies-from-cluster", SWITCH, "read the policies from the cluster, by the kubeconfig"
-)
 IN_FORCE = Group(GIVEN.title, (*_given().flags, FROM_CLUSTER))
 
 AUDIT = Group(
@@ -197,7 +186,7 @@ AUDIT = Group(
         ),
         Flag("for", TEXT, "with --follow, end after this long", "DURATION", check=values.DURATION),
         Flag("strict", SWITCH, "exit with 3 when the evidence is not enough"),
-        _output(outputs("text", "json", "junit", "sarif", "github", "markdown", "html")),
+        output(outputs("text", "json", "junit", "sarif", "github", "markdown", "html")),
         COLOR,
     ),
 )
@@ -208,7 +197,7 @@ WHATIF = Group(
         Flag("current", LIST, "the policies in force now, else what happened counts", "FILE"),
         Flag("allow-denied", NUMBER, "newly denied attempts without exit code 1", "N", default="0"),
         DIRECTION,
-        _output(outputs("text", "json", "markdown")),
+        output(outputs("text", "json", "markdown")),
         COLOR,
     ),
 )
@@ -224,7 +213,7 @@ CHANGES = Group(
         ),
         _DEMO_TRAFFIC,
         DIRECTION,
-        _output(outputs("text", "json", "markdown")),
+        output(outputs("text", "json", "markdown")),
         COLOR,
     ),
 )
@@ -301,57 +290,12 @@ EXPLAIN = Group(
         _DEMO_TRAFFIC,
         Flag("queries", TEXT, "many questions as JSON lines, - for standard input", "FILE"),
         Flag("reason", TEXT, "what a drop reason means", "NAME", choices=values.REASON),
-        _output(outputs("text", "json")),
+        output(outputs("text", "json")),
         DEBUG,
     ),
 )
 
-UNUSED = Group(
-    "Unused",
-    (
-        FROM_CLUSTER,
-        Flag(
-            "recent",
-            TEXT,
-            "changed within this before the end of the evidence: told apart",
-            "DURATION",
-            default="24h",
-            check=values.DURATION,
-        ),
-        Flag(
-            "file-times",
-            SWITCH,
-            "a policy changed when its file was written, too (a fresh checkout writes them all)",
-        ),
-        _output(outputs("text", "json", "markdown")),
-        COLOR,
-    ),
-)
-
-DIFF = Group(
-    "Difference",
-    (
-        Flag(
-            "pods",
-            LIST,
-            "compare for the pods of these captures alone, or of the cluster (repeat for several)",
-            "FILE",
-        ),
-        CILIUM_CONFIG,
-        _output(outputs("text", "json", "markdown")),
-        COLOR,
-        DEBUG,
-    ),
-)
-KUBERNETES = Group(
-    "Kubernetes",
-    tuple(flag for flag in SERVER.flags if flag.name in (
-        "kubeconfig", "kube-context", "kube-namespace", "request-timeout", "config",
-    )),
-)  # fmt: skip
-"""What the cluster's API takes, for verbs that ask no Hubble server."""
-
-LIST_OUTPUT = Group("Output", (_output(values.LIST_OUTPUT),))
+LIST_OUTPUT = Group("Output", (output(values.LIST_OUTPUT),))
 
 
 class Verb(NamedTuple):
@@ -451,6 +395,13 @@ VERBS: tuple[Verb, ...] = (
         "unused",
         (POLICIES, UNUSED, FILTERS, WHICH_LONG, SERVER),
         "flowwatch unused -f policies/ --input-file flows.jsonl",
+    ),
+    Verb(
+        "gap",
+        "what policies allow beside what was used, and the narrowest that keep it",
+        "gap",
+        (POLICIES, GAP, FILTERS, WHICH_LONG, SERVER),
+        "flowwatch gap -f p.yaml --input-file flows.jsonl --drop-in narrow/",
     ),
     Verb(
         "diff",

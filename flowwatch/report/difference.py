@@ -70,7 +70,7 @@ def _text(compared: Compared, style: Style) -> Iterator[str]:
             first, *more = map(safe, change.subject_words())
             yield f"  {mark} {change.direction} of {first}"
             yield from (f"    and of {one}" for one in more)
-            yield from (f"      {line}" for line in _what(change))
+            yield from (f"      {line}" for line in what_lines(change))
             yield f"      e.g. {safe(_question(change, compared.pods))}"
             yield f"        before: {safe(change.example.before.reason)}"
             yield f"        after: {safe(change.example.after.reason)}"
@@ -78,7 +78,8 @@ def _text(compared: Compared, style: Style) -> Iterator[str]:
     yield _counts(compared)
 
 
-def _what(change: Change) -> Iterator[str]:
+def what_lines(change: Change) -> Iterator[str]:
+    """Peers, ports and what proxies decide, a safe line each."""
     word = "to" if change.direction == "egress" else "from"
     for at, one in enumerate(change.peers.words()):
         yield f"{'and ' if at else ''}{word} {safe(one)}"
@@ -180,11 +181,12 @@ def difference_object(compared: Compared) -> dict[str, Any]:
         "subjects": found.subjects,
         "questions": found.questions,
         "counts": {kind: sum(one.kind == kind for one in found.changes) for kind in KINDS},
-        "changes": [_change_object(one) for one in found.changes],
+        "changes": [change_object(one) for one in found.changes],
     }
 
 
-def _change_object(change: Change) -> dict[str, Any]:
+def change_object(change: Change) -> dict[str, Any]:
+    """One change as JSON has it."""
     asked = change.example
     return {
         "change": change.kind,

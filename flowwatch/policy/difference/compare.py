@@ -121,7 +121,12 @@ class Difference:
 
 
 def compare(
-    old: PolicySet, new: PolicySet, *, known: Sequence[Atom] | None = None, cluster: str = "default"
+    old: PolicySet,
+    new: PolicySet,
+    *,
+    known: Sequence[Atom] | None = None,
+    cluster: str = "default",
+    any_peers: bool = False,
 ) -> Difference:
     """All that ``old`` and ``new`` decide differently.
 
@@ -130,11 +135,12 @@ def compare(
         new: as it would be; read by the same options.
         known: the labels of the pods that there are; None for all that there may be.
         cluster: the name of the cluster the policies are for.
+        any_peers: whether subjects alone are among ``known``, and peers are all that there may be.
 
     Raises:
         TooMany: the documents tell more classes apart than anybody could look at.
     """
-    return _Comparison(old, new, known, Space(cluster)).difference()
+    return _Comparison(old, new, known, Space(cluster), any_peers=any_peers).difference()
 
 
 class _Line(NamedTuple):
@@ -151,10 +157,17 @@ _Lines = dict[_Key, _Line]
 
 class _Comparison:
     def __init__(
-        self, old: PolicySet, new: PolicySet, known: Sequence[Atom] | None, space: Space
+        self,
+        old: PolicySet,
+        new: PolicySet,
+        known: Sequence[Atom] | None,
+        space: Space,
+        *,
+        any_peers: bool,
     ) -> None:
         self._sides = (old, new)
         self._known = known
+        self._peers = None if any_peers else known
         self._space = space
         self._made = Difference(known=None if known is None else len(known))
         self._tables: dict[Hashable, _Lines] = {}
@@ -250,7 +263,7 @@ class _Comparison:
         rules = [rule for entry in entries for rule in entry.ports or ()]
         listens = direction == "egress" or not subject.reserved
         named = Names(rules if listens else (), ports.classes(rules))
-        universe = Universe(peers_of(entries), subject, self._space, self._known)
+        universe = Universe(peers_of(entries), subject, self._space, self._peers)
         rows: dict[tuple[Outcome, frozenset[Place]], list[PeerClass]] = {}
         examples: dict[tuple[Outcome, frozenset[Place]], Example] = {}
         asked: dict[Hashable, list[tuple[Outcome, frozenset[Place]]]] = {}

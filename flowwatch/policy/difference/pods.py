@@ -124,7 +124,10 @@ class Pods:
     def _among(self, known: Sequence[Atom], need: int) -> dict[int, Atom]:
         found: dict[int, Atom] = {}
         for labels in known:
-            bits = pattern(self._selectors, LabelSet(labels))
+            one = LabelSet(labels)
+            if self._own and one.by_source.get(OWN_CLUSTER, "default") != "default":
+                continue  # policies are about pods of their own cluster
+            bits = pattern(self._selectors, one)
             if not need or bits & need:
                 found.setdefault(bits, labels)
         return found

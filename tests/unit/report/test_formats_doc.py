@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from flowwatch.audits.whatif import WhatIf
+from flowwatch.drafts.draft import Drafter
+from flowwatch.drafts.gap import gaps
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.schema import ATTEMPT, ROW, SCHEMA_VERSION, Column
 from flowwatch.flows.reasons import L7_DENIED
@@ -24,6 +26,7 @@ from flowwatch.report.audit.words import REMARKS
 from flowwatch.report.changes import changes_object
 from flowwatch.report.difference import Compared, difference_object
 from flowwatch.report.explain import explanation_object
+from flowwatch.report.gap import gaps_object
 from flowwatch.report.reference import markdown_reference, with_tables
 from flowwatch.report.summary import summary_object
 from flowwatch.report.unused import unused_object
@@ -76,6 +79,8 @@ def test_keys_of_whatif_changes_and_explain_are_documented(tmp_path: Path) -> No
     moved = changes_object(story())
     other = load([("policy.yaml", CORRECT.replace("443", "8443"))])
     with closing(FileSource([tmp_path / "flows.jsonl"])) as source:
+        wider = gaps_object(gaps(Drafter().read(source.batches()), policies))
+    with closing(FileSource([tmp_path / "flows.jsonl"])) as source:
         idle = unused_object(Finder(other, 0).read(source.batches()))
     differing = difference_object(Compared(policies, other, compare(policies, other), {}))
     told = explanation_object(explain(policies, *ends, ""))
@@ -90,6 +95,7 @@ def test_keys_of_whatif_changes_and_explain_are_documented(tmp_path: Path) -> No
             moved,
             [moved["window"], moved["marks"][0], moved["rows"][0], moved["rows"][0]["before"]],
         ),
+        ("gap", wider, [wider["workloads"][0], wider["workloads"][0]["proof"]]),
         ("unused", idle, [idle["window"], idle["unused"][0]]),
         (
             "diff",

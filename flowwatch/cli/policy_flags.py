@@ -1,0 +1,93 @@
+"""Flags of verbs about policies, and those that they share with others; see flag_table.py."""
+
+from __future__ import annotations
+
+from flowwatch.cli import values
+from flowwatch.cli.flag_kinds import LIST, SWITCH, TEXT, Flag, Group
+from flowwatch.cli.flow_flags import SERVER
+from flowwatch.cli.values import Choices, outputs
+
+DEBUG = Flag("debug", SWITCH, "of a defect, show the traceback", short="D")
+"""Where there is no server to say more of."""
+
+DIRECTION = Flag(
+    "direction", TEXT, "{choices}", "DIRECTION", default="egress", choices=values.DIRECTION
+)
+
+
+def output(choices: Choices) -> Flag:
+    """``-o``; the first of the choices is what it is without."""
+    return Flag("output", TEXT, "{choices}", "FORMAT", "o", choices.all()[0], choices=choices)
+
+
+COLOR = Flag("color", TEXT, "{choices}", "WHEN", default="auto", choices=values.COLOR)
+
+CILIUM_CONFIG = Flag(
+    "cilium-config",
+    TEXT,
+    "the options that the agents decide by: the ConfigMap cilium-config, as kubectl prints it",
+    "FILE",
+)
+FROM_CLUSTER = Flag(
+    "policies-from-cluster", SWITCH, "read the policies from the cluster, by the kubeconfig"
+)
+UNUSED = Group(
+    "Unused",
+    (
+        FROM_CLUSTER,
+        Flag(
+            "recent",
+            TEXT,
+            "changed within this before the end of the evidence: told apart",
+            "DURATION",
+            default="24h",
+            check=values.DURATION,
+        ),
+        Flag(
+            "file-times",
+            SWITCH,
+            "a policy changed when its file was written, too (a fresh checkout writes them all)",
+        ),
+        output(outputs("text", "json", "markdown")),
+        COLOR,
+    ),
+)
+
+GAP = Group(
+    "Gap",
+    (
+        FROM_CLUSTER,
+        DIRECTION,
+        Flag(
+            "drop-in",
+            TEXT,
+            "write the narrowest policies that keep all that was used; in a folder a file for each",
+            "FILE|DIR",
+        ),
+        output(outputs("text", "json", "markdown")),
+        COLOR,
+    ),
+)
+
+DIFF = Group(
+    "Difference",
+    (
+        Flag(
+            "pods",
+            LIST,
+            "compare for the pods of these captures alone, or of the cluster (repeat for several)",
+            "FILE",
+        ),
+        CILIUM_CONFIG,
+        output(outputs("text", "json", "markdown")),
+        COLOR,
+        DEBUG,
+    ),
+)
+KUBERNETES = Group(
+    "Kubernetes",
+    tuple(flag for flag in SERVER.flags if flag.name in (
+        "kubeconfig", "kube-context", "kube-namespace", "request-timeout", "config",
+    )),
+)  # fmt: skip
+"""What the cluster's API takes, for verbs that ask no Hubble server."""
