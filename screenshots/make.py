@@ -1,4 +1,5 @@
-"""Take the pictures of the README: ``make screenshots``; ``ARGS=lab`` takes that of the kernel lab alone.
+"""Take the pictures of the README: ``make screenshots``, or some: ``ARGS=draft``. ``ARGS=lab`` takes that
+of the kernel lab alone.
 
 The real dashboard, over the real gRPC stream, on the demo's server; Textual's own driver draws it
 without a terminal. Writes SVG, and PNG by resvg with a font of the system.
@@ -20,6 +21,8 @@ import resvg_py  # noqa: E402
 from flowwatch.audits.live import LiveAudit  # noqa: E402
 from flowwatch.demo.server import DemoServer  # noqa: E402
 from flowwatch.demo.story import policy_text  # noqa: E402
+from flowwatch.drafts.draft import Drafter  # noqa: E402
+from flowwatch.drafts.drafting import Drafting  # noqa: E402
 from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
 from flowwatch.flows.join import Join  # noqa: E402
 from flowwatch.policy import load  # noqa: E402
@@ -46,6 +49,7 @@ PICTURES = (
     Picture("drops-80x24", (80, 24), ("d",)),
     Picture("tail", (120, 36), ("t",)),
     Picture("audit", (120, 36), ("A",), policies=True),
+    Picture("draft", (120, 36), ("D", "j", "j", "j", "space")),
     Picture("help", (100, 34), ("question_mark",)),
 )
 
@@ -67,7 +71,10 @@ async def take(picture: Picture, address: str) -> None:
         theme=picture.theme,
         hubble=("hubble", "observe", "--server", "localhost:4245"),
     )
-    app = dashboard(start, shown, audit)
+    drafting = Drafting(
+        lambda: open_source(flow_request(options, follow=False, environ={})), Drafter
+    )
+    app = dashboard(start, shown, audit, drafting=drafting)
     try:
         async with app.run_test(size=picture.size) as pilot:
             await pilot.pause(2.0)
@@ -105,7 +112,8 @@ def main() -> int:
         return of_the_lab()
     with DemoServer("127.0.0.1:0") as server:
         for picture in PICTURES:
-            asyncio.run(take(picture, server.address))
+            if picture.name in (sys.argv[1:] or [picture.name]):
+                asyncio.run(take(picture, server.address))
         told = subprocess.run(
             [
                 sys.executable,

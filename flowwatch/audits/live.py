@@ -29,6 +29,11 @@ class LiveAudit:
         self._report: AuditReport | None = None
         join.listen(self)
 
+    @property
+    def policies(self) -> PolicySet:
+        """Those that it judges by."""
+        return self._audit.judge.policies
+
     def take(self, joined: Joined) -> None:
         """Take in a batch (flowwatch.flows.join.Listener)."""
         with self._lock:

@@ -34,7 +34,13 @@ def run(parsed: Parsed) -> int:
             "flowwatch summary prints the table once, flowwatch observe -f prints flows",
         )
     source = open_source(wanted, with_ring=True, keep_trying=True)
-    return show_dashboard(parsed, source, live=not wanted.files, notes=wanted.settings.warnings)
+    return show_dashboard(
+        parsed,
+        source,
+        live=not wanted.files,
+        notes=wanted.settings.warnings,
+        again=lambda: open_source(flow_request(parsed, several=True)),
+    )
 
 
 def _follows(parsed: Parsed) -> bool:

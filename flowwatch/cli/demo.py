@@ -86,7 +86,14 @@ def _show(parsed: Parsed, address: str, terminal: bool, duration: float) -> int:
         timer = threading.Timer(duration, source.close)
         timer.daemon = True
         timer.start()
-    return show_dashboard(parsed, source, live=True, server=address, policies=_of_the_story(parsed))
+    return show_dashboard(
+        parsed,
+        source,
+        live=True,
+        server=address,
+        policies=_of_the_story(parsed),
+        again=lambda: open_source(of_demo(address, parsed)),
+    )
 
 
 def _of_the_story(parsed: Parsed) -> PolicySet | None:

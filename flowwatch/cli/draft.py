@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from flowwatch.api.policy_files import read_text, shown
 from flowwatch.cli.shared.options import directions
 from flowwatch.cli.shared.policies import agent_options
-from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
-from flowwatch.cli.shared.traffic import source_of
+from flowwatch.cli.shared.reading import UNREADABLE, Reading, at_terminal, telling_apart
+from flowwatch.cli.shared.traffic import again_of, source_of
 from flowwatch.errors import UsageError
 from flowwatch.output import open_output, put, say
 from flowwatch.text import plural, safe
@@ -37,6 +37,8 @@ def _draft(parsed: Parsed) -> int:
 
     if parsed.switch("follow"):
         raise UsageError("a draft ends", "leave out --follow")
+    if parsed.switch("edit"):
+        return _edit(parsed)
     asked = parsed.text("explain")
     _check(asked)
     existing = _existing(parsed)
@@ -62,6 +64,29 @@ def _draft(parsed: Parsed) -> int:
     if reading.failure is not None:
         return UNREADABLE
     return ended or (0 if found else NOTHING)
+
+
+def _edit(parsed: Parsed) -> int:
+    """The editor, in the dashboard; its own exit code."""
+    from flowwatch.cli.shared.screen import show_dashboard
+
+    for other in ("explain", "onto", "diff"):
+        if parsed.was_set(other):
+            raise UsageError(f"cannot set both --edit and --{other}")
+    if "-" in parsed.list("input-file"):
+        raise UsageError("standard input can't be read twice", "name a file with --input-file")
+    if not at_terminal():
+        raise UsageError("the editor needs a terminal", "leave out --edit to write the draft")
+    agent_options(parsed)
+    with again_of(parsed) as (again, server):
+        return show_dashboard(
+            parsed,
+            again(),
+            live=not parsed.list("input-file"),
+            server=server,
+            again=again,
+            opened="draft",
+        )
 
 
 def _existing(parsed: Parsed) -> str | None:
@@ -156,19 +181,6 @@ def _write(draft: Draft, path: str) -> bool:
     else:
         with open_output(path or None, "yaml") as out:
             out.write(draft.text)
-    say(_proof(draft))
+    policies = plural(len(draft.documents), "policy", "policies")
+    say(f"{policies}: {safe(draft.proof.words)}")
     return True
-
-
-def _proof(draft: Draft) -> str:
-    proof = draft.proof
-    told = (
-        f"{plural(len(draft.documents), 'policy', 'policies')}: "
-        f"allows {proof.allowed:,} of {proof.needed:,} needed, "
-        f"denies {proof.denied:,} of {proof.dropped:,} others"
-    )
-    if proof.unknown:
-        told += f", {proof.unknown:,} can't be told"
-    if proof.failing:
-        told += f"; not allowed though needed: {safe(', '.join(proof.failing))}"
-    return told

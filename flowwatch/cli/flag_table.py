@@ -250,6 +250,11 @@ DRAFT = Group(
             "instead, the smallest addition to these policies that lets through what --allow names",
             "FILE",
         ),
+        Flag(
+            "edit",
+            SWITCH,
+            "decide on it row by row, on the screen: what the dashboard's key D opens",
+        ),
         Flag("diff", SWITCH, "with --onto: what would change, as a unified diff; writes nothing"),
         CILIUM_CONFIG,
         Flag(

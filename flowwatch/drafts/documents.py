@@ -37,18 +37,53 @@ _LONGEST = 253
 _WIDE = 1 << 20
 
 
-def written(plan: Plan, kind: Kind, head: Sequence[str] = ()) -> str:
-    """The document of one owner; ``head``: lines for the comment that it begins with."""
+Made = dict[object, str]
+"""Rules that were written, by all that they are made of: what repeats isn't written again."""
+
+
+def written(plan: Plan, kind: Kind, head: Sequence[str] = (), made: Made | None = None) -> str:
+    """The document of one owner.
+
+    ``head``: lines for the comment that it begins with. ``made``: kept by who writes much the same often.
+    """
     document = _MAKERS[kind](plan)
+    document.yaml_set_start_comment("\n".join(_comment(line) for line in [*head, *_notes(plan)]))
+    parts = [_dumped(document)]
+    for direction in plan.directions:
+        rules = [rule for rule in plan.rules if rule.direction == direction and says(rule, kind)]
+        parts.append(f"  {direction}:\n" if rules else f"  {direction}: []\n")
+        parts += [_rule_text(rule, kind, {} if made is None else made) for rule in rules]
+    for line in _candidates(plan):
+        parts.append(f"# {_comment(line)}\n".replace("# \n", "#\n"))
+    return "".join(parts)
+
+
+def _dumped(document: CommentedMap) -> str:
     yaml = YAML()
     yaml.width = _WIDE
     yaml.indent(mapping=2, sequence=4, offset=2)
-    document.yaml_set_start_comment("\n".join(_comment(line) for line in [*head, *_notes(plan)]))
     out = io.StringIO()
     yaml.dump(document, out)
-    return out.getvalue() + "".join(
-        f"# {_comment(line)}\n".replace("# \n", "#\n") for line in _candidates(plan)
-    )
+    return out.getvalue()
+
+
+def says(rule: Rule, kind: Kind) -> bool:
+    """Whether a kind of policy can hold a rule."""
+    return kind != "knp" or not unsaid_in_kubernetes(rule)
+
+
+def _rule_text(rule: Rule, kind: Kind, made: Made) -> str:
+    """A rule as an item of its list, its evidence above it."""
+    lines = tuple(about(rule))
+    addresses = tuple(tuple(sorted(_addresses(rule, one))) for one in rule.targets)
+    key = kind, rule.direction, rule.form, rule.targets, rule.ports, rule.dns, lines, addresses
+    found = made.get(key)
+    if found is None:
+        item = rule_item(rule, cilium=kind != "knp")
+        listed = _dumped(_map(spec=_map(rules=CommentedSeq([item]))))
+        told = "".join(f"    # {_comment(line)}\n" for line in lines)
+        found = made[key] = told + listed.partition("rules:\n")[2]
+    return found
 
 
 def name_of_policy(plan: Plan) -> str:
@@ -83,9 +118,6 @@ def _cilium_policy(plan: Plan, kind: str, namespace: str) -> CommentedMap:
     spec["enableDefaultDeny"] = _map(
         egress="egress" in plan.directions, ingress="ingress" in plan.directions
     )
-    for direction in plan.directions:
-        rules = [rule for rule in plan.rules if rule.direction == direction]
-        spec[direction] = _listed(rules, _cilium_rule)
     return _map(apiVersion="cilium.io/v2", kind=kind, metadata=metadata, spec=spec)
 
 
@@ -94,6 +126,8 @@ def _cilium_rule(rule: Rule) -> CommentedMap:
     for target in rule.targets:
         key, item = peer_item(rule, target)
         made.setdefault(key, CommentedSeq()).append(item)
+    if not rule.ports:
+        return made
     if rule.ports[0].protocol.startswith("ICMP"):
         made["icmps"] = CommentedSeq(
             [_map(fields=CommentedSeq([_icmp(port) for port in rule.ports]))]
@@ -115,6 +149,8 @@ def peer_item(rule: Rule, target: Target) -> tuple[str, Any]:
         return f"{way}Entities", _text(target.text)
     if rule.form == "name":
         return "toFQDNs", _map(matchName=_text(target.text))
+    if rule.form == "pattern":
+        return "toFQDNs", _map(matchPattern=_quoted(target.text))
     return f"{way}CIDR", _text(block(target.text))
 
 
@@ -148,12 +184,6 @@ def _kubernetes(plan: Plan) -> CommentedMap:
         podSelector=_map(matchLabels=labels) if labels else CommentedMap(),
         policyTypes=CommentedSeq([one.capitalize() for one in plan.directions]),
     )
-    for direction in plan.directions:
-        rules = [
-            rule for rule in plan.rules
-            if rule.direction == direction and not unsaid_in_kubernetes(rule)
-        ]  # fmt: skip
-        spec[direction] = _listed(rules, _kubernetes_rule)
     metadata = _map(name=_text(name_of_policy(plan)), namespace=_text(plan.owner.namespace))
     return _map(
         apiVersion="networking.k8s.io/v1", kind="NetworkPolicy", metadata=metadata, spec=spec
@@ -164,8 +194,10 @@ def unsaid_in_kubernetes(rule: Rule) -> str:
     """Why Kubernetes' policies can't say a rule; "" where they can."""
     if rule.form == "entity":
         return f"{', '.join(one.text for one in rule.targets)} can't be named"
-    if rule.ports[0].protocol.startswith("ICMP"):
+    if rule.ports and rule.ports[0].protocol.startswith("ICMP"):
         return "ICMP can't be named"
+    if rule.form == "pattern":
+        return f"{', '.join(one.text for one in rule.targets)} can't be named"
     return ""
 
 
@@ -191,9 +223,10 @@ def _kubernetes_rule(rule: Rule) -> CommentedMap:
         for port in rule.ports
         for protocol in (("UDP", "TCP") if port.protocol == "ANY" else (port.protocol,))
     ]
-    return _map(
-        **{"to" if rule.direction == "egress" else "from": peers, "ports": CommentedSeq(ports)}
-    )
+    made = _map(**{"to" if rule.direction == "egress" else "from": peers})
+    if ports:
+        made["ports"] = CommentedSeq(ports)
+    return made
 
 
 def _addresses(rule: Rule, target: Target) -> set[str]:
@@ -213,14 +246,6 @@ _MAKERS: dict[Kind, Callable[[Plan], CommentedMap]] = {
 
 
 # Comments --------------------------------------------------------------------------------------
-
-
-def _listed(rules: Sequence[Rule], make: Callable[[Rule], CommentedMap]) -> CommentedSeq:
-    made = CommentedSeq([make(rule) for rule in rules])
-    for at, rule in enumerate(rules):
-        told = "\n".join(_comment(line) for line in about(rule))
-        made.yaml_set_comment_before_after_key(at, before=told, indent=4)
-    return made
 
 
 def about(rule: Rule) -> Iterator[str]:
@@ -282,11 +307,17 @@ def _notes(plan: Plan) -> Iterator[str]:
 
 
 def _candidates(plan: Plan) -> Iterator[str]:
-    if not plan.candidates:
+    if plan.left:
+        yield "Needed, as traffic shows, and left out by choice:"
+    for target, port, seen in plan.left:
+        yield f"  {spelt(target, port)}/{port.protocol}: {told(seen)}"
+    left = {(target, port) for target, port, _ in plan.left}
+    candidates = [one for one in plan.candidates if (one.target, one.port) not in left]
+    if not candidates:
         return
     yield "Dropped by a policy, and not allowed above; --allow PEER:PORT takes one in:"
     same: dict[tuple[Direction, Target, Port], tuple[Evidence, int]] = {}
-    for one in plan.candidates:
+    for one in candidates:
         key = one.need.direction, one.target, one.port
         seen, until = same.get(key, (Evidence(), 0))
         same[key] = seen.merged(one.evidence), max(until, one.until)
@@ -309,7 +340,9 @@ def _time(nanoseconds: int) -> str:
 
 
 def block(address: str) -> str:
-    """An address as a block that holds it alone."""
+    """An address as a block that holds it alone; a block as it is."""
+    if "/" in address:
+        return address
     number = ip_address(address.partition("%")[0])
     return f"{number}/{number.max_prefixlen}"
 

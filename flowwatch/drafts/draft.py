@@ -18,7 +18,7 @@ from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.flows.clocks import span
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Batch
-from flowwatch.policy import load
+from flowwatch.policy import PolicySet, load
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.text import plural
 
@@ -39,6 +39,19 @@ class Proof:
     """Of which can't be told what the draft would do."""
     failing: tuple[str, ...] = ()
     """Needs that the draft doesn't let through, each in words: there should be none."""
+
+    @property
+    def words(self) -> str:
+        """In a sentence; not made safe."""
+        told = (
+            f"allows {self.allowed:,} of {self.needed:,} needed, "
+            f"denies {self.denied:,} of {self.dropped:,} others"
+        )
+        if self.unknown:
+            told += f", {self.unknown:,} can't be told"
+        if self.failing:
+            told += f"; not allowed though needed: {', '.join(self.failing)}"
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +130,9 @@ class Drafter:
         every = planner.plans()
         plans = [plan for plan in every if plan.rules]
         coverage = self.needs.join.coverage()
-        head = list(_care(coverage))
+        head = list(care_of(coverage))
         documents = tuple(
-            Document(plan, written(plan, self.kind, [_title(plan), *head])) for plan in plans
+            Document(plan, written(plan, self.kind, [title_of(plan), *head])) for plan in plans
         )
         notes = [*head, *self._notes(plans, planner)]
         quiet = tuple(str(plan.owner) for plan in every if not plan.rules)
@@ -148,12 +161,14 @@ def _lost(rule: Rule) -> Iterator[str]:
         yield f"NetworkPolicy knows no names: {names} by address, which may change"
 
 
-def _title(plan: Plan) -> str:
+def title_of(plan: Plan) -> str:
+    """The first line of a policy's comment."""
     pods = plural(len(plan.owned.pods), "pod")
     return f"Drafted by flowwatch from what {plan.owner} ({pods}) was let through."
 
 
-def _care(coverage: Coverage) -> Iterator[str]:
+def care_of(coverage: Coverage) -> Iterator[str]:
+    """What makes traffic less than all that is needed, each in words."""
     if 0 < coverage.seconds < _SHORT:
         yield f"Seen for {span(coverage.seconds)} only: what runs hourly or nightly is perhaps missing"
     yield from coverage.warnings
@@ -162,9 +177,14 @@ def _care(coverage: Coverage) -> Iterator[str]:
 def prove(documents: Sequence[Document], options: AgentOptions = UNKNOWN) -> Proof:
     """What ``documents`` decide about all that was seen of their owners, by the engine that audits use."""
     policies = load([(one.file, one.text) for one in documents], options=options)
+    return proven(policies, [one.plan for one in documents])
+
+
+def proven(policies: PolicySet, plans: Iterable[Plan]) -> Proof:
+    """What ``policies`` decide about all that was seen of the owners of ``plans``."""
     sums: Counter[str] = Counter()
     failing = []
-    for plan in (one.plan for one in documents):
+    for plan in plans:
         dropped = {one.need: one.evidence for one in plan.candidates}
         for wanted, of in ((True, plan.wanted), (False, dropped)):
             for need, seen in of.items():

@@ -15,8 +15,9 @@ DNS_PORT = 53
 MOST_PORTS = 40
 """Ports that Cilium takes in one rule (Cilium 1.20, pkg/policy/api/rule_validation.go); ICMP types alike."""
 
-Form = Literal["pods", "entity", "name", "address"]
-_ORDER: dict[Form, int] = {"pods": 0, "entity": 1, "name": 2, "address": 3}
+Form = Literal["pods", "entity", "name", "pattern", "address"]
+_ORDER: dict[Form, int] = {"pods": 0, "entity": 1, "name": 2, "pattern": 3, "address": 4}
+NAMES: frozenset[Form] = frozenset({"name", "pattern"})
 
 
 class Port(NamedTuple):
@@ -31,7 +32,7 @@ class Target(NamedTuple):
 
     form: Form
     text: str
-    """Entity, DNS name, or address; of pods how people call them."""
+    """Entity, DNS name or pattern, address or block; of pods how people call them."""
     selected: Selected = Selected(())
     namespace: str = ""
     cluster: str = ""
@@ -52,6 +53,7 @@ class Rule:
     form: Form
     targets: tuple[Target, ...]
     ports: tuple[Port, ...]
+    """() for any, which only a person chooses."""
     evidence: dict[tuple[Target, Port], Evidence]
     dns: bool = False
     """Whether it is the rule by which lookups are seen, which ``toFQDNs`` needs."""
@@ -86,6 +88,10 @@ class Plan:
     candidates: list[Candidate] = field(default_factory=list)
     scans: list[tuple[Target, int]] = field(default_factory=list)
     """Who was left out as scanning, and how many ports it tried."""
+    targets: dict[Need, Target] = field(default_factory=dict)
+    """How rules name each peer."""
+    left: list[tuple[Target, Port, Evidence]] = field(default_factory=list)
+    """Needed, and left out by a person."""
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -119,11 +125,18 @@ class Planner:
         for way, target in sorted({(need.direction, targets[need]) for need in scanning}):
             ports = sum((need.direction, targets[need]) == (way, target) for need in scanning)
             plan.scans.append((target, ports))
-        plan.rules = _merged({need: (targets[need], one) for need, one in plan.wanted.items()})
-        if any(rule.form == "name" for rule in plan.rules):
-            self._add_dns(owner, plan)
-        plan.rules.sort(key=_rule_order)
+        plan.targets = targets
+        self.complete(
+            plan, merged({need: (targets[need], one) for need, one in plan.wanted.items()})
+        )
         return plan
+
+    def complete(self, plan: Plan, rules: list[Rule]) -> None:
+        """Give a plan its rules, with that for lookups where names need it."""
+        plan.rules = rules
+        if any(rule.form in NAMES for rule in rules):
+            self._add_dns(plan.owner, plan)
+        plan.rules.sort(key=_rule_order)
 
     def _dropped(self, plan: Plan, need: Need, target: Target, evidence: Evidence) -> None:
         """What was dropped of late is not wanted, though it may have been let through before."""
@@ -200,10 +213,11 @@ class Planner:
 
 
 def _is_dns(rule: Rule) -> bool:
-    return all(port.number == DNS_PORT and port.protocol in ("UDP", "TCP") for port in rule.ports)
+    dns = [port.number == DNS_PORT and port.protocol in ("UDP", "TCP") for port in rule.ports]
+    return bool(dns) and all(dns)
 
 
-def _merged(needs: Mapping[Need, tuple[Target, Evidence]]) -> list[Rule]:
+def merged(needs: Mapping[Need, tuple[Target, Evidence]]) -> list[Rule]:
     """Targets with the same ports in one rule: that widens nothing. Lookups stay by themselves."""
     ports: dict[tuple[Direction, Target, bool], dict[Port, Evidence]] = {}
     for need, (target, evidence) in needs.items():

@@ -204,6 +204,11 @@ def _export_to(desk: Desk, argument: str) -> None:
     export_rows(desk, path)
 
 
+def _save(desk: Desk, argument: str) -> None:
+    if not desk.seen.save(argument):
+        desk.say("nothing to save here: D opens a draft", "warn")
+
+
 def _theme_named(desk: Desk, argument: str) -> None:
     desk.relook(desk.options.auto_theme if argument == "auto" else argument)
 
@@ -224,5 +229,6 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "copy": lambda desk, _: _copy(desk),
     "theme": _theme_named,
     "mouse": lambda desk, text: _mouse(desk, _switched(text)),
+    "save": _save,
     "quit": lambda desk, _: desk.leave(),
 }

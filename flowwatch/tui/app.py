@@ -25,6 +25,7 @@ from flowwatch.tui.restored import Restored
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.drafts.drafting import Drafting
     from flowwatch.marks.live import LiveChanges
     from flowwatch.tui.shell import Dashboard
 
@@ -49,6 +50,8 @@ def run(
     mouse: bool = True,
     audit: LiveAudit | None = None,
     changes: Callable[[], LiveChanges | None] = lambda: None,
+    drafting: Drafting | None = None,
+    opened: str = "",
 ) -> int:
     """Show ``monitor`` until the user leaves; returns the exit code.
 
@@ -62,6 +65,7 @@ def run(
     ``hubble``: how the commands begin that show a row's records, with ``--server`` if need be.
     ``audit``: of the policies that were given; it must hear of what ``monitor`` reads, and so must what
     ``changes`` gives, which is called after ``monitor``.
+    ``drafting``: what the editor edits. ``opened``: the view that is seen at first, over the rows.
 
     Returns 0 when the user leaves. Raises Stopped when a signal ended it, or the terminal went away;
     UsageError if the theme is unknown or there is no terminal.
@@ -93,12 +97,13 @@ def run(
             hubble=tuple(hubble),
             mouse=mouse,
             deaf=deaf,
+            opened=opened,
         )
 
         def start() -> Monitor:
             return monitor() if callable(monitor) else monitor
 
-        return _shown(dashboard(start, options, audit, changes=changes))
+        return _shown(dashboard(start, options, audit, changes=changes, drafting=drafting))
 
 
 def _load(*, ask: bool) -> tuple[str, bool]:

@@ -64,6 +64,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("copy", "copy the hubble command of the row", context=ROWS),
     Command("theme", "colours", "|".join(THEMES), tuple(THEMES)),
     Command("mouse", "mouse for the dashboard, or for the terminal", "[on|off]", _SWITCH),
+    Command("save", "write the draft that is edited to a file", "[FILE]"),
     Command("quit", "leave; also :q", aliases=("q", "q!", "x")),
 )
 

@@ -13,6 +13,7 @@ from flowwatch.tui.views import VIEWS
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.drafts.drafting import Drafting
     from flowwatch.marks.live import LiveChanges
 
 
@@ -22,7 +23,8 @@ def dashboard(
     audit: LiveAudit | None = None,
     views: Sequence[View] = VIEWS,
     changes: Callable[[], LiveChanges | None] = lambda: None,
+    drafting: Drafting | None = None,
 ) -> Dashboard:
     """The app over the monitor that ``start`` makes; ``audit`` where policies were given. ``changes`` is
-    called after it."""
-    return Dashboard(start, views, options, audit, changes)
+    called after it. ``drafting`` where there is anything to edit a draft of."""
+    return Dashboard(start, views, options, audit, changes, drafting)

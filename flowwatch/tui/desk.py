@@ -6,7 +6,8 @@ Actions (:mod:`flowwatch.tui.actions`) and views know these two protocols, never
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowwatch.egress.rows import Row
 from flowwatch.flows.source import SourceState
@@ -16,6 +17,9 @@ from flowwatch.tui.keys import Key
 from flowwatch.tui.question import A, Question, Readings
 from flowwatch.tui.state import Options, ViewState
 from flowwatch.tui.theme import Look
+
+if TYPE_CHECKING:
+    from flowwatch.drafts.drafting import Drafting
 
 
 class Seen(Protocol):
@@ -42,6 +46,9 @@ class Seen(Protocol):
 
     def move_to_end(self, *, first: bool) -> None:
         """To the first line, or the last."""
+
+    def save(self, path: str) -> bool:
+        """Save what it holds to a file; False where there is nothing to save."""
 
 
 class Numbered(Protocol):
@@ -83,6 +90,10 @@ class Desk(Protocol):
     @property
     def given_policies(self) -> tuple[tuple[str, str], ...]:
         """Names and kinds of the policies that were given."""
+
+    @property
+    def drafting(self) -> Drafting | None:
+        """What the editor edits; None where nothing can be read for it."""
 
     @property
     def behind(self) -> int:
@@ -177,6 +188,9 @@ class Desk(Protocol):
 
     def interrupt(self) -> None:
         """ctrl-c: leave the input; pressed twice, the program."""
+
+    def away(self) -> AbstractContextManager[None]:
+        """The terminal as it was before, for another program."""
 
     def suspend_program(self) -> None:
         """Back to the shell that it was started from, until that continues it."""

@@ -47,6 +47,7 @@ GROUPS: dict[str, str] = {
     "rows": "Which rows",
     "row": "The selected row",
     "view": "The screen",
+    "draft": "The draft",
     "views": "Views",
     "leaving": "Leaving",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ from flowwatch.tui.view import Body, View, command_table, key_map
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.drafts.drafting import Drafting
     from flowwatch.marks.live import LiveChanges
 
 DEAF = 2.0
@@ -69,6 +71,7 @@ class Dashboard(App[int], inherit_bindings=False):
         options: Options | None = None,
         audit: LiveAudit | None = None,
         changes: Callable[[], LiveChanges | None] = lambda: None,
+        drafting: Drafting | None = None,
     ) -> None:
         """``start`` is called once the first frame is on the screen; ``audit``, where policies were
         given, hears of all that its monitor reads, and so does what ``changes`` gives after it."""
@@ -90,6 +93,7 @@ class Dashboard(App[int], inherit_bindings=False):
         )
         self.with_policies = audit is not None
         self.given_policies = audit.given if audit is not None else ()
+        self.drafting = drafting
         self.key_map = key_map(views)
         self._own: dict[str, Action] = {
             key.action: action for view in views for key, action in view.keys.items()
@@ -127,6 +131,8 @@ class Dashboard(App[int], inherit_bindings=False):
             self.exit(self.stopped.exit_code)
             return
         self.arrange()
+        if self.options.opened:
+            self.go(self.options.opened)
         self.call_after_refresh(self._first)
 
     def _first(self) -> None:
@@ -175,6 +181,9 @@ class Dashboard(App[int], inherit_bindings=False):
             self._interrupted = now
             others = "q goes back" if self.stack.opened else "q quits at once; y copies the command"
             self.say(f"ctrl-c again to quit ({others})", seconds=AGAIN)
+
+    def away(self) -> AbstractContextManager[None]:
+        return self.suspend()
 
     def suspend_program(self) -> None:
         self.action_suspend_process()
@@ -415,6 +424,7 @@ class Dashboard(App[int], inherit_bindings=False):
             where = keys.CONTEXTS.get(context, f"the view {context}")
             way = ": esc goes back" if self.stack.opened else ""
             self.say(f"{keys.labels(known)} acts on {where}{way}", "dim", 2.0)
+            return  # the first is the one that is meant: tables come before single views
 
     def do(self, action: str) -> None:
         """Carry out an action of the key map; the name of a view opens it, or closes it on top."""

@@ -36,6 +36,8 @@ class Options:
     deaf: bool = False
     by: By = BY_WORKLOAD
     """What rows are folded by at first."""
+    opened: str = ""
+    """The view that is opened over the first at once; "" for none."""
 
 
 @dataclass(slots=True)

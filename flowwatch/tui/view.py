@@ -141,6 +141,10 @@ class Body(Container):
     def repaint(self) -> None:
         """Show the newest answer; parts whose lines are as before cost nothing."""
 
+    def save(self, path: str) -> bool:
+        """Save what it holds to a file; False where there is nothing to save."""
+        return False
+
     # What keys do (flowwatch.tui.desk.Seen) ---------------------------------------------------
 
     @property

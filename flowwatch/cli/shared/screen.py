@@ -13,8 +13,11 @@ from flowwatch.output import say
 from flowwatch.sources.keeping import kept_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flowwatch.audits.live import LiveAudit
     from flowwatch.cli.flags import Parsed
+    from flowwatch.drafts.drafting import Drafting
     from flowwatch.flows.join import Join
     from flowwatch.flows.source import Source
     from flowwatch.marks.live import LiveChanges
@@ -29,19 +32,24 @@ def show_dashboard(
     notes: tuple[str, ...] = (),
     server: str = "",
     policies: PolicySet | None = None,
+    again: Callable[[], Source] | None = None,
+    opened: str = "",
 ) -> int:
     """The dashboard over ``source`` until the user quits; then what went wrong, if anything.
 
     ``server`` is named in the hubble commands that it shows, if it isn't the default one. ``policies``
-    are in force where ``parsed`` names none.
+    are in force where ``parsed`` names none. ``again`` opens what was seen once more, for the editor;
+    ``opened``: the view that is seen at first.
     """
+    from flowwatch.egress.aggregate import MAX_ROWS
     from flowwatch.egress.monitor import LiveMonitor
     from flowwatch.flows.join import Join
     from flowwatch.tui.app import run as run_app
 
     join = Join()
     audit = live_audit(parsed, join, policies)
-    rows, way = max_rows(parsed), direction(parsed)
+    rows = max_rows(parsed) if "max-rows" in parsed.flags else MAX_ROWS
+    way = direction(parsed)
     monitors: list[LiveMonitor] = []
     told: list[LiveChanges] = []
 
@@ -62,13 +70,15 @@ def show_dashboard(
             start,
             title="flowwatch",
             filter_words=limit_words(parsed),
-            export_dir=Path(parsed.text("export-dir")),
+            export_dir=Path(_text(parsed, "export-dir", ".")),
             direction=way,
-            noise=parsed.switch("noise"),
-            theme=parsed.text("theme"),
+            noise="noise" in parsed.flags and parsed.switch("noise"),
+            theme=_text(parsed, "theme", "auto"),
             hubble=hubble_command(parsed, server),
             audit=audit,
             changes=lambda: told[0],
+            drafting=drafting(parsed, again, audit),
+            opened=opened,
         )
     finally:
         for monitor in monitors:
@@ -79,6 +89,22 @@ def show_dashboard(
         if monitor.failure is not None:
             raise monitor.failure
     return code
+
+
+def _text(parsed: Parsed, flag: str, default: str) -> str:
+    """A flag's text, of a verb that may not have it."""
+    return parsed.text(flag) if flag in parsed.flags else default
+
+
+def drafting(
+    parsed: Parsed, again: Callable[[], Source] | None, audit: LiveAudit | None
+) -> Drafting | None:
+    """What the editor edits, read once it is opened; None where nothing can be read again."""
+    if again is None:
+        return None
+    from flowwatch.cli.shared.editor import editor
+
+    return editor(parsed, again, audit)
 
 
 def live_audit(parsed: Parsed, join: Join, policies: PolicySet | None = None) -> LiveAudit | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,19 @@ def source_of(parsed: Parsed) -> Iterator[Source | None]:
     for line in wanted.settings.warnings:
         say(line)
     yield open_source(wanted, with_ring=wanted.window.follow)
+
+
+@contextmanager
+def again_of(parsed: Parsed) -> Iterator[tuple[Callable[[], Source], str]]:
+    """How what ``parsed`` names is opened, as often as one likes; and the demo's own server, or "" ."""
+    if not parsed.was_set("demo"):
+        yield (lambda: open_source(flow_request(parsed))), ""
+        return
+    from flowwatch.demo.server import DemoServer
+
+    when = BEFORE_OR_AFTER[parsed.text("demo") or "all"]
+    with DemoServer(ANY_PORT, live=False, policy_after=when) as server:
+        yield (lambda: open_source(of_demo(server.address, parsed))), server.address
 
 
 @contextmanager

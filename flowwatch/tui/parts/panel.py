@@ -45,6 +45,12 @@ class Panel(Lines):
         self._top += step
         self.repaint()
 
+    def bring(self, line: int) -> None:
+        """Scroll so that a line of the text is on the screen, no further than need be."""
+        if not self._top <= line < self._top + self.page:
+            self._top = max(line - self.page // 3, 0)
+            self.repaint()
+
     def scroll_to_start(self) -> None:
         self._top = 0
         self.repaint()

@@ -7,6 +7,7 @@ from flowwatch.tui.views.audit import AUDIT
 from flowwatch.tui.views.causes import CAUSES
 from flowwatch.tui.views.changes import CHANGES
 from flowwatch.tui.views.destinations import DESTINATIONS
+from flowwatch.tui.views.draft import DRAFT
 from flowwatch.tui.views.flows import FLOWS, RECORD
 from flowwatch.tui.views.help import HELP
 from flowwatch.tui.views.map import MAP
@@ -18,6 +19,6 @@ from flowwatch.tui.views.workloads import WORKLOADS
 
 VIEWS: tuple[View, ...] = (
     ROWS, WORKLOADS, DESTINATIONS, POLICIES, CAUSES, MAP, AUDIT, FLOWS, NODES, RECORD, CHANGES,
-    WARNINGS, HELP,
+    WARNINGS, DRAFT, HELP,
 )  # fmt: skip
 """The first is what is seen first. Each with its name, key, question, columns or lines, and help."""
