@@ -79,7 +79,10 @@ def questions(draft: Draft) -> Iterator[tuple[Asked, str]]:
             for subject, peer in seen.questions:
                 if not need.port and not need.protocol.startswith("ICMP"):
                     continue
-                asked = Asked(need.direction, who(subject), who(peer), need.protocol, need.port)
+                # An address may have several names: the rule has the one that was asked for last.
+                name = need.peer.name if need.peer.kind == "name" else ""
+                there = Who(ip=peer.ip, fqdn=name) if name else who(peer)
+                asked = Asked(need.direction, who(subject), there, need.protocol, need.port)
                 yield asked, "allowed"
                 yield from ((other, "denied") for other in neighbours(asked, need, draft))
 
@@ -166,6 +169,8 @@ def _also_allowed(asked: Asked, draft: Draft) -> bool:
 def _meets(need: Need, seen: Evidence, asked: Asked) -> bool:
     if (need.direction, need.protocol, need.port) != (asked.direction, asked.protocol, asked.port):
         return False
+    if need.peer.kind == "name" and need.peer.name == asked.peer.fqdn:
+        return True
     return any(who(peer) == asked.peer for _, peer in seen.questions) or need.peer.name in (
         "remote-node",
     )
