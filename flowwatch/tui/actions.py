@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from flowwatch.egress.folding import BY_WORKLOAD, PLAIN, By, by_text, read_by
 from flowwatch.egress.query import DIRECTIONS, ORDERS
+from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.errors import UsageError
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import Coverage
@@ -16,9 +17,10 @@ from flowwatch.tui.commands import FOLDS
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.hubble_command import command as hubble_command
-from flowwatch.tui.parts.columns import Cells, row_text
-from flowwatch.tui.parts.rows import Rows
+from flowwatch.tui.packet_commands import retina, tcpdump
+from flowwatch.tui.parts.rows import Rows, RowsAnswer, rows
 from flowwatch.tui.take_away import copy_text, export_rows
+from flowwatch.tui.ticket import ticket
 
 Action = Callable[[Desk], None]
 
@@ -99,7 +101,34 @@ def _copy(desk: Desk) -> None:
 def _copy_row(desk: Desk) -> None:
     row = desk.seen.selected
     if row is not None:
-        copy_text(desk, row_text(row, Cells(desk.seen.now_ns(), None, None)), "row")
+        told = _looked_into(desk, row)
+        copy_text(desk, ticket(row, told, desk.seen.now_ns(), desk.options.hubble), "Markdown")
+
+
+def _looked_into(desk: Desk, row: Row) -> RowsAnswer:
+    """What is known of the row beyond itself: asked for anew where the detail is closed."""
+    shown = desk.answer(Rows)
+    if shown is not None and shown.value.key == row.key:
+        return shown.value
+    asked, readings = rows(desk, row.key), desk.readings
+    if readings is None or shown is None:
+        return RowsAnswer(Snapshot())
+    return asked.beside(readings, shown.value.snapshot)
+
+
+def _copy_named(desk: Desk, name: str) -> None:
+    row = desk.seen.selected
+    if name not in PACKETS or row is None:
+        _copy(desk)
+        return
+    text = PACKETS[name](row, _looked_into(desk, row).more)
+    if text:
+        copy_text(desk, text, "command")
+    else:
+        desk.say("neither the pod nor its labels are known", "warn")
+
+
+PACKETS = {"tcpdump": tcpdump, "retina": retina}
 
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
@@ -226,7 +255,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "pause": lambda desk, text: _pause(desk, _switched(text)),
     "detail": lambda desk, text: desk.seen.toggle("detail", _switched(text)),
     "tail": lambda desk, text: desk.seen.toggle("tail", _switched(text)),
-    "copy": lambda desk, _: _copy(desk),
+    "copy": _copy_named,
     "theme": _theme_named,
     "mouse": lambda desk, text: _mouse(desk, _switched(text)),
     "save": _save,

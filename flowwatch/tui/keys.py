@@ -117,7 +117,14 @@ KEYS: tuple[Key, ...] = (
         "row",
         context=ROWS,
     ),
-    Key("copy_row", ("Y",), "copy the row as text", "", "row", context=ROWS),
+    Key(
+        "copy_row",
+        ("Y",),
+        "copy the whole detail as Markdown, for a ticket",
+        "",
+        "row",
+        context=ROWS,
+    ),
     Key("window", ("z",), "timeline: everything, or the latest alone", "", "view", context=ROWS),
     Key(
         "mark",

@@ -376,16 +376,3 @@ def row_line(
             role = "text"
         pieces.append((text + GAP, prefix + role))
     return tuple(pieces)
-
-
-def row_text(row: Row, cells: Cells) -> str:
-    """One row as text to paste: what all columns show, those that are empty left out, and what blocked it."""
-    parts = [worst(row)]
-    for column in COLUMNS:
-        text = column.cell(row, cells)
-        if text in ("", "-", "0") or (column.clusters and row.cluster == "default"):
-            continue
-        parts.append(f"{text} {column.title.lower()}" if column.number else text)
-    if row.attribution and (row.dropped or row.audited):
-        parts.append(safe(row.attribution))
-    return "  ".join(parts)

@@ -35,7 +35,7 @@ def ends_lines(
 
 def end_words(end: Endpoint) -> str:
     """``app=web env=prod; namespace team=shop; service account web; identity 48310``."""
-    own = [label.removeprefix(_KUBERNETES) for label in _own(end.labels)]
+    own = own_labels(end, blocks=True)
     namespace = [
         label.removeprefix(_NAMESPACE)
         for label in end.labels
@@ -47,6 +47,12 @@ def end_words(end: Endpoint) -> str:
     parts += [f"service account {one}" for one in account if one != "default"]
     parts += [f"identity {end.identity}"] if end.identity else []
     return safe("; ".join(parts))
+
+
+def own_labels(end: Endpoint, *, blocks: bool = False) -> list[str]:
+    """The labels that are its own, as Kubernetes has them; with ``blocks`` those of addresses, too."""
+    own = [label for label in _own(end.labels) if blocks or label.startswith(_KUBERNETES)]
+    return [label.removeprefix(_KUBERNETES) for label in own]
 
 
 def _own(labels: Sequence[str]) -> list[str]:

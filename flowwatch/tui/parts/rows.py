@@ -41,7 +41,7 @@ class Rows(Question[RowsAnswer]):
 
     def answer(self, of: Readings) -> RowsAnswer:
         marks = of.changes.marks() if of.changes is not None else ()
-        return replace(self._beside(of, of.monitor.snapshot(self.query)), marks=marks)
+        return replace(self.beside(of, of.monitor.snapshot(self.query)), marks=marks)
 
     def amend(
         self, of: Readings, before: Question[RowsAnswer], answer: RowsAnswer
@@ -52,13 +52,14 @@ class Rows(Question[RowsAnswer]):
         return (
             answer
             if before.key == self.key
-            else replace(self._beside(of, answer.snapshot), marks=answer.marks)
+            else replace(self.beside(of, answer.snapshot), marks=answer.marks)
         )
 
     def records(self, of: Readings, answer: RowsAnswer) -> int:
         return answer.snapshot.coverage.records_read
 
-    def _beside(self, of: Readings, snapshot: Snapshot) -> RowsAnswer:
+    def beside(self, of: Readings, snapshot: Snapshot) -> RowsAnswer:
+        """``snapshot``, and more of the row that is asked about."""
         if not self.key:
             return RowsAnswer(snapshot)
         more = of.monitor.close_up(self.query, self.key, self.fold, RECORDS) or NOTHING_MORE

@@ -16,12 +16,14 @@ from flowwatch.cli.flags import parse
 from flowwatch.cli.shared.traffic import demo_traffic
 from flowwatch.demo.story import policy_text
 from flowwatch.egress.monitor import LiveMonitor
+from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.policy import load
 from flowwatch.tui.dashboard import dashboard
-from flowwatch.tui.parts.columns import Cells, row_text
+from flowwatch.tui.parts.rows import RowsAnswer
 from flowwatch.tui.state import Options
+from flowwatch.tui.ticket import ticket
 from flowwatch.tui.views.audit import AuditSoFar
 from tests.unit.flows.made import API, APP, denied, flow, reply, verdict
 from tests.unit.tui.driven import Driven, Played, played, run
@@ -251,8 +253,7 @@ def test_an_export_and_a_copied_row_take_the_cause_along(tmp_path: Path) -> None
             await driven.until((tmp_path / "rows.csv").exists, "the file")
             row = driven.app.seen.selected
             assert row is not None
-            copied = row_text(row, Cells(0, None, None))
-            assert "default deny · app" in copied
+            copied = ticket(row, RowsAnswer(Snapshot()), 0, ("hubble", "observe"))
             assert row.attribution in copied
 
     run(test())
