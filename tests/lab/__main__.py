@@ -90,7 +90,9 @@ def run(chosen: argparse.Namespace) -> int:
     """Play it; how many rows flowwatch and the application count differently decides the exit code."""
     with play(chosen.scenario) as lab:
         lab.pace = chosen.pace
-        lab.own = chosen.policy.read_text() if chosen.policy else None
+        if chosen.policy:
+            lab.own = chosen.policy.read_text()
+            lab.check(lab.own)
         lab.say = lambda line: print(line, flush=True)
         lab.say(f"{chosen.scenario}: {SCENARIOS[chosen.scenario].what}")
         if sys.stdout.isatty() and sys.stdin.isatty():

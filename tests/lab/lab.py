@@ -209,6 +209,7 @@ class Lab:
         cpu = str(min(os.sched_getaffinity(0)))
         on = () if self._spread else ("taskset", "-c", cpu)
         program = Program(self.network.command(where, *on, *command))
+        program.name = Path(str(command[0])).name
         self._made.callback(program.kill)
         return program
 
@@ -241,6 +242,16 @@ class Lab:
         # The last packets of a connection come after the application's close().
         time.sleep(SETTLED)
         return [self._results[first + at] for at in range(len(tries))]
+
+    def check(self, text: str) -> None:
+        """Whether Cilium takes a policy, before anything happens.
+
+        Raises:
+            PartFailed: it doesn't; the message has its words.
+        """
+        for one in (text, ""):
+            self._node.send(json.dumps({"policy": one}) + "\n")
+            self._node.answer()
 
     def policy(self, name: str, *, audit: bool = False, text: str | None = None) -> None:
         """From now on this policy is in force (a file of `policies/`, or `text`); an empty name: none."""

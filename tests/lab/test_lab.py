@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
+from tests.command import ROOT, flowwatch
 from tests.lab.network import Network
 from tests.lab.scenarios import SCENARIOS, play
 from tests.lab.told import compared, of_flowwatch
@@ -35,6 +35,17 @@ def test_flowwatch_counts_what_the_application_did(name: str) -> None:
     print(f"\n{name}: {SCENARIOS[name].what}\n{text}")
     assert truth["kernel_events"]["lost"] == truth["kernel_events"]["failed"] == 0
     assert not wrong, text
+
+
+def test_records_that_the_kernel_could_not_hand_over_are_told() -> None:
+    with play("lost") as lab:
+        SCENARIOS["lost"].run(lab)
+        kernel = lab.kernel()
+        done = flowwatch("summary", "--server", lab.server, "--last", "65535")
+
+    assert kernel["lost"] == kernel["failed"] > 100
+    assert f"{kernel['lost']} events were lost on lab-node" in done.stderr
+    assert "counts are 'at least'" in done.stdout
 
 
 def left(lab: str) -> dict[str, set[str]]:
@@ -84,6 +95,33 @@ def test_nothing_is_left_however_it_ends(number: signal.Signals) -> None:
     assert running.returncode == 128 + number, "".join(lines) + rest
     assert "Traceback" not in rest
     assert left(lab) == {"namespaces": set(), "folders": set(), "programs": set()}
+
+
+def started(*words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*before, sys.executable, "-m", "tests.lab", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_policy_that_cilium_refuses_ends_the_lab_before_it_begins(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: none}}"
+    )
+    done = started("--policy", str(policy))
+    assert done.returncode == 2
+    assert "forecast" not in done.stdout.partition("\n")[2]
+    assert done.stderr.startswith("make lab: lab: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_the_rights_it_says_so_and_nothing_of_memory() -> None:
+    done = started(before=("setpriv", "--bounding-set=-all", "--inh-caps=-all"))
+    assert done.returncode == 2
+    assert "may make no network namespace here" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "MEMLOCK" not in done.stderr
 
 
 def test_two_labs_do_not_meet() -> None:

@@ -25,8 +25,10 @@ CUT = {
 STAGES = {
     "dns": [0], "icmp": [0], "portreuse": [0], "rate": [], "rescued": [], "slow": [0], "swap": [0, 1],
     "udp": [0],
+    "lab-story": [0], "lab-cut": [0], "lab-both-ends": [0], "lab-names": [], "lab-http": [],
 }  # fmt: skip
-"""The stages whose beginning the records show, by recording. ``rate`` has but one;
+"""The stages whose beginning the records show, by recording. ``rate`` and two of the lab have but one;
+in ``lab-cut`` all that its policy's end let through were retries of what it had denied;
 of ``rescued`` one try got through late, and another was denied: that may be as well a pod that starts."""
 
 RECORDINGS = [
