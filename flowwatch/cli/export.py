@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.causes import asks_for_policies, judge_of, row_causes
-from flowwatch.cli.shared.options import direction, directions, max_rows
+from flowwatch.cli.shared.options import direction, directions, filter_text, max_rows
 from flowwatch.cli.shared.reading import Reading
 from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.ends import RowEnds
+from flowwatch.egress.matching import asks_for, matcher
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
@@ -52,6 +54,13 @@ def run(parsed: Parsed) -> int:
         raise UsageError("cannot set both --raw and --grouped")
     if asks_for_policies(parsed) and parsed.switch("raw"):
         raise UsageError("--policies tells of attempts and rows", "leave out --raw")
+    text = filter_text(parsed)
+    if text and parsed.switch("raw"):
+        raise UsageError("--filter asks of attempts and rows", "leave out --raw")
+    if asks_for(text, "label") and not parsed.switch("grouped"):
+        raise UsageError(
+            "attempts have no labels", "--label asks the server for them, or --grouped"
+        )
     outcomes = _outcomes(parsed)
     wanted = flow_request(parsed, several=True)
     if parsed.switch("print-raw-filters"):
@@ -121,7 +130,7 @@ class _Export:
         self._form = form
         self._outcomes = outcomes
         self._directions = directions(parsed)
-        self._query = Query(direction=direction(parsed))
+        self._query = Query(direction=direction(parsed), text=filter_text(parsed))
         self._raw = parsed.switch("raw")
         self._grouped = parsed.switch("grouped")
         self._max_rows = max_rows(parsed)
@@ -136,7 +145,8 @@ class _Export:
         listing = AttemptListing(
             self.reading.batches(), self._directions, self._outcomes, self._teller()
         )
-        count = write_attempts(listing, out, self._form, attributed=attributed)
+        asked = filter(matcher(self._query.text), listing) if self._query.text else listing
+        count = write_attempts(asked, out, self._form, attributed=attributed)
         coverage = listing.tally.coverage()
         other = other_way_words(self._query.direction, count, listing.elsewhere)
         self._end(replace(coverage, warnings=(*coverage.warnings, *other)))
@@ -155,6 +165,8 @@ class _Export:
         join = Join()
         causes = row_causes(self._judge, join)
         aggregate = Aggregate(self._max_rows, keep_recent=False, join=join, teller=causes)
+        if asks_for(self._query.text, "label"):
+            aggregate.ends = RowEnds()
         for batch in self.reading.batches():
             aggregate.join.add(batch)
         aggregate.learn()

@@ -43,7 +43,14 @@ ROWS = Group(
 NOISE = Flag(
     "noise", SWITCH, "list also what no policy was asked about: neighbour discovery, multicast …"
 )
-TABLE = Group(ROWS.title, (*ROWS.flags, NOISE))
+FILTER_WORDS = Flag(
+    "filter",
+    TEXT,
+    "only what this finds, in the dashboard's language: 'ns:shop !to:*.example.com port:443'",
+    "WORDS",
+)
+TABLE = Group(ROWS.title, (*ROWS.flags, FILTER_WORDS, NOISE))
+LISTED = Group(ROWS.title, (*ROWS.flags, FILTER_WORDS))
 
 
 OBSERVE = Group(
@@ -349,7 +356,7 @@ VERBS: tuple[Verb, ...] = (
         "export",
         "blocked attempts as CSV, one line each",
         "export",
-        (EXPORT, IN_FORCE, ROWS, FILTERS, WHICH, SERVER),
+        (EXPORT, IN_FORCE, LISTED, FILTERS, WHICH, SERVER),
         "flowwatch export --drops --namespace weather --output drops.csv",
     ),
     Verb(

@@ -17,6 +17,7 @@ from flowwatch.egress.close_up import close_up
 from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rates
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
+from flowwatch.egress.vocabulary import seen
 from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
@@ -113,6 +114,10 @@ class LiveMonitor:
     def recent(self, count: int) -> tuple[Recent, ...]:
         with self._lock, self._join.lock:
             return tuple(view.records(self._aggregate, count))
+
+    def seen(self, key: str) -> list[str]:
+        with self._lock:
+            return seen(self._aggregate.columns, self._aggregate.ends, key)
 
     def state(self) -> SourceState:
         state = self._source.state()

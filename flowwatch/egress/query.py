@@ -58,6 +58,10 @@ class Monitor(Protocol):
         """The last ``count`` records, of any row or none, the newest last: a few thousand are kept."""
         ...
 
+    def seen(self, key: str) -> list[str]:
+        """Values of a key of filters (flowwatch.egress.filters.KEYS) that rows have."""
+        ...
+
     def state(self) -> SourceState: ...
 
     @property

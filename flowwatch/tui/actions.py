@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 
+from flowwatch.egress.filters import quoted, words
 from flowwatch.egress.folding import BY_WORKLOAD, PLAIN, By, by_text, read_by
 from flowwatch.egress.query import DIRECTIONS, ORDERS
 from flowwatch.egress.rows import Row, Snapshot
@@ -19,6 +20,7 @@ from flowwatch.tui.format import SECOND
 from flowwatch.tui.hubble_command import command as hubble_command
 from flowwatch.tui.packet_commands import retina, tcpdump
 from flowwatch.tui.parts.rows import Rows, RowsAnswer, rows
+from flowwatch.tui.saved import forget, keep, use
 from flowwatch.tui.take_away import copy_text, export_rows
 from flowwatch.tui.ticket import ticket
 
@@ -181,6 +183,7 @@ def _scroll(step: Callable[[int], int], *, panel: bool = False) -> Action:
 
 ACTIONS: dict[str, Action] = {
     "filter": lambda desk: desk.edit("/", desk.chosen.query.text),
+    "palette": lambda desk: desk.edit(">"),
     "command": lambda desk: desk.edit(":"),
     "detail": lambda desk: desk.seen.enter(),
     "go_in": lambda desk: desk.seen.enter(),
@@ -227,15 +230,22 @@ def _switched(argument: str) -> bool | None:
     return {"on": True, "off": False}.get(argument)
 
 
-def _export_to(desk: Desk, argument: str) -> None:
+def _export_to(desk: Desk, argument: str, *, over: bool = False) -> None:
     # Path's own raises for a user who isn't there.
     path = desk.options.export_dir / os.path.expanduser(argument) if argument else None
-    export_rows(desk, path)
+    export_rows(desk, path, over=over)
 
 
 def _save(desk: Desk, argument: str) -> None:
     if not desk.seen.save(argument):
         desk.say("nothing to save here: D opens a draft", "warn")
+
+
+def _only(desk: Desk, key: str, value: str) -> None:
+    """Narrow to one value of a key, in place of another one that was chosen before."""
+    kept = [word for word, _ in words(desk.chosen.query.text) if not word.startswith(f"{key}:")]
+    only = [f"{key}:{quoted('=' + value)}"] if value and value not in ("all", "-") else []
+    desk.choose(text=" ".join([*kept, *only]))
 
 
 def _theme_named(desk: Desk, argument: str) -> None:
@@ -251,7 +261,13 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "dir": lambda desk, text: desk.choose(direction=text),
     "fold": _fold_by_name,
     "export": _export_to,
+    "export!": lambda desk, text: _export_to(desk, text, over=True),
     "mark": _mark,
+    "ns": lambda desk, text: _only(desk, "ns", text),
+    "pod": lambda desk, text: _only(desk, "pod", text),
+    "keep": keep,
+    "use": use,
+    "forget": forget,
     "pause": lambda desk, text: _pause(desk, _switched(text)),
     "detail": lambda desk, text: desk.seen.toggle("detail", _switched(text)),
     "tail": lambda desk, text: desk.seen.toggle("tail", _switched(text)),

@@ -46,6 +46,7 @@ def run(
     direction: str = "egress",
     drops_only: bool = False,
     noise: bool = False,
+    text: str = "",
     hubble: Sequence[str] = ("hubble", "observe"),
     mouse: bool = True,
     audit: LiveAudit | None = None,
@@ -61,7 +62,8 @@ def run(
 
     ``title``: the first words on the screen. ``filter_words``: the filters that rows went through
     before, as typed. ``export_dir``: where ``e`` writes, the working directory by default.
-    ``theme``: a key of theme.THEMES. ``direction``, ``drops_only``, ``noise``: what is shown at first.
+    ``theme``: a key of theme.THEMES. ``direction``, ``drops_only``, ``noise``, ``text`` (a filter): what is
+    shown at first.
     ``hubble``: how the commands begin that show a row's records, with ``--server`` if need be.
     ``audit``: of the policies that were given; it must hear of what ``monitor`` reads, and so must what
     ``changes`` gives, which is called after ``monitor``.
@@ -80,6 +82,7 @@ def run(
         shade, deaf = _load(ask=theme == "auto")
         from flowwatch.tui import theme as themes
         from flowwatch.tui.dashboard import dashboard
+        from flowwatch.tui.saved import saved_file
         from flowwatch.tui.state import Options
 
         if theme not in themes.THEMES:
@@ -94,10 +97,12 @@ def run(
             direction=direction,
             drops_only=drops_only,
             noise=noise,
+            text=text,
             hubble=tuple(hubble),
             mouse=mouse,
             deaf=deaf,
             opened=opened,
+            saved=saved_file(os.environ),
         )
 
         def start() -> Monitor:

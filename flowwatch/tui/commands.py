@@ -56,11 +56,29 @@ COMMANDS: tuple[Command, ...] = (
         ("direction",),
     ),
     Command("fold", "what rows are folded by", FOLDS, context=ROWS),
-    Command("export", "write the rows to a CSV file", "[FILE]", (), ROWS, ("w",)),
+    Command(
+        "export",
+        "write the rows to a file: .csv, .md, .json; or the screen as .svg",
+        "[FILE]",
+        (),
+        TRAFFIC,
+        ("w",),
+    ),
     Command("mark", "a mark now or then (UTC), to compare before and after", "[HH:MM:SS|off]"),
+    Command("export!", "the same, over a file that is there", "FILE", context=TRAFFIC),
     Command("pause", "hold the screen", "[on|off]", _SWITCH),
     Command("detail", "the selected row", "[on|off]", _SWITCH, context=ROWS),
     Command("tail", "the last records", "[on|off]", _SWITCH, context=ROWS),
+    Command("ns", "only this namespace; without one, all", "[NAMESPACE]", context=TRAFFIC),
+    Command("pod", "only this pod or workload; without one, all", "[POD]", context=TRAFFIC),
+    Command("keep", "the filter, under this name", "NAME", context=TRAFFIC),
+    Command(
+        "use",
+        "the filter that was kept under this name or number; without one, which there are",
+        "[NAME]",
+        context=TRAFFIC,
+    ),
+    Command("forget", "a filter that was kept", "NAME"),
     Command(
         "copy",
         "copy the command that shows the row's records, or that captures its packets",
@@ -113,7 +131,11 @@ class CommandLine:
         exact = self._by_name.get(name)
         if exact is not None:
             return exact
-        found = [command for command in self.commands if name and command.name.startswith(name)]
+        found = [
+            command
+            for command in self.commands
+            if name and command.name.startswith(name) and not command.name.endswith("!")
+        ]
         return found[0] if len(found) == 1 else None
 
     def completions(self, line: str) -> list[str]:

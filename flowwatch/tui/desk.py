@@ -166,6 +166,9 @@ class Desk(Protocol):
     def come_back_to(self, context: str) -> None:
         """Close views until keys of this context (flowwatch.tui.keys) act on what is seen."""
 
+    def do(self, action: str) -> None:
+        """Carry out an action of the key map, or open a view."""
+
     def edit(self, sign: str, text: str = "") -> None:
         """Let a line be typed, after ``/`` or ``:``."""
 
@@ -179,6 +182,9 @@ class Desk(Protocol):
 
     def write(self, sequence: str) -> None:
         """Send a control sequence to the terminal, as it is."""
+
+    def picture(self) -> str:
+        """What is on the screen, as SVG."""
 
     def beside(self, work: Callable[[], object]) -> None:
         """Do ``work`` in a thread."""

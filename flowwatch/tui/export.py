@@ -1,4 +1,4 @@
-"""Writing the rows that are shown to a CSV file, under a name that says what they are."""
+"""Writing the rows that are shown to a file: CSV, JSON or Markdown, as its name says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from flowwatch.egress.folding import BY_WORKLOAD, by_text
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
+from flowwatch.errors import OutputError
+from flowwatch.text import safe
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -54,3 +56,56 @@ def write_csv(taken: Snapshot, path: Path, *, attributed: bool = False) -> tuple
     with open_output(str(path)) as out:
         count = write_rows(taken.rows, out, "csv", attributed=attributed)
     return count, note_beside(str(path), taken.coverage, lines=count)
+
+
+FORMS = ("csv", "md", "json", "svg")
+"""What a file's name may end in; without an end it is CSV."""
+
+
+def form_of(path: Path) -> str:
+    """One of FORMS. Raises OutputError for another."""
+    form = path.suffix.removeprefix(".").lower() or "csv"
+    if form not in FORMS:
+        ends = ", ".join([f".{one}" for one in FORMS])
+        raise OutputError(f"{safe(path.name)}: its name says no format that is known ({ends})")
+    return form
+
+
+def write_form(
+    taken: Snapshot, path: Path, filters: str, *, attributed: bool = False
+) -> tuple[int, str]:
+    """Write the rows in the form that the name says; see :func:`write_csv`.
+
+    ``filters``: what limits them, in words. JSON and Markdown have it, with the window and what is missing.
+    """
+    form = form_of(path)
+    if form == "csv":
+        return write_csv(taken, path, attributed=attributed)
+    from flowwatch.output import open_output
+    from flowwatch.report.jsontext import to_json
+    from flowwatch.report.summary import summary_object
+    from flowwatch.report.summary_markdown import code, markdown
+
+    with open_output(str(path), "json" if form == "json" else "markdown") as out:
+        if form == "json":
+            value = {"filter": filters, **summary_object(taken, attributed=attributed)}
+            out.write(to_json(value, indent=2) + "\n")
+        else:
+            out.write(f"Filter: {code(filters) or 'none'}\n\n{markdown(taken)}")
+    return len(taken.rows), ""
+
+
+def write_picture(svg: str, path: Path, taken: Snapshot, filters: str) -> None:
+    """Write the screen as a picture, with what limits it and what is missing in its description."""
+    from xml.sax.saxutils import escape
+
+    from flowwatch.flows.clocks import time_of_day
+    from flowwatch.output import open_output
+
+    seen = taken.coverage
+    window = f"{time_of_day(seen.first_seen)} to {time_of_day(seen.last_seen)} UTC"
+    lines = [f"Filter: {filters or 'none'}", f"Window: {window}", *seen.warnings]
+    head, sign, rest = svg.partition(">")
+    told = f"<desc>{escape(safe(chr(10).join(lines)))}</desc>"
+    with open_output(str(path), "svg") as out:
+        out.write(head + sign + told + rest)

@@ -135,6 +135,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("theme", ("T",), "next theme: dark, light, ansi, mono", "", "view"),
     Key("mouse", ("m",), "give the mouse to the terminal (to select text), or take it", "", "view"),
+    Key("palette", ("ctrl+p",), "find an action by what it does", "", "view"),
     Key("command", (":",), "command line; tab completes, :help lists all", "", "view"),
     Key("next_view", ("tab",), "the next of the numbered views", "", "views"),
     Key("previous_view", ("shift+tab",), "the one before", "", "views"),

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from flowwatch.text import plural
+from flowwatch.tui import palette
 from flowwatch.tui.actions import COMMAND_ACTIONS
 from flowwatch.tui.commands import BadCommand, CommandLine
 from flowwatch.tui.desk import Desk
+from flowwatch.tui.finding import advice, bad_word, completed
 from flowwatch.tui.parts.prompt import Way
-from flowwatch.tui.parts.rows import Rows
 
 
 def ways(desk: Desk, line: CommandLine) -> dict[str, Way]:
     """What is done with a line, by its sign."""
     return {
         "/": Way(
-            advice=lambda text: _found(desk, text),
+            advice=lambda text: advice(desk, text),
             changed=lambda text: desk.choose(text=text),
             entered=lambda text: desk.choose(text=text),
             left=lambda: desk.choose(text=""),
+            completed=lambda text: completed(desk, text),
+            bad=bad_word,
+        ),
+        ">": Way(
+            advice=lambda text: palette.advice(desk, text),
+            changed=lambda text: desk.repaint(),
+            entered=lambda text: palette.carry_out(desk, text),
+            left=desk.repaint,
             completed=lambda text: text,
         ),
         ":": Way(
@@ -28,14 +36,6 @@ def ways(desk: Desk, line: CommandLine) -> dict[str, Way]:
             completed=line.completed,
         ),
     }
-
-
-def _found(desk: Desk, text: str) -> str:
-    """What the filter finds."""
-    answer = desk.answer(Rows)
-    if answer is None or not text:
-        return "words that must all occur; !word must not"
-    return f"{plural(answer.value.snapshot.matched, 'row')}  enter keeps, esc clears"
 
 
 def _carry_out(desk: Desk, commands: CommandLine, line: str) -> None:

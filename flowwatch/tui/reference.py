@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from flowwatch.egress.filters import KEYS
 from flowwatch.egress.query import ORDERS
 from flowwatch.egress.rows import Totals
 from flowwatch.tui.keys import GROUPS, Key, labels
@@ -103,6 +104,9 @@ def tables(views: Sequence[View] = VIEWS) -> Mapping[str, str]:
     return {
         "columns": markdown_columns(),
         "signs": markdown_signs(),
+        "filter_keys": _table(
+            ("typed", "finds rows by"), [(f"`{key}:`", words) for key, words in KEYS.items()]
+        ),
         "views": markdown_views(views),
         "commands": markdown_commands(views),
         "orders": markdown_orders(),

@@ -86,6 +86,7 @@ class Dashboard(App[int], inherit_bindings=False):
                 direction=self.options.direction,
                 drops_only=self.options.drops_only,
                 noise=self.options.noise,
+                text=self.options.text,
                 limit=FIRST_LIMIT,
                 by=self.options.by,
             ),
@@ -341,6 +342,11 @@ class Dashboard(App[int], inherit_bindings=False):
         self.chosen.when = When(at=time.time_ns()) if on else NOW
         self.ask()
         self.repaint()
+
+    def picture(self) -> str:
+        return self.export_screenshot(
+            title=" ".join(["flowwatch", self.chosen.filter_words]).strip()
+        )
 
     def beside(self, work: Callable[[], object]) -> None:
         self.run_worker(work, thread=True)

@@ -31,9 +31,13 @@ class Options:
     direction: str = "egress"
     drops_only: bool = False
     noise: bool = False
+    text: str = ""
+    """The filter that is chosen at first."""
     hubble: tuple[str, ...] = HUBBLE
     mouse: bool = True
     deaf: bool = False
+    saved: Path | None = None
+    """The file of the filters that are saved; None: they are kept for as long as this runs."""
     by: By = BY_WORKLOAD
     """What rows are folded by at first."""
     opened: str = ""
@@ -56,6 +60,8 @@ class ViewState:
     """The filter that finds the row that was selected by hand in a table last; empty: none."""
     row: str = ""
     """That of the row whose records alone are listed; empty: those of all."""
+    saved: dict[str, str] = field(default_factory=dict)
+    """Filters by the names under which they were saved."""
     record: int = 0
     """The number of the record that is shown whole; 0: none."""
     marks: tuple[int, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from flowwatch.errors import OutputError
 from flowwatch.text import plural, safe
 from flowwatch.tui import clipboard
 from flowwatch.tui.desk import Desk
-from flowwatch.tui.export import file_name, free_path, write_csv
+from flowwatch.tui.export import file_name, form_of, free_path, write_form, write_picture
 from flowwatch.tui.parts.rows import Rows
 
 
@@ -35,8 +36,21 @@ def _folds_alone(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, rows=rows, matched=snapshot.matched - open_rows)
 
 
-def export_rows(desk: Desk, path: Path | None) -> None:
-    """Write what is shown, in a thread; the footer says where, or why not."""
+def _limits(desk: Desk) -> str:
+    """What limits the rows, in words: the command line's filters, then what was chosen since."""
+    query = desk.chosen.query
+    chosen = [f"/{query.text}"] if query.text else []
+    chosen += ["drops only"] if query.drops_only else []
+    return "  ".join(
+        [word for word in (desk.chosen.filter_words, *chosen, query.direction) if word]
+    )
+
+
+def export_rows(desk: Desk, path: Path | None, *, over: bool = False) -> None:
+    """Write what is shown, in a thread; the footer says where, or why not.
+
+    ``over``: even where there is a file of that name.
+    """
     shown, readings = desk.answer(Rows), desk.readings
     if shown is None or readings is None:
         desk.say("nothing to export yet", "warn")
@@ -44,12 +58,30 @@ def export_rows(desk: Desk, path: Path | None) -> None:
     # The screen holds the first rows only, and folds noise: all of them are written, the column tells.
     query = replace(desk.chosen.query, limit=None, noise=True, unfolded=frozenset())
     target = path or free_path(desk.options.export_dir, file_name(query, time.time()))
+    if path is not None and os.path.lexists(path) and not over:
+        desk.say(
+            f"{safe(path.name)} is there already: :export! {safe(path.name)} writes over it",
+            "warn",
+            8.0,
+        )
+        return
+    filters = _limits(desk)
+    try:
+        picture = desk.picture() if form_of(target) == "svg" else ""
+    except OutputError as error:
+        desk.say(str(error), "drop", 8.0)
+        return
     held, paused = shown.value.snapshot, desk.chosen.paused
 
     def work() -> None:
         taken = _folds_alone(held) if paused else readings.monitor.snapshot(query)
         try:
-            count, beside = write_csv(taken, target, attributed=readings.audit is not None)
+            if picture:
+                write_picture(picture, target, taken, filters)
+                desk.from_beside(desk.say, f"the screen is in {safe(str(target))}", "strong", 8.0)
+                return
+            attributed = readings.audit is not None
+            count, beside = write_form(taken, target, filters, attributed=attributed)
         except OutputError as error:
             desk.from_beside(desk.say, str(error), "drop", 10.0)
             return

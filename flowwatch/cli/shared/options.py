@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowwatch.egress.filters import read_filter
+
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
 
@@ -22,6 +24,13 @@ def directions(parsed: Parsed) -> frozenset[str]:
 def max_rows(parsed: Parsed) -> int:
     """``--max-rows``."""
     return parsed.number("max-rows")
+
+
+def filter_text(parsed: Parsed) -> str:
+    """``--filter``, in the language of flowwatch.egress.filters; empty without. Raises UsageError."""
+    text = parsed.text("filter")
+    read_filter(text)
+    return text
 
 
 def filter_words(parsed: Parsed) -> str:

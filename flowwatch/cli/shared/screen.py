@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flowwatch.cli.flag_kinds import LIST, SWITCH
 from flowwatch.cli.flow_flags import SERVER
 from flowwatch.cli.shared.causes import asks_for_policies
-from flowwatch.cli.shared.options import direction, limit_words, max_rows
+from flowwatch.cli.shared.options import direction, filter_text, limit_words, max_rows
 from flowwatch.output import say
 from flowwatch.sources.keeping import kept_words
 
@@ -50,6 +50,7 @@ def show_dashboard(
     audit = live_audit(parsed, join, policies)
     rows = max_rows(parsed) if "max-rows" in parsed.flags else MAX_ROWS
     way = direction(parsed)
+    text = filter_text(parsed) if "filter" in parsed.flags else ""
     monitors: list[LiveMonitor] = []
     told: list[LiveChanges] = []
 
@@ -74,6 +75,7 @@ def show_dashboard(
             direction=way,
             noise="noise" in parsed.flags and parsed.switch("noise"),
             theme=_text(parsed, "theme", "auto"),
+            text=text,
             hubble=hubble_command(parsed, server),
             audit=audit,
             changes=lambda: told[0],

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.causes import judge_of, row_causes
-from flowwatch.cli.shared.options import direction, max_rows
+from flowwatch.cli.shared.options import direction, filter_text, max_rows
 from flowwatch.cli.shared.reading import Reading
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.folding import PLAIN, fold, read_by
+from flowwatch.egress.matching import asks_for
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import labels_of, snapshot
 from flowwatch.flows.join import Join
@@ -35,12 +36,13 @@ def print_table(parsed: Parsed, source: Source) -> int:
     form = parsed.text("output")
     # A table is read by people; what programs read leaves nothing out.
     read = form in ("table", "markdown")
-    query = Query(direction=direction(parsed), noise=parsed.switch("noise") or not read)
+    text = filter_text(parsed)
+    query = Query(direction=direction(parsed), noise=parsed.switch("noise") or not read, text=text)
     by = read_by(parsed.text("by")) if "by" in parsed.flags and parsed.text("by") else PLAIN
     judge, join = judge_of(parsed), Join()
     causes = row_causes(judge, join)
     aggregate = Aggregate(max_rows(parsed), keep_recent=False, join=join, teller=causes)
-    if by.label:
+    if by.label or asks_for(text, "label"):
         aggregate.ends = RowEnds()
     reading = Reading(source)
     for batch in reading.batches():

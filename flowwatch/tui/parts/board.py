@@ -154,7 +154,9 @@ class Board(Body):
             self.timeline.update_from(snapshot, self._whole_timeline, end, marks)
         self.tabs.update_from(self.desk.tabs, self.view.number)
         columns = self.table.size.width
-        empty = empty_lines(snapshot, state, query, self.desk.chosen.filter_words, columns)
+        empty = empty_lines(
+            snapshot, state, query, self.desk.chosen.filter_words, columns, told.near
+        )
         self.table.update_from(snapshot, query, now_there, empty)
         if self.detail.display:
             row = self.table.selected

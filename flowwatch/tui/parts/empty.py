@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
@@ -11,10 +13,17 @@ from flowwatch.tui.format import Line, wrap
 
 
 def empty_lines(
-    snapshot: Snapshot, state: SourceState, query: Query, filter_words: str, columns: int
+    snapshot: Snapshot,
+    state: SourceState,
+    query: Query,
+    filter_words: str,
+    columns: int,
+    near: Sequence[str] = (),
 ) -> list[Line]:
-    """A heading and advice, for a table without rows."""
+    """A heading and advice, for a table without rows; ``near``: which word of the filter finds nothing."""
     title, advice = _words(snapshot, state, query, filter_words)
+    if query.text and snapshot.totals.rows:
+        advice = [*near, *advice]
     lines: list[Line] = [()]
     lines += [((f"  {part}", "strong"),) for part in wrap(title, columns - 4)]
     lines.append(())
@@ -34,7 +43,7 @@ def _words(
         return f"None of {plural(rows, 'row')} matches /{safe(query.text)}", [
             "esc clears the filter",
             "all words must occur in what a row shows: pod, name, address, :port, 53/udp, reason, "
-            "policy; !word: must not",
+            "policy; !word: must not; ns: pod: to: port: why: policy: label: verdict: ask for one of them",
         ]
     if query.drops_only and rows:
         return f"No drops: nothing was dropped or audited in {plural(rows, 'row')}", [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from flowwatch.report.human import width
 from flowwatch.tui.editor import Editor
@@ -29,9 +30,9 @@ class Footer(Lines):
         """One safe line."""
         self.show([cut(((f" {text}", role),), self.size.width)])
 
-    def editor(self, editor: Editor, hint: str) -> None:
-        """What is being typed, and what could be typed next."""
-        self.show([editor_line(editor, hint, self.size.width)])
+    def editor(self, editor: Editor, hint: str, bad: tuple[int, int] = (0, 0)) -> None:
+        """What is being typed, and what could be typed next; ``bad``: where a word is wrong, and how long."""
+        self.show([editor_line(editor, hint, self.size.width, bad)])
 
 
 def keys_line(acting: Sequence[Key], first: Sequence[str], columns: int) -> Line:
@@ -56,20 +57,18 @@ def keys_line(acting: Sequence[Key], first: Sequence[str], columns: int) -> Line
     return cut(((" ", "text"), *rest, _GAP, *always), columns)
 
 
-def editor_line(editor: Editor, hint: str, columns: int) -> Line:
-    """Sign, text with its caret, hint; scrolled so that the caret is always seen."""
-    before, after = editor.text[: editor.caret], editor.text[editor.caret :]
+def editor_line(editor: Editor, hint: str, columns: int, bad: tuple[int, int] = (0, 0)) -> Line:
+    """Sign, text with its caret, hint; scrolled so that the caret is always seen. What is ``bad`` (its place
+    and length) is marked."""
+    caret, start = editor.caret, 0
     room = max(columns - 4, 1)
-    while width(before) > room:
-        before = before[1:]
-    under, after = after[:1] or " ", after[1:]
-    return cut(
-        (
-            (f" {editor.sign}", "accent"),
-            (before, "input"),
-            (under, "caret"),
-            (after, "input"),
-            (f"  {hint}", "dim"),
-        ),
-        columns,
-    )
+    while width(editor.text[start:caret]) > room:
+        start += 1
+    at, length = bad
+    pieces: list[Piece] = [(f" {editor.sign}", "accent")]
+    ends = sorted({start, at, at + length, caret, caret + 1, len(editor.text) + 1})
+    for begin, end in pairwise([place for place in ends if place >= start]):
+        text = editor.text[begin:end] or (" " if begin == caret else "")
+        wrong = at <= begin < at + length
+        pieces.append((text, "caret" if begin == caret else "drop" if wrong else "input"))
+    return cut((*pieces, (f"  {hint}", "warn" if length else "dim")), columns)

@@ -22,6 +22,8 @@ class Way:
     left: Callable[[], None]
     completed: Callable[[str], str]
     """The line, as far as it can only be meant."""
+    bad: Callable[[str], tuple[int, int]] = lambda text: (0, 0)
+    """Where a word stands that is wrong: its place and its length."""
 
 
 class Prompt(Footer):
@@ -55,7 +57,7 @@ class Prompt(Footer):
     def show_line(self) -> None:
         """What is typed, and advice."""
         if self.line is not None and self._way is not None:
-            self.editor(self.line, self._way.advice(self.line.text))
+            self.editor(self.line, self._way.advice(self.line.text), self._way.bad(self.line.text))
 
     def _close(self) -> Way | None:
         way, self._way, self.line = self._way, None, None

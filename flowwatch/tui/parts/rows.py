@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import CloseUp, Fold, Snapshot
 from flowwatch.tui.desk import Desk
+from flowwatch.tui.near import why_nothing
 from flowwatch.tui.question import Question, Readings
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class RowsAnswer:
     more: CloseUp = NOTHING_MORE
     marks: tuple[Seen, ...] = ()
     """Moments at which policies changed, as far as they were looked for."""
+    near: tuple[str, ...] = ()
+    """Where a filter finds nothing: which word of it, and what was seen that is like it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +61,15 @@ class Rows(Question[RowsAnswer]):
     def records(self, of: Readings, answer: RowsAnswer) -> int:
         return answer.snapshot.coverage.records_read
 
+    def _near(self, of: Readings, snapshot: Snapshot) -> tuple[str, ...]:
+        if snapshot.matched or not self.query.text or not snapshot.totals.rows:
+            return ()
+        return tuple(why_nothing(of, self.query))
+
     def beside(self, of: Readings, snapshot: Snapshot) -> RowsAnswer:
         """``snapshot``, and more of the row that is asked about."""
         if not self.key:
-            return RowsAnswer(snapshot)
+            return RowsAnswer(snapshot, near=self._near(of, snapshot))
         more = of.monitor.close_up(self.query, self.key, self.fold, RECORDS) or NOTHING_MORE
         if self.when.at:
             # What came since isn't seen yet.

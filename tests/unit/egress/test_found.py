@@ -10,7 +10,7 @@ from flowwatch.egress import select as select_module
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
-from flowwatch.flows.model import Endpoint, PolicyRef
+from flowwatch.flows.model import Endpoint, Flow, PolicyRef
 from tests.unit.egress.made import counted
 from tests.unit.flows.made import denied, flow, verdict
 
@@ -19,15 +19,20 @@ CI = Endpoint(2, "ci", "runner-0", "", labels=("k8s:app=runner",))
 ALLOW = PolicyRef("CiliumNetworkPolicy", "shop", "web-egress")
 
 
-def rows() -> Aggregate:
+def story() -> list[Flow]:
     """shop/web: 443 dropped to .1, 53/UDP forwarded to .2; ci/runner-0: 8080 forwarded to .3."""
     udp = {"source": SHOP, "destination_ip": "10.0.0.2", "destination_port": 53, "protocol": "UDP"}
     http = {"source": CI, "destination_ip": "10.0.0.3", "destination_port": 8080}
-    return counted(
+    return [
         *denied(source=SHOP, destination_ip="10.0.0.1", source_port=1),
         verdict(1.0, **udp, allowed_by=(ALLOW,), source_port=2), flow(1.0, **udp, source_port=2),
         verdict(2.0, **http, source_port=3), flow(2.0, **http, source_port=3),
-    )  # fmt: skip
+    ]  # fmt: skip
+
+
+def rows() -> Aggregate:
+    """The same, counted."""
+    return counted(*story())
 
 
 @pytest.fixture(params=[True, False], ids=["few", "many"])
