@@ -25,6 +25,7 @@ from flowwatch.drafts.draft import Drafter  # noqa: E402
 from flowwatch.drafts.drafting import Drafting  # noqa: E402
 from flowwatch.egress.monitor import LiveMonitor  # noqa: E402
 from flowwatch.flows.join import Join  # noqa: E402
+from flowwatch.marks.live import LiveChanges  # noqa: E402
 from flowwatch.policy import load  # noqa: E402
 from flowwatch.sources.opening import open_source  # noqa: E402
 from flowwatch.sources.request import PlainOptions, flow_request  # noqa: E402
@@ -49,6 +50,8 @@ PICTURES = (
     Picture("drops-80x24", (80, 24), ("d",)),
     Picture("tail", (120, 36), ("t",)),
     Picture("audit", (120, 36), ("A",), policies=True),
+    Picture("fold", (120, 36), ("space",)),
+    Picture("changes", (120, 36), ("c",)),
     Picture("draft", (120, 36), ("D", "j", "j", "j", "space")),
     Picture("help", (100, 34), ("question_mark",)),
 )
@@ -60,7 +63,7 @@ async def take(picture: Picture, address: str) -> None:
     source = open_source(flow_request(options, follow=True, environ={}), with_ring=True)
     join = Join()
     audit = LiveAudit(load([("weather.yaml", policy_text())]), join) if picture.policies else None
-    monitor = LiveMonitor(source, join=join)
+    monitor, changes = LiveMonitor(source, join=join), LiveChanges(join)
 
     def start() -> LiveMonitor:
         monitor.start()
@@ -74,7 +77,7 @@ async def take(picture: Picture, address: str) -> None:
     drafting = Drafting(
         lambda: open_source(flow_request(options, follow=False, environ={})), Drafter
     )
-    app = dashboard(start, shown, audit, drafting=drafting)
+    app = dashboard(start, shown, audit, changes=lambda: changes, drafting=drafting)
     try:
         async with app.run_test(size=picture.size) as pilot:
             await pilot.pause(2.0)
