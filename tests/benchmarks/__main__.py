@@ -1,7 +1,7 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
     python -m tests.benchmarks [NAME …]   of: live relay file memory soak start dashboard audit decisions
-    differences
+    differences choices
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """
@@ -210,6 +210,13 @@ def differences() -> list[Figure]:
     return [Figure(*line) for line in measured()]
 
 
+def choices() -> list[Figure]:
+    """In the editor of a draft, with 300 peers."""
+    from tests.benchmarks.editing import choices as measured
+
+    return [Figure(*line) for line in measured()]
+
+
 def _json(command: Command) -> dict[str, float]:
     done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
     told: dict[str, float] = json.loads(done.stdout)
@@ -227,6 +234,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "audit": audit,
     "decisions": decisions,
     "differences": differences,
+    "choices": choices,
 }
 
 
