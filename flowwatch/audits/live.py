@@ -8,11 +8,15 @@ audit.report()
 
 from __future__ import annotations
 
+import re
+
 from flowwatch.audits.audit import Audit
 from flowwatch.audits.causes import Causes
 from flowwatch.audits.findings import AuditReport
 from flowwatch.flows.join import Join, Joined
 from flowwatch.policy.engine import PolicySet
+
+_LINE = re.compile(r"\(line (\d+)\)", re.ASCII)
 
 
 class LiveAudit:
@@ -40,6 +44,23 @@ class LiveAudit:
             self.causes.begin()
             self._audit.take(joined)
             self._report = None
+
+    def place(self, attribution: str) -> tuple[str, int] | None:
+        """The file and the line of what ``attribution`` is about: of the rule that comes closest, else of the
+        first policy that it names; None where it names none."""
+        named = [
+            (attribution.find(f"{policy}"), policy)
+            for policy in self.policies.policies
+            if f"{policy}" in attribution
+        ]
+        if not named:
+            return None
+        _, rule, closest = attribution.partition("closest rule: ")
+        for _, policy in named:
+            if rule and closest.startswith(f"{policy} ") and (line := _LINE.search(closest)):
+                return policy.file, int(line[1])
+        first = min(named, key=lambda one: (one[0], -len(str(one[1]))))[1]
+        return first.file, first.line
 
     def report(self) -> AuditReport:
         """What was found so far, attempts that aren't over included; the same object until more comes."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import subprocess
 from collections.abc import Callable
 
 from flowwatch.egress.filters import quoted, words
@@ -118,6 +120,33 @@ def _looked_into(desk: Desk, row: Row) -> RowsAnswer:
     return asked.beside(readings, shown.value.snapshot)
 
 
+def _open_policy(desk: Desk) -> None:
+    row = desk.seen.selected
+    place = _looked_into(desk, row).place if row is not None else None
+    if place is None:
+        given = (
+            "no policy given blocked this row"
+            if desk.with_policies
+            else "--policies FILE gives policies"
+        )
+        desk.say(f"no file to open: {given}", "warn")
+        return
+    path, line = place
+    if not os.path.isfile(path):
+        desk.say(f"{safe(path)}:{line} is no file here", "warn")
+        return
+    # Both kinds take +LINE before the file: less, vi, nano, emacs.
+    program = (
+        os.environ.get("PAGER") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "less"
+    )
+    try:
+        words = [*shlex.split(program), f"+{line}", path]
+        with desk.away():
+            subprocess.run(words, check=False)
+    except (OSError, ValueError) as error:
+        desk.say(f"{safe(program)}: {safe(str(error))}", "warn")
+
+
 def _copy_named(desk: Desk, name: str) -> None:
     row = desk.seen.selected
     if name not in PACKETS or row is None:
@@ -204,6 +233,7 @@ ACTIONS: dict[str, Action] = {
     "export": lambda desk: export_rows(desk, None),
     "copy": _copy,
     "copy_row": _copy_row,
+    "open_policy": _open_policy,
     "mark": _mark,
     "window": lambda desk: desk.seen.toggle("window"),
     "theme": _theme,

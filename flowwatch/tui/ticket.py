@@ -20,7 +20,7 @@ _WIDE = 100_000
 def ticket(row: Row, told: RowsAnswer, now: int, hubble: Sequence[str]) -> str:
     """All that the detail says of ``row``; ``now`` (ns) is what ages are counted to."""
     more = told.more
-    lines = detail_lines(row, more.records, now, _WIDE, FANCY, hubble, more.ends, more)
+    lines = detail_lines(row, more.records, now, _WIDE, FANCY, hubble, more.ends, more, told.place)
     packets = [text for text in (tcpdump(row, more), retina(row, more)) if text]
     captured = ["", "**Packets**", "", "```", *packets, "```"] if packets else []
     heading, *said = _markdown(lines)

@@ -164,7 +164,7 @@ class Board(Body):
             of_row = told if known else RowsAnswer(snapshot)
             self.detail.update_from(
                 row,
-                of_row.more,
+                of_row,
                 now_there,
                 self.desk.options.hubble,
             )

@@ -26,7 +26,7 @@ from flowwatch.tui.hubble_command import command
 from flowwatch.tui.parts.around import around_lines
 from flowwatch.tui.parts.ends import ends_lines
 from flowwatch.tui.parts.panel import Panel
-from flowwatch.tui.parts.rows import NOTHING_MORE
+from flowwatch.tui.parts.rows import NOTHING_MORE, RowsAnswer
 from flowwatch.tui.parts.tail import verdict_piece
 from flowwatch.tui.theme import Signs
 
@@ -63,7 +63,7 @@ class Detail(Panel):
     def update_from(
         self,
         row: Row | None,
-        more: CloseUp,
+        told: RowsAnswer,
         now: int,
         hubble: Sequence[str],
     ) -> None:
@@ -76,7 +76,17 @@ class Detail(Panel):
             self._top = 0
         columns = self.size.width - 2
         signs = self.look.signs
-        lines = detail_lines(row, more.records, now, columns, signs, hubble, more.ends, more)
+        lines = detail_lines(
+            row,
+            told.more.records,
+            now,
+            columns,
+            signs,
+            hubble,
+            told.more.ends,
+            told.more,
+            told.place,
+        )
         self.fill_with("Detail", "J K scroll  enter closes", [((" ", "text"), *x) for x in lines])
 
 
@@ -89,6 +99,7 @@ def detail_lines(
     hubble: Sequence[str],
     ends: tuple[Endpoint, Endpoint] | None = None,
     more: CloseUp = NOTHING_MORE,
+    place: tuple[str, int] | None = None,
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
@@ -113,6 +124,8 @@ def detail_lines(
         lines += _labelled("Refused", what, columns, role="strong")
     lines += _what_came_back(row, columns)
     lines += _policies(row, columns)
+    if place is not None:
+        lines += _labelled("File", f"{safe(place[0])}:{place[1]} (o opens it)", columns)
     if ends is not None:
         lines += ends_lines(*ends, row.direction, columns, _INDENT)
     lines += around_lines(row, more, columns, _INDENT, signs)

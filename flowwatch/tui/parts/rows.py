@@ -27,6 +27,8 @@ class RowsAnswer:
     key: int = 0
     """The row that the rest is about; 0: none."""
     more: CloseUp = NOTHING_MORE
+    place: tuple[str, int] | None = None
+    """The file and the line of the policy that blocked it, where policies were given."""
     marks: tuple[Seen, ...] = ()
     """Moments at which policies changed, as far as they were looked for."""
     near: tuple[str, ...] = ()
@@ -76,7 +78,11 @@ class Rows(Question[RowsAnswer]):
             read = snapshot.coverage.records_read
             records = tuple([record for record in more.records if record.number <= read])
             more = replace(more, records=records)
-        return RowsAnswer(snapshot, self.key, more)
+        row = next((row for row in snapshot.rows if row.key == self.key), None)
+        place = (
+            of.audit.place(row.attribution) if of.audit is not None and row is not None else None
+        )
+        return RowsAnswer(snapshot, self.key, more, place=place)
 
 
 def rows(desk: Desk, key: int) -> Rows:
