@@ -266,8 +266,9 @@ def _peer(seen: Observation, end: Endpoint) -> Peer:
         return Peer("entity", inside[0])
     if seen.direction == "egress" and party.names:
         name = seen.peer_name if seen.peer_name in party.names else party.names[0]
-        if valid_name(name):
-            return Peer("name", name.lower())
+        bare = name.removesuffix(".").lower()
+        if valid_name(bare):
+            return Peer("name", bare)
     return Peer("address", seen.peer_ip)
 
 
