@@ -175,13 +175,22 @@ class Lab:
         try:
             self._start()
         except BaseException:
-            self._made.close()
+            self._remove()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """End and remove everything."""
-        self._made.close()
+        self._remove()
+
+    def _remove(self) -> None:
+        """All of it, also when a signal comes meanwhile: that is heard after."""
+        ending = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+        try:
+            self._made.close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _start(self) -> None:
         # A socket's path has room for 107 bytes, whatever TMPDIR is.
@@ -189,8 +198,9 @@ class Lab:
         self._made.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.server = f"unix://{self.folder}/hubble.sock"
         binaries, made = build(), datapath(self.folder)
-        self.network = self._made.enter_context(Network())
-        net = self.network
+        net = self.network = Network()
+        self._made.callback(net.remove)
+        net.make()
         flags = [f"-object={made}", f"-socket={self.folder}/hubble.sock", f"-pages={self._pages}"]
         self._node = self._program(net.node, binaries.lab, *flags)
         self._node.send(json.dumps(WORLD) + "\n")

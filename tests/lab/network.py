@@ -50,7 +50,7 @@ class Network:
     def __enter__(self) -> Network:
         """Make them."""
         try:
-            self._make()
+            self.make()
         except BaseException:
             self.remove()
             raise
@@ -71,7 +71,8 @@ class Network:
                 with contextlib.suppress(NoLab):
                     ip("netns", "delete", name)
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make them; `remove` takes away also what a failure left half made."""
         for name in self.names:
             ip("netns", "add", name)
             self._settings(name)

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,29 @@ def test_nothing_is_left_however_it_ends(number: signal.Signals) -> None:
     assert running.returncode == 128 + number, "".join(lines) + rest
     assert "Traceback" not in rest
     assert left(lab) == {"namespaces": set(), "folders": set(), "programs": set()}
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_a_signal_amid_the_cleaning_up_leaves_nothing_either(wait: float) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tests.lab", "audit", "--pace", "0"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    for line in running.stdout:
+        # The table's last row; then all is removed.
+        if line.startswith("203.0.113.66 5000/UDP"):
+            break
+    time.sleep(wait)
+    running.send_signal(signal.SIGTERM)
+    rest = running.communicate(timeout=30)[0]
+
+    # At its very end Python itself has given the signal back to the system.
+    assert running.returncode in (0, 128 + signal.SIGTERM, -signal.SIGTERM), rest
+    assert "Traceback" not in rest
+    assert left(f"fwlab-{running.pid:x}-") == {
+        "namespaces": set(), "folders": set(), "programs": set(),
+    }  # fmt: skip
 
 
 def started(*words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
