@@ -165,7 +165,7 @@ def _who(party: Party, pods: Mapping[tuple[str, ...], str]) -> str:
     far = party.cluster not in (None, "default")
     where = f"{party.cluster}/{party.namespace}" if far else party.namespace
     what = ",".join(one.replace(NAMESPACE_LABELS, "namespace's ") for one in labels)
-    return f"a pod of {where}" + (f" with {what}" if what else " without labels of these")
+    return f"a pod of {where}" + (f" with {what}" if what else " without any of these labels")
 
 
 def difference_object(compared: Compared) -> dict[str, Any]:

@@ -13,19 +13,21 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from flowwatch.policy import Party, load
+from flowwatch.policy import Party, load, read_agent_options
+from flowwatch.policy.agent_options import UNKNOWN
 from flowwatch.policy.difference import Change, Difference, compare
 from flowwatch.policy.rules import Direction
-from tests.interop.compared import as_text
+from tests.interop.compared import as_text, config_map
 from tests.interop.oracle import Answer, Asked, Oracle, Who
 from tests.interop.policy_maker import policy_sets
-from tests.interop.policy_universe import FAR, questions, subjects
+from tests.interop.policy_universe import FAR, OPTIONS, questions, subjects
 
 BATCH = 60
 """Questions sampled for each pair."""
@@ -38,15 +40,24 @@ class Wrong(AssertionError):
     """A difference that is none, or one that was missed."""
 
 
-def _who(party: Party) -> Who:
+_ANYWHERE = ("172.31.255.9", "fd00::99")
+"""Addresses of a pod or node in an example, which says something of all of them."""
+
+
+def _who(party: Party, mode: str) -> Who:
     name = party.names[0] if party.names else ""
-    return Who(party.labels, party.ip, name, tuple(sorted((party.ports or {}).items())))
+    who = Who(party.labels, party.ip, name, tuple(sorted((party.ports or {}).items())))
+    has = "nodes" if party.node else "pods"
+    if party.outside or has not in mode or (party.reserved and not party.node):
+        return who
+    # Whom blocks may mean has addresses.
+    return replace(who, ip=_ANYWHERE[0], also=_ANYWHERE[1:])
 
 
-def _examples(changes: Sequence[Change]) -> list[Asked]:
+def _examples(changes: Sequence[Change], mode: str) -> list[Asked]:
     return [
         Asked(
-            one.direction, _who(one.example.subject), _who(one.example.peer),
+            one.direction, _who(one.example.subject, mode), _who(one.example.peer, mode),
             one.example.protocol, one.example.port,
         )
         for one in changes
@@ -57,12 +68,19 @@ def _told(answer: Answer) -> tuple[str, bool]:
     return answer.verdict, answer.l7
 
 
-def _asked_of(one: Asked, text: str) -> str:
+def _both_families(who: Who) -> bool:
+    """Whether an end outside, or an endpoint with an address of each family, which blocks may mean."""
+    return not who.labels or {":" in at for at in (who.ip, *who.also)} == {True, False}
+
+
+def _asked_of(one: Asked, text: str, mode: str) -> str:
     """Why a question is about nothing that a difference speaks of; "" if it is."""
     labels = (*one.subject.labels, *one.peer.labels)
     reserved = {label[9:] for label in one.subject.labels if label.startswith("reserved:")}
     if reserved - _ENDPOINTS:
         return "subject is no endpoint"
+    if mode and any(who.ip and not _both_families(who) for who in (one.subject, one.peer)):
+        return "an endpoint without an address of each family"
     if one.subject in FAR:
         return "subject is of another cluster"
     if one.peer.labels == ("reserved:world",):
@@ -94,10 +112,11 @@ def _hold_named(
 def _hold_sampled(
     named: Difference, asked: Sequence[Asked], before: Sequence[Answer], after: Sequence[Answer],
     text: str,
+    mode: str,
 ) -> Counter[str]:  # fmt: skip
     counts: Counter[str] = Counter()
     for one, old, new in zip(asked, before, after, strict=True):
-        if why := _asked_of(one, text):
+        if why := _asked_of(one, text, mode):
             counts[f"left out: {why}"] += 1
             continue
         counts["sampled"] += 1
@@ -187,8 +206,8 @@ def _part_gone(policy: Any, chance: random.Random) -> None:
         chosen.pop(chance.randrange(len(chosen)))
 
 
-def run(pairs: int, start: int) -> Counter[str]:
-    """Hold about so many pairs, the same ones for the same `start`. Raises Wrong."""
+def run(pairs: int, start: int, options: Sequence[Mapping[str, str]] = OPTIONS[:1]) -> Counter[str]:
+    """Hold about so many pairs by these options, the same ones for the same `start`. Raises Wrong."""
     total: Counter[str] = Counter()
     with Oracle() as oracle:
 
@@ -198,37 +217,51 @@ def run(pairs: int, start: int) -> Counter[str]:
             suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
             report_multiple_bugs=False,
         )  # fmt: skip
-        @given(policies=policy_sets(), others=policy_sets(), chosen=st.integers(0, 2**32))
-        def hold(policies: list[Any], others: list[Any], chosen: int) -> None:
-            total.update(pair(oracle, policies, others, chosen))
+        @given(
+            policies=policy_sets(),
+            others=policy_sets(),
+            chosen=st.integers(0, 2**32),
+            entries=st.sampled_from(list(options)),
+        )
+        def hold(
+            policies: list[Any], others: list[Any], chosen: int, entries: Mapping[str, str]
+        ) -> None:
+            total.update(pair(oracle, policies, others, chosen, entries))
 
         hold()
     return total
 
 
-def pair(oracle: Oracle, policies: list[Any], others: list[Any], chosen: int) -> Counter[str]:
+def pair(
+    oracle: Oracle, policies: list[Any], others: list[Any], chosen: int, entries: Mapping[str, str]
+) -> Counter[str]:
     """Hold one pair. Raises Wrong."""
+    by = read_agent_options(config_map(entries), "the test") if entries else UNKNOWN
+
     chance = random.Random(chosen)
     second = changed(policies, others, chance)
     texts = as_text(policies), as_text(second)
-    old, new = (load([("policies.yaml", text)]) for text in texts)
-    again = load([("policies.yaml", as_text(rewritten(policies, chance)))])
-    for same in (load([("policies.yaml", texts[0])]), again):
+    rewrote = as_text(rewritten(policies, chance))
+    old, new, itself, again = (
+        load([("policies.yaml", text)], options=by) for text in (*texts, texts[0], rewrote)
+    )
+    for same in (itself, again):
         if found := compare(old, same).changes:
             raise Wrong(f"a set differs from itself: {found[0]}")
     named = compare(old, new)
-    examples = _examples(named.changes)
+    mode = entries.get("policy-cidr-match-mode", "")
+    examples = _examples(named.changes, mode)
     everybody = subjects()
-    answers = [oracle.ask(text, everybody).answers for text in texts]
+    answers = [oracle.ask(text, everybody, entries).answers for text in texts]
     selected = [
         one for one, a, b in zip(everybody, *answers, strict=True) if a.selected or b.selected
     ]
     sampled = questions(chosen, BATCH, selected)
-    first, then = (oracle.ask(text, [*examples, *sampled]).answers for text in texts)
+    first, then = (oracle.ask(text, [*examples, *sampled], entries).answers for text in texts)
     cut = len(examples)
     try:
         counts = _hold_named(named, first[:cut], then[:cut])
-        counts += _hold_sampled(named, sampled, first[cut:], then[cut:], "".join(texts))
+        counts += _hold_sampled(named, sampled, first[cut:], then[cut:], "".join(texts), mode)
     except Wrong as wrong:
         raise Wrong(f"{wrong}\n\n{texts[0]}\n\nand\n\n{texts[1]}") from None
     counts["pairs"] += 1
@@ -249,11 +282,13 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     began = time.monotonic()
     try:
-        total = run(asked.pairs, asked.seed)
+        for name, options in (("Cilium's defaults", OPTIONS[:1]), ("other options", OPTIONS[1:])):
+            total = run(asked.pairs // 2, asked.seed, options)
+            took = time.monotonic() - began
+            print(f"{name}, seed {asked.seed}, {took:.0f} s: {describe(total)}", flush=True)
     except Wrong as wrong:
         print(wrong)
         return 1
-    print(f"seed {asked.seed}, {time.monotonic() - began:.0f} s: {describe(total)}")
     return 0
 
 

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.interop.policy_difference import describe, run
+from tests.interop.policy_universe import OPTIONS
 
 PAIRS = int(os.environ.get("FLOWWATCH_POLICY_PAIRS", "250"))
 
@@ -22,3 +23,13 @@ def test_each_difference_named_is_one_and_none_is_missed(
     assert total["sampled, differs to Cilium"] > PAIRS
     settled = total["named, and one to Cilium"] + total["named, of proxies' rules or unsure"]
     assert settled == total["named"]
+
+
+def test_none_is_missed_by_other_options(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = PAIRS // 3
+    total = run(pairs, start=1, options=OPTIONS[1:])
+    with capsys.disabled():
+        print(f"\nrandom pairs of policy sets, by options of cilium-config: {describe(total)}")
+    assert total["pairs"] >= pairs
+    assert total["pairs that differ"] > pairs // 4
+    assert total["sampled, differs to Cilium"] > pairs // 2

@@ -16,6 +16,7 @@ from flowwatch.policy.difference.cubes import cubes
 from flowwatch.policy.difference.named import Names
 from flowwatch.policy.difference.peers import PeerClass, Universe, peers_of
 from flowwatch.policy.difference.pods import Atom, Pods, Space, TooMany, namespaces_apart
+from flowwatch.policy.difference.ports import FAMILIAR
 from flowwatch.policy.difference.regions import Labelled, Peers, Place, PortSet
 from flowwatch.policy.engine import Decision, PolicySet, Selected
 from flowwatch.policy.labels import NAMESPACE_LABELS, Selector
@@ -321,7 +322,10 @@ class _Comparison:
             outcome = _outcome(old, new)
             if outcome is not None:
                 example = Example(*ends, piece.protocol, piece.one, old, new)
-                found.setdefault(outcome, ([], example))[0].append(place)
+                places, told = found.setdefault(outcome, ([], example))
+                places.append(place)
+                if piece.familiar and not place[1] and told.port not in FAMILIAR:
+                    found[outcome] = places, example
         return {
             (outcome, named.spread(places, direction, peer)): example
             for outcome, (places, example) in found.items()

@@ -17,6 +17,7 @@ _KNOWN = defaultdict[str, tuple[int, ...]](
     tuple, TCP=(443, 80), UDP=(53, 443), SCTP=(80,), ICMP=(8,), ICMPv6=(128,)
 )
 """Ports for examples."""
+FAMILIAR = frozenset(port for ports in _KNOWN.values() for port in ports)
 REST = "other protocols"
 
 
@@ -36,6 +37,11 @@ class Ports(NamedTuple):
         known = next((one for one in _KNOWN[self.protocol] if self.low <= one <= self.high), 0)
         # With another below, as a range may begin there.
         return known or (self.low if self.low > 1 else min(2, self.high))
+
+    @property
+    def familiar(self) -> bool:
+        """Whether that one is known to people."""
+        return self.one in FAMILIAR
 
     @property
     def called(self) -> str:
