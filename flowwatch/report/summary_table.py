@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import NUMBERS, OF_ROW, not_recorded, policies
@@ -229,10 +230,10 @@ def _rows(snapshot: Snapshot, style: Style) -> list[str]:
     shown, widths = _fit(shown, cells, style.width)
 
     def line(texts: list[str]) -> str:
-        parts = []
-        for column, text, columns in zip(shown, texts, widths, strict=True):
-            short = shorten(text, columns)
-            parts.append(pad(short, columns, right=column.number))
+        parts = [
+            _fitted(text, columns, column.number)
+            for column, text, columns in zip(shown, texts, widths, strict=True)
+        ]
         return _GAP.join(parts).rstrip()
 
     header = "  " + line([title_of.get(c.name, c.title) for c in shown])
@@ -246,6 +247,12 @@ def _rows(snapshot: Snapshot, style: Style) -> list[str]:
         weight = (_BOLD,) if row.blocked else ()
         lines.append(_paint(sign, mark.styles, style) + " " + _paint(text, weight, style))
     return lines
+
+
+@lru_cache(maxsize=4096)
+def _fitted(text: str, columns: int, right: bool) -> str:
+    """``text`` in so many columns. Most cells of a long table stand in it before."""
+    return pad(shorten(text, columns), columns, right=right)
 
 
 _CONTENT: dict[str, Callable[[Row], object]] = {
@@ -270,7 +277,7 @@ def _fit(
 ) -> tuple[list[_Column], list[int]]:
     """The columns that fit into ``room``, and their widths: names shrink first, then ranks go."""
     shown = list(columns)
-    natural = {c.name: max(map(width, [c.title, *cells[c.name]])) for c in columns}
+    natural = {c.name: max(map(width, {c.title, *cells[c.name]})) for c in columns}
     while True:
         widths = [natural[column.name] for column in shown]
         # The mark and a space stand before the first column.
