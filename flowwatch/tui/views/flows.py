@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowwatch.egress.rows import SECOND, Recent
 from flowwatch.tui.desk import Desk
@@ -50,9 +51,8 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
     signs = desk.look.signs
     entries = []
     for records in pairs(value.made):
-        line = tail_line(records[-1], columns, signs)
-        if len(records) > 1:
-            line = (*line[:-1], (f" + its {records[0].kind}{line[-1][0]}", "dim"))
+        kinds = " + ".join([one.kind for one in records])
+        line = tail_line(replace(records[-1], kind=kinds), columns, signs)
         entries.append(Entry(line, str(records[-1].number), "record"))
     of = (
         "of the selected row (f: of all rows)"
