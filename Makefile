@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types contract pytest format native bench judge mutants fuzz screenshots docs proto lock dist clean lab
+.PHONY: help demo test lint types contract pytest format native bench judge mutants fuzz screens screenshots docs proto lock dist clean lab
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do \
@@ -68,6 +68,9 @@ mutants: $(DEV) ## 300,000 decisions on mutated policies, likewise; and what Cil
 
 fuzz: $(DEV) ## spoilt inputs against the whole program, ten minutes; ARGS="--help"
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+screens: $(DEV) ## write tests/data/screens, every cell of the numbered views, from the demo
+	$(BIN)/python -m tests.unit.tui.test_screens
 
 screenshots: $(DEV) ## write screenshots/ from the running demo
 	$(BIN)/python screenshots/make.py $(ARGS)

@@ -42,7 +42,9 @@ class Picture:
     keys: tuple[str, ...]
     theme: str = "dark"
     policies: bool = False
-    """Whether the demo's policy is given, as by --policies."""
+    """Whether the demo's policies are given, as by --policies."""
+    namespace: str = "weather"
+    """Whose pods are shown; empty: all."""
 
 
 PICTURES = (
@@ -53,13 +55,21 @@ PICTURES = (
     Picture("fold", (120, 36), ("space",)),
     Picture("changes", (120, 36), ("c",)),
     Picture("draft", (120, 36), ("D", "j", "j", "j", "space")),
+    Picture("workloads", (120, 24), ("2",), policies=True, namespace=""),
+    Picture("destinations", (120, 36), ("3",), policies=True, namespace=""),
+    Picture("policies", (120, 24), ("4",), policies=True, namespace=""),
+    Picture("causes", (120, 36), ("5",), policies=True, namespace=""),
+    Picture("map", (120, 36), ("6",), policies=True, namespace=""),
+    Picture("flows", (120, 36), ("8",), policies=True),
+    Picture("nodes", (120, 20), ("9",), policies=True, namespace=""),
     Picture("help", (100, 34), ("question_mark",)),
 )
 
 
 async def take(picture: Picture, address: str) -> None:
     """One picture of a dashboard that has read the demo's ring and followed for two seconds."""
-    options = PlainOptions({"server": address}, [("namespace", "weather")])
+    limits = [("namespace", picture.namespace)] if picture.namespace else []
+    options = PlainOptions({"server": address}, limits)
     source = open_source(flow_request(options, follow=True, environ={}), with_ring=True)
     join = Join()
     audit = LiveAudit(load([("weather.yaml", policy_text())]), join) if picture.policies else None
@@ -70,7 +80,7 @@ async def take(picture: Picture, address: str) -> None:
         return monitor
 
     shown = Options(
-        filter_words="--namespace weather",
+        filter_words=" ".join([f"--{name} {value}" for name, value in limits]),
         theme=picture.theme,
         hubble=("hubble", "observe", "--server", "localhost:4245"),
     )
@@ -85,7 +95,7 @@ async def take(picture: Picture, address: str) -> None:
                 await pilot.press(key)
                 await pilot.pause(0.5)
             await pilot.pause(1.0)
-            svg = app.export_screenshot(title=f"flowwatch --namespace weather ({picture.name})")
+            svg = app.export_screenshot(title=f"flowwatch {shown.filter_words} ({picture.name})")
     finally:
         app.feed.stop()
         monitor.stop()
