@@ -231,7 +231,7 @@ WRONG = {
     "painting": "table.Table.update_from = wrong",
     "the feed's thread": "rows.Rows.answer = wrong",
     "the reading thread": "monitor.LiveMonitor._tick = wrong",
-    "an export's thread": "take_away.write_csv = wrong",
+    "an export's thread": "take_away.write_form = wrong",
     "a helper's thread": "polls.Polls.answers = wrong; polls.Polls._run = wrong",
 }
 
