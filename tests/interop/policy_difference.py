@@ -221,11 +221,9 @@ def run(pairs: int, start: int, options: Sequence[Mapping[str, str]] = OPTIONS[:
             policies=policy_sets(),
             others=policy_sets(),
             chosen=st.integers(0, 2**32),
-            entries=st.sampled_from(list(options)),
         )
-        def hold(
-            policies: list[Any], others: list[Any], chosen: int, entries: Mapping[str, str]
-        ) -> None:
+        def hold(policies: list[Any], others: list[Any], chosen: int) -> None:
+            entries = options[chosen % len(options)]
             total.update(pair(oracle, policies, others, chosen, entries))
 
         hold()
