@@ -1,4 +1,4 @@
-"""Ten policies on the kernel: what-if before, audit after, and explain without traffic say what it does.
+"""Ten policies on the kernel: what-if before, audit after, explain and diff without traffic say what it does.
 
 And: the mistakes that people make end in flowwatch's sentence about each; a draft of what was needed lets
 pass that and nothing else; what-if on a policy that takes another's place says what then happens.
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from flowwatch.policy import load
+from flowwatch.policy.difference import compare
 from flowwatch.policy.explain import explain, read_end
 from tests.command import flowwatch
 from tests.lab import network
@@ -105,7 +106,7 @@ def test_flowwatch_says_what_the_kernel_does(name: str, tmp_path: Path) -> None:
     [stage] = truth["stages"]
     before, after = split(tmp_path, stage["t"])
     file, kernel = tmp_path / f"{name}.yaml", denied(truth, stage["t"])
-    compared = {"what-if": 0, "audit": 0, "explain": 0}
+    compared = {"what-if": 0, "audit": 0, "explain": 0, "diff": 0}
 
     for at, row in rows(asked("whatif", "-f", file, "--input-file", before)["rows"]):
         if row["then"] == "unknown":
@@ -125,6 +126,8 @@ def test_flowwatch_says_what_the_kernel_does(name: str, tmp_path: Path) -> None:
 
     policies = load([(file.name, file.read_text())])
     pod = read_end(POD_NAME, "app=weather-app")
+    # Nothing was in force before: whatever the kernel denies now was let through then.
+    difference = compare(load([]), policies)
     for (address, protocol, port), held in kernel.items():
         to, labels = OF_PODS.get(address, (f"[{address}]" if ":" in address else address, ""))
         answer, *_ = explain(policies, pod, read_end(f"{to}:{port}", labels), protocol)
@@ -133,6 +136,10 @@ def test_flowwatch_says_what_the_kernel_does(name: str, tmp_path: Path) -> None:
             continue
         assert (answer.decision.decision == "denied") == held, answer
         compared["explain"] += 1
+        subject, peer = pod.party, read_end(to, labels).party
+        kinds = {one.kind for one in difference.about("egress", subject, peer, protocol, port)}
+        assert ("newly denied" in kinds) == held, (kinds, address, protocol, port)
+        compared["diff"] += 1
 
     print(f"{name}: {len(kernel)} destinations, {sum(kernel.values())} denied; agreed: {compared}")
     assert min(compared.values()) >= (6 if name in BY_NAMES else 10)
@@ -198,6 +205,19 @@ def test_what_if_of_a_policy_in_another_s_place_is_what_then_happens(tmp_path: P
     first = denied({"attempts": [one for one in truth["attempts"] if one["t"] < then]}, now)
     second = denied(truth, then)
     changed = {at: second[at] for at in second if second[at] != first[at]}
+    sets = [
+        load([(name, (POLICIES / name).read_text())])
+        for name in ("only-five.yaml", "only-sixtysix.yaml")
+    ]
+    difference, pod = compare(*sets), read_end(POD_NAME, "app=weather-app").party
+    for (address, protocol, port), held in second.items():
+        to, labels = OF_PODS.get(address, (f"[{address}]" if ":" in address else address, ""))
+        kinds = {
+            one.kind
+            for one in difference.about("egress", pod, read_end(to, labels).party, protocol, port)
+        }
+        turned = {"newly denied" if held else "newly allowed"}
+        assert kinds == (turned if (address, protocol, port) in changed else set())
 
     new, old = POLICIES / "only-sixtysix.yaml", POLICIES / "only-five.yaml"
     report = asked("whatif", "-f", new, "--current", old, "--input-file", before)
