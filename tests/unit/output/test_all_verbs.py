@@ -45,7 +45,7 @@ FLOW = {
     "node_name": "node-1",
 }
 FILE = "--input-file FLOWS"
-FINDING = ("audit", "whatif", "changes", "draft", "explain")
+FINDING = ("audit", "whatif", "changes", "draft", "diff", "unused", "gap", "explain")
 """Verbs that end with 1 for an answer, and with 2 for what others end with 1 for."""
 
 COMMANDS = {
@@ -58,6 +58,9 @@ COMMANDS = {
     "whatif": f"whatif -f POLICY {FILE}",
     "changes": f"changes {FILE}",
     "draft": f"draft --allow 1.2.3.4:443 {FILE}",
+    "diff": "diff POLICY OTHER",
+    "unused": f"unused -f POLICY {FILE}",
+    "gap": f"gap -f POLICY {FILE}",
     "explain": "explain -f POLICY --from weather/weather-app --to world:443",
     "status": "status --server SERVER",
     "doctor": "doctor --server SERVER",
@@ -85,6 +88,9 @@ MORE = [
     f"observe {FILE} -o dict",
     f"observe {FILE} -o csv",
     *(f"audit -f POLICY {FILE} -o {form}" for form in ("json", "junit", "sarif", "github", "html")),
+    *(f"diff POLICY OTHER -o {form}" for form in ("json", "markdown")),
+    f"unused -f POLICY {FILE} -o json",
+    f"gap -f POLICY {FILE} -o json",
     "doctor --server SERVER -o json",
 ]
 EVERY = [*COMMANDS.values(), *MORE]
@@ -133,6 +139,7 @@ class Place:
         names = {
             "FLOWS": self.folder / "flows.jsonl",
             "POLICY": self.folder / "policy.yaml",
+            "OTHER": self.folder / "other.yaml",
             "SERVER": self.server,
         }
         words = [str(names.get(word, word)) for word in command.split()]
@@ -171,6 +178,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("out")
     (folder / "policy.yaml").write_text(POLICY, "utf-8")
+    (folder / "other.yaml").write_text(POLICY.replace("cluster", "world"), "utf-8")
     (folder / "flows.jsonl").write_text(json.dumps({"flow": FLOW}, ensure_ascii=False), "utf-8")
     with DemoServer("127.0.0.1:0", live=False) as server:
         yield Place(folder, server.address)
