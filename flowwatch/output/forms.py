@@ -27,10 +27,14 @@ def break_up(text: str, spelling: str = "\\x{:02x}", *, within: bool = False) ->
 
     ``within``: the text never begins a line, where alone ``::`` means something.
     """
-    if "##" not in text and "::" not in text:
+    if not _may_command(text):
         return text
     found = _ANYWHERE if within else _EITHER
     return found.sub(lambda match: spelling.format(ord(match[0])), text)
+
+
+def _may_command(text: str) -> bool:
+    return "##" in text or "::" in text
 
 
 class Form(NamedTuple):
@@ -43,9 +47,11 @@ class Form(NamedTuple):
 
     def broken_up(self, text: str, environ: Mapping[str, str] = os.environ) -> str:
         """``text`` without commands, when a CI runner may be reading."""
-        if not self.spelling or not any(environ.get(name) for name in RUNNERS):
+        # Asked last: the environment takes 3 µs, and few lines hold what may be one.
+        if not self.spelling or not _may_command(text):
             return text
-        return break_up(text, self.spelling)
+        reads = any(environ.get(name) for name in RUNNERS)
+        return break_up(text, self.spelling) if reads else text
 
 
 _TEXT = Form(words=True, spelling="\\x{:02x}")
