@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flowwatch.drafts.draft import Document, Draft, Proof, prove
+from flowwatch.drafts.rules import Plan
 from flowwatch.policy import PolicySet, load
 from flowwatch.policy.difference import Change, TooMany, compare
 
@@ -22,6 +23,8 @@ class Gap:
     """What the policies allow and the drop-in doesn't."""
     refused: tuple[Change, ...] = ()
     """What was used, though the policies deny it."""
+    wider: tuple[Change, ...] = ()
+    """What the drop-in allows, the policies don't, and nothing used: other addresses of a name, mostly."""
     unclear: tuple[Change, ...] = ()
     """What may differ: rules at proxies, and what can't be told."""
     policies: tuple[str, ...] = ()
@@ -83,13 +86,27 @@ def _gap(document: Document, policies: PolicySet) -> Gap:
             document, proof, policies=tuple(selecting), note="its rules overlap in too many ways"
         )
     mine = [one for one in found.changes if one.direction in directions]
+    wider = tuple(_of(mine, "newly allowed"))
+    refused = tuple(one for one in wider if _was_used(one, document.plan, policies))
     return Gap(
         document,
         proof,
         tuple(_of(mine, "newly denied")),
-        tuple(_of(mine, "newly allowed")),
+        refused,
+        tuple(one for one in wider if one not in refused),
         tuple(_of(mine, "other rules at the proxy", "can't tell")),
         tuple(selecting),
+    )
+
+
+def _was_used(change: Change, plan: Plan, policies: PolicySet) -> bool:
+    """Whether any of what was seen is in a change, and is denied by the policies."""
+    return any(
+        change.holds(*ends, need.protocol, need.port)
+        and policies.ask(need.direction, *ends, need.protocol, need.port).decision == "denied"
+        for need, seen in plan.wanted.items()
+        if need.direction == change.direction
+        for ends in seen.questions
     )
 
 

@@ -21,6 +21,7 @@ GAP_FORMATS = ("text", "json", "markdown")
 _PARTS = (
     ("beside", "allowed, never used", "+"),
     ("refused", "used, though the policies deny it", "!"),
+    ("wider", "the drop-in would allow it too, though nothing used it", "~"),
     ("unclear", "may be wider than what was used", "?"),
 )
 
@@ -147,6 +148,7 @@ def _gap_object(gap: Gap) -> dict[str, Any]:
         },
         "beside": [change_object(one) for one in gap.beside],
         "refused": [change_object(one) for one in gap.refused],
+        "wider": [change_object(one) for one in gap.wider],
         "unclear": [change_object(one) for one in gap.unclear],
         "note": gap.note,
         "drop_in": gap.document.text,

@@ -54,7 +54,8 @@ def _who(party: Party, mode: str) -> Who:
     return replace(who, ip=_ANYWHERE[0], also=_ANYWHERE[1:])
 
 
-def _examples(changes: Sequence[Change], mode: str) -> list[Asked]:
+def examples(changes: Sequence[Change], mode: str) -> list[Asked]:
+    """The questions of differences, as Cilium is asked about them."""
     return [
         Asked(
             one.direction, _who(one.example.subject, mode), _who(one.example.peer, mode),
@@ -248,15 +249,15 @@ def pair(
             raise Wrong(f"a set differs from itself: {found[0]}")
     named = compare(old, new)
     mode = entries.get("policy-cidr-match-mode", "")
-    examples = _examples(named.changes, mode)
+    differing = examples(named.changes, mode)
     everybody = subjects()
     answers = [oracle.ask(text, everybody, entries).answers for text in texts]
     selected = [
         one for one, a, b in zip(everybody, *answers, strict=True) if a.selected or b.selected
     ]
     sampled = questions(chosen, BATCH, selected)
-    first, then = (oracle.ask(text, [*examples, *sampled], entries).answers for text in texts)
-    cut = len(examples)
+    first, then = (oracle.ask(text, [*differing, *sampled], entries).answers for text in texts)
+    cut = len(differing)
     try:
         counts = _hold_named(named, first[:cut], then[:cut])
         counts += _hold_sampled(named, sampled, first[cut:], then[cut:], "".join(texts), mode)

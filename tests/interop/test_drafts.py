@@ -26,7 +26,7 @@ from flowwatch.sources.files import FileSource
 from flowwatch.sources.opening import open_source
 from flowwatch.sources.request import PlainOptions, flow_request
 from tests.interop.control_plane import ControlPlane
-from tests.interop.judged_documents import Judge, Judged
+from tests.interop.judged_documents import Judge, Judged, split
 from tests.interop.oracle import Asked, Oracle, Who
 from tests.material import both, name
 
@@ -214,6 +214,28 @@ def test_cilium_takes_what_is_added_and_lets_the_chosen_through(
     ]
     judged = oracle.ask(onto.after, asked)
     assert judged.rejected == ()
+    assert judged.unknown == ()
     for one, answer in zip(asked, judged.answers, strict=True):
         report("added")
         assert answer.verdict == "allowed", (one, onto.notes, onto.after)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_api_server_takes_what_is_added_to_a_file(api: ControlPlane, kind: Kind) -> None:
+    """To what a file says already, of each kind: every document of the file with the additions."""
+    judged = Judged()
+    judge = Judge(api)
+    added = 0
+    for path in [None, *captures()]:
+        before = drafted(path, kind, "workload")
+        picked = list(dict.fromkeys(before.dropped))
+        if not before.documents or not picked:
+            continue
+        chosen = Drafter("workload", kind, WAYS, tuple(picked)).read(batches(path))
+        onto = add_onto(chosen, picked, "draft.yaml", before.text)
+        added += onto.after != before.text
+        for text in split(onto.after):
+            said = judge.add(judged, text, text)
+            assert said == "taken there and taken here", (path, text)
+    print(f"\nfiles of {kind} added to {added}, their documents at the API server: {judged}")
+    assert added > 10

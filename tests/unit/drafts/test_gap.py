@@ -79,6 +79,17 @@ def test_what_went_through_though_it_is_denied_is_told() -> None:
     assert not report.wide
 
 
+def test_other_addresses_of_a_name_are_no_use_that_is_denied() -> None:
+    # The policy has the address, the drop-in the name: nothing that was used is denied by either.
+    traffic = Traffic().passes(0, API, (ALLOW,), destination_names=("api.example.com",))
+    report, text = found(NARROW, traffic)
+    (gap,) = report.gaps
+    assert gap.refused == ()
+    told = [one.peers.words() for one in gap.wider if one.ports.words() == ("443/TCP",)]
+    assert told == [(f"api.example.com at 0.0.0.0/0 except {API}/32 and ::/0",)]
+    assert "  ~ the drop-in would allow it too, though nothing used it\n" in text
+
+
 def test_pods_of_a_peer_that_were_never_seen_count() -> None:
     wide = f"{NARROW}    - toEndpoints: [{{matchLabels: {{app: never-seen}}}}]\n"
     (gap,) = found(wide)[0].gaps
