@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from flowwatch.audits.answers import Answered, absent, answered
 from flowwatch.audits.ends import (
     ANSWERS_OF,
@@ -83,8 +85,7 @@ class Extra:
     waits_for_auth: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """One attempt in one direction: the question it asked, and the answer it got."""
 
     direction: Way
@@ -414,7 +415,7 @@ class Observer:
             if answer:
                 # The answer met the policies of the other direction.
                 there = 1 - way
-                yield replace(
+                yield msgspec.structs.replace(
                     seen,
                     direction="egress" if way else "ingress",
                     outcome=outcome(answer),

@@ -6,17 +6,16 @@ comment they are made safe and stay in their line.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from flowwatch.drafts.blocks import block_text
 from flowwatch.drafts.needs import Evidence
 from flowwatch.drafts.rules import Plan, Port, Rule, Target, spelt
 from flowwatch.drafts.selecting import Labels
@@ -34,7 +33,6 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/:-]*\Z")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "nan", "inf"])
 _NAME = re.compile(r"[^a-z0-9.-]+")
 _LONGEST = 253
-_WIDE = 1 << 20
 
 
 Made = dict[object, str]
@@ -47,8 +45,7 @@ def written(plan: Plan, kind: Kind, head: Sequence[str] = (), made: Made | None 
     ``head``: lines for the comment that it begins with. ``made``: kept by who writes much the same often.
     """
     document = _MAKERS[kind](plan)
-    document.yaml_set_start_comment("\n".join(_comment(line) for line in [*head, *_notes(plan)]))
-    parts = [_dumped(document)]
+    parts = [block_text(document, [_comment(line) for line in [*head, *_notes(plan)]])]
     for direction in plan.directions:
         rules = [rule for rule in plan.rules if rule.direction == direction and says(rule, kind)]
         parts.append(f"  {direction}:\n" if rules else f"  {direction}: []\n")
@@ -56,15 +53,6 @@ def written(plan: Plan, kind: Kind, head: Sequence[str] = (), made: Made | None 
     for line in _candidates(plan):
         parts.append(f"# {_comment(line)}\n".replace("# \n", "#\n"))
     return "".join(parts)
-
-
-def _dumped(document: CommentedMap) -> str:
-    yaml = YAML()
-    yaml.width = _WIDE
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    out = io.StringIO()
-    yaml.dump(document, out)
-    return out.getvalue()
 
 
 def says(rule: Rule, kind: Kind) -> bool:
@@ -80,7 +68,7 @@ def _rule_text(rule: Rule, kind: Kind, made: Made) -> str:
     found = made.get(key)
     if found is None:
         item = rule_item(rule, cilium=kind != "knp")
-        listed = _dumped(_map(spec=_map(rules=CommentedSeq([item]))))
+        listed = block_text(_map(spec=_map(rules=CommentedSeq([item]))))
         told = "".join(f"    # {_comment(line)}\n" for line in lines)
         found = made[key] = told + listed.partition("rules:\n")[2]
     return found

@@ -13,12 +13,13 @@ from flowwatch.drafts.documents import (
     unsaid_in_kubernetes,
     written,
 )
+from flowwatch.drafts.judging import Ask, ask_of
 from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
 from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.flows.clocks import span
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Batch
-from flowwatch.policy import PolicySet, load
+from flowwatch.policy import load
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.text import plural
 
@@ -177,11 +178,11 @@ def care_of(coverage: Coverage) -> Iterator[str]:
 def prove(documents: Sequence[Document], options: AgentOptions = UNKNOWN) -> Proof:
     """What ``documents`` decide about all that was seen of their owners, by the engine that audits use."""
     policies = load([(one.file, one.text) for one in documents], options=options)
-    return proven(policies, [one.plan for one in documents])
+    return proven(ask_of(policies), [one.plan for one in documents])
 
 
-def proven(policies: PolicySet, plans: Iterable[Plan]) -> Proof:
-    """What ``policies`` decide about all that was seen of the owners of ``plans``."""
+def proven(ask: Ask, plans: Iterable[Plan]) -> Proof:
+    """What policies decide about all that was seen of the owners of ``plans``."""
     sums: Counter[str] = Counter()
     failing = []
     for plan in plans:
@@ -189,8 +190,7 @@ def proven(policies: PolicySet, plans: Iterable[Plan]) -> Proof:
         for wanted, of in ((True, plan.wanted), (False, dropped)):
             for need, seen in of.items():
                 decided = {
-                    policies.ask(need.direction, *ends, need.protocol, need.port).decision
-                    for ends in seen.questions
+                    ask(need.direction, *ends, need.protocol, need.port) for ends in seen.questions
                 }
                 sums["needed" if wanted else "dropped"] += seen.attempts
                 if "cant_tell" in decided:

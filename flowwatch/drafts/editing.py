@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from flowwatch.drafts.documents import Made, says, told, written
 from flowwatch.drafts.draft import Document, Drafter, Proof, care_of, proven, title_of
+from flowwatch.drafts.judging import Judging
 from flowwatch.drafts.needs import Evidence, Need
 from flowwatch.drafts.rules import Candidate, Plan, Planner, Port, Rule, Target, merged
 from flowwatch.drafts.selecting import Selected
@@ -88,6 +89,7 @@ class Sheet:
     """The newest last; those before are what undo goes back to."""
 
     made: Made = field(default_factory=dict)
+    _judging: Judging = field(default_factory=Judging)
 
     @property
     def state(self) -> State:
@@ -190,7 +192,7 @@ class Sheet:
     @cached_property
     def proof(self) -> Proof:
         """What it decides about all that was seen."""
-        return proven(self.policies, [self.chosen])
+        return proven(self._judging.by(self.policies), [self.chosen])
 
     @property
     def file(self) -> str:

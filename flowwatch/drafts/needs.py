@@ -158,7 +158,10 @@ class Needs:
         self.attempts = 0
         self.unusable: dict[str, int] = {}
         """Attempts that can't teach, by why."""
-        self._known: set[Endpoint] = set()
+        self._known: dict[int, Endpoint] = {}
+        """Ends that were met, by id(): most records share theirs."""
+        self._owners: dict[int, tuple[Endpoint, Owned]] = {}
+        self._peers: dict[int, tuple[Endpoint, Peer]] = {}
         self._count = 0
         self.join.listen(self)
 
@@ -186,11 +189,13 @@ class Needs:
             self._add(one, attempt)
 
     def _meet(self, end: Endpoint) -> None:
-        space = namespace_of(end) if end.labels else ""
-        if not space or end in self._known:
+        if id(end) in self._known:
             return
         if len(self._known) < MAX_NEEDS:
-            self._known.add(end)
+            self._known[id(end)] = end
+        space = namespace_of(end) if end.labels else ""
+        if not space:
+            return
         known = self.pods.setdefault((named_cluster(end), space), {})
         if len(known) < MAX_NEEDS:
             known.setdefault(lasting(end.labels), _name(end))
@@ -209,9 +214,7 @@ class Needs:
         here, there = (
             (attempt.client, attempt.server) if egress else (attempt.server, attempt.client)
         )
-        owned = self.owners.setdefault(self._of(seen, here), Owned())
-        owned.labels.add(lasting(here.labels))
-        owned.pods.add(here.pod)
+        owned = self._owned(seen, here)
         if not egress and seen.peer.reserved & _ALWAYS:
             owned.probes += 1
             return None
@@ -220,7 +223,7 @@ class Needs:
         passed = seen.outcome in _PASSED
         if not passed and not (seen.outcome == meaning.DROPPED and seen.by_policy):
             return self._leave_out("neither let through nor dropped by a policy")
-        need = Need(seen.direction, _peer(seen, there), seen.protocol, seen.port)
+        need = Need(seen.direction, self._peer(seen, there), seen.protocol, seen.port)
         found = owned.needs if passed else owned.dropped
         evidence = found.get(need)
         if evidence is None:
@@ -233,6 +236,27 @@ class Needs:
         if attempt.service and egress:
             evidence.services.add(attempt.service)
         return None
+
+    def _owned(self, seen: Observation, pod: Endpoint) -> Owned:
+        known = self._owners.get(id(pod))
+        if known is not None:
+            return known[1]
+        owned = self.owners.setdefault(self._of(seen, pod), Owned())
+        owned.labels.add(lasting(pod.labels))
+        owned.pods.add(pod.pod)
+        if len(self._owners) < MAX_NEEDS:
+            self._owners[id(pod)] = pod, owned
+        return owned
+
+    def _peer(self, seen: Observation, end: Endpoint) -> Peer:
+        known = self._peers.get(id(end))
+        if known is not None:
+            return known[1]
+        peer = _peer(seen, end)
+        # Names and addresses are an attempt's, all else is the end's.
+        if peer.kind in ("pods", "entity") and len(self._peers) < MAX_NEEDS:
+            self._peers[id(end)] = end, peer
+        return peer
 
     def _leave_out(self, why: str) -> None:
         self.unusable[why] = self.unusable.get(why, 0) + 1

@@ -108,6 +108,8 @@ class Planner:
         self._picked = frozenset(picked)
         self.unmatched = set(self._picked)
         """Picks that nothing dropped was about."""
+        self._dns: dict[str, set[Peer]] = {}
+        """Where the pods of a cluster look up, once it was asked for."""
 
     def plans(self) -> list[Plan]:
         """One for each owner, by their names; without rules where nothing can be learnt."""
@@ -203,13 +205,17 @@ class Planner:
 
     def _dns_pods(self, cluster: str) -> set[Peer]:
         """Those that any workload of a cluster looks up at."""
-        return {
+        known = self._dns.get(cluster)
+        if known is not None:
+            return known
+        found = self._dns[cluster] = {
             need.peer
             for owner, owned in self._needs.owners.items()
             if owner.cluster == cluster
             for need in owned.needs
             if need.direction == "egress" and need.port == DNS_PORT and need.peer.kind == "pods"
         }
+        return found
 
 
 def _is_dns(rule: Rule) -> bool:

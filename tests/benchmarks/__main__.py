@@ -1,7 +1,7 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
     python -m tests.benchmarks [NAME …]   of: live relay file memory soak start dashboard audit decisions
-    differences choices
+    differences choices drafts
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """
@@ -26,6 +26,7 @@ FLOWWATCH = (sys.executable, "-m", "flowwatch")
 RING = 65_535
 FILE_LINES = 200_000
 AUDITED_LINES = 1_000_000
+DRAFTED_ATTEMPTS = 1_000_000
 
 
 PURE, SCANNED = "Python alone", "with the scanner"
@@ -223,6 +224,13 @@ def _json(command: Command) -> dict[str, float]:
     return told
 
 
+def drafts() -> list[Figure]:
+    """A draft of many workloads' attempts, against the summary of the same file."""
+    from tests.benchmarks.drafting import drafts as measured
+
+    return [Figure(*one) for one in measured(DRAFTED_ATTEMPTS, min(ROUNDS, 3))]
+
+
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "live": live,
     "relay": relay,
@@ -235,6 +243,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "decisions": decisions,
     "differences": differences,
     "choices": choices,
+    "drafts": drafts,
 }
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 import yaml
 
-from flowwatch.drafts.draft import Drafter
+from flowwatch.drafts.draft import Drafter, proven
 from flowwatch.drafts.editing import Editing, Sheet
+from flowwatch.drafts.judging import ask_of
 from flowwatch.flows.model import Batch
+from flowwatch.policy import PolicySet
 from tests.unit.drafts.test_draft import NAMESPACE, Seen, pod
 from tests.unit.marks.traffic import API, EVIL, POD
 
@@ -36,6 +39,18 @@ def weather() -> Sheet:
     seen = Seen().looks_up(0, "api.example.com", API).passes(1, API).fails(2, EVIL)
     seen.passes(3, "10.1.0.5", destination=pod("shop", "api"), destination_port=8080)
     return sheet(seen)
+
+
+def many() -> Sheet:
+    """Names, pods and addresses, some of them dropped."""
+    seen = Seen()
+    for number in range(8):
+        seen.looks_up(number, f"api{number}.example.com", f"198.51.100.{number}")
+        seen.passes(number + 0.5, f"198.51.100.{number}", destination_port=443 + number % 2)
+        seen.passes(20 + number, f"192.0.2.{number}")
+        end = pod("shop", f"a{number % 3}")
+        seen.passes(40 + number, "10.1.0.5", destination=end, destination_port=8080 + number % 2)
+    return sheet(seen.fails(60, EVIL))
 
 
 def test_what_was_let_through_is_checked_and_what_was_dropped_is_not(weather: Sheet) -> None:
@@ -149,6 +164,41 @@ def test_undo_goes_back_choice_by_choice(weather: Sheet) -> None:
 
     assert back == [back[0], *reversed(texts)]
     assert not weather.undo()
+
+
+@pytest.mark.parametrize("start", range(6))
+def test_after_each_choice_the_proof_is_that_of_all_rows_judged_anew(start: int) -> None:
+    of = many()
+    chance = random.Random(start)
+    for _ in range(25):
+        row = chance.randrange(len(of.rows))
+        act = chance.choice((of.toggle, of.rename, of.open_ports, lambda _: of.undo()))
+        act(row)
+        if chance.random() < 0.1:
+            of.edit_by_hand(
+                of.text.replace("8080", "8081").replace("egress: true", "egress: false")
+            )
+
+        assert of.proof == proven(ask_of(of.policies), [of.chosen])
+
+
+def test_a_choice_asks_of_the_rows_that_it_may_change_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = many()
+    assert of.proof.failing == ()
+    asked = []
+    ask = PolicySet.ask
+
+    def counted(self: PolicySet, *question: Any) -> Any:
+        asked.append(question)
+        return ask(self, *question)
+
+    monkeypatch.setattr(PolicySet, "ask", counted)
+    of.toggle(at(of, "api3.example.com"))
+    assert of.proof.failing == ()
+
+    assert {peer.names for _, _, peer, _, _ in asked} == {("api3.example.com",)}
 
 
 def test_without_a_choice_there_is_no_policy(weather: Sheet) -> None:
