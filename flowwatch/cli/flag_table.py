@@ -25,6 +25,7 @@ from flowwatch.cli.policy_flags import (
     output,
 )
 from flowwatch.cli.values import Choices, outputs
+from flowwatch.cli.web_flags import PAGE
 
 ROWS = Group(
     "Table",
@@ -423,6 +424,25 @@ VERBS: tuple[Verb, ...] = (
         "flowwatch diff old.yaml new.yaml",
         files="OLD NEW",
         more=("OLD and NEW are each a file, a folder, or - for standard input.",),
+    ),
+    Verb(
+        "web",
+        "the dashboard in a browser, on this machine alone",
+        "web",
+        (PAGE, DASHBOARD, IN_FORCE, TABLE, FILTERS, WHICH, SERVER),
+        "flowwatch web --namespace weather",
+    ),
+    Verb(
+        "web demo",
+        "the demo in a browser",
+        "web",
+        (PAGE, DEMO, DASHBOARD, GIVEN, TABLE, FILTERS),
+    ),
+    Verb(
+        "web draft",
+        "the draft's editor in a browser",
+        "web",
+        (PAGE, DRAFT, FILTERS, WHICH, SERVER),
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb(

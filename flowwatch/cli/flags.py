@@ -37,6 +37,8 @@ class Parsed:
         self.version = False
         self.rest: list[str] = []
         """What is neither verb nor flag."""
+        self.given: list[tuple[str, str]] = []
+        """Every flag that stood there and its value, in their order."""
         self._values: dict[str, str | list[str]] = {}
 
     def was_set(self, name: str) -> bool:
@@ -84,6 +86,7 @@ class Parsed:
 
     def set(self, flag: Flag, value: str, written: str) -> None:
         """Take in one occurrence; raises UsageError in pflag's words when the value is no good."""
+        self.given.append((flag.name, value))
         if flag.kind == FILTER:
             self.filters.append((flag.name, value))
             return

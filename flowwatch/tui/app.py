@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _SIGNALLED = 128
 """Exit codes above this are those of signals."""
 
+IN_BROWSER = "FLOWWATCH_IN_BROWSER"
+"""Set by ``flowwatch web`` for what its tabs run."""
+
 AWAY_PATIENCE = 0.6
 """Seconds to wait for the terminal's background over SSH, beyond the loading."""
 
@@ -102,6 +105,7 @@ def run(
             mouse=mouse,
             deaf=deaf,
             opened=opened,
+            in_browser=bool(os.environ.get(IN_BROWSER)),
             saved=saved_file(os.environ),
         )
 

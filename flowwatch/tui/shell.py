@@ -187,7 +187,10 @@ class Dashboard(App[int], inherit_bindings=False):
         return self.suspend()
 
     def suspend_program(self) -> None:
-        self.action_suspend_process()
+        if self.options.in_browser:
+            self.say("a browser's tab has no shell to go back to", "warn")
+        else:
+            self.action_suspend_process()
 
     # The stack of views ---------------------------------------------------------------------
 

@@ -51,6 +51,9 @@ FINDING = ("audit", "whatif", "changes", "draft", "diff", "unused", "gap", "expl
 COMMANDS = {
     "": "--print-raw-filters -n weather",
     "demo": "demo --duration 20s --speed 100",
+    "web": "web --print-raw-filters -n weather",
+    "web demo": "web demo --print-raw-filters -n weather",
+    "web draft": "web draft --print-raw-filters -n weather",
     "summary": f"summary {FILE}",
     "export": f"export {FILE}",
     "observe": f"observe {FILE}",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,15 +15,9 @@ from tinyhtml5.parser import HTMLParser as Html5
 from flowwatch.audits.findings import AuditReport
 from flowwatch.report.audit import html as page_module
 from flowwatch.report.audit import write_audit
+from tests.browser import BROWSER, needs_browser
 from tests.unit.report.made_audit import HOSTILE, everything, finding, hostile, nothing
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-# In CI it must be there: .ci/run installs it.
-needs_browser = pytest.mark.skipif(
-    not BROWSER and not os.environ.get("CI"), reason="no Chromium on this machine"
-)
 VOID = {"meta", "br"}
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "ul", "li", "b", "section",
