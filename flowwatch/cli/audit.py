@@ -12,7 +12,7 @@ from flowwatch.cli.audit_follow import News
 from flowwatch.cli.shared.options import filter_words
 from flowwatch.cli.shared.policies import read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
-from flowwatch.cli.shared.table import style
+from flowwatch.cli.shared.style import style
 from flowwatch.cli.shared.traffic import source_of
 from flowwatch.hubble.client.config import seconds
 from flowwatch.output import open_output

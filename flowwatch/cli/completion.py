@@ -8,7 +8,6 @@ completions.go). So kubectl's own completion can ask for ``kubectl flowwatch``, 
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,6 +53,8 @@ def run(parsed: Parsed) -> int:
         raise UsageError(f"{SHELL.refusal}: {safe(shell)}", SHELL.advice(shell))
     if more:
         raise UsageError("only one shell at a time", "bash, zsh or fish")
+    import importlib.resources
+
     script = importlib.resources.files("flowwatch.cli").joinpath(f"completion.{shell}")
     put(script.read_text("utf-8"))
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowwatch.api.policy_files import read_policies
 from flowwatch.cli.shared.policies import agent_options
 from flowwatch.cli.shared.reading import telling_apart
-from flowwatch.cli.shared.table import style
+from flowwatch.cli.shared.style import style
 from flowwatch.errors import UsageError
 from flowwatch.output import open_output, say
 from flowwatch.policy.difference import TooMany, compare

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from flowwatch.cli.shared.causes import asks_for_policies, judge_of, row_causes
 from flowwatch.cli.shared.options import direction, directions, filter_text, max_rows

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 
 from flowwatch.errors import Defect, FlowwatchError, OutputError, Stopped, UsageError, defect
 from flowwatch.flows.counting import note_place
 from flowwatch.flows.coverage import skipped_words, unwrapped_words
 from flowwatch.flows.model import Unread
-from flowwatch.hubble.captures.replay import FileRecords
-from flowwatch.hubble.client import forward
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.hubble.filters.request import LAST_BY_DEFAULT
-from flowwatch.hubble.wire.damage import damage
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
 from flowwatch.report.color import use_color
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer
-from flowwatch.sources.hubble_server import HubbleServer
 from flowwatch.sources.opening import file_window, matcher
 from flowwatch.sources.request import FlowRequest, flow_request
-from flowwatch.sources.server import unreadable
 from flowwatch.text import plural, safe
 
 if TYPE_CHECKING:
@@ -179,6 +174,11 @@ class _Live(_Reading):
         self._wanted = wanted
 
     def chunks(self) -> Chunks:
+        from flowwatch.hubble.client import forward
+        from flowwatch.hubble.wire.damage import damage
+        from flowwatch.sources.hubble_server import HubbleServer
+        from flowwatch.sources.server import unreadable
+
         server = HubbleServer(self._wanted)
         messages = server.open(None)
         parse = observer_pb2.GetFlowsResponse.FromString
@@ -205,6 +205,8 @@ class _File(_Reading):
     """Those of capture files."""
 
     def __init__(self, wanted: FlowRequest) -> None:
+        from flowwatch.hubble.captures.replay import FileRecords
+
         super().__init__(wanted)
         self._records = FileRecords(
             wanted.files,

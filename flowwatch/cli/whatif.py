@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowwatch.cli.shared.options import directions
 from flowwatch.cli.shared.policies import agent_options, read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
-from flowwatch.cli.shared.table import style
+from flowwatch.cli.shared.style import style
 from flowwatch.cli.shared.traffic import source_of
 from flowwatch.errors import UsageError
 from flowwatch.output import open_output

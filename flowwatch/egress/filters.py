@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+
+import msgspec
 
 from flowwatch.egress.table import PROTOCOLS
 from flowwatch.errors import UsageError
@@ -73,8 +74,7 @@ class Value:
         return folded == self.text if self.exact else self.text in folded
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True):
     """A range of ports, of some protocols."""
 
     low: int
@@ -90,8 +90,7 @@ class Ports:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(msgspec.Struct, frozen=True):
     """One value that may hold."""
 
     key: str
@@ -103,8 +102,7 @@ class Atom:
     """Of ``port:``, and of ``to:`` with a port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """What must hold, or must not: one of its atoms."""
 
     wanted: bool

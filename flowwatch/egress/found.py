@@ -6,7 +6,8 @@ Each distinct text is compared once, however many rows share it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.filters import VERDICTS, Atom, Ports, Value
@@ -16,16 +17,15 @@ from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import reason
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """Rows of which one of these holds; where there are ``ports``, only those at them."""
 
-    lookups: list[tuple[str, int, list[bool]]] = field(default_factory=list)
+    lookups: list[tuple[str, int, list[bool]]] = msgspec.field(default_factory=list)
     """A column of numbers, by how many bits it is shifted, and by number whether it is meant."""
-    rows: set[int] = field(default_factory=set)
-    counts: set[int] = field(default_factory=set)
+    rows: set[int] = msgspec.field(default_factory=set)
+    counts: set[int] = msgspec.field(default_factory=set)
     """Places in COUNTS: rows that have any of these."""
-    reasons: set[int] = field(default_factory=set)
+    reasons: set[int] = msgspec.field(default_factory=set)
     """Drop reasons: rows with attempts that were dropped for them."""
     no_rule: bool = False
     """Rows that a default deny dropped, and nobody is named for it."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate

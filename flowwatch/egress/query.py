@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from flowwatch.egress.folding import PLAIN, By
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
@@ -22,8 +23,7 @@ ORDERS: dict[str, str] = {
 DIRECTIONS = ("egress", "ingress", "both")
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """Which rows, in which order."""
 
     direction: str = "egress"

@@ -6,7 +6,6 @@ Everything here is immutable and complete in itself: a view formats it and compu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -151,8 +150,7 @@ _WENT = {"forwarded": "forwarded", "dropped": "dropped", "audited": "audited", "
 """Outcomes by the field that counts them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True):
     """Attempts over some rows, and how many rows these are."""
 
     forwarded: int = 0
@@ -162,7 +160,7 @@ class Totals:
     errors: int = 0
     unknown: int = 0
     rows: int = 0
-    noise: dict[str, int] = field(default_factory=dict)
+    noise: dict[str, int] = msgspec.field(default_factory=dict)
     """Dropped attempts that are counted nowhere else here, by kind (flowwatch.flows.noise)."""
 
     @property
@@ -176,8 +174,7 @@ class Totals:
         return self.dropped / final if final else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True):
     """Attempts by the time they began: the buckets of time in which any did, however far apart."""
 
     width: int = SECOND
@@ -194,8 +191,7 @@ class Timeline:
         return self.buckets[0] * self.width if self.buckets else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(msgspec.Struct, frozen=True):
     """One of the last records, ready to be shown after escaping."""
 
     key: int
@@ -256,8 +252,7 @@ class Fate(NamedTuple):
     audited: int
 
 
-@dataclass(frozen=True, slots=True)
-class CloseUp:
+class CloseUp(msgspec.Struct, frozen=True):
     """More of one row."""
 
     records: tuple[Recent, ...] = ()
@@ -272,30 +267,29 @@ class CloseUp:
     others_in_all: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """The state of an aggregate at one moment."""
 
     rows: tuple[Row, ...] = ()
     """Sorted, filtered and limited as asked."""
     matched: int = 0
     """Rows that matched the filter, before the limit."""
-    totals: Totals = field(default_factory=Totals)
+    totals: Totals = msgspec.field(default_factory=Totals)
     """Of all rows of the asked directions."""
-    shown: Totals = field(default_factory=Totals)
+    shown: Totals = msgspec.field(default_factory=Totals)
     """Of those that matched the filter."""
-    timeline: Timeline = field(default_factory=Timeline)
+    timeline: Timeline = msgspec.field(default_factory=Timeline)
     """Of those that matched the filter, if not ``of_all``."""
     of_all: bool = False
     """Timeline and rates are of all rows, though a filter left some out: there are too many for each
     to have its own."""
-    folds: Mapping[int, Fold] = field(default_factory=dict)
+    folds: Mapping[int, Fold] = msgspec.field(default_factory=dict)
     """Of the rows that are folds: what they are of, by their keys."""
-    within: Mapping[int, int] = field(default_factory=dict)
+    within: Mapping[int, int] = msgspec.field(default_factory=dict)
     """Of the rows that follow the fold that has them: its key, by theirs."""
     recent: tuple[Recent, ...] = ()
     """The newest last."""
-    coverage: Coverage = field(default_factory=Coverage)
+    coverage: Coverage = msgspec.field(default_factory=Coverage)
     """What was and wasn't seen."""
     elsewhere: int = 0
     """Attempts in the direction that wasn't asked for."""

@@ -10,9 +10,10 @@ Records have a file of their own, :mod:`flowwatch.egress.record_schema`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
 
 from flowwatch.egress.rows import Row
 from flowwatch.flows.attempt import Attempt
@@ -36,8 +37,7 @@ Policies = tuple[tuple[str, PolicyRef], ...]
 policy made), ``allow``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column(Generic[Item]):
+class Column(msgspec.Struct, Generic[Item], frozen=True):
     """One field of an item, by the name that it has in every format."""
 
     name: str

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowwatch.egress.ends import RowEnds
-from flowwatch.egress.filters import Atom, lenient_filter
-from flowwatch.egress.found import find, tester
 from flowwatch.egress.query import Query
 from flowwatch.egress.table import COUNTS, PROTOCOLS, RATE_SECONDS, Columns
 from flowwatch.egress.words import (
@@ -25,6 +23,9 @@ from flowwatch.egress.words import (
     pod_texts,
 )
 from flowwatch.flows.reasons import reason
+
+if TYPE_CHECKING:
+    from flowwatch.egress.filters import Atom
 
 FEW = 20_000
 """Rows up to which Python sorts them itself: in 40 ms at most."""
@@ -50,14 +51,25 @@ def select(
     if query.drops_only:
         dropped, audited = (columns.counts[COUNTS.index(n)] for n in ("dropped", "audited"))
         chosen = [row for row in chosen if dropped[row] or audited[row]]
-    for term in lenient_filter(query.text):
-        hits = [_holds(columns, ends, atom) for atom in term.atoms]
-        chosen = [row for row in chosen if any(hit(row) for hit in hits) is term.wanted]
+    if query.text:
+        chosen = _found(columns, ends, query.text, chosen)
     return sorted(chosen, key=_key(columns, query.order, now), reverse=query.reverse)
+
+
+def _found(columns: Columns, ends: RowEnds | None, text: str, rows: list[int]) -> list[int]:
+    """Those of ``rows`` that the filter ``text`` means."""
+    from flowwatch.egress.filters import lenient_filter
+
+    for term in lenient_filter(text):
+        hits = [_holds(columns, ends, atom) for atom in term.atoms]
+        rows = [row for row in rows if any(hit(row) for hit in hits) is term.wanted]
+    return rows
 
 
 def _holds(columns: Columns, ends: RowEnds | None, atom: Atom) -> Callable[[int], bool]:
     """Whether ``atom`` holds of a row."""
+    from flowwatch.egress.found import find, tester
+
     if not atom.key:
         return _mentions(columns, atom.text)
     return tester(columns, find(columns, ends, atom))

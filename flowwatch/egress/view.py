@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import exp
 
 import msgspec
+from msgspec.structs import replace
 
 from flowwatch.egress import groups
 from flowwatch.egress.aggregate import Aggregate

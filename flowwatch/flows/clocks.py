@@ -20,8 +20,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from flowwatch.flows.model import Flow
 from flowwatch.text import plural, safe
@@ -70,8 +71,7 @@ def time_of_day(ns: int) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(ns // _SECOND))
 
 
-@dataclass(frozen=True, slots=True)
-class ClockSkew:
+class ClockSkew(msgspec.Struct, frozen=True):
     """A node whose clock is apart from those of the nodes that it shares connections with."""
 
     node: str

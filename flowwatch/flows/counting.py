@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from flowwatch.flows.clocks import LATE, Clocks, ClockSkew
 from flowwatch.flows.coverage import NAMED, Coverage, LostTotal, NodeAway, ServerApart, warnings
@@ -18,47 +20,46 @@ GAPS = 500
 """Gaps kept, the latest; those before are only counted."""
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """Counts over all batches given to :meth:`add`; times in nanoseconds since 1970, 0 for none."""
 
     records_read: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = msgspec.field(default_factory=dict)
     """Records that could not be read, by reason."""
-    unread_at: dict[str, list[str]] = field(default_factory=dict)
+    unread_at: dict[str, list[str]] = msgspec.field(default_factory=dict)
     """The first of these by reason: their place in their source."""
-    odd: dict[str, int] = field(default_factory=dict)
+    odd: dict[str, int] = msgspec.field(default_factory=dict)
     """Records with a value that was taken as unknown, by what it is."""
-    unwrapped: dict[str, int] = field(default_factory=dict)
+    unwrapped: dict[str, int] = msgspec.field(default_factory=dict)
     """Records that stood inside of something else, by what that was."""
-    not_recorded: dict[str, int] = field(default_factory=dict)
+    not_recorded: dict[str, int] = msgspec.field(default_factory=dict)
     """Records by the field that an exporter left out of them."""
     aggregated: int = 0
     """Lines that stand for several records."""
     aggregated_records: int = 0
     """How many."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     """What may explain that so little came, safe lines."""
-    lost: dict[tuple[str, str], LostEvents] = field(default_factory=dict)
+    lost: dict[tuple[str, str], LostEvents] = msgspec.field(default_factory=dict)
     """Lost events by node and Hubble's name of where they were lost, the counts added up."""
-    nodes: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, int] = msgspec.field(default_factory=dict)
     """Time of a node's last record; 0 for one that relay reports connected and that sent none."""
-    unavailable: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = msgspec.field(default_factory=dict)
     """Relay's reason, by node that it can't reach."""
-    away_since: dict[str, int] = field(default_factory=dict)
+    away_since: dict[str, int] = msgspec.field(default_factory=dict)
     """Since when, of those of which it is known; by our own clock."""
-    gone: set[str] = field(default_factory=set)
+    gone: set[str] = msgspec.field(default_factory=set)
     """Nodes that left the cluster: nobody misses their records."""
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[Gap] = msgspec.field(default_factory=list)
     gaps_before: int = 0
     """Gaps that are no longer in ``gaps``."""
-    set_aside: dict[tuple[str, str], int] = field(default_factory=dict)
+    set_aside: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
     """Records by server and node that were left out, as nobody can tell if they came before."""
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
     """Why nothing more comes from a server, where there are several."""
-    clocks: dict[str, Clocks] = field(default_factory=dict)
+    clocks: dict[str, Clocks] = msgspec.field(default_factory=dict)
     """By server, what is known of its nodes' clocks: entered by who joins its records."""
-    spans: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    spans: dict[str, dict[str, tuple[int, int]]] = msgspec.field(default_factory=dict)
     """By server and node, times of the oldest and the newest record, by the node's own clock."""
 
     def add(self, batch: Batch) -> None:

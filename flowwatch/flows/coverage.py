@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from flowwatch.flows.clocks import ClockSkew, skew_words, span, time_of_day
 from flowwatch.flows.losses import cause
@@ -20,8 +21,7 @@ _SHOWN_RATE = 0.05
 """Losses a second from which on the rate is told: 0.0 says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class LostTotal:
+class LostTotal(msgspec.Struct, frozen=True):
     """Lost events of one node and source: numbers are "at least" while there are any."""
 
     node: str
@@ -35,8 +35,7 @@ class LostTotal:
     """Events per second, over the time in which records were seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeAway:
+class NodeAway(msgspec.Struct, frozen=True):
     """A node whose records aren't seen."""
 
     name: str
@@ -46,8 +45,7 @@ class NodeAway:
     """Relay's reason; not made safe."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerApart:
+class ServerApart(msgspec.Struct, frozen=True):
     """A server whose nodes' clocks are apart from another's, by which times are told."""
 
     server: str
@@ -56,8 +54,7 @@ class ServerApart:
     of: str
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(msgspec.Struct, frozen=True):
     """Window, nodes, losses, gaps and records that could not be used. Times in ns since 1970, 0 for none."""
 
     first_seen: int = 0
@@ -65,15 +62,15 @@ class Coverage:
     last_seen: int = 0
     """Time of the newest."""
     records_read: int = 0
-    records_skipped: Mapping[str, int] = field(default_factory=dict)
+    records_skipped: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Records that could not be read, by reason."""
-    unread_at: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unread_at: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
     """The first of these by reason: their place in their source."""
-    values_unknown: Mapping[str, int] = field(default_factory=dict)
+    values_unknown: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Records with a value that can't be, or that we can't tell, by what it is: taken as unknown."""
-    unwrapped: Mapping[str, int] = field(default_factory=dict)
+    unwrapped: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Records that stood inside of something else (a log pipeline's), by what that was."""
-    not_recorded: Mapping[str, int] = field(default_factory=dict)
+    not_recorded: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Records by the field of Hubble's that an exporter's mask or key left out of them."""
     aggregated: int = 0
     """Lines that an exporter aggregated: of which each stands for several records."""
@@ -81,7 +78,7 @@ class Coverage:
     """How many these lines stand for."""
     notes: tuple[str, ...] = ()
     """What may explain that so little was seen, safe lines: a name that no record has."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Records by node that nobody can tell came before or not."""
     replies: int = 0
     """Records of replies that belong to no counted attempt."""
@@ -92,7 +89,7 @@ class Coverage:
     lost: tuple[LostTotal, ...] = ()
     clusters: tuple[str, ...] = ()
     """Clusters that pods were seen in, as rows name them."""
-    servers_failed: Mapping[str, str] = field(default_factory=dict)
+    servers_failed: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Of several servers, why nothing more comes from one."""
     nodes: tuple[str, ...] = ()
     """Nodes whose records were seen."""

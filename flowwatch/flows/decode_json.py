@@ -40,7 +40,7 @@ from flowwatch.flows.json_structs import (
 )
 from flowwatch.flows.known import Memory, changed, make_kind, remember
 from flowwatch.flows.masked import count_masked
-from flowwatch.flows.mend import mend_line
+from flowwatch.flows.mend_json import mend_line
 from flowwatch.flows.model import (
     Batch,
     Direction,
@@ -75,14 +75,7 @@ from flowwatch.hubble.wire.errors import (
     WRONG_VALUE,
     NotAFlow,
 )
-from flowwatch.hubble.wire.jsonpb import (
-    UNREADABLE,
-    BadTime,
-    FlowParser,
-    Raws,
-    message_to_json,
-    nanoseconds,
-)
+from flowwatch.hubble.wire.jsonpb import UNREADABLE, BadTime, FlowParser, Raws, nanoseconds
 from flowwatch.hubble.wire.names import TCP_FLAGS
 
 
@@ -137,6 +130,8 @@ class LineDecoder:
         """One record as JSON that the structs take, and the structs; raises NotAFlow."""
         lines = structs_of(record)
         if lines is None:
+            from flowwatch.hubble.wire.jsonprint import message_to_json
+
             record = message_to_json(self.parser.response(record)).encode()
             lines = structs_of(record)
         if lines is None:

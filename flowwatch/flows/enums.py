@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from google.protobuf.descriptor import EnumDescriptor
 
-from flowwatch.flows.json_structs import Name
 from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.errors import WRONG_VALUE, NotAFlow
 from flowwatch.hubble.wire.jsonwire import enum_number
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.relay import relay_pb2
 
+if TYPE_CHECKING:
+    from flowwatch.flows.json_structs import Name
 
-class Numbers(dict[Name, int]):
+
+class Numbers(dict["Name", int]):
     """Enum name or number → number; names newer than ours get one of their own."""
 
     def __init__(self, enum: EnumDescriptor) -> None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
@@ -23,8 +25,7 @@ from flowwatch.flows.model import Batch
 from flowwatch.flows.open_attempt import News, Numbers, OpenAttempt
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """One batch, and what it told of attempts."""
 
     batch: Batch

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from google.protobuf.descriptor import Descriptor
 
-from flowwatch.flows.ranges import LAST_TYPE, OutOfRange
+from flowwatch.flows.ranges import LAST_TYPE, WITH_TYPES, OutOfRange
 from flowwatch.hubble.wire.errors import WRONG_VALUE, NotAFlow
 from flowwatch.hubble.wire.jsonpb import UNREADABLE, BadTime, nanoseconds
 from flowwatch.hubble.wire.pb.observer import observer_pb2
@@ -29,11 +29,6 @@ class _Ports(msgspec.Struct, gc=False):
     destination_port: _Unsigned = 0
     flags: Raw = NONE
     type: _Unsigned = 0
-
-
-WITH_PORTS = ("TCP", "UDP", "SCTP")
-WITH_TYPES = ("ICMPv4", "ICMPv6", "VRRP", "IGMP")
-"""Arms of Layer4 that have a message type instead of ports."""
 
 
 class JsonLayer4(msgspec.Struct, gc=False):

@@ -1,6 +1,7 @@
 """The careful way: what can't be is taken out of a record, and told, so that the rest can be counted.
 
-What can be is decided in :mod:`flowwatch.flows.ranges`.
+What can be is decided in :mod:`flowwatch.flows.ranges`; lines of JSON have a file of their own,
+:mod:`flowwatch.flows.mend_json`.
 """
 
 from __future__ import annotations
@@ -8,9 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowwatch.flows import ranges
-from flowwatch.flows.enums import DIRECTIONS, REASONS
-from flowwatch.flows.json_structs import WITH_PORTS, WITH_TYPES, JsonLayer4, JsonLine
-from flowwatch.hubble.wire.jsonpb import nanoseconds
+from flowwatch.flows.ranges import WITH_PORTS
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.narrow import narrow_pb2
 
@@ -72,46 +71,3 @@ def _mend_layer4(flow: narrow_pb2.Flow, odd: list[str]) -> None:
     else:
         message.ClearField(kind)
     flow.l4 = message.SerializeToString()
-
-
-def mend_line(line: JsonLine, odd: list[str]) -> str:
-    """The same for a record of JSON that is a flow, in place. NotAFlow and BadTime may come through."""
-    flow = line.flow or line
-    stamp = flow.time or line.time
-    if stamp and not 0 <= nanoseconds(stamp) <= ranges.LATEST:
-        flow.time = line.time = ""
-        odd.append(ranges.TIME)
-    if not ranges.is_reason(REASONS[flow.drop_reason_desc]):
-        flow.drop_reason_desc = 0
-        odd.append(ranges.REASON)
-    if not ranges.is_reason(flow.drop_reason):
-        flow.drop_reason = 0
-        odd.append(ranges.REASON)
-    if flow.l4 is not None:
-        _mend_json_layer4(flow.l4, odd)
-    odd[:] = dict.fromkeys(odd)
-    direction = DIRECTIONS[flow.traffic_direction]
-    if direction in ranges.WAYS:
-        return ""
-    flow.traffic_direction = 0
-    name = ranges.direction_name(direction)
-    odd.append(ranges.newer_direction(name))
-    return name
-
-
-def _mend_json_layer4(l4: JsonLayer4, odd: list[str]) -> None:
-    for kind in WITH_PORTS:
-        part = getattr(l4, kind)
-        if part is not None and odd_layer4(kind, part):
-            odd.append(ranges.PORT)
-            part.source_port = _port(part.source_port)
-            part.destination_port = _port(part.destination_port)
-    for kind in WITH_TYPES:
-        part = getattr(l4, kind)
-        if part is not None and odd_layer4(kind, part):
-            odd.append(ranges.TYPE)
-            setattr(l4, kind, None)
-
-
-def _port(number: int) -> int:
-    return number if number <= ranges.LAST_PORT else 0

@@ -9,7 +9,6 @@ from record to record: its :class:`Kind` (a node's trace of a SYN at to-stack â€
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -323,8 +322,7 @@ class Flow(msgspec.Struct, gc=False):
         return self.ends.destination_service
 
 
-@dataclass(frozen=True, slots=True)
-class LostEvents:
+class LostEvents(msgspec.Struct, frozen=True):
     """Records that were never seen (flow.LostEvent): a gap, not traffic."""
 
     source: str
@@ -337,8 +335,7 @@ class LostEvents:
     last: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
+class NodeStatus(msgspec.Struct, frozen=True):
     """Relay's word about nodes (relay.NodeStatusEvent)."""
 
     state: str
@@ -349,8 +346,7 @@ class NodeStatus:
     """When it began, by our own clock in nanoseconds since 1970; 0 when unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True):
     """A time whose records nobody will ever see: the rings that held them are gone or wrapped."""
 
     start: int
@@ -369,8 +365,7 @@ class Gap:
         return (self.end - self.start) / 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(msgspec.Struct, frozen=True):
     """A record that could not be read."""
 
     number: int
@@ -381,32 +376,31 @@ class Unread:
     """The record as it came: a serialized GetFlowsResponse, or JSON."""
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(msgspec.Struct):
     """What a source hands over at once: flows in the order they came, and what came between them."""
 
-    flows: list[Flow] = field(default_factory=list)
-    lost: list[LostEvents] = field(default_factory=list)
-    nodes: list[NodeStatus] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
+    flows: list[Flow] = msgspec.field(default_factory=list)
+    lost: list[LostEvents] = msgspec.field(default_factory=list)
+    nodes: list[NodeStatus] = msgspec.field(default_factory=list)
+    skipped: dict[str, int] = msgspec.field(default_factory=dict)
     """Records that could not be read, counted by reason, as ``{"not JSON": 1}``."""
-    unread: list[Unread] = field(default_factory=list)
+    unread: list[Unread] = msgspec.field(default_factory=list)
     """Those of them that should have been readable, with their bytes."""
-    odd: dict[str, int] = field(default_factory=dict)
+    odd: dict[str, int] = msgspec.field(default_factory=dict)
     """Records with a value that can't be, or that we can't tell, counted by what it is; it was taken
     as unknown (:mod:`flowwatch.flows.ranges`)."""
-    unwrapped: dict[str, int] = field(default_factory=dict)
+    unwrapped: dict[str, int] = msgspec.field(default_factory=dict)
     """Records that stood inside of something else (a log pipeline's), counted by what that was; not
     made safe."""
-    not_recorded: dict[str, int] = field(default_factory=dict)
+    not_recorded: dict[str, int] = msgspec.field(default_factory=dict)
     """Records by the field of Hubble's that an exporter left out of them (:mod:`flowwatch.flows.masked`)."""
     more: int = 0
     """Flows beyond one a record: an aggregated line may be one for each direction."""
     extras: bool = False
     """Whether any of the flows has some (:class:`Extras`)."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     """What may explain that so little came, safe lines."""
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[Gap] = msgspec.field(default_factory=list)
     set_aside: dict[str, int] | None = None
     """Records by node that were left out, as nobody can tell whether they came before: all that
     there are by now, not only the newest."""

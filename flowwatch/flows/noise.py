@@ -12,9 +12,12 @@ One definition for all: rows and their shares, the export, the audit.
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 
 from flowwatch.flows.reasons import L7_DENIED, POLICY_REASONS
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 NEIGHBOURS = "neighbour discovery"
 MULTICAST = "multicast"
@@ -34,7 +37,7 @@ _ICMPV6 = {
     **dict.fromkeys((130, 131, 132, 143), MULTICAST),  # listeners: RFC 2710, 3810
     **dict.fromkeys((133, 134, 135, 136, 137), NEIGHBOURS),  # RFC 4861
 }
-_BROADCAST = IPv4Address("255.255.255.255")
+_BROADCAST = "255.255.255.255"
 _ADDRESSES = 4096
 
 
@@ -59,7 +62,7 @@ def _of_address(text: str) -> str:
     address = _address(text)
     if address is None:
         return ""
-    if address.is_multicast or address == _BROADCAST:
+    if address.is_multicast or text == _BROADCAST:
         return MULTICAST
     # 169.254.169.254 answers in every cloud: only IPv6 has link-local addresses that are noise.
     return LINK_LOCAL if address.version == 6 and address.is_link_local else ""
@@ -72,6 +75,9 @@ def _unsettled(text: str) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
+    # A millisecond to load, and few files hold a drop that no policy decided.
+    from ipaddress import ip_address
+
     try:
         return ip_address(text.partition("%")[0])
     except ValueError:

@@ -36,6 +36,10 @@ SECOND = 1_000_000_000
 LAST_PORT = 2**PORT_BITS - 1
 LAST_TYPE = 255
 LAST_REASON = 2**31 - 1
+WITH_PORTS = ("TCP", "UDP", "SCTP")
+"""Arms of Layer4 that have ports."""
+WITH_TYPES = ("ICMPv4", "ICMPv6", "VRRP", "IGMP")
+"""Those that have a message type instead."""
 WAYS = frozenset(int(way) for way in Direction)
 """Directions that a Flow may have."""
 

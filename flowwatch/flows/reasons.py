@@ -11,7 +11,7 @@ for each record of a live stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from flowwatch.flows import reasons_table as table
 from flowwatch.flows.reasons_table import L7_DENIED as L7_DENIED
@@ -19,8 +19,7 @@ from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.text import safe
 
 
-@dataclass(frozen=True, slots=True)
-class DropReason:
+class DropReason(msgspec.Struct, frozen=True):
     """One reason. ``plain`` and ``next`` are one English sentence each, for people new to eBPF."""
 
     number: int

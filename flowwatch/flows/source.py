@@ -11,14 +11,14 @@ Ours are :class:`flowwatch.sources.live.LiveSource` (a Hubble server), several o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from flowwatch.flows.model import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class NodeChange:
+class NodeChange(msgspec.Struct, frozen=True):
     """A node that went away, came, or came back."""
 
     name: str
@@ -30,8 +30,7 @@ class NodeChange:
     """Relay's reason, made safe."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
+class SourceState(msgspec.Struct, frozen=True):
     """What a view says about where its numbers come from. Immutable; ask again for a newer one."""
 
     where: str

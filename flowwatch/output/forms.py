@@ -18,8 +18,8 @@ it), Azure's, TeamCity's."""
 
 # The second "#" or ":" of what begins a command. What follows two colons in an IPv6 address has no
 # letter beyond f, and the name of every command has one, or a dash.
-_ANYWHERE = re.compile(r"(?<=#)#(?=\w*\[)")
-_EITHER = re.compile(_ANYWHERE.pattern + r"|(?<=:):(?=[0-9a-fA-F]*[g-zG-Z_-])")
+_ANYWHERE = r"(?<=#)#(?=\w*\[)"
+_EITHER = _ANYWHERE + r"|(?<=:):(?=[0-9a-fA-F]*[g-zG-Z_-])"
 
 
 def break_up(text: str, spelling: str = "\\x{:02x}", *, within: bool = False) -> str:
@@ -30,7 +30,8 @@ def break_up(text: str, spelling: str = "\\x{:02x}", *, within: bool = False) ->
     if not _may_command(text):
         return text
     found = _ANYWHERE if within else _EITHER
-    return found.sub(lambda match: spelling.format(ord(match[0])), text)
+    # Compiled when first met: few outputs hold what may be one. re remembers it.
+    return re.sub(found, lambda match: spelling.format(ord(match[0])), text)
 
 
 def _may_command(text: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from flowwatch.flows.coverage import Coverage
 from flowwatch.report.goformat import TimeFormat
@@ -13,8 +14,7 @@ from flowwatch.text import safe
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class JsonKey(Generic[Item]):
+class JsonKey(msgspec.Struct, Generic[Item], frozen=True):
     """A key of a JSON object."""
 
     name: str

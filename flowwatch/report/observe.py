@@ -12,15 +12,15 @@ and bidi characters pass). ``csv`` is ours: see docs/formats.md.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import odd_words, skipped_words
 from flowwatch.flows.decode_wire import WireDecoder
-from flowwatch.hubble.wire.jsonpb import message_to_json, response_to_json
-from flowwatch.hubble.wire.jsonprint import NO_TIME
+from flowwatch.hubble.wire.jsonprint import NO_TIME, message_to_json, response_to_json
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Writer
@@ -50,8 +50,7 @@ FORMATS: dict[str, str] = {
 COLORS = ("auto", "always", "never")
 
 
-@dataclass(frozen=True, slots=True)
-class ObserveOptions:
+class ObserveOptions(msgspec.Struct, frozen=True):
     """hubble's formatting flags, with hubble's defaults."""
 
     output: str = "compact"

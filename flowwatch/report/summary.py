@@ -19,9 +19,6 @@ from flowwatch.flows.coverage import Coverage
 from flowwatch.output import Output
 from flowwatch.report.columns import json_object
 from flowwatch.report.coverage import COVERAGE, WINDOW, JsonKey, as_object
-from flowwatch.report.export import write_rows
-from flowwatch.report.jsontext import to_json
-from flowwatch.report.summary_markdown import markdown
 from flowwatch.report.summary_table import Style, table_lines
 from flowwatch.text import safe
 
@@ -51,11 +48,17 @@ def write_summary(
         for line in table_lines(snapshot, style or Style()):
             out.write(line + "\n")
     elif summary_format == "json":
+        from flowwatch.report.jsontext import to_json
+
         value = summary_object(snapshot, attributed=attributed)
         out.write(to_json(value, indent=2) + "\n")
     elif summary_format == "csv":
+        from flowwatch.report.export import write_rows
+
         write_rows(snapshot.rows, out, "csv", attributed=attributed)
     elif summary_format == "markdown":
+        from flowwatch.report.summary_markdown import markdown
+
         out.write(markdown(snapshot))
     else:
         known = ", ".join(SUMMARY_FORMATS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import OF_ROW
@@ -39,8 +40,7 @@ def code(text: str) -> str:
     return f"{fence}{space}{text}{space}{fence}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(msgspec.Struct, frozen=True):
     head: str
     cell: Callable[[Row], str]
     number: bool = False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
 
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import NUMBERS, OF_ROW, not_recorded, policies
@@ -21,8 +23,7 @@ _LUXURY = 5
 """Columns of this rank and above go before any name is shortened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(msgspec.Struct, frozen=True):
     """How the table looks."""
 
     width: int = 80
@@ -40,8 +41,7 @@ class Style:
         return f"\x1b[{color}m{text}\x1b[0m" if self.color else text
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(msgspec.Struct, frozen=True):
     sign: str
     plain: str
     styles: tuple[int, ...]
@@ -65,8 +65,7 @@ def worst(row: Row) -> str:
     return "noise" if row.dropped else "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(msgspec.Struct, frozen=True):
     """One column: ``rank`` says which go first when room is short (0 stays in any case)."""
 
     name: str

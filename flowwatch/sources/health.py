@@ -8,7 +8,7 @@ to ask again, and what can't be had any more.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from flowwatch.errors import Refused, Unreachable
 from flowwatch.flows.decode_wire import WireDecoder

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from flowwatch.errors import UsageError
 from flowwatch.flows.model import Batch, Unread
@@ -30,12 +29,12 @@ class Keeper:
 
     def __init__(self, folder: str) -> None:
         """Makes ``folder`` where there is none; UsageError when it can't be written to."""
-        self._folder = Path(folder)
+        self._folder = folder
         self._kept = 0
         self._left_out = 0
         self._failure = ""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UsageError(f"cannot keep records in {safe(folder)}", str(reason)) from None
@@ -62,7 +61,7 @@ class Keeper:
         for again in range(LIMIT):
             name = f"record-{one.number:06d}-{why}{f'-{again}' if again else ''}.{ending}"
             try:
-                with open(self._folder / name, "xb") as file:
+                with open(os.path.join(self._folder, name), "xb") as file:
                     file.write(one.data)
             except FileExistsError:
                 continue
@@ -71,7 +70,7 @@ class Keeper:
 
     def words(self) -> list[str]:
         """What was kept, and what wasn't, a safe line each; nothing when all could be read."""
-        folder = safe(str(self._folder))
+        folder = safe(self._folder)
         said = []
         if self._kept:
             records = "record that could not be read is" if self._kept == 1 else _RECORDS

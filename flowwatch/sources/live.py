@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from flowwatch.errors import Refused, ServerError
 from flowwatch.flows.decode_wire import WireDecoder

@@ -10,7 +10,8 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows.model import Batch

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from flowwatch.flows.model import Gap, NodeStatus
 from flowwatch.flows.source import NodeChange
@@ -34,8 +36,7 @@ FORMER = 1_000
 """Nodes remembered that left the cluster: a relay that starts may name its nodes one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeNow:
+class NodeNow(msgspec.Struct, frozen=True):
     """A node as the server describes it when asked."""
 
     name: str
@@ -49,8 +50,7 @@ class NodeNow:
     """Records that fit into it; 0 when unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerNow:
+class ServerNow(msgspec.Struct, frozen=True):
     """A server's answer to a poll."""
 
     version: str = ""
@@ -64,8 +64,7 @@ class ServerNow:
     """Messages that the stream should have brought, when it was asked for them."""
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(msgspec.Struct):
     until: int
     """Time (ns, our clock) until which all of its records came, or will come."""
     away: int = 0
@@ -75,8 +74,7 @@ class _Node:
     why: str = ""
 
 
-@dataclass(slots=True)
-class Update:
+class Update(msgspec.Struct):
     """What an answer changed."""
 
     statuses: list[NodeStatus]

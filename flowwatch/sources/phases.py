@@ -7,10 +7,10 @@ connecting ─► reading ───► ended, failed
 
 from __future__ import annotations
 
-import random
 import threading
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from flowwatch.flows.source import SourceState
 from flowwatch.sources.clock import Clock
@@ -84,6 +84,8 @@ class Retries:
 
     def take(self) -> float:
         """Seconds until the next try; after it the wait is longer."""
+        import random
+
         seconds = self._next * random.uniform(0.75, 1.25)
         self._next = min(self._next * 2, self.longest)
         return seconds

@@ -11,8 +11,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from flowwatch.errors import FlowwatchError, Refused, ServerError
 from flowwatch.sources.nodes import ServerNow
@@ -21,8 +22,7 @@ EVERY = 10.0
 """Seconds between polls: relay asks each of its nodes for an answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class PollAnswer:
+class PollAnswer(msgspec.Struct, frozen=True):
     """What came of one poll."""
 
     at: int

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from flowwatch.errors import UsageError
 from flowwatch.hubble.client import config
@@ -43,11 +45,10 @@ class RequestOptions(config.Flags, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PlainOptions:
+class PlainOptions(msgspec.Struct, frozen=True):
     """Options that the program itself gives; what isn't named has its default."""
 
-    values: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, object] = msgspec.field(default_factory=dict)
     filters: Sequence[tuple[str, str]] = ()
     advise: Callable[[str, str], str] = lambda _name, _text: ""
     """What answers :meth:`advice`."""
@@ -66,8 +67,7 @@ class PlainOptions:
         return self.advise(name, text)
 
 
-@dataclass(frozen=True, slots=True)
-class FlowRequest:
+class FlowRequest(msgspec.Struct, frozen=True):
     """Which flows, and of which server or files."""
 
     settings: Settings

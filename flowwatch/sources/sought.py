@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from difflib import SequenceMatcher
 
 from flowwatch.flows.coverage import NAMED
 from flowwatch.flows.model import Endpoint
@@ -83,6 +82,8 @@ def _told(what: str, near: list[str]) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> list[str]:
     """``known``, what is most like ``name`` first."""
+    from difflib import SequenceMatcher
+
     like = SequenceMatcher(b=name[:_LONGEST])
 
     def likeness(one: str) -> tuple[float, str]:

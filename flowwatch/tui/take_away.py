@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from flowwatch.egress.rows import Snapshot
 from flowwatch.errors import OutputError

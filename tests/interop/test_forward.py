@@ -8,11 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from flowwatch.errors import FlowwatchError, Refused, Unreachable, UsageError
 from flowwatch.hubble.client import forward
@@ -70,7 +70,7 @@ def through(kube: KubeApi, folder: Path, **more: object) -> Settings:
         kubeconfig=str(kube.kubeconfig(folder)),
         origins={"port-forward-port": Origin("flag", "--port-forward-port")},
     )
-    return replace(settings, **more)  # type: ignore[arg-type]
+    return replace(settings, **more)
 
 
 def flows(settings: Settings) -> int:

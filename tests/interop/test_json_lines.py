@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowwatch.hubble.wire.jsonpb import response_to_json
+from flowwatch.hubble.wire.jsonprint import response_to_json
 from tests.interop.real import hubble
 from tests.unit.hubble.wire.test_jsonpb import VALID, by_json_format
 

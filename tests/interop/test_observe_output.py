@@ -80,7 +80,7 @@ def really_printed(responses: Iterable[Response], output: str, flags: list[str])
 
 
 def with_output(options: ObserveOptions, output: str) -> ObserveOptions:
-    values = {name: getattr(options, name) for name in ObserveOptions.__dataclass_fields__}
+    values = {name: getattr(options, name) for name in ObserveOptions.__struct_fields__}
     return ObserveOptions(**{**values, "output": output})
 
 

@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from flowwatch.errors import Refused, Unreachable
 from flowwatch.hubble.client import h2frames, tls

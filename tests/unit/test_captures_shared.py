@@ -15,7 +15,8 @@ from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.model import Batch
 from flowwatch.hubble.captures.replay import FileRecords
 from flowwatch.hubble.wire.errors import NOT_JSON
-from flowwatch.hubble.wire.jsonpb import FlowParser, response_to_json
+from flowwatch.hubble.wire.jsonpb import FlowParser
+from flowwatch.hubble.wire.jsonprint import response_to_json
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.sources.files import FileSource
 from tests.material import OWN, SHARED, name, needs

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowwatch.egress.filters import read_filter
-
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
 
@@ -29,7 +27,10 @@ def max_rows(parsed: Parsed) -> int:
 def filter_text(parsed: Parsed) -> str:
     """``--filter``, in the language of flowwatch.egress.filters; empty without. Raises UsageError."""
     text = parsed.text("filter")
-    read_filter(text)
+    if text:
+        from flowwatch.egress.filters import read_filter
+
+        read_filter(text)
     return text
 
 

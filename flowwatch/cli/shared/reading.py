@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 
 from flowwatch import output, signals
 from flowwatch.errors import Defect, FlowwatchError, Stopped
@@ -69,6 +70,11 @@ class Reading:
             self._source.close()
             for line in kept_words(self._source):
                 output.say(line)
+
+    def begun(self) -> Iterator[Batch]:
+        """The same; the first is here when this returns, so a server is at work on what follows."""
+        batches = self.batches()
+        return chain(list(islice(batches, 1)), batches)
 
     @property
     def partial(self) -> bool:

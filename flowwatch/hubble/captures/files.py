@@ -16,14 +16,15 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from flowwatch.errors import InputError, UsageError
 from flowwatch.hubble.captures.splitting import RECORD_LIMIT, RecordSplitter
 from flowwatch.hubble.captures.unpack import unpack
-from flowwatch.hubble.captures.unwrapping import Found, unwrap, unwrap_line
 from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    from flowwatch.hubble.captures.unwrapping import Found
 
 BLOCK = 96 * 1024
 """Bytes asked for at once: about 80 flows, which stay in the processor's cache while they are read."""
@@ -111,9 +112,13 @@ class CaptureReader:
 
     def unwrap(self, record: bytes) -> list[bytes]:
         """The records inside of one that is none itself; they are counted."""
+        from flowwatch.hubble.captures.unwrapping import unwrap
+
         return self._counted(unwrap(record))
 
     def _unwrap_line(self, line: bytes) -> list[bytes]:
+        from flowwatch.hubble.captures.unwrapping import unwrap_line
+
         return self._counted(unwrap_line(line))
 
     def _counted(self, found: list[Found]) -> list[bytes]:
@@ -273,7 +278,7 @@ class CaptureReader:
 
 def _name(path: str) -> str:
     """A file as a view names it; not made safe."""
-    return "standard input" if path == "-" else Path(path).name
+    return "standard input" if path == "-" else os.path.basename(path)
 
 
 def _refuse_device(status: os.stat_result, name: str) -> None:

@@ -10,7 +10,8 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from flowwatch.errors import InputError, defect
 from flowwatch.hubble.captures.files import CaptureReader
@@ -27,8 +28,7 @@ Match = Callable[[flow_pb2.Flow], bool]
 fields that it looks at (None for all): only those are then converted for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Which of the matching flows, in the order of the file (Hubble's captures aren't sorted).
 
     Times are nanoseconds since 1970, both ends included; a record without a time is outside of any

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 import msgspec
 
-from flowwatch.hubble.captures.hubble_text import LOOKED_AT, why_not
 from flowwatch.hubble.wire.errors import CUT_OFF, NO_FLOW, NOT_JSON, TOO_LONG, ZEROS
 
 RECORD_LIMIT = 64 * 1024 * 1024
@@ -40,11 +40,14 @@ _START_LENGTH = 64
 # Everything up to the next bracket outside of strings (pairs of them excepted), or line break before
 # what is the start of a record, or may be when more is read; or up to a quote whose string isn't
 # finished (in this line, or in what was read yet). Possessive: no backtracking, linear.
-_TO_NEXT = re.compile(
-    rb"(?:%b|\n(?=[^{]|\{[\s\S]{%d})(?!%b)|%b|%b)*+([{}\[\]\n\"]?)"
-    % (_PLAIN, _START_LENGTH, _START, _STRING, _PAIR)
+_TO_NEXT = rb"(?:%b|\n(?=[^{]|\{[\s\S]{%d})(?!%b)|%b|%b)*+([{}\[\]\n\"]?)" % (
+    _PLAIN,
+    _START_LENGTH,
+    _START,
+    _STRING,
+    _PAIR,
 )
-_INNER_ARRAY = re.compile(rb"(?=\[)(?:" + _PAIR + rb")")
+_INNER_ARRAY = rb"(?=\[)(?:" + _PAIR + rb")"
 _EMPTY_ARRAYS = re.compile(rb"(?:\[[\s,]*+\][\s,]*+)++")
 _IN_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
 _SPACE = re.compile(rb"[\s,]*+")
@@ -57,6 +60,12 @@ _SCALAR = re.compile(
 _LINE = 64 * 1024
 
 _valid = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+@cache
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """Of the long ones, which take 3 ms to compile, and which files of lines don't need."""
+    return re.compile(pattern)
 
 
 def is_json(data: bytes) -> bool:
@@ -185,7 +194,7 @@ class RecordSplitter:
             self._in_array, self._depth = True, 1
             self._array_is_new = True
             self._at += 1
-        elif byte == 0x5B and (array := _INNER_ARRAY.match(buffer, at)):
+        elif byte == 0x5B and (array := _compiled(_INNER_ARRAY).match(buffer, at)):
             self._array_is_new = False
             self._count(NOT_JSON, at, array.end())
             self._at = array.end()
@@ -216,6 +225,8 @@ class RecordSplitter:
                 self._found, self._at = True, end
                 self._in_array, self._depth = False, 0
                 return True
+        from flowwatch.hubble.captures.hubble_text import LOOKED_AT, why_not
+
         self._count(why_not(bytes(buffer[at : at + LOOKED_AT]).partition(b"\n")[0]), at)
         self._line_is_bad = True
         # What began like an array was a line of a log.
@@ -250,7 +261,7 @@ class RecordSplitter:
 
     def _inside(self, records: list[bytes]) -> bool:
         """Amid a record: on to its next line break or its end, and from bracket to bracket till then."""
-        to_next, buffer = _TO_NEXT.match, self._buffer
+        to_next, buffer = _compiled(_TO_NEXT).match, self._buffer
         while True:
             match = to_next(buffer, self._at)
             assert match is not None

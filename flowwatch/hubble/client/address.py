@@ -10,15 +10,18 @@ grpc-go (google.golang.org/grpc, internal/resolver/dns and internal/resolver/uni
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from dataclasses import dataclass
-from urllib.parse import quote
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from flowwatch import redact
 from flowwatch.errors import UsageError
 from flowwatch.gotext import is_loopback
 from flowwatch.text import safe
+
+if TYPE_CHECKING:
+    import ipaddress
+    import socket
 
 DEFAULT_SERVER = "localhost:4245"
 # grpc-go's port for a target without one.
@@ -27,8 +30,7 @@ _TLS = "tls://"
 _NAME_SCHEMES = ("dns:///", "passthrough:///")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A server's address, taken apart. Either ``path`` is set, or ``host`` and ``port``."""
 
     text: str
@@ -44,6 +46,8 @@ class Address:
     @property
     def target(self) -> str:
         """The same for grpcio (https://grpc.github.io/grpc/core/md_doc_naming.html)."""
+        from urllib.parse import quote
+
         if self.path:
             return f"unix:{quote(self.path)}"
         address = _ip(self.host)
@@ -64,6 +68,8 @@ class Address:
 
     def connect(self, timeout: float) -> socket.socket:
         """A plain socket to it, each step within ``timeout`` seconds. Raises OSError."""
+        import socket
+
         if self.path:
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(timeout)
@@ -80,6 +86,8 @@ class Address:
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -155,6 +163,8 @@ def _port(endpoint: str, text: str) -> int:
         if not 0 < number < 1 << 16:
             raise _bad(endpoint, f"address {safe(text)}: invalid port")
         return number
+    import socket
+
     try:
         return socket.getservbyname(text, "tcp")
     except (OSError, ValueError):

@@ -11,19 +11,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec import structs
 
 from flowwatch import redact, userfile
 from flowwatch.errors import UsageError
 from flowwatch.gotext import parse_duration
 from flowwatch.hubble.client.address import DEFAULT_SERVER, Address, parse
-from flowwatch.hubble.kube.material import Material
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
     from flowwatch.goyaml.tree import Node
+    from flowwatch.hubble.kube.material import Material
 
 Value = str | bool | int | float | tuple[str, ...]
 """Of a setting: durations are floats, in seconds."""
@@ -40,8 +41,7 @@ class Flags(Protocol):
     def was_set(self, name: str) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where a value came from."""
 
     kind: str
@@ -55,9 +55,11 @@ class Origin:
 
 DEFAULT = Origin("default")
 
+_HIDDEN = ("basic_auth_password", "tls_material", "origins")
+"""Fields of Settings that are secret, or long."""
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+
+class Settings(msgspec.Struct, frozen=True):
     """Everything that decides how a connection is made. Field names are hubble's, with ``_``."""
 
     server: str = DEFAULT_SERVER
@@ -70,7 +72,7 @@ class Settings:
     tls_client_key_file: str = ""
     tls_server_name: str = ""
     basic_auth_username: str = ""
-    basic_auth_password: str = field(default="", repr=False)
+    basic_auth_password: str = ""
     timeout: float = 5.0
     """Seconds to get connected. hubble 1.20.2 has no use for it, so only a value that was set
     counts: see :attr:`connect_timeout`."""
@@ -85,7 +87,7 @@ class Settings:
     """Never forward by itself either; a flag of ours, as the next."""
     tls_from_secret: bool = False
     """Take relay's CA, and a client certificate, from the secrets of the cluster."""
-    tls_material: Material | None = field(default=None, repr=False, compare=False)
+    tls_material: Material | None = None
     """What those secrets hold; where a file is named too, that counts."""
     forwarded: bool = False
     """``server`` is the local end of a port-forward to relay."""
@@ -99,14 +101,18 @@ class Settings:
     """The file that was read, or "" when there was none."""
     warnings: tuple[str, ...] = ()
     """What the user must know: what was ignored, and why; what isn't verified. One safe line each."""
-    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
+    origins: Mapping[str, Origin] = msgspec.field(default_factory=dict)
     """By hubble's name (``tls-server-name``); a name that is absent has its default."""
 
     def __post_init__(self) -> None:
         redact.remember(self.basic_auth_password, *redact.user_part(self.server))
         if self.warnings:
             hidden = tuple(redact.redact(line) for line in self.warnings)
-            object.__setattr__(self, "warnings", hidden)
+            structs.force_setattr(self, "warnings", hidden)
+
+    def __repr__(self) -> str:
+        shown = [name for name in self.__struct_fields__ if name not in _HIDDEN]
+        return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def origin(self, name: str) -> Origin:
         """Where the value of hubble's setting ``name`` came from."""
@@ -118,7 +124,7 @@ class Settings:
         found = parse(self.server)
         if not self.forwarded:
             return found
-        return replace(found, text=f"relay (port-forward on {found.text})")
+        return structs.replace(found, text=f"relay (port-forward on {found.text})")
 
     @property
     def encrypted(self) -> bool:
@@ -199,8 +205,7 @@ NAMES = tuple(_READERS)
 """Hubble's names of all settings that flag, environment and file can give."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Neither:
+class _Neither(msgspec.Struct, frozen=True):
     """What a file holds where a value is due, and why it is none."""
 
     why: str
@@ -251,7 +256,7 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Settings:
             f"the certificate of {safe(settings.server)} is not verified "
             f"({origins['tls-allow-insecure']}): whoever is in between can read and change what is shown"
         )
-    return replace(settings, warnings=tuple(warnings))
+    return structs.replace(settings, warnings=tuple(warnings))
 
 
 def _ours(flags: Flags, name: str) -> bool:
@@ -303,8 +308,8 @@ def default_file(environ: Mapping[str, str] = os.environ) -> str:
     elif home:
         base = f"{home}/.config"
     if base:
-        return str(Path(base, "hubble", "config.yaml"))
-    return str(Path(home, ".hubble", "config.yaml")) if home else ""
+        return os.path.join(base, "hubble", "config.yaml")
+    return os.path.join(home, ".hubble", "config.yaml") if home else ""
 
 
 def _file(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from flowwatch.errors import Refused, ServerError, Unreachable
 from flowwatch.hubble.client.address import Address
@@ -28,8 +29,7 @@ WORDS = 500
 """Characters of what a server says about an error: it may send 16 KiB of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     error: ServerError
     answered: bool
     """Whether a server of gRPC's kind said so itself."""

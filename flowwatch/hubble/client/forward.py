@@ -14,16 +14,17 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from msgspec.structs import replace
+
 from flowwatch.errors import FlowwatchError, ServerError, UsageError
 from flowwatch.hubble.client.config import DEFAULT, Settings
-from flowwatch.hubble.kube import kubeconfig
 from flowwatch.text import safe
 
 if TYPE_CHECKING:
+    from flowwatch.hubble.kube.access import Access
     from flowwatch.hubble.kube.portforward import Carrier
 
 RELAY_NAME = "instance.hubble-relay.cilium.io"
@@ -45,7 +46,11 @@ def decide(settings: Settings, environ: Mapping[str, str] = os.environ) -> Setti
         return replace(settings, port_forward=False) if settings.port_forward else settings
     if settings.port_forward or settings.origin("port-forward") != DEFAULT:
         return settings
-    if settings.origin("server") != DEFAULT or not kubeconfig.at_hand(settings.kubeconfig, environ):
+    if settings.origin("server") != DEFAULT:
+        return settings
+    from flowwatch.hubble.kube import kubeconfig
+
+    if not kubeconfig.at_hand(settings.kubeconfig, environ):
         return settings
     if _answers(settings):
         return settings
@@ -113,7 +118,7 @@ class Way:
 def open_way(
     settings: Settings,
     environ: Mapping[str, str] = os.environ,
-    access: kubeconfig.Access | None = None,
+    access: Access | None = None,
 ) -> Way:
     """Forward a port to relay, and fetch what ``--tls-from-secret`` asks for, as settings say.
 
@@ -124,6 +129,8 @@ def open_way(
     if not (settings.port_forward or settings.tls_from_secret):
         return Way(settings)
     if access is None:
+        from flowwatch.hubble.kube import kubeconfig
+
         access = kubeconfig.load(settings.kubeconfig, settings.kube_context, environ)
     # Only here: importing httpx and asyncio takes 0.1 s.
     from flowwatch.hubble.kube import api, portforward

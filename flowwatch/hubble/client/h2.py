@@ -18,7 +18,6 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
@@ -430,7 +429,12 @@ class H2Stream:
         code = GRPC_STATUS.get(found["grpc-status"], "UNKNOWN")
         if code == "OK" and self._partial:
             raise Ended("INTERNAL", "the stream ended in mid-message")
-        raise Ended(code, unquote(found.get("grpc-message", "")))
+        words = found.get("grpc-message", "")
+        if "%" in words:
+            from urllib.parse import unquote
+
+            words = unquote(words)
+        raise Ended(code, words)
 
 
 def _notice_death(sock: socket.socket) -> None:

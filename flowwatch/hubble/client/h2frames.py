@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     range(10)
@@ -53,8 +54,7 @@ def broken(what: str) -> NoReturn:
     raise Ended("INTERNAL", f"the server breaks HTTP/2: {what}")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Where a kind of frame may be, and how long it is."""
 
     name: str
@@ -97,8 +97,7 @@ def check(kind: int, flags: int, stream: int, size: int) -> None:
         broken(f"{rule.name} of {size} bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     """An error of HTTP/2, and the status that gRPC makes of it when it ends a stream."""
 
     name: str

@@ -11,8 +11,9 @@ import contextlib
 import socket
 import ssl
 import threading
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from flowwatch.hubble.client.address import Address
 
@@ -38,8 +39,7 @@ class ProbeAnswer(Enum):
     TLS = "TLS"
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(msgspec.Struct, frozen=True):
     """The server's certificate, as far as an error message needs it."""
 
     pem: str
@@ -51,8 +51,7 @@ class Certificate:
     not_after: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(msgspec.Struct, frozen=True):
     """What :func:`look` saw."""
 
     answer: ProbeAnswer

@@ -11,17 +11,14 @@ Source of the facts: Cilium 1.20.2, hubble/cmd/observe/flows_filter.go and flows
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf import json_format
+import msgspec
 
 from flowwatch.errors import UsageError
 from flowwatch.gotext import quote
 from flowwatch.hubble.filters.values import BadValue, NotOneOf, check_utf8, value_of
-from flowwatch.hubble.wire.jsonprint import message_to_json
 from flowwatch.hubble.wire.pb.flow.flow_pb2 import FlowFilter
 from flowwatch.text import safe
 
@@ -29,12 +26,11 @@ Occurrence = tuple[str, str]
 """A filter flag's name without dashes, and its value."""
 
 
-@dataclass(slots=True)
-class Filters:
+class Filters(msgspec.Struct):
     """What is asked of a server, or of :func:`flowwatch.hubble.filters.match.compile_filters`."""
 
-    allow: list[FlowFilter] = field(default_factory=list)
-    deny: list[FlowFilter] = field(default_factory=list)
+    allow: list[FlowFilter] = msgspec.field(default_factory=list)
+    deny: list[FlowFilter] = msgspec.field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.allow or self.deny)
@@ -319,6 +315,13 @@ def _written(flag: str) -> str:
 
 def _from_json(texts: Iterable[str], flag: str) -> list[FlowFilter]:
     """JSON FlowFilters, one or several in a text, with names in either case."""
+    texts = tuple(texts)
+    if not texts:
+        return []
+    import json
+
+    from google.protobuf import json_format
+
     found = []
     decoder = json.JSONDecoder(object_pairs_hook=_object)
     for text in texts:
@@ -355,6 +358,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def raw_filters(filters: Filters) -> str:
     """What ``--print-raw-filters`` prints: YAML with a JSON string per filter."""
+    from flowwatch.hubble.wire.jsonprint import message_to_json
+
     lines = []
     for name, each in (("allowlist", filters.allow), ("denylist", filters.deny)):
         if each:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 from google.protobuf import field_mask_pb2, timestamp_pb2
 
 from flowwatch.errors import UsageError
@@ -31,8 +31,7 @@ _BEGINNING = 1
 """The first nanosecond of 1970: with follow, "since then" is the ring and then what comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """Which flows are wanted. Times are nanoseconds since 1970; None is not given."""
 
     number: int = 0
@@ -138,16 +137,13 @@ _ZONE = r"(?P<zone>Z|[-+]\d\d:\d\d)"
 _SECONDS = r"(?P<hour>\d\d?):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?"
 # The layouts of hubble/pkg/time, as Go's time.Parse reads them: an hour may have one digit, the
 # fraction any number, the day of the week need not be right.
-_FORMS = tuple(
-    re.compile(form, re.ASCII)
-    for form in (
-        _DATE,
-        rf"{_DATE}T(?P<hour>\d\d?){_ZONE}",
-        rf"{_DATE}T(?P<hour>\d\d?):(?P<minute>\d\d){_ZONE}",
-        rf"{_DATE}T{_SECONDS}{_ZONE}",
-        r"(?i:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +(?P<day>\d\d) +(?P<month>[A-Za-z]{3}) +(?P<year>\d{4})"
-        rf" +{_SECONDS} +(?P<zone>[-+]\d{{4}})",
-    )
+_FORMS = (
+    _DATE,
+    rf"{_DATE}T(?P<hour>\d\d?){_ZONE}",
+    rf"{_DATE}T(?P<hour>\d\d?):(?P<minute>\d\d){_ZONE}",
+    rf"{_DATE}T{_SECONDS}{_ZONE}",
+    r"(?i:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +(?P<day>\d\d) +(?P<month>[A-Za-z]{3}) +(?P<year>\d{4})"
+    rf" +{_SECONDS} +(?P<zone>[-+]\d{{4}})",
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
@@ -168,7 +164,9 @@ def parse_time(text: str, which: str, now: int | None = None) -> int:
     else:
         return (time.time_ns() if now is None else now) - back
     for form in _FORMS:
-        if (found := form.fullmatch(text)) and (moment := _absolute(found)) is not None:
+        if (found := re.fullmatch(form, text, re.ASCII)) and (
+            moment := _absolute(found)
+        ) is not None:
             return _held(moment, which)
     raise UsageError(
         f"failed to parse the {which} time: failed to convert {safe(text)} to time",

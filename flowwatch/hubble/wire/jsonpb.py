@@ -34,7 +34,6 @@ from flowwatch.hubble.wire.errors import (
     WRONG_VALUE,
     NotAFlow,
 )
-from flowwatch.hubble.wire.jsonprint import message_to_json, response_to_json
 from flowwatch.hubble.wire.jsonwire import (
     BadTime,
     Encode,
@@ -57,11 +56,9 @@ __all__ = [
     "BadTime",
     "FlowParser",
     "NotAFlow",
-    "message_to_json",
     "nanoseconds",
     "newer_name",
     "newer_number",
-    "response_to_json",
 ]
 
 MEMORY = 16_384

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace as replace_struct
+
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import CloseUp, Fold, Snapshot
 from flowwatch.tui.desk import Desk
@@ -77,7 +79,7 @@ class Rows(Question[RowsAnswer]):
             # What came since isn't seen yet.
             read = snapshot.coverage.records_read
             records = tuple([record for record in more.records if record.number <= read])
-            more = replace(more, records=records)
+            more = replace_struct(more, records=records)
         row = next((row for row in snapshot.rows if row.key == self.key), None)
         place = (
             of.audit.place(row.attribution) if of.audit is not None and row is not None else None

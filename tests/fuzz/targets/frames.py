@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from hpack import Encoder
+from msgspec.structs import replace
 
 from flowwatch.errors import FlowwatchError
 from flowwatch.hubble.client import address
@@ -180,10 +180,10 @@ class _Socket:
     def close(self) -> None: ...
 
 
-class _Address(address.Address):
+class _Address(address.Address, frozen=True):
     """An address at which packets wait, for the first who comes."""
 
-    packets: list[list[bytes]]
+    packets: list[list[bytes]] = []  # noqa: RUF012 - a Struct's, copied for each
 
     def connect(self, timeout: float) -> Any:
         if not self.packets:
@@ -193,8 +193,7 @@ class _Address(address.Address):
 
 def fed(packets: list[bytes]) -> list[bytes]:
     """The messages that the reader makes of ``packets``; it ends with an error of ours, or well."""
-    where = _Address("relay:4245", path="/nowhere")
-    object.__setattr__(where, "packets", [packets])
+    where = _Address("relay:4245", path="/nowhere", packets=[packets])
     settings = replace(Settings(), server="unix:///nowhere")
     stream = H2Stream(settings, where, "/observer.Observer/GetFlows", b"", silence=30.0)
     got: list[bytes] = []

@@ -26,7 +26,7 @@ from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.known import changed
 from flowwatch.flows.model import Batch
 from flowwatch.flows.ranges import TIME
-from flowwatch.hubble.wire.jsonpb import response_to_json
+from flowwatch.hubble.wire.jsonprint import response_to_json
 from flowwatch.hubble.wire.pb.observer import observer_pb2 as pb
 from flowwatch.report.status import namespaces_text, nodes_text, status_text
 from flowwatch.sources.files import FileSource

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from flowwatch.egress.folding import BY_WORKLOAD, By, fold
 from flowwatch.egress.query import Query

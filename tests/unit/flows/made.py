@@ -102,5 +102,5 @@ def l7(at: float = 0.0, record: Layer7 | None = None, **fields: Any) -> Flow:
 def take_coverage(changes: dict[str, Any]) -> Coverage:
     """The coverage that ``changes`` describe, among other things: its fields are taken out of them."""
     away = changes.pop("nodes_unavailable", ())
-    known = {one: changes.pop(one) for one in Coverage.__dataclass_fields__ if one in changes}
+    known = {one: changes.pop(one) for one in Coverage.__struct_fields__ if one in changes}
     return Coverage(**({"nodes_away": tuple([NodeAway(one, 0, "") for one in away])} | known))

@@ -19,7 +19,7 @@ from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.flows.model import Direction, Extras, Flow, Standing, Tunnel
-from flowwatch.hubble.wire.jsonpb import response_to_json
+from flowwatch.hubble.wire.jsonprint import response_to_json
 from tests.unit.flows.test_hostile_records import from_file, live, message, record, wire
 
 TUNNEL = {

@@ -27,7 +27,7 @@ from flowwatch.flows.model import Batch
 from flowwatch.flows.ranges import LATEST
 from flowwatch.flows.scanning import Scanning
 from flowwatch.hubble.wire import scanner
-from flowwatch.hubble.wire.jsonpb import message_to_json
+from flowwatch.hubble.wire.jsonprint import message_to_json
 from flowwatch.hubble.wire.pb.narrow import narrow_pb2
 from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
 from tests import paper_kernel

@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 
 from flowwatch.hubble.wire import scanner
-from flowwatch.hubble.wire.jsonpb import message_to_json
+from flowwatch.hubble.wire.jsonprint import message_to_json
 from flowwatch.hubble.wire.pb.observer.observer_pb2 import GetFlowsResponse
 from tests import paper_kernel
 from tests.fuzz import corpus, mutate, protobuf

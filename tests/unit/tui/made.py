@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Row, Snapshot, Timeline, Totals

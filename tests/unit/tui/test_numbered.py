@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from flowwatch.egress.folding import By, fold
 from flowwatch.tui.parts.tabs import tabs_line

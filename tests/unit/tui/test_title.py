@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from flowwatch.egress.query import Query
 from flowwatch.flows.source import SourceState

@@ -21,10 +21,9 @@ from flowwatch.hubble.wire.jsonpb import (
     WRONG_VALUE,
     FlowParser,
     NotAFlow,
-    message_to_json,
     nanoseconds,
-    response_to_json,
 )
+from flowwatch.hubble.wire.jsonprint import message_to_json, response_to_json
 from flowwatch.hubble.wire.pb.flow import flow_pb2
 from flowwatch.hubble.wire.pb.observer import observer_pb2
 
