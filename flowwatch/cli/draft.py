@@ -165,7 +165,7 @@ def _write(draft: Draft, path: str) -> bool:
     for note in draft.notes:
         say(safe(note))
     if draft.quiet:
-        say(f"no evidence, so nothing drafted for {safe(', '.join(draft.quiet))}")
+        say(f"no evidence, so nothing drafted for {safe(draft.quiet_words)}")
     if not draft.documents:
         seen = draft.coverage
         say(

@@ -19,6 +19,7 @@ from flowwatch.drafts.blocks import block_text
 from flowwatch.drafts.needs import Evidence
 from flowwatch.drafts.rules import Plan, Port, Rule, Target, spelt
 from flowwatch.drafts.selecting import Labels
+from flowwatch.flows.clocks import span
 from flowwatch.policy.rules import Direction
 from flowwatch.text import plural, safe
 
@@ -31,6 +32,7 @@ _CLUSTER = "k8s:io.cilium.k8s.policy.cluster"
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/:-]*\Z")
 # What YAML 1.1 or 1.2, or Go's reader, takes for no text.
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "nan", "inf"])
+_PORTED = frozenset({"TCP", "UDP", "SCTP", "ANY"})
 _NAME = re.compile(r"[^a-z0-9.-]+")
 _LONGEST = 253
 
@@ -49,7 +51,8 @@ def written(plan: Plan, kind: Kind, head: Sequence[str] = (), made: Made | None 
     for direction in plan.directions:
         rules = [rule for rule in plan.rules if rule.direction == direction and says(rule, kind)]
         parts.append(f"  {direction}:\n" if rules else f"  {direction}: []\n")
-        parts += [_rule_text(rule, kind, {} if made is None else made) for rule in rules]
+        pods = len(plan.owned.pods)
+        parts += [_rule_text(rule, kind, pods, {} if made is None else made) for rule in rules]
     for line in _candidates(plan):
         parts.append(f"# {_comment(line)}\n".replace("# \n", "#\n"))
     return "".join(parts)
@@ -60,9 +63,9 @@ def says(rule: Rule, kind: Kind) -> bool:
     return kind != "knp" or not unsaid_in_kubernetes(rule)
 
 
-def _rule_text(rule: Rule, kind: Kind, made: Made) -> str:
+def _rule_text(rule: Rule, kind: Kind, pods: int, made: Made) -> str:
     """A rule as an item of its list, its evidence above it."""
-    lines = tuple(about(rule))
+    lines = tuple(about(rule, pods))
     addresses = tuple(tuple(sorted(_addresses(rule, one))) for one in rule.targets)
     key = kind, rule.direction, rule.form, rule.targets, rule.ports, rule.dns, lines, addresses
     found = made.get(key)
@@ -79,7 +82,10 @@ def name_of_policy(plan: Plan) -> str:
     words = [plan.owner.name or "namespace"]
     if len(plan.directions) == 1:
         words.append(plan.directions[0])
-    return _NAME.sub("-", "-".join(words).lower()).strip("-.")[:_LONGEST] or "policy"
+    name = _NAME.sub("-", "-".join(words).lower()).strip("-.") or "policy"
+    if not plan.apart:
+        return name[:_LONGEST]
+    return f"{name[: _LONGEST - len(plan.apart) - 1]}-{plan.apart}"
 
 
 # The three kinds -------------------------------------------------------------------------------
@@ -182,8 +188,8 @@ def unsaid_in_kubernetes(rule: Rule) -> str:
     """Why Kubernetes' policies can't say a rule; "" where they can."""
     if rule.form == "entity":
         return f"{', '.join(one.text for one in rule.targets)} can't be named"
-    if rule.ports and rule.ports[0].protocol.startswith("ICMP"):
-        return "ICMP can't be named"
+    if other := [one.protocol for one in rule.ports if one.protocol not in _PORTED]:
+        return f"{other[0].removesuffix('v6')} can't be named"
     if rule.form == "pattern":
         return f"{', '.join(one.text for one in rule.targets)} can't be named"
     return ""
@@ -236,12 +242,12 @@ _MAKERS: dict[Kind, Callable[[Plan], CommentedMap]] = {
 # Comments --------------------------------------------------------------------------------------
 
 
-def about(rule: Rule) -> Iterator[str]:
-    """The evidence of a rule, a line each; not made safe."""
+def about(rule: Rule, pods: int = 0) -> Iterator[str]:
+    """The evidence of a rule, a line each, of so many pods in all; not made safe."""
     if rule.assumed:
         yield rule.assumed
     for (target, port), seen in sorted(rule.evidence.items(), key=lambda one: one[0]):
-        yield f"{spelt(target, port)}/{port.protocol}: {told(seen)}"
+        yield f"{spelt(target, port)}/{port.protocol}: {told(seen, pods)}"
     for target in rule.targets:
         if target.selected.also:
             yield f"these labels also select {', '.join(target.selected.also)}"
@@ -269,8 +275,8 @@ def explained(plan: Plan, asked: str) -> Iterator[str]:
             yield f"doesn't allow {target.text}: {plural(ports, 'port')} tried without an answer, a scan"
 
 
-def told(seen: Evidence) -> str:
-    """The evidence of one need in words."""
+def told(seen: Evidence, pods: int = 0) -> str:
+    """The evidence of one need in words, of so many pods in all."""
     if seen.attempts == 1:
         parts = [f"seen once, at {_time(seen.first)}"]
     else:
@@ -278,10 +284,20 @@ def told(seen: Evidence) -> str:
         parts = [
             f"{plural(seen.attempts, 'attempt')}{days}, {_time(seen.first)} to {_time(seen.last)}"
         ]
-    parts.append(plural(len(seen.pods), "pod"))
+    some = len(seen.pods) < pods
+    parts.append(f"{len(seen.pods)} of {pods} pods" if some else plural(len(seen.pods), "pod"))
     if seen.services:
         parts.append(f"as service {', '.join(sorted(seen.services))}")
+    if seen.lent:
+        parts.append(f"its name is the address's last known, {_age(seen)} and not for these pods")
     return ", ".join(parts)
+
+
+def _age(seen: Evidence) -> str:
+    """How long before the last attempt, or after the first, a name was given to an address."""
+    before = seen.last - seen.lent
+    apart = span(max(before, seen.lent - seen.last) / 1e9)
+    return f"told {apart} {'before' if before >= 0 else 'later'}"
 
 
 def _notes(plan: Plan) -> Iterator[str]:

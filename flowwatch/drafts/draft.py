@@ -24,6 +24,10 @@ from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.text import plural
 
 _SHORT = 3600
+_NAMED = 10
+"""Of who was quiet, those that are named."""
+_FEW = 3
+"""Attempts below which a need may be one of many that are as rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,13 @@ class Draft:
         for plan in self.plans:
             yield from (spelt(one.target, one.port) for one in plan.candidates)
 
+    @property
+    def quiet_words(self) -> str:
+        """:attr:`quiet`, the first of them by name; not made safe."""
+        more = len(self.quiet) - _NAMED
+        named = ", ".join(self.quiet[:_NAMED])
+        return f"{named} and {more:,} more" if more > 0 else named
+
     def why(self, asked: str) -> list[str]:
         """Why a peer (``api.github.com:443``, or without its port) is allowed or not, a line for each
         owner that tried it; not made safe."""
@@ -131,12 +142,14 @@ class Drafter:
         every = planner.plans()
         plans = [plan for plan in every if plan.rules]
         coverage = self.needs.join.coverage()
-        head = list(care_of(coverage))
         documents = tuple(
-            Document(plan, written(plan, self.kind, [title_of(plan), *head])) for plan in plans
+            Document(plan, written(plan, self.kind, head_of(plan, coverage, self.kind)))
+            for plan in plans
         )
-        notes = [*head, *self._notes(plans, planner)]
-        quiet = tuple(str(plan.owner) for plan in every if not plan.rules)
+        notes = [*care_of(coverage), *self._notes(plans, planner)]
+        silent = {plan.owner for plan in every if not plan.rules}
+        silent |= self.needs.met - self.needs.owners.keys()
+        quiet = tuple(map(str, sorted(silent)))
         proof = prove(documents, self.options)
         return Draft(
             documents, proof, self.needs.attempts, coverage, tuple(notes), quiet, tuple(every)
@@ -162,10 +175,21 @@ def _lost(rule: Rule) -> Iterator[str]:
         yield f"NetworkPolicy knows no names: {names} by address, which may change"
 
 
-def title_of(plan: Plan) -> str:
-    """The first line of a policy's comment."""
+def head_of(plan: Plan, coverage: Coverage, kind: Kind) -> list[str]:
+    """What stands on top of a policy, a line each; not made safe."""
     pods = plural(len(plan.owned.pods), "pod")
-    return f"Drafted by flowwatch from what {plan.owner} ({pods}) was let through."
+    head = [f"Drafted by flowwatch from what {plan.owner} ({pods}) was let through."]
+    head += care_of(coverage)
+    seen = [one.attempts for rule in plan.rules for one in rule.evidence.values()]
+    if rare := sum(attempts < _FEW for attempts in seen):
+        were = "was" if rare == 1 else "were"
+        head.append(
+            f"{rare} of {plural(len(seen), 'need')} {were} seen fewer than {_FEW} times: "
+            "others that are as rare are perhaps missing"
+        )
+    if kind == "knp":
+        head += [lost for rule in plan.rules for lost in _lost(rule)]
+    return head
 
 
 def care_of(coverage: Coverage) -> Iterator[str]:

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Literal, NamedTuple
 
 from flowwatch.drafts.documents import Made, says, told, written
-from flowwatch.drafts.draft import Document, Drafter, Proof, care_of, proven, title_of
+from flowwatch.drafts.draft import Document, Drafter, Proof, head_of, proven
 from flowwatch.drafts.judging import Judging
 from flowwatch.drafts.needs import Evidence, Need
 from flowwatch.drafts.rules import Candidate, Plan, Planner, Port, Rule, Target, merged
@@ -158,6 +158,7 @@ class Sheet:
     def chosen(self) -> Plan:
         """The plan of the choices."""
         plan = Plan(self.plan.owner, self.plan.selected, self.plan.owned, scans=self.plan.scans)
+        plan.apart = self.plan.apart
         needs: dict[Need, tuple[Target, Evidence]] = {}
         rules = []
         for row, choice in zip(self.rows, self.state.choices, strict=True):
@@ -180,7 +181,8 @@ class Sheet:
         """The policy; "" while nothing is chosen."""
         if self.state.hand or not self.chosen.rules:
             return self.state.hand
-        head = [title_of(self.plan), *care_of(self.drafter.needs.join.coverage())]
+        coverage = self.drafter.needs.join.coverage()
+        head = head_of(self.chosen, coverage, self.drafter.kind)
         return written(self.chosen, self.drafter.kind, head, self.made)
 
     @cached_property

@@ -18,6 +18,7 @@ from flowwatch.flows import meaning
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch, Endpoint
 from flowwatch.flows.open_attempt import OpenAttempt
+from flowwatch.flows.peers import PeerNames
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.policy.names import valid_name
 from flowwatch.policy.party import Party
@@ -93,9 +94,12 @@ class Evidence:
     addresses: set[str] = field(default_factory=set)
     questions: set[tuple[Party, Party]] = field(default_factory=set)
     """Subject and peer, as policies see them: what the draft is proven on."""
+    lent: int = 0
+    """Of a name that none of these pods was seen to ask for: when anything last gave it to the address."""
 
-    def add(self, seen: Observation) -> None:
+    def add(self, seen: Observation, lent: int = 0) -> None:
         """Take in one attempt."""
+        self.lent = max(self.lent, lent) if lent and (self.lent or not self.attempts) else 0
         self.attempts += 1
         self.answered += seen.replied
         self.first = min(self.first or seen.first, seen.first)
@@ -118,7 +122,13 @@ class Evidence:
             self.services | other.services,
             self.addresses | other.addresses,
             self.questions | other.questions,
+            _both([one.lent for one in (self, other) if one.attempts]),
         )
+
+
+def _both(lent: list[int]) -> int:
+    """The newest, where none is the pods' own."""
+    return max(lent, default=0) if all(lent) else 0
 
 
 @dataclass(slots=True)
@@ -151,6 +161,8 @@ class Needs:
         self.join = join or Join()
         self._observer = Observer(reach=reach)
         self.owners: dict[Owner, Owned] = {}
+        self.met: set[Owner] = set()
+        """Whose pods were seen at any end, by name."""
         self.pods: dict[tuple[str, str], dict[Labels, str]] = {}
         """All pods that were seen, by cluster and namespace: labels, and how a person calls them."""
         self.left_out = 0
@@ -169,24 +181,24 @@ class Needs:
         """All of ``batches``, to their end."""
         self.join.read(batches)
         for _, scope, attempt in self.join.open_attempts():
-            self._over(attempt, self._observer.over(attempt, scope))
+            self._over(attempt, self._observer.over(attempt, scope), scope.names)
 
     def take(self, joined: Joined) -> None:
         """Take in a batch, and what is over with it."""
         self._observer.take(joined)
         for attempt in joined.closed:
-            self._over(attempt, self._observer.over(attempt, joined.scope))
+            self._over(attempt, self._observer.over(attempt, joined.scope), joined.scope.names)
 
     @property
     def clusters(self) -> frozenset[str]:
         """Those of the pods that were seen."""
         return frozenset(cluster for cluster, _ in self.pods)
 
-    def _over(self, attempt: OpenAttempt, seen: Iterator[Observation]) -> None:
+    def _over(self, attempt: OpenAttempt, seen: Iterator[Observation], names: PeerNames) -> None:
         self._meet(attempt.client)
         self._meet(attempt.server)
         for one in seen:
-            self._add(one, attempt)
+            self._add(one, attempt, names)
 
     def _meet(self, end: Endpoint) -> None:
         if id(end) in self._known:
@@ -196,11 +208,14 @@ class Needs:
         space = namespace_of(end) if end.labels else ""
         if not space:
             return
+        named = end.pod if self._owner == "pod" else end.workload
+        if named and len(self.met) < MAX_NEEDS:
+            self.met.add(self._of(name_of(end, ""), end))
         known = self.pods.setdefault((named_cluster(end), space), {})
         if len(known) < MAX_NEEDS:
             known.setdefault(lasting(end.labels), _name(end))
 
-    def _add(self, seen: Observation, attempt: OpenAttempt) -> None:
+    def _add(self, seen: Observation, attempt: OpenAttempt, names: PeerNames) -> None:
         if seen.direction not in self._directions or seen.answer_port is not None:
             return None
         self.attempts += 1
@@ -223,7 +238,10 @@ class Needs:
         passed = seen.outcome in _PASSED
         if not passed and not (seen.outcome == meaning.DROPPED and seen.by_policy):
             return self._leave_out("neither let through nor dropped by a policy")
-        need = Need(seen.direction, self._peer(seen, there), seen.protocol, seen.port)
+        peer, lent = self._peer(seen, there), 0
+        if peer.kind == "name" and not names.name(here, seen.peer_ip):
+            peer, lent = _lent(peer, seen, names)
+        need = Need(seen.direction, peer, seen.protocol, seen.port)
         found = owned.needs if passed else owned.dropped
         evidence = found.get(need)
         if evidence is None:
@@ -232,7 +250,7 @@ class Needs:
                 return None
             self._count += 1
             evidence = found[need] = Evidence()
-        evidence.add(seen)
+        evidence.add(seen, lent)
         if attempt.service and egress:
             evidence.services.add(attempt.service)
         return None
@@ -241,7 +259,7 @@ class Needs:
         known = self._owners.get(id(pod))
         if known is not None:
             return known[1]
-        owned = self.owners.setdefault(self._of(seen, pod), Owned())
+        owned = self.owners.setdefault(self._of(seen.subject_name, pod), Owned())
         owned.labels.add(lasting(pod.labels))
         owned.pods.add(pod.pod)
         if len(self._owners) < MAX_NEEDS:
@@ -261,13 +279,13 @@ class Needs:
     def _leave_out(self, why: str) -> None:
         self.unusable[why] = self.unusable.get(why, 0) + 1
 
-    def _of(self, seen: Observation, pod: Endpoint) -> Owner:
+    def _of(self, name: str, pod: Endpoint) -> Owner:
         cluster = named_cluster(pod)
         if self._owner == "namespace":
             return Owner(cluster, pod.namespace, "")
         if self._owner == "pod":
             return Owner(cluster, pod.namespace, pod.pod)
-        return Owner(cluster, pod.namespace, seen.subject_name.partition("/")[2])
+        return Owner(cluster, pod.namespace, name.partition("/")[2])
 
 
 def _name(end: Endpoint) -> str:
@@ -294,6 +312,13 @@ def _peer(seen: Observation, end: Endpoint) -> Peer:
         if valid_name(bare):
             return Peer("name", bare)
     return Peer("address", seen.peer_ip)
+
+
+def _lent(peer: Peer, seen: Observation, names: PeerNames) -> tuple[Peer, int]:
+    """Of an address that the pod was given no name for: the name last known for it, and since when."""
+    name, time = names.last_known(seen.peer_ip, seen.first)
+    bare = name.removesuffix(".").lower()
+    return (Peer("name", bare), time) if valid_name(bare) else (peer, time)
 
 
 def scans(needs: dict[Need, Evidence]) -> set[Need]:

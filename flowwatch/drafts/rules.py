@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Literal, NamedTuple
 
 from flowwatch.drafts.needs import Evidence, Need, Needs, Owned, Owner, Peer, scans
@@ -18,6 +21,10 @@ MOST_PORTS = 40
 Form = Literal["pods", "entity", "name", "pattern", "address"]
 _ORDER: dict[Form, int] = {"pods": 0, "entity": 1, "name": 2, "pattern": 3, "address": 4}
 NAMES: frozenset[Form] = frozenset({"name", "pattern"})
+
+_UNNAMED = re.compile(r"[^a-z0-9.-]+", re.IGNORECASE)
+_LONG = 200
+"""Letters of a policy's name that are its own in any case: the API server takes 253 of it."""
 
 
 class Port(NamedTuple):
@@ -92,6 +99,8 @@ class Plan:
     """How rules name each peer."""
     left: list[tuple[Target, Port, Evidence]] = field(default_factory=list)
     """Needed, and left out by a person."""
+    apart: str = ""
+    """What tells its name from that of another owner's policy, where both would have the same."""
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -113,7 +122,17 @@ class Planner:
 
     def plans(self) -> list[Plan]:
         """One for each owner, by their names; without rules where nothing can be learnt."""
-        return [self._plan(owner, owned) for owner, owned in sorted(self._needs.owners.items())]
+        plans = [self._plan(owner, owned) for owner, owned in sorted(self._needs.owners.items())]
+        alike: defaultdict[str, list[Plan]] = defaultdict(list)
+        for plan in plans:
+            alike[_UNNAMED.sub("-", f"{plan.owner.namespace}-{plan.owner.name}")[:_LONG]].append(
+                plan
+            )
+        for same in alike.values():
+            if len(same) > 1:
+                for plan in same:
+                    plan.apart = sha256("/".join(plan.owner).encode()).hexdigest()[:6]
+        return plans
 
     def _plan(self, owner: Owner, owned: Owned) -> Plan:
         others = self._needs.pods.get((owner.cluster, owner.namespace), {})

@@ -134,6 +134,16 @@ class PeerNames:
             if answer := known.last_answer(at):
                 yield name, *answer
 
+    def last_known(self, address: str, at: int) -> tuple[str, int]:
+        """The name that anything last gave ``address`` by ``at``, else the first later, and when that was."""
+        told = [
+            (max((time for time, _ in one.answers if time <= at), default=one.since), name)
+            for name, one in (self._known_as.get(address) or {}).items()
+        ]
+        before = [one for one in told if one[0] <= at]
+        time, name = max(before) if before else min(told, default=(0, ""))
+        return name, time
+
     def resolves(self, pod: Endpoint) -> bool:
         """Whether anything shows that names of ``pod`` are seen at all."""
         return (pod.namespace, pod.pod) in self._resolving

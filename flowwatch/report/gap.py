@@ -106,7 +106,7 @@ def _evidence(report: GapReport) -> Iterator[str]:
     yield f"{plural(seen.records_read, 'record')} in {span(seen.seconds)}, {attempts}"
     yield report.policies.options.judged_by
     if report.draft.quiet:
-        yield f"no evidence, so nothing told of {safe(', '.join(report.draft.quiet))}"
+        yield f"no evidence, so nothing told of {safe(report.draft.quiet_words)}"
 
 
 def _counts(report: GapReport) -> str:
