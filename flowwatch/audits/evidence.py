@@ -217,6 +217,8 @@ class Observer:
         """Whether an agent that hides values of headers was seen to leave a query in a URL."""
         self.on_blocked: Callable[[OpenAttempt, Extra], None] | None = None
         """Called with the attempt of each record that shows it dropped, or audited, for who tells at once."""
+        self.on_request: Callable[[OpenAttempt], None] | None = None
+        """Called with the attempt of each new request that is remembered."""
 
     def take(self, joined: Joined) -> None:
         """Take in a batch."""
@@ -336,6 +338,8 @@ class Observer:
             request = Request(layer7, flow.verdict != Verdict.DROPPED)
             if request not in extra.requests:
                 extra.requests.append(request)
+                if self.on_request is not None:
+                    self.on_request(attempt)
 
     def _observations(
         self, attempt: OpenAttempt, scope: Attempts, extra: Extra, other_end: int

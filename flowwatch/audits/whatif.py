@@ -10,29 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
+from flowwatch.audits.comparison import CHANGES, Change, Comparison
 from flowwatch.audits.document_notes import document_notes
 from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.findings import Hint
 from flowwatch.audits.hints import Judged, hints
-from flowwatch.audits.judge import passes_requests, unaddressed
-from flowwatch.audits.options import Elsewhere, care_of_options, other_cluster
-from flowwatch.flows import meaning
+from flowwatch.audits.options import care_of_options
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
-from flowwatch.policy.documents import Documents
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.nearest import closest
 from flowwatch.policy.rules import Direction, Entry, Policy
 
-Change = Literal["newly denied", "newly allowed", "can't tell", "unchanged"]
-CHANGES: tuple[Change, ...] = ("newly denied", "newly allowed", "can't tell", "unchanged")
 MAX_ROWS = 200_000
-
-_Answer = Literal["allowed", "denied", "unknown"]
 
 
 @dataclass(slots=True)
@@ -87,16 +79,14 @@ class WhatIf:
     join: Join = field(default_factory=Join)
     _observer: Observer = field(default_factory=Observer)
     _rows: dict[tuple[object, ...], WhatIfRow] = field(default_factory=dict)
-    _after: PolicySet | None = None
-    _elsewhere: Elsewhere = field(init=False)
+    _comparison: Comparison = field(init=False)
     _judged: dict[tuple[object, ...], Judged] = field(default_factory=dict)
     _working: set[Entry] = field(default_factory=set)
 
     def read(self, batches: Iterable[Batch]) -> WhatIfReport:
         """All of ``batches``, and the report."""
-        self._after = overlaid(self.current, self.draft)
+        self._comparison = Comparison(self.draft, self.current)
         self._observer = Observer(reach=self.draft.options.reach)
-        self._elsewhere = Elsewhere(self._after)
         self.join.listen(self)
         self.join.read(batches)
         for _, scope, attempt in self.join.open_attempts():
@@ -114,40 +104,12 @@ class WhatIf:
     def _compare(self, seen: Observation) -> None:
         if seen.direction not in self.directions:
             return
-        after = self._after
-        assert after is not None
-        if unknown := seen.unknown or unaddressed(after, seen):
-            self._count(seen, "can't tell", "unknown", "unknown", unknown, ())
-            return
-        if elsewhere := other_cluster(self.draft.options, seen.cluster):
-            now = self._now(seen)
-            self._count(seen, "unchanged", now, now, elsewhere, ())
-            return
-        then, why, decision = _answer(after, seen)
-        now = self._now(seen)
-        self._judge(seen, decision)
-        if (now, then) == ("allowed", "allowed"):
-            self._working.update(decision.entries)
-        selected = after.selected(seen.subject, seen.direction)
-        if self.current is None and not (selected.ruled or selected.init):
-            self._count(seen, "unchanged", now, now, "the draft doesn't select the pod", ())
-            return
-        change: Change
-        if "unknown" in (now, then):
-            change = "can't tell"
-            if then != "unknown":
-                why = f"{_NO_NOW.get(seen.outcome, 'what happens now is not known')}; then {why}"
-        elif now == then:
-            change = "unchanged"
-        else:
-            change = "newly denied" if then == "denied" else "newly allowed"
-        if now != then and then != "unknown" and (unless := self._elsewhere.unless(seen, decision)):
-            why += f"; {unless}"
-        why += closest(
-            after, decision, seen.direction, seen.subject, seen.peer,
-            seen.protocol, seen.asked_port, seen.known,
-        )  # fmt: skip
-        self._count(seen, change, now, then, why, decision.entries)
+        found = self._comparison.of(seen)
+        if found.decision is not None:
+            self._judge(seen, found.decision)
+            if (found.now, found.then) == ("allowed", "allowed"):
+                self._working.update(found.decision.entries)
+        self._count(seen, *found[:4], found.entries)
 
     def _judge(self, seen: Observation, decision: Decision) -> None:
         key = (seen.direction, seen.subject, seen.peer, seen.protocol, seen.asked_port)
@@ -156,16 +118,6 @@ class WhatIf:
             return
         attempts = known.attempts + 1 if known else 1
         self._judged[key] = Judged(known.seen if known else seen, decision, attempts)
-
-    def _now(self, seen: Observation) -> _Answer:
-        if self.current is not None:
-            return _answer(self.current, seen)[0]
-        if seen.outcome in (meaning.FORWARDED, meaning.AUDIT, meaning.ERROR):
-            return "allowed"
-        if seen.outcome == meaning.DROPPED:
-            # What was lost otherwise, no policy kept from passing.
-            return "denied" if seen.by_policy else "allowed"
-        return "unknown"
 
     def _count(
         self,
@@ -218,7 +170,7 @@ class WhatIf:
         notes = (*notes, *document_notes(self.draft.documents))
         selected = {policy for row in self._judged.values() for policy in self._selecting(row)}
         told = hints(
-            self._after or self.draft,
+            self._comparison.after,
             list(self._judged.values()),
             {k: v for one in self.join.scopes.values() for k, v in one.names.aliases.items()},
             self._working,
@@ -233,35 +185,3 @@ class WhatIf:
 
     def _selecting(self, row: Judged) -> Iterator[Policy]:
         return (rule.policy for rule in self.draft.rules if rule.subject.selects(row.seen.subject))
-
-
-_NO_NOW = {meaning.UNKNOWN: "what the proxy decides now is not in the records"}
-
-
-def _answer(policies: PolicySet, seen: Observation) -> tuple[_Answer, str, Decision]:
-    """What a set of policies says about an attempt; the requests of L7 rules one by one."""
-    decision = policies.ask(seen.direction, seen.subject, seen.peer, seen.protocol, seen.asked_port)
-    if decision.decision == "cant_tell":
-        return "unknown", decision.reason.removeprefix("can't tell: "), decision
-    if decision.decision == "denied":
-        return "denied", decision.reason, decision
-    if not decision.l7 or decision.pass_all:
-        return "allowed", decision.reason, decision
-    passes = passes_requests(decision, seen.requests)
-    if isinstance(passes, str):
-        return "unknown", passes, decision
-    if passes:
-        return "allowed", decision.reason, decision
-    return "denied", f"{decision.reason}: no L7 rule allows what was asked", decision
-
-
-def overlaid(current: PolicySet | None, draft: PolicySet) -> PolicySet:
-    """The policies after the draft was applied: one of the same kind and name replaces the other."""
-    if current is None:
-        return draft
-    new = {(one.kind, one.namespace, one.name) for one in draft.policies}
-    kept = [one for one in current.rules
-            if (one.policy.kind, one.policy.namespace, one.policy.name) not in new]  # fmt: skip
-    documents = Documents(rules=[*kept, *draft.rules])
-    documents.policies = list(dict.fromkeys(rule.policy for rule in documents.rules))
-    return PolicySet(documents, cluster=draft.cluster, options=draft.options)

@@ -39,6 +39,11 @@ def run(parsed: Parsed) -> int:
             "a server judges nothing",
             "flowwatch --policies FILE --server ADDRESS does, of what it serves",
         )
+    if parsed.list("staged") and (serve or not terminal):
+        raise UsageError(
+            "--staged is for the dashboard, which needs a terminal",
+            "flowwatch whatif --demo -f DIR prints the same",
+        )
     text = parsed.text("duration")
     duration = seconds(text) if text else 0.0
     files = parsed.list("policy")

@@ -119,6 +119,12 @@ DASHBOARD = Group(
     (
         Flag("theme", TEXT, "{choices}", "THEME", default="auto", choices=values.THEME),
         Flag("export-dir", TEXT, "where the key e writes its CSV", "FOLDER", default="."),
+        Flag(
+            "staged",
+            LIST,
+            "policies not in force yet: what they would do, beside each row; a folder, or files (repeat)",
+            "FILE",
+        ),
     ),
 )
 

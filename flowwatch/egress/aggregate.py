@@ -31,6 +31,7 @@ from flowwatch.flows.model import DIRECTION_WORDS, Direction, Endpoint, Flow
 from flowwatch.flows.open_attempt import News, OpenAttempt, addresses, end
 from flowwatch.flows.peers import UNKNOWN, PeerNames, cluster, subject
 from flowwatch.flows.ranges import LATEST
+from flowwatch.flows.staged import Stager
 
 MAX_ROWS = 100_000
 """Rows kept by default: about 28 MB."""
@@ -117,11 +118,13 @@ class Aggregate:
         keep_recent: bool = True,
         join: Join | None = None,
         teller: Teller | None = None,
+        stager: Stager | None = None,
     ) -> None:
         """Listens to ``join``, or to one of its own.
 
         ``keep_recent`` false: without the last records, the rows' timelines and their ends' labels,
-        which only a dashboard shows. ``teller``: tells what blocked attempts, once :meth:`learn` asks.
+        which only a dashboard shows. ``teller``: tells what blocked attempts, once :meth:`learn` asks;
+        ``stager``: what staged policies would do to them, once :meth:`judge` asks.
         """
         if max_rows < 4:
             raise ValueError("max_rows must be at least 4")
@@ -140,6 +143,7 @@ class Aggregate:
         self.ends = RowEnds() if keep_recent else None
         self.turns = Turns()
         self._teller = teller
+        self.stager = stager
         self._blocked: dict[int, Telling] = {}
         """By row, what will tell the cause of its latest attempt that was blocked."""
         self.recent: deque[tuple[int, Flow, bool, PeerNames]] = deque(maxlen=RECENT)
@@ -177,6 +181,8 @@ class Aggregate:
             kind = news.flow.kind
             if kind.named:
                 columns.add_policies(row, kind.allowed_by, kind.denied_by)
+        if self.stager is not None:
+            self.stager.see(joined, egress, ingress)
         if self.keep_recent:
             self._remember(joined)
         if joined.batch.extras:
@@ -202,6 +208,14 @@ class Aggregate:
             if (cause := blocked.pop(row)()) is not None:
                 causes[row] = cause
         return not blocked
+
+    def judge(self, at_most: int | None = None) -> bool:
+        """Ask what staged policies would do to the rows' attempts, ``at_most`` so many questions. True when
+        that were all. Called while the join's lock is held."""
+        counted, stager = self._counted, self.stager
+        if stager is None:
+            return True
+        return stager.judge(counted.egress, counted.ingress, self.columns.staged, at_most)
 
     def _take_extras(self, joined: Joined) -> None:
         """What few records carry, in the rows that they were counted in."""
@@ -427,6 +441,8 @@ class Aggregate:
         self._rows.clear()
         self.turns = self.turns.moved(moved)
         self._blocked = {moved[row]: tell for row, tell in self._blocked.items()}
+        if self.stager is not None:
+            self.stager.move(moved)
         if self.row_times is not None:
             self.row_times.move(moved)
         if self.ends is not None:

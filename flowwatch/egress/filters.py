@@ -28,6 +28,7 @@ KEYS: Mapping[str, str] = {
     "why": "what stands in REASON: Hubble's drop reasons, what an L7 rule refused, `no rule`, `late` …",
     "policy": "a policy that allowed or denied, as far as it is named",
     "label": "a label of the pod: `app=weather`",
+    "staged": "what staged policies would do, or which: `deny`, `admit`, `no change`, `can't tell`",
     "verdict": "what became of attempts: forwarded, dropped, audited, errors, unknown",
 }
 """What stands before the colon, with what the value is."""

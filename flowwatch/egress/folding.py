@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from flowwatch.egress.rows import MIXED, Row, Run
 from flowwatch.errors import UsageError
+from flowwatch.flows.staged import together as staged_together
 from flowwatch.text import safe
 
 SUBJECTS = ("pod", "workload", "namespace")
@@ -160,6 +161,7 @@ def together(rows: Sequence[Row], by: By, name: str) -> Row:
         cause=worst.cause,
         attribution=worst.attribution,
         runs=_runs(rows),
+        staged=staged_together(row.staged for row in rows),
         pods=len({(row.namespace, row.pod) for row in rows}),
     )
 

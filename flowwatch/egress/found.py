@@ -114,6 +114,15 @@ def _label(columns: Columns, ends: RowEnds | None, value: Value) -> Found:
     return Found([], rows)
 
 
+def _staged(columns: Columns, ends: RowEnds | None, value: Value) -> Found:
+    rows = {
+        row
+        for row, staged in columns.staged.items()
+        if value.of(staged.words) or any(value.of(one.policy) for one in staged.by)
+    }
+    return Found([], rows)
+
+
 def _verdict(columns: Columns, ends: RowEnds | None, value: Value) -> Found:
     return Found(counts={VERDICTS.index(value.text)})
 
@@ -126,6 +135,7 @@ _FINDERS: dict[str, Callable[[Columns, RowEnds | None, Value], Found]] = {
     "why": _why,
     "policy": _policy,
     "label": _label,
+    "staged": _staged,
     "verdict": _verdict,
 }
 

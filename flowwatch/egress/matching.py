@@ -100,6 +100,7 @@ _HOLDS: dict[str, Callable[[Value, Attempt], bool]] = {
     "policy": lambda value, attempt: any(map(value.of, _policies(attempt))),
     # An attempt knows no labels: who asks for them is told so.
     "label": lambda value, attempt: False,
+    "staged": lambda value, attempt: False,
     "verdict": _verdict,
 }
 

@@ -23,9 +23,13 @@ from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.source import Source, SourceState
+from flowwatch.flows.staged import Stager
 
 _LEARNT = 200
 """Rows that a snapshot asks the causes of, at most: 0.1 to 0.15 s on a loaded machine."""
+
+_JUDGED = 64
+"""Questions that a snapshot asks staged policies, at most: 0.03 s, with the attempts that ask them."""
 
 TAIL = 200
 """Records that a snapshot carries for the tail."""
@@ -34,9 +38,11 @@ TAIL = 200
 class _Locked(Aggregate):
     """An aggregate that views may look at between two batches."""
 
-    def __init__(self, max_rows: int, *, join: Join, teller: Teller | None) -> None:
+    def __init__(
+        self, max_rows: int, *, join: Join, teller: Teller | None, stager: Stager | None
+    ) -> None:
         self.lock = threading.Lock()
-        super().__init__(max_rows, join=join, teller=teller)
+        super().__init__(max_rows, join=join, teller=teller, stager=stager)
 
     def take(self, joined: Joined) -> None:
         with self.lock:
@@ -54,11 +60,14 @@ class LiveMonitor:
         live: bool = True,
         join: Join | None = None,
         teller: Teller | None = None,
+        stager: Stager | None = None,
     ) -> None:
-        """``join``: what others listen to as well; else one of its own. ``teller``: of what blocked."""
+        """``join``: what others listen to as well; else one of its own. ``teller``: of what blocked;
+        ``stager``: of what staged policies would do."""
         self._source = source
         self._join = join or Join()
-        self._aggregate = _Locked(max_rows, join=self._join, teller=teller)
+        self._aggregate = _Locked(max_rows, join=self._join, teller=teller, stager=stager)
+        self._stager = stager
         self._lock = self._aggregate.lock
         self._live = live
         self._revision = 0
@@ -91,6 +100,8 @@ class LiveMonitor:
         except BaseException as error:  # noqa: BLE001 - handed over, not swallowed
             self.failure = error
         finally:
+            if self._stager is not None:
+                self._stager.settle()
             self._revision += 1
 
     def _tick(self) -> None:
@@ -99,11 +110,15 @@ class LiveMonitor:
             self._revision += 1
 
     def snapshot(self, query: Query) -> Snapshot:
+        if self._stager is not None and self._stager.refresh():
+            self._revision += 1
         with self._lock:
             # What is shown may learn of some in a moment; what leaves is whole.
             if not self._aggregate.learn(_LEARNT if query.limit is not None else None):
                 self._revision += 1
         with self._lock, self._join.lock:
+            if not self._aggregate.judge(_JUDGED if query.limit is not None else None):
+                self._revision += 1
             return view.snapshot(
                 self._aggregate, query, recent=TAIL, live=self._live, rates=self._rates
             )

@@ -12,6 +12,7 @@ import msgspec
 
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Endpoint, Flow, PolicyRef
+from flowwatch.flows.staged import Staged
 
 SECOND = 1_000_000_000
 """In nanoseconds, as times are."""
@@ -108,6 +109,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """The same in a sentence."""
     runs: tuple[Run, ...] = ()
     """How its attempts went in the order of time, the latest last; of many the latest alone."""
+    staged: Staged | None = None
+    """What the staged policies would do to its attempts; None without any, and until they were asked."""
     pods: int = 1
     """Pods that it is of: more where rows are folded (flowwatch.egress.folding)."""
 
@@ -291,6 +294,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The newest last."""
     coverage: Coverage = msgspec.field(default_factory=Coverage)
     """What was and wasn't seen."""
+    staged: tuple[tuple[str, str], ...] = ()
+    """Names and kinds of the staged policies."""
     elsewhere: int = 0
     """Attempts in the direction that wasn't asked for."""
     lost_rate: float = 0.0

@@ -20,6 +20,7 @@ from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.open_attempt import WITH_PORTS
 from flowwatch.flows.reasons import reason
+from flowwatch.flows.staged import Staged
 
 SCHEMA_VERSION = 2
 """Of all that is declared here; raised when a field changes its meaning or goes."""
@@ -369,7 +370,50 @@ CAUSED: tuple[Column[Row], ...] = (
 )
 """The same with ``--policies``."""
 
-OF_ROW = {one.name: one for one in ROW}
+_NOBODY = Staged()
+"""Of a row that wasn't judged yet."""
+
+STAGED: tuple[Column[Row], ...] = (
+    column(
+        "would_deny",
+        "int",
+        "attempts let through that the staged policies would deny",
+        lambda r: (r.staged or _NOBODY).deny,
+        unit="attempts",
+        title="CUT",
+    ),
+    column(
+        "would_admit",
+        "int",
+        "attempts denied that the staged policies would let through",
+        lambda r: (r.staged or _NOBODY).admit,
+        unit="attempts",
+        title="ADMIT",
+    ),
+    column(
+        "would_cant_tell",
+        "int",
+        "attempts of which that can't be told",
+        lambda r: (r.staged or _NOBODY).cant_tell,
+        unit="attempts",
+    ),
+    column(
+        "staged",
+        "text",
+        "what the staged policies would do to them, and which: `would deny · draft-2`, `would admit`, "
+        "`can't tell`, `no change`; with a number where it is so of some attempts alone",
+        lambda r: r.staged.words if r.staged else "",
+    ),
+)
+"""More columns, of rows that the dashboard writes where policies are staged (`--staged`)."""
+
+
+def row_columns(*, attributed: bool = False, staged: bool = False) -> tuple[Column[Row], ...]:
+    """The fields of a row where policies were given (``attributed``), or ``staged``."""
+    return (*(CAUSED if attributed else ROW), *(STAGED if staged else ()))
+
+
+OF_ROW = {one.name: one for one in (*ROW, *STAGED)}
 """The fields of a row by name, for tables that people read."""
 NUMBERS: frozenset[Kind] = frozenset({"int", "uint", "float", "time"})
 """Kinds that stand at the right of their column there."""

@@ -17,6 +17,7 @@ from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import ANSWERED, ANSWERS, LOGS
 from flowwatch.flows.peers import KINDS, Peer
 from flowwatch.flows.ranges import PORT_BITS, TIME_BITS
+from flowwatch.flows.staged import Staged
 
 _Thing = TypeVar("_Thing", bound=Hashable)
 
@@ -187,6 +188,8 @@ class Columns:
         """Of rows of which the proxy refused something: what, the latest first."""
         self.causes: dict[int, Cause] = {}
         """Of rows that policies blocked, where some were given: what did, of the latest attempt."""
+        self.staged: dict[int, Staged] = {}
+        """What staged policies would do, of the rows that were asked about."""
         self.noise: dict[int, dict[str, int]] = {}
         """Of rows that have any: dropped attempts that are noise, by kind (flowwatch.flows.noise)."""
         self.noise_of: dict[int, dict[str, int]] = {way: {} for way in _WAYS}

@@ -94,6 +94,7 @@ def snapshot(
         totals=totals,
         shown=totals if narrowed is None else _of_rows(columns, narrowed, matching),
         elsewhere=elsewhere,
+        staged=aggregate.stager.given if aggregate.stager is not None else (),
         timeline=timeline,
         of_all=narrowed is not None and of_them is None,
         lost_rate=rate.lost,
@@ -121,6 +122,8 @@ def _warnings(aggregate: Aggregate) -> Iterator[str]:
             f"{aggregate.folded_rows:,} least recently seen rows were folded into 'other' "
             f"(limit {aggregate.max_rows:,}; --max-rows raises it)"
         )
+    if aggregate.stager is not None:
+        yield from aggregate.stager.notes
     if aggregate.join.closed_early:
         yield (
             "too many attempts at once to wait 75 s for each one's retries: "
@@ -197,6 +200,7 @@ def _row(aggregate: Aggregate, i: int, now: float, labels: Mapping[tuple[str, st
         runs=aggregate.turns.of(i),
         cause=cause.words,
         attribution=cause.attribution,
+        staged=columns.staged.get(i),
     )
 
 

@@ -80,6 +80,12 @@ def _labels(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
             yield from (label.partition(":")[2] for label in pod.labels)
 
 
+def _staged(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
+    if columns.staged:
+        yield from ("would deny", "would admit", "no change", "can't tell")
+    yield from (one.policy for staged in columns.staged.values() for one in staged.by)
+
+
 _SEEN: dict[str, Callable[[Columns, RowEnds | None], Iterator[str]]] = {
     "ns": _namespaces,
     "pod": _pods,
@@ -88,5 +94,6 @@ _SEEN: dict[str, Callable[[Columns, RowEnds | None], Iterator[str]]] = {
     "why": _reasons,
     "policy": _policies,
     "label": _labels,
+    "staged": _staged,
     "verdict": lambda columns, ends: iter(VERDICTS),
 }

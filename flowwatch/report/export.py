@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.rows import Row
-from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, Column
+from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, Column, row_columns
 from flowwatch.errors import OutputError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import Flow
@@ -37,11 +37,16 @@ def write_attempts(
 
 
 def write_rows(
-    rows: Iterable[Row], out: Output, table_format: str = "csv", *, attributed: bool = False
+    rows: Iterable[Row],
+    out: Output,
+    table_format: str = "csv",
+    *,
+    attributed: bool = False,
+    staged: bool = False,
 ) -> int:
     """One line per pod and destination: ``export --grouped``, ``summary -o csv``; ``attributed``: with
-    the columns of ``--policies``."""
-    return _write(CAUSED if attributed else ROW, rows, out, table_format)
+    the columns of ``--policies``; ``staged``: with those of ``--staged``."""
+    return _write(row_columns(attributed=attributed, staged=staged), rows, out, table_format)
 
 
 def write_records(flows: Iterable[Flow], out: Output, table_format: str = "csv") -> int:

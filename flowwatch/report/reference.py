@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowwatch.egress.record_schema import RECORD
-from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, Column
+from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, STAGED, Column
 from flowwatch.report.coverage import JsonKey
 from flowwatch.report.summary import SUMMARY
 
@@ -41,6 +41,7 @@ TABLES: Mapping[str, str] = {
     "attributed": markdown_reference(tuple([one for one in ATTRIBUTED if one not in ATTEMPT])),
     "row": markdown_reference(ROW),
     "caused": markdown_reference(tuple([one for one in CAUSED if one not in ROW])),
+    "staged": markdown_reference(STAGED),
     "record": markdown_reference(RECORD),
     "summary": markdown_keys(SUMMARY),
 }

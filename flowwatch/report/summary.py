@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowwatch.egress.rows import Row, Snapshot
-from flowwatch.egress.schema import CAUSED, ROW, SCHEMA_VERSION, VERSION, Column
+from flowwatch.egress.schema import ROW, SCHEMA_VERSION, VERSION, Column, row_columns
 from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import Coverage
 from flowwatch.output import Output
@@ -117,4 +117,5 @@ SUMMARY: tuple[JsonKey[Snapshot], ...] = (
 def summary_object(snapshot: Snapshot, *, attributed: bool = False) -> dict[str, Any]:
     """The object that ``-o json`` prints; ``attributed``: where policies were given."""
     made = as_object(SUMMARY, snapshot)
-    return {**made, "rows": _rows(snapshot, CAUSED)} if attributed else made
+    columns = row_columns(attributed=attributed, staged=bool(snapshot.staged))
+    return made if columns == ROW else {**made, "rows": _rows(snapshot, columns)}

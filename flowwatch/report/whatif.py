@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flowwatch.audits.comparison import CHANGES, Change
 from flowwatch.audits.ends import beside
-from flowwatch.audits.whatif import CHANGES, Change, WhatIfReport, WhatIfRow
+from flowwatch.audits.whatif import WhatIfReport, WhatIfRow
 from flowwatch.output import Writer
 from flowwatch.report.agent_options import options_object
 from flowwatch.report.audit.words import short_window

@@ -54,7 +54,8 @@ def write_csv(taken: Snapshot, path: Path, *, attributed: bool = False) -> tuple
     from flowwatch.report.sidefile import note_beside
 
     with open_output(str(path)) as out:
-        count = write_rows(taken.rows, out, "csv", attributed=attributed)
+        staged = bool(taken.staged)
+        count = write_rows(taken.rows, out, "csv", attributed=attributed, staged=staged)
     return count, note_beside(str(path), taken.coverage, lines=count)
 
 

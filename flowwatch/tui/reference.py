@@ -27,15 +27,21 @@ def markdown_columns(columns: Sequence[ScreenColumn] = COLUMNS) -> str:
 
 def _wide_enough(column: ScreenColumn, columns: Sequence[ScreenColumn]) -> str:
     """From which width on a column is there, where nothing stands beside the table."""
-    without = [one for one in columns if one is column or (one.when is None and not one.clusters)]
+    without = [
+        one
+        for one in columns
+        if one is column or (one.when is None and not one.clusters and not one.staged)
+    ]
     missing = [
         width
         for width in range(1, _WIDEST)
-        if column not in choose(width, _EVERYTHING, True, without)
+        if column not in choose(width, _EVERYTHING, True, without, staged=True)
     ]
     if missing == list(range(1, _WIDEST)):
         raise ValueError(f"no terminal is wide enough for {column.title}")
     wide = f"from {missing[-1] + 1} columns" if missing else "always"
+    if column.staged:
+        return f"{wide}, where policies are staged"
     if column.clusters:
         return f"{wide}, where there are several clusters"
     return f"{wide}, where there are any" if column.when is not None else wide

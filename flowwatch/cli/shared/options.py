@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowwatch.errors import UsageError
+
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
 
@@ -30,7 +32,13 @@ def filter_text(parsed: Parsed) -> str:
     if text:
         from flowwatch.egress.filters import read_filter
 
-        read_filter(text)
+        terms = read_filter(text)
+        asked = any(atom.key == "staged" for term in terms for atom in term.atoms)
+        if asked and "staged" not in parsed.flags:
+            raise UsageError(
+                "staged: asks what staged policies would do, which the dashboard tells",
+                "flowwatch --staged DIR, or flowwatch whatif -f DIR",
+            )
     return text
 
 

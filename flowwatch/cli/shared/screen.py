@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.audits.staged import LiveStaged
     from flowwatch.cli.flags import Parsed
     from flowwatch.drafts.drafting import Drafting
     from flowwatch.flows.join import Join
@@ -48,6 +49,7 @@ def show_dashboard(
 
     join = Join()
     audit = live_audit(parsed, join, policies)
+    stager = live_staged(parsed, join, audit)
     rows = max_rows(parsed) if "max-rows" in parsed.flags else MAX_ROWS
     way = direction(parsed)
     text = filter_text(parsed) if "filter" in parsed.flags else ""
@@ -57,7 +59,7 @@ def show_dashboard(
     def start() -> LiveMonitor:
         """Called when the first frame is on the screen."""
         teller = audit.causes if audit is not None else None
-        monitor = LiveMonitor(source, rows, live=live, join=join, teller=teller)
+        monitor = LiveMonitor(source, rows, live=live, join=join, teller=teller, stager=stager)
         monitors.append(monitor)
         # Loaded once the first frame is seen, and before anything is read.
         from flowwatch.marks.live import LiveChanges
@@ -123,6 +125,20 @@ def live_audit(parsed: Parsed, join: Join, policies: PolicySet | None = None) ->
     from flowwatch.audits.live import LiveAudit
 
     return LiveAudit(given, join)
+
+
+def live_staged(parsed: Parsed, join: Join, audit: LiveAudit | None) -> LiveStaged | None:
+    """What the staged policies would do, beside those that are in force; None without. Raises UsageError."""
+    paths = parsed.list("staged") if "staged" in parsed.flags else []
+    if not paths:
+        return None
+    from flowwatch.api.watched_policies import Watched
+    from flowwatch.audits.staged import LiveStaged
+    from flowwatch.cli.shared.policies import agent_options
+
+    current = audit.policies if audit is not None else None
+    watched = Watched(paths, agent_options(parsed) if current is None else current.options, say)
+    return LiveStaged(watched.read(), current, join, watched.again)
 
 
 def hubble_command(parsed: Parsed, server: str) -> list[str]:

@@ -9,6 +9,7 @@ from flowwatch.egress.folding import PLAIN, By
 from flowwatch.egress.rows import Fold, Row, Totals
 from flowwatch.egress.schema import NUMBERS, OF_ROW
 from flowwatch.egress.words import NO_RULE, PROXY_ERROR, PROXY_REFUSED, WOULD_DENY, short_pod
+from flowwatch.flows.staged import NO_CHANGE
 from flowwatch.report.came_back import odd_answer
 from flowwatch.report.human import age, count, width
 from flowwatch.report.summary_table import (
@@ -77,6 +78,8 @@ class ScreenColumn:
     """What it shows where the cell has no room, one after the other."""
     words: str = ""
     """What it shows: a phrase, for help and docs/dashboard.md."""
+    staged: bool = False
+    """Only shown where policies are staged."""
 
 
 def _pod(row: Row, cells: Cells) -> str:
@@ -186,6 +189,19 @@ def _policy(row: Row, cells: Cells) -> str:
     return policy_text(row)
 
 
+def _staged(row: Row, cells: Cells) -> str:
+    return safe(row.staged.words) if row.staged is not None else ""
+
+
+def _staged_short(row: Row, cells: Cells) -> str:
+    return _staged(row, cells).removeprefix("would ")
+
+
+def _would(row: Row, place: int) -> str:
+    would = row.staged[:2][place] if row.staged is not None else 0
+    return count(would) if would else "-"
+
+
 def column(
     name: str,
     rank: int,
@@ -195,6 +211,7 @@ def column(
     role: str = "text",
     when: Callable[[Totals], int] | None = None,
     clusters: bool = False,
+    staged: bool = False,
     good: int = 0,
     most: int = 400,
     tail: int = 0,
@@ -205,7 +222,7 @@ def column(
     return ScreenColumn(
         name, field.title, rank, least, cell or (lambda row, _: attempts_text(row, name)),
         field.kind in NUMBERS, role, when, clusters, good, most, tail, short,
-        _WORDS.get(name, field.meaning),
+        _WORDS.get(name, field.meaning), staged,
     )  # fmt: skip
 
 
@@ -246,6 +263,11 @@ COLUMNS: tuple[ScreenColumn, ...] = (
     column("pod", 0, 16, _pod, good=22, most=48, tail=5, short=(_pod_short, _pod_shortest)),
     column("cluster", 1, 8, lambda r, _: safe(r.cluster), most=24, role="accent", clusters=True),
     column("peer", 0, 20, _peer, good=26, most=72),
+    column(
+        "staged", 1, 12, _staged, good=22, most=48, role="warn", staged=True, short=(_staged_short,)
+    ),
+    column("would_deny", 5, 6, lambda r, _: _would(r, 0), role="drop", staged=True),
+    column("would_admit", 5, 6, lambda r, _: _would(r, 1), role="ok", staged=True),
     column("drop_reasons", 2, 13, _reason, most=36, role="drop", short=(_reason_short,)),
     column("policies", 5, 17, _policy, most=60, role="dim"),
     column("workload", 6, 12, lambda r, _: safe(r.workload), most=40, role="dim"),
@@ -266,11 +288,16 @@ SIGNS: dict[str, tuple[str, str]] = {
 
 
 def choose(
-    columns: int, totals: Totals, clusters: bool = False, of: Sequence[ScreenColumn] = COLUMNS
+    columns: int,
+    totals: Totals,
+    clusters: bool = False,
+    of: Sequence[ScreenColumn] = COLUMNS,
+    *,
+    staged: bool = False,
 ) -> list[ScreenColumn]:
-    """Those of the columns that fit, in order."""
+    """Those of the columns that fit, in order. ``staged``: whether policies are."""
     shown = [c for c in of if c.when is None or c.when(totals)]
-    shown = [c for c in shown if clusters or not c.clusters]
+    shown = [c for c in shown if (clusters or not c.clusters) and (staged or not c.staged)]
     while len(shown) > 1:
         last = max(c.rank for c in shown)
         wide = last >= LUXURY
@@ -363,7 +390,7 @@ def row_line(
         tail = 0 if ":" in text else column.tail
         text = fit(text, columns, right=column.number, tail=tail)
         role = column.role
-        if role in ("drop", "warn", "ok") and text.strip() in ("-", ""):
+        if role in ("drop", "warn", "ok") and text.strip() in ("-", "", NO_CHANGE):
             role = "dim"
         elif role == "text" and bad:
             role = "strong"

@@ -124,6 +124,7 @@ def detail_lines(
         lines += _labelled("Refused", what, columns, role="strong")
     lines += _what_came_back(row, columns)
     lines += _policies(row, columns)
+    lines += _staged(row, columns)
     if place is not None:
         lines += _labelled("File", f"{safe(place[0])}:{place[1]} (o opens it)", columns)
     if ends is not None:
@@ -245,6 +246,20 @@ def _policies(row: Row, columns: int) -> list[Line]:
         # Empty never means that there is no rule: names of some rules aren't recorded.
         lines += _labelled("Allowed by", "not named in these records", columns, role="dim")
     return lines
+
+
+def _staged(row: Row, columns: int) -> list[Line]:
+    """What the staged policies would do to it."""
+    if row.staged is None:
+        return []
+    told = row.staged
+    kinds = (("denied", told.deny), ("let through", told.admit), ("can't be told", told.cant_tell))
+    counts = [f"{count:,} {what}" for what, count in kinds if count]
+    if not counts:
+        return _labelled("Staged", "no change", columns)
+    text = f"{safe(told.words)}: of {told.attempts:,} attempts {', '.join(counts)}"
+    why = f"; {safe(told.why)}" if told.why else ""
+    return _labelled("Staged", f"{text}{why}", columns, role="warn")
 
 
 def _when(row: Row) -> str:

@@ -57,7 +57,7 @@ class Table(Lines):
         self._place: dict[int, int] = {}
         self._matched = 0
         self._totals = Totals()
-        self._clusters = False
+        self._clusters = self._staged = False
         self._query = Query()
         self._now = 0
         self._empty: list[Line] = []
@@ -104,6 +104,7 @@ class Table(Lines):
         self._folds, self._within = snapshot.folds, snapshot.within
         self._totals = snapshot.totals
         self._clusters = len(snapshot.coverage.clusters) > 1
+        self._staged = bool(snapshot.staged)
         self._now = now
         self._empty = empty
         before = self._index
@@ -184,7 +185,7 @@ class Table(Lines):
         counter = self._counter()
         room, spare = width, len(counter)
         while True:
-            chosen = cols.choose(room, self._totals, self._clusters, columns)
+            chosen = cols.choose(room, self._totals, self._clusters, columns, staged=self._staged)
             if room == width:
                 # Fewer columns have room later, and none that isn't among these.
                 self._grow(chosen, rows, cells)

@@ -20,7 +20,7 @@ COLUMNS = (
     head("SINCE", 8, 3, role="dim", words="the first attempt of these rows (UTC)"),
     head("POLICY", 22, good=28, most=60, words="or the default deny, for which Hubble names none"),
     head("KIND", 12, 4, role="dim", words="of the document"),
-    head("DID", 12, 1, words="what it was seen to do: allowed, denied, never named"),
+    head("DID", 12, 1, words="what it was seen to do: allowed, denied, never named; what a staged one would"),
     head("WHOM", 16, 2, good=20, role="dim", words="the workloads of these rows"),
 )  # fmt: skip
 
@@ -35,6 +35,11 @@ class PolicyDid:
     dropped: int = 0
     first: int = 0
     whom: dict[str, None] = field(default_factory=dict)
+    deny: int = 0
+    """Of a staged one: attempts let through that it would deny."""
+    admit: int = 0
+    """Attempts denied that it would let through."""
+    staged: bool = False
     given: bool = False
     """Whether it is one of those that were given (``--policies``)."""
     narrow: str = ""
@@ -49,6 +54,10 @@ class PolicyDid:
     @property
     def did(self) -> str:
         """In words."""
+        if self.staged:
+            would = (("cut", self.deny), ("admit", self.admit))
+            told = ", ".join([f"{what} {count:,}" for what, count in would if count])
+            return f"would {told}" if told else "would change nothing"
         done = [
             text for text, count in (("denied", self.dropped), ("allowed", self.forwarded)) if count
         ]
@@ -73,7 +82,23 @@ def _made(snapshot: Snapshot) -> list[PolicyDid]:
                 why, PolicyDid(why, "default deny", narrow=filter_of("why", why))
             )
             entry.count(row, dropped=row.blocked)
-    return sorted(found.values(), key=lambda one: (-one.dropped, -one.forwarded, one.name))
+    known = sorted(found.values(), key=lambda one: (-one.dropped, -one.forwarded, one.name))
+    return [*_staged(snapshot), *known]
+
+
+def _staged(snapshot: Snapshot) -> list[PolicyDid]:
+    """The staged policies, with what they would do to these rows."""
+    found = {
+        name: PolicyDid(name, kind, staged=True, narrow=filter_of("staged", name))
+        for name, kind in snapshot.staged
+    }
+    for row in snapshot.rows if found else ():
+        for policy, deny, admit in row.staged.by if row.staged is not None else ():
+            if (one := found.get(policy)) is not None:
+                one.deny += deny
+                one.admit += admit
+                one.count(row)
+    return sorted(found.values(), key=lambda one: (-one.deny, -one.admit, one.name))
 
 
 def _known(found: dict[str, PolicyDid], namespace: str, name: str, kind: str) -> PolicyDid:
@@ -84,7 +109,7 @@ def _known(found: dict[str, PolicyDid], namespace: str, name: str, kind: str) ->
 def with_given(named: Iterable[PolicyDid], given: Iterable[tuple[str, str]]) -> list[PolicyDid]:
     """Those that verdicts name, then those of ``given`` (name, kind) that none does."""
     known = list(named)
-    names = {one.name for one in known}
+    names = {one.name for one in known if not one.staged}
     return known + [PolicyDid(name, kind, given=True) for name, kind in given if name not in names]
 
 
@@ -92,22 +117,28 @@ def _listed(desk: Desk, value: GroupedAnswer, columns: int) -> Listed:
     policies = with_given(value.made, desk.given_policies)
     items = [
         Item(
-            one.name,
+            f"staged {one.name}" if one.staged else one.name,
             (
                 number(one.dropped),
                 number(one.forwarded),
                 time_of_day(one.first) if one.first else "",
                 safe(one.name),
-                safe(one.kind),
+                f"staged {safe(one.kind)}" if one.staged else safe(one.kind),
                 one.did,
                 safe(", ".join(one.whom)),
             ),
-            "dropped" if one.dropped else "forwarded" if one.forwarded else "unknown",
+            _sign(one),
             one.narrow,
         )
         for one in policies
     ]
     return table(COLUMNS, items, value.snapshot, columns, desk.look.signs)
+
+
+def _sign(one: PolicyDid) -> str:
+    if one.deny:
+        return "audited"
+    return "dropped" if one.dropped else "forwarded" if one.forwarded else "unknown"
 
 
 POLICIES = ListView(
@@ -124,6 +155,7 @@ POLICIES = ListView(
     help=(
         "Policies: a policy's numbers are those of the rows that it is named for: an attempt that two "
         "policies allow counts with each. Default deny stands apart: Hubble names no policy for it; with "
-        "--policies it is told whose it is.",
+        "--policies it is told whose it is. What is staged (--staged) stands first, with what it would cut "
+        "and admit so far.",
     ),
 )

@@ -14,6 +14,7 @@ from flowwatch.egress.folding import ALL, By, fold, read_by
 from flowwatch.egress.rows import Row, Run
 from flowwatch.errors import UsageError
 from flowwatch.flows.model import PolicyRef
+from flowwatch.flows.staged import Did, Staged
 from tests.in_process import flowwatch
 from tests.material import OWN
 from tests.unit.report.made import row
@@ -98,6 +99,7 @@ def _filled(of: Any) -> Any:
     made: dict[Any, Any] = {
         str: "x", int: 1, float: 2.0, dict[str, int]: {"x": 1}, tuple[str, ...]: ("x",),
         tuple[Run, ...]: (Run("dropped", 1, 2),), tuple[PolicyRef, ...]: (PolicyRef(name="x"),),
+        Staged | None: Staged(1, 2, 3, 4, (Did("x", 1, 2),), "why"),
     }  # fmt: skip
     return made[of]
 

@@ -18,6 +18,7 @@ def test_values_of_every_key() -> None:
         "why": ["POLICY_DENIED", "no rule allows it"],
         "policy": ["shop/web-egress"],
         "label": ["app=runner", "app=web", "team=a b"],
+        "staged": [],
         "verdict": ["audited", "dropped", "errors", "forwarded", "unknown"],
     }
 

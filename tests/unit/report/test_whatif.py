@@ -7,7 +7,8 @@ import io
 import pytest
 from markdown_it import MarkdownIt
 
-from flowwatch.audits.whatif import Change, WhatIfReport, WhatIfRow
+from flowwatch.audits.comparison import Change
+from flowwatch.audits.whatif import WhatIfReport, WhatIfRow
 from flowwatch.flows.coverage import Coverage
 from flowwatch.report.summary_table import Style
 from flowwatch.report.whatif import WHATIF_FORMATS, write_whatif
