@@ -28,10 +28,10 @@ def run(parsed: Parsed) -> int:
     if parsed.switch("print-raw-filters"):
         put(raw_filters(wanted.filters), "json")
         return 0
-    if not at_terminal():
+    if not at_terminal() and not parsed.switch("plain"):
         raise UsageError(
             "the dashboard needs a terminal",
-            "flowwatch summary prints the table once, flowwatch observe -f prints flows",
+            "--plain prints what changes, flowwatch summary the table once, flowwatch observe -f flows",
         )
     source = open_source(wanted, with_ring=True, keep_trying=True)
     return show_dashboard(

@@ -33,7 +33,7 @@ def run(parsed: Parsed) -> int:
     from flowwatch.demo.server import DemoServer
 
     serve = parsed.was_set("serve")
-    terminal = at_terminal()
+    terminal = at_terminal() or parsed.switch("plain")
     if asks_for_policies(parsed) and serve:
         raise UsageError(
             "a server judges nothing",

@@ -125,6 +125,7 @@ DASHBOARD = Group(
             "policies not in force yet: what they would do, beside each row; a folder, or files (repeat)",
             "FILE",
         ),
+        Flag("plain", SWITCH, "a line for each change instead, for screen readers and logs"),
     ),
 )
 

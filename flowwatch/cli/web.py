@@ -26,7 +26,7 @@ _IN_ADDRESSES = frozenset(string.ascii_letters + string.digits + "-._~")
 _GUESSED = 16
 """Letters: a shorter token can be guessed by whoever may ask."""
 
-_STANDARD_INPUT = ("input-file", "policies", "policy", "cilium-config")
+_STANDARD_INPUT = ("input-file", "policies", "policy", "staged", "cilium-config")
 
 
 class Place(NamedTuple):

@@ -144,5 +144,10 @@ class LiveMonitor:
         return state
 
     @property
+    def over(self) -> bool:
+        """Whether nothing more will be read, once it was started."""
+        return not self._thread.is_alive()
+
+    @property
     def revision(self) -> int:
         return self._revision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from flowwatch.cli.flag_kinds import LIST, SWITCH
 from flowwatch.cli.flow_flags import SERVER
 from flowwatch.cli.shared.causes import asks_for_policies
 from flowwatch.cli.shared.options import direction, filter_text, limit_words, max_rows
+from flowwatch.cli.shared.reading import at_terminal
+from flowwatch.errors import UsageError
 from flowwatch.output import say
 from flowwatch.sources.keeping import kept_words
 
@@ -45,10 +48,19 @@ def show_dashboard(
     from flowwatch.egress.aggregate import MAX_ROWS
     from flowwatch.egress.monitor import LiveMonitor
     from flowwatch.flows.join import Join
-    from flowwatch.tui.app import run as run_app
 
     join = Join()
     audit = live_audit(parsed, join, policies)
+    if "plain" in parsed.flags and wants_plain(parsed):
+        if parsed.list("staged"):
+            raise UsageError("--plain tells nothing of --staged", "flowwatch whatif -f FILE does")
+        for line in notes:
+            say(line)
+        from flowwatch.cli.shared.plain import print_events
+
+        return print_events(parsed, source, audit, join)
+    from flowwatch.tui.app import run as run_app
+
     stager = live_staged(parsed, join, audit)
     rows = max_rows(parsed) if "max-rows" in parsed.flags else MAX_ROWS
     way = direction(parsed)
@@ -93,6 +105,11 @@ def show_dashboard(
         if monitor.failure is not None:
             raise monitor.failure
     return code
+
+
+def wants_plain(parsed: Parsed) -> bool:
+    """Whether lines are asked for, or are all that the terminal can show: it has no cursor that moves."""
+    return parsed.switch("plain") or (at_terminal() and os.environ.get("TERM") == "dumb")
 
 
 def _text(parsed: Parsed, flag: str, default: str) -> str:

@@ -81,6 +81,7 @@ MORE = [
     "__complete observe --drop-reason-desc P",
     "demo --print-policy",
     "demo --serve 127.0.0.1:0 --duration 1ms",
+    f"--plain {FILE}",
     f"summary {FILE} -o json",
     f"summary {FILE} -o csv",
     f"summary {FILE} -o markdown",
