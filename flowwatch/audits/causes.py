@@ -11,8 +11,9 @@ import threading
 from functools import partial
 
 from flowwatch.audits.attribution import causes
-from flowwatch.audits.evidence import Extra, Observer
+from flowwatch.audits.evidence import Observer
 from flowwatch.audits.judge import Judge
+from flowwatch.audits.remembered import Extra
 from flowwatch.flows import meaning
 from flowwatch.flows.cause import Cause, Telling
 from flowwatch.flows.join import Join, Joined

@@ -7,7 +7,7 @@ of either were seen; what was blocked in one direction says nothing about the po
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -20,6 +20,7 @@ from flowwatch.audits.ends import (
 )
 from flowwatch.audits.parties import MOST as _PARTIES
 from flowwatch.audits.parties import Parties
+from flowwatch.audits.remembered import Allowed, Extra, Remembered, Request
 from flowwatch.audits.unrecorded import UNSURE, redacted, unknown, unknown_peer
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
@@ -29,7 +30,6 @@ from flowwatch.flows.model import (
     Direction,
     EventType,
     Flow,
-    Layer7,
     PolicyRef,
     Verdict,
 )
@@ -49,40 +49,13 @@ from flowwatch.policy.reach import BY_LABELS, Reach
 from flowwatch.policy.rules import Direction as Way
 
 _PROTOCOLS = {"ICMPv4": "ICMP"}
-_REQUESTS = 32
-"""Requests of one attempt that are looked at one by one."""
-_AUTH_REQUIRED = 189
 _DROPS = meaning.POLICY_DROP | meaning.OTHER_DROP
 _BLOCKED = _DROPS | meaning.AUDITED
 _EVIDENCE = len(meaning.OUTCOME_OF) - 1
 _VERDICTS = meaning.POLICY_DROP | meaning.AUDITED | meaning.TO_PROXY | meaning.ALLOWED
 _CUT = meaning.WORKS | meaning.POLICY_DROP
-_REQUEST = 1
 _DECIDES = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
-
-
-@dataclass(slots=True)
-class Request:
-    """What the proxy decided about one request of an attempt."""
-
-    layer7: Layer7
-    passed: bool
-    hidden: bool = False
-    """Whether the agent may have taken the query out of its URL (``hubble.redact.http.urlQuery``)."""
-
-
-@dataclass(slots=True)
-class Extra:
-    """What an open attempt remembers for the audit alone, by direction (0 egress, 1 ingress)."""
-
-    requests: list[Request] = field(default_factory=list)
-    allowed: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
-    denied: dict[int, tuple[PolicyRef, ...]] = field(default_factory=dict)
-    dropped: dict[int, tuple[int, str]] = field(default_factory=dict)
-    """Time of the first record that a policy dropped, and the node whose clock that is by."""
-    named: dict[int, tuple[int, str]] = field(default_factory=dict)
-    """When a verdict first named a policy that allows it, and by which node's clock."""
-    waits_for_auth: bool = False
+_VERDICT = int(EventType.POLICY_VERDICT)
 
 
 class Observation(msgspec.Struct, frozen=True, gc=False):
@@ -190,6 +163,15 @@ class Version:
     """Whether an older one was seen before."""
 
 
+def telling(joined: Joined) -> list[tuple[Flow, OpenAttempt | None]]:
+    """The records of a batch that say more than that one more passed, each with its attempt: one of three."""
+    return [
+        (flow, attempt)
+        for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True)
+        if not flow.kind.mild or flow.kind.event_type == _VERDICT
+    ]
+
+
 class Observer:
     """Remembers of open attempts what the audit alone needs, and turns them into observations.
 
@@ -203,7 +185,7 @@ class Observer:
         self._both_ends = both_ends
         self._parties = Parties(reach)
         # By the attempt's number.
-        self._extra: dict[int, Extra] = {}
+        self._remembered = Remembered()
         self._other_end: dict[int, int] = {}
         self._pods: dict[str, str] = {}
         """By address, the pod that last had it."""
@@ -213,8 +195,6 @@ class Observer:
         """By pod, the newest revision of its policies that a verdict named."""
         self.last_verdict: dict[tuple[str, str, str], int] = {}
         """By pod and direction, when a verdict of its policies was last seen."""
-        self._shows_queries = False
-        """Whether an agent that hides values of headers was seen to leave a query in a URL."""
         self.on_blocked: Callable[[OpenAttempt, Extra], None] | None = None
         """Called with the attempt of each record that shows it dropped, or audited, for who tells at once."""
         self.on_request: Callable[[OpenAttempt], None] | None = None
@@ -222,22 +202,27 @@ class Observer:
 
     def take(self, joined: Joined) -> None:
         """Take in a batch."""
-        for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
+        for flow, attempt in telling(joined):
             if attempt is None:
                 continue
             if flow.event_type in _DECIDES and flow.direction:
                 self._note_verdict(flow, joined.scope.shared(flow.time, flow.node))
-            if flow.verdict == Verdict.FORWARDED:
-                if self._both_ends and not flow.direction and not flow.event_type:
-                    self._note_other_end(attempt, flow)
-                if flow.l7 is None and not flow.allowed_by:
-                    continue  # most records
-                bits = 0
-            else:
-                bits = flow.kind.bits
-                if self.on_blocked is not None and bits & _BLOCKED:
-                    self.on_blocked(attempt, self._of(attempt))
-            self._note(attempt, flow, bits)
+            self.note(attempt, flow)
+
+    def note(self, attempt: OpenAttempt, flow: Flow) -> None:
+        """Take in one record, but for when policies decided about its pod: who asks for neither
+        ``versions`` nor ``last_verdict`` needs no more."""
+        kind = flow.kind
+        if kind.verdict != Verdict.FORWARDED:
+            bits = kind.bits
+            if self.on_blocked is not None and bits & _BLOCKED:
+                self.on_blocked(attempt, self._remembered.of(attempt))
+        else:
+            bits = 0
+            if self._both_ends and not kind.direction and not kind.event_type:
+                self._note_other_end(attempt, flow)
+        if self._remembered.note(attempt, flow, bits) and self.on_request is not None:
+            self.on_request(attempt)
 
     def over(
         self, attempt: OpenAttempt, scope: Attempts, extra: Extra | None = None
@@ -248,23 +233,30 @@ class Observer:
         """
         other = self._other_end.pop(attempt.number, 0) if extra is None else 0
         if extra is None:
-            extra = self._extra.pop(attempt.number, None) or Extra()
+            extra = self._remembered.pop(attempt)
         return self._observations(attempt, scope, extra, other)
 
     def so_far(self, attempt: OpenAttempt, scope: Attempts) -> Iterator[Observation]:
         """What an attempt shows by now; more may come."""
-        number = attempt.number
-        extra = self._extra.get(number) or Extra()
-        return self._observations(attempt, scope, extra, self._other_end.get(number, 0))
+        other = self._other_end.get(attempt.number, 0)
+        return self._observations(attempt, scope, self._remembered.peek(attempt), other)
 
     def extra(self, attempt: OpenAttempt) -> Extra:
         """What is remembered of an attempt by now."""
-        return self._extra.get(attempt.number) or Extra()
+        return self._remembered.peek(attempt)
+
+    def allowed(self, attempt: OpenAttempt) -> Allowed | None:
+        """Who allowed it in each direction, where nothing else is remembered of it; else None."""
+        return self._remembered.allowed(attempt)
 
     def forget(self, attempt: OpenAttempt) -> None:
         """An attempt is over and of no interest, but for who its ends are."""
         self._note_pods(attempt)
-        self._extra.pop(attempt.number, None)
+        self.dismiss(attempt)
+
+    def dismiss(self, attempt: OpenAttempt) -> None:
+        """An attempt is over, and of no interest at all."""
+        self._remembered.forget(attempt)
         self._other_end.pop(attempt.number, None)
 
     def _note_pods(self, attempt: OpenAttempt) -> None:
@@ -275,12 +267,6 @@ class Observer:
         ):
             if end.pod and address:
                 self._pods[address] = f"{end.namespace}/{end.pod}"
-
-    def _of(self, attempt: OpenAttempt) -> Extra:
-        extra = self._extra.get(attempt.number)
-        if extra is None:
-            extra = self._extra[attempt.number] = Extra()
-        return extra
 
     def _note_verdict(self, flow: Flow, time: int) -> None:
         """That policies decided about a pod, and at which revision."""
@@ -310,36 +296,6 @@ class Observer:
         if attempt.direction != Direction.INGRESS and attempt.server.namespace:
             bits = flow.kind.bits | OPENED | SEEN
             self._other_end[attempt.number] = self._other_end.get(attempt.number, 0) | bits
-
-    def _note(self, attempt: OpenAttempt, flow: Flow, bits: int) -> None:
-        policy_drop = bits & meaning.POLICY_DROP
-        if flow.l7 is None and not flow.allowed_by and not flow.denied_by and not policy_drop:
-            return
-        extra = self._of(attempt)
-        way = int((flow.direction or attempt.direction) == Direction.INGRESS)
-        if policy_drop:
-            at = (flow.time, flow.node)
-            extra.dropped[way] = min(at, extra.dropped.get(way, at))
-        if flow.allowed_by:
-            at = (flow.time, flow.node)
-            extra.named[way] = min(at, extra.named.get(way, at))
-            extra.allowed[way] = tuple(
-                dict.fromkeys((*extra.allowed.get(way, ()), *flow.allowed_by))
-            )
-        if flow.denied_by:
-            extra.denied[way] = tuple(dict.fromkeys((*extra.denied.get(way, ()), *flow.denied_by)))
-        if flow.drop_reason == _AUTH_REQUIRED:
-            extra.waits_for_auth = True
-        layer7 = flow.l7
-        if layer7 is None or len(extra.requests) >= _REQUESTS:
-            return
-        if layer7.type == _REQUEST or flow.verdict == Verdict.DROPPED:
-            self._shows_queries |= "?" in layer7.http_url and redacted(layer7)
-            request = Request(layer7, flow.verdict != Verdict.DROPPED)
-            if request not in extra.requests:
-                extra.requests.append(request)
-                if self.on_request is not None:
-                    self.on_request(attempt)
 
     def _observations(
         self, attempt: OpenAttempt, scope: Attempts, extra: Extra, other_end: int
@@ -436,7 +392,7 @@ class Observer:
 
     def _asked(self, requests: list[Request]) -> tuple[Request, ...]:
         """``requests``, with the word on whether their queries may be hidden, by all that was seen."""
-        if self._shows_queries:
+        if self._remembered.shows_queries:
             return tuple(requests)
         return tuple(
             replace(one, hidden=True)

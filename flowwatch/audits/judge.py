@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowwatch.audits.evidence import Observation, Request
+from flowwatch.audits.evidence import Observation
 from flowwatch.audits.findings import Kind
 from flowwatch.audits.noise import lost, noise
 from flowwatch.audits.options import Elsewhere, other_cluster
+from flowwatch.audits.remembered import Request
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Layer7, PolicyRef
 from flowwatch.policy.engine import Decision, PolicySet

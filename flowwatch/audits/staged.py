@@ -17,8 +17,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from flowwatch.audits.comparison import CHANGES, Compared, Comparison
-from flowwatch.audits.evidence import Observation, Observer, Request
+from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.judge import deciders
+from flowwatch.audits.remembered import Request
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.open_attempt import OpenAttempt

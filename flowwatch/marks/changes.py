@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from flowwatch.audits.attribution import cause
-from flowwatch.audits.evidence import Observation, Observer
+from flowwatch.audits.evidence import Observation, Observer, telling
 from flowwatch.audits.judge import Judge
 from flowwatch.flows import meaning
+from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
+from flowwatch.flows.open_attempt import AT_THE_ENDPOINT, OpenAttempt
+from flowwatch.marks.alike import Alike, Ways
 from flowwatch.marks.compare import Beside, Change, ChangeRow, Window, compare
 from flowwatch.marks.finding import Mark, find
 from flowwatch.marks.sightings import MAX_EDGES, Sightings
@@ -74,6 +77,7 @@ class Changes:
     since: int = 0
     """What began before is forgotten; nanoseconds since 1970, 0: nothing is."""
     _observer: Observer = field(default_factory=Observer)
+    _alike: Alike = field(default_factory=Alike)
     _attempts: int = 0
 
     def read(self, batches: Iterable[Batch]) -> ChangesReport:
@@ -81,20 +85,44 @@ class Changes:
         self.join.listen(self)
         self.join.read(batches)
         for origin, scope, attempt in self.join.open_attempts():
-            for seen in self._observer.over(attempt, scope):
-                self._add(seen, origin)
+            self._over(attempt, scope, origin)
         return self.report()
 
     def take(self, joined: Joined) -> None:
         """Take in a batch, and what is over with it."""
-        self._observer.take(joined)
         origin, shared = joined.batch.origin, joined.scope.shared
-        self.seen.verdicts(
-            ((flow, shared(flow.time, flow.node)) for flow in joined.batch.flows), origin
-        )
+        note, verdict = self._observer.note, self.seen.verdict
+        for flow, attempt in telling(joined):
+            kind = flow.kind
+            if kind.event_type in AT_THE_ENDPOINT and kind.direction:
+                verdict(flow, shared(flow.time, kind.node), origin)
+            if attempt is not None:
+                note(attempt, flow)
         for attempt in joined.closed:
-            for seen in self._observer.over(attempt, joined.scope):
-                self._add(seen, origin)
+            self._over(attempt, joined.scope, origin)
+
+    def _over(self, attempt: OpenAttempt, scope: Attempts, origin: str) -> None:
+        """Take in an attempt that is over. With a judge all that is seen may count for a cause."""
+        ways = self._alike.ways(attempt, scope, origin, self._observer) if not self.judge else None
+        if ways is not None and self._again(ways, attempt, scope):
+            self._observer.dismiss(attempt)
+            return
+        for seen in self._observer.over(attempt, scope):
+            self._add(seen, origin, ways)
+
+    def _again(self, ways: Ways, attempt: OpenAttempt, scope: Attempts) -> bool:
+        """Take it in as others before, if there were such in each of its directions."""
+        known = self._alike.known(ways)
+        if known is None:
+            return False
+        self._attempts += len(known)
+        first, last = (
+            scope.shared(attempt.first, attempt.node),
+            scope.shared(attempt.last, attempt.node),
+        )
+        for sighting in known:
+            self.seen.again(sighting, first, last)
+        return True
 
     def so_far(self) -> Changes:
         """The same with the attempts that aren't over, and apart from what is still to come.
@@ -107,15 +135,19 @@ class Changes:
         for start in range(0, len(rest), _AT_ONCE):
             with self.join.lock:
                 for origin, scope, attempt in rest[start : start + _AT_ONCE]:
-                    for seen in self._observer.so_far(attempt, scope):
-                        now._add(seen, origin)
+                    ways = self._alike.ways(attempt, scope, origin, self._observer)
+                    if ways is None or self.judge or not now._again(ways, attempt, scope):
+                        for seen in self._observer.so_far(attempt, scope):
+                            now._add(seen, origin, ways)
         return now
 
-    def _add(self, seen: Observation, origin: str) -> None:
+    def _add(self, seen: Observation, origin: str, ways: Ways | None = None) -> None:
         self._attempts += 1
         blocked = seen.outcome == meaning.DROPPED
         told = cause(self.judge, seen).attribution if self.judge is not None and blocked else ""
-        self.seen.add(seen, origin, told)
+        sighting = self.seen.add(seen, origin, told)
+        if ways is not None and sighting is not None:
+            self._alike.learn(ways[seen.direction], sighting)
 
     def report(self, coverage: Coverage | None = None) -> ChangesReport:
         """The marks by now, and what differs beside each; ``coverage``: the join's, where it goes on."""

@@ -44,6 +44,7 @@ class LiveChanges:
         self._kept = 0
         self._marks: tuple[Seen, ...] = ()
         self._due = 0.0
+        self._looked_at = 0
         join.listen(self)
 
     def take(self, joined: Joined) -> None:
@@ -67,8 +68,10 @@ class LiveChanges:
         return report
 
     def marks(self) -> tuple[Seen, ...]:
-        """Those that were found last; looked for anew now and then."""
-        if time.monotonic() >= self._due:
+        """Those that were found last; looked for anew now and then, once more was read."""
+        read = self._changes.join.tally.records_read
+        if read != self._looked_at and time.monotonic() >= self._due:
+            self._looked_at = read
             began = time.monotonic()
             self.report(frozenset())
             self._due = time.monotonic() + max(EVERY, (time.monotonic() - began) * _COSTLY)

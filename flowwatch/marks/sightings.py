@@ -7,13 +7,13 @@ destination share a list of times, 8 bytes each, so that a day's attempts fit in
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from flowwatch.audits.evidence import Observation
 from flowwatch.flows import meaning
-from flowwatch.flows.model import Direction as FlowDirection
-from flowwatch.flows.model import EventType, Flow, PolicyRef
+from flowwatch.flows.known import remember
+from flowwatch.flows.model import Endpoint, Flow, Kind, PolicyRef
 from flowwatch.flows.reasons import L7_DENIED
 from flowwatch.policy.rules import Direction
 
@@ -26,7 +26,6 @@ _LASTING = 1_000_000_000
 _SAMPLED = 64
 """Of so many times one tells where the half is."""
 _Kept = TypeVar("_Kept")
-_DECIDING = frozenset((int(EventType.DROP), int(EventType.POLICY_VERDICT)))
 _PASSED = (meaning.FORWARDED, meaning.AUDIT)
 
 Policies = frozenset[PolicyRef]
@@ -88,6 +87,11 @@ class Cut(NamedTuple):
     expired: bool
 
 
+Sighting = tuple[tuple[Pod, Edge], How]
+_Decided = tuple[list[int], Kind, Endpoint]
+"""When records of a kind about an end were seen, first and last: of its revision, where one is told."""
+
+
 class Sightings:
     """All that was seen, by pod and edge."""
 
@@ -107,32 +111,49 @@ class Sightings:
         """Attempts of edges beyond MAX_EDGES."""
         self._revisions: dict[tuple[str, str, str], dict[int, list[int]]] = {}
         self._known: dict[How, How] = {}
+        self._verdicts: dict[tuple[int, int, str], _Decided] = {}
 
-    def verdicts(self, flows: Iterable[tuple[Flow, int]], origin: str) -> None:
-        """Take in who decided where, and at which revision; with each record its time on the shared clock."""
-        for flow, time in flows:
-            if flow.event_type not in _DECIDING or not flow.direction:
-                continue
-            end = flow.destination if flow.direction == FlowDirection.INGRESS else flow.source
-            if not end.pod:
-                continue
-            pod = origin, end.namespace, end.pod
-            if len(self.nodes) < MAX_EDGES:
-                self.nodes[pod] = flow.node
-            if flow.revision:
-                known = self._revisions.setdefault(pod, {})
-                seen = known.get(flow.revision)
-                if seen is None:
-                    known[flow.revision] = [time, time]
-                    if len(known) > _REVISIONS:
-                        del known[min(known, key=lambda one: known[one][0])]
-                else:
-                    seen[0], seen[1] = min(seen[0], time), max(seen[1], time)
+    def verdict(self, flow: Flow, time: int, origin: str) -> None:
+        """Take in who decided where, and at which revision, of a record that shows a decision; ``time`` is on
+        the shared clock."""
+        kind, ends = flow.kind, flow.ends
+        end = ends.destination if kind.ingress else ends.source
+        # Kinds and ends are shared: most records are of both as one before, which is kept beside it.
+        alike = id(kind), id(end), origin
+        known = self._verdicts.get(alike)
+        if known is None:
+            known = self._verdict(kind, end, origin)
+            remember(self._verdicts, alike, known)
+        span = known[0]
+        if not span[1]:
+            span[0] = span[1] = time
+        elif time > span[1]:
+            span[1] = time
+        elif time < span[0]:
+            span[0] = time
 
-    def add(self, seen: Observation, origin: str, told: str = "") -> None:
-        """Take in an attempt; ``told``: what policies say about what was dropped."""
+    def _verdict(self, kind: Kind, end: Endpoint, origin: str) -> _Decided:
+        span = [0, 0]
+        if not end.pod:
+            return span, kind, end
+        pod = origin, end.namespace, end.pod
+        if len(self.nodes) < MAX_EDGES:
+            self.nodes[pod] = kind.node
+        if kind.revision:
+            known = self._revisions.setdefault(pod, {})
+            span = known.setdefault(kind.revision, span)
+            if len(known) > _REVISIONS:
+                del known[min(known, key=lambda one: (not known[one][0], known[one][0]))]
+                self._verdicts.clear()
+        return span, kind, end
+
+    def add(self, seen: Observation, origin: str, told: str = "") -> Sighting | None:
+        """Take in an attempt; ``told``: what policies say about what was dropped.
+
+        What it is counted as, where others that are the same may be added to it by :meth:`again`; else None.
+        """
         if not seen.first:
-            return
+            return None
         pod = Pod(origin, seen.cluster, *(seen.pod if seen.pod[1] else ("", seen.subject_name)))
         edge = Edge(
             seen.direction,
@@ -147,7 +168,7 @@ class Sightings:
         if times is None:
             if len(self.times) >= MAX_EDGES:
                 self.left_out += 1
-                return
+                return None
             times = self.times[key] = {}
         if told:
             self.told[key] = max((seen.dropped_at or seen.first, told), self.told.get(key, (0, "")))
@@ -156,18 +177,32 @@ class Sightings:
             cut = Cut(seen.first, seen.dropped_at, _expired(seen))
             self.cut.setdefault(key, []).append(cut)
             self._at(times, _as_before(seen), seen.first)
-            return
+            return None
         if seen.last - seen.first > _LASTING and seen.outcome in _PASSED:
             self.lasting.setdefault(key, []).append((seen.first, seen.last))
         # One that was let through on a retry passed only then.
-        self._at(times, _how(seen), seen.first + int(seen.waited * 1e9))
+        return key, self._at(times, _how(seen), seen.first + int(seen.waited * 1e9))
 
-    def _at(self, times: dict[How, array[int]], how: How, time: int) -> None:
-        how = self._known.setdefault(how, how)
+    def again(self, sighting: Sighting, first: int, last: int) -> None:
+        """Take in an attempt that is the same as one that was added, but for its times."""
+        key, how = sighting
+        times = self.times.get(key)
+        if times is None:
+            if len(self.times) >= MAX_EDGES:
+                self.left_out += 1
+                return
+            times = self.times[key] = {}
+        if last - first > _LASTING and how.outcome in _PASSED:
+            self.lasting.setdefault(key, []).append((first, last))
+        self._at(times, how, first)
+
+    def _at(self, times: dict[How, array[int]], how: How, time: int) -> How:
         at = times.get(how)
         if at is None:
+            how = self._known.setdefault(how, how)
             at = times[how] = array("q")
         at.append(time)
+        return how
 
     def copy(self) -> Sightings:
         """One that attempts can be added to, without adding them here."""

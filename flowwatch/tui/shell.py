@@ -16,6 +16,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.geometry import Size
 from textual.message import Message
+from textual.screen import Screen
 from textual.timer import Timer
 
 from flowwatch.egress.query import Monitor, Query
@@ -35,6 +36,7 @@ from flowwatch.tui.parts.prompt import Prompt
 from flowwatch.tui.parts.tabs import Tabs
 from flowwatch.tui.parts.title import Title
 from flowwatch.tui.question import NOW, A, Question, Readings, When
+from flowwatch.tui.spans import SpanScreen
 from flowwatch.tui.stack import Stack
 from flowwatch.tui.state import FIRST_LIMIT, Options, ViewState
 from flowwatch.tui.theme import Look
@@ -120,6 +122,9 @@ class Dashboard(App[int], inherit_bindings=False):
         self.bar = Title()
         self.banner = Banner()
         self.footer = Prompt()
+
+    def get_default_screen(self) -> Screen[None]:
+        return SpanScreen()
 
     def compose(self) -> ComposeResult:
         yield from (self.bar, self.banner, self.seen, self.footer)
