@@ -116,6 +116,16 @@ def cell(text: str) -> str:
     return "'" + safe(text) if text.startswith(_FORMULA) else safe(text)
 
 
+def size_words(number: int) -> str:
+    """``512 B``, ``1.2 MB``, ``10.0 GB``: bytes, by thousands."""
+    size = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """``1 row``, ``2 rows``, ``12,345 rows``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -108,6 +108,8 @@ class Which(TypedDict, total=False):
     follow: Switch
     input_file: Paths
     """Captures instead of a server, as the arguments before the keywords."""
+    history: Path
+    """A folder that ``flowwatch record`` has written, instead of a server."""
     keep_bad: Path
     """A folder: each record that can't be read becomes a file there."""
 

@@ -15,7 +15,7 @@ from flowwatch.egress.frame import frame
 from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.view import labels_of, snapshot
 from flowwatch.errors import InputError, UsageError
-from flowwatch.flows.decode_json import merge
+from flowwatch.flows.guard import merge
 from flowwatch.flows.model import Batch
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.sources import opening

@@ -37,7 +37,7 @@ def run(parsed: Parsed) -> int:
     return show_dashboard(
         parsed,
         source,
-        live=not wanted.files,
+        live=wanted.live,
         notes=wanted.settings.warnings,
         again=lambda: open_source(flow_request(parsed, several=True)),
     )

@@ -82,7 +82,7 @@ def _edit(parsed: Parsed) -> int:
         return show_dashboard(
             parsed,
             again(),
-            live=not parsed.list("input-file"),
+            live=not parsed.list("input-file") and not parsed.text("history"),
             server=server,
             again=again,
             opened="draft",

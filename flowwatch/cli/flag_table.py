@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from flowwatch.cli import values
 from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
-from flowwatch.cli.flow_flags import FILTERS, SERVER, WHICH, WHICH_LONG
+from flowwatch.cli.flow_flags import FILTERS, RECORDED, SERVER, WHICH, WHICH_LONG
 from flowwatch.cli.policy_flags import (
     CILIUM_CONFIG,
     COLOR,
@@ -315,6 +315,19 @@ EXPLAIN = Group(
     ),
 )
 
+RECORD = Group(
+    "Record",
+    (
+        Flag("to", TEXT, "keep what comes there, as Parquet", "DIR"),
+        Flag("for", TEXT, "end after this long", "DURATION", check=values.DURATION),
+        Flag("keep", TEXT, "delete what is older: 7d, 12h", "AGE", check=values.AGE),
+        Flag(
+            "max-size", TEXT, "delete the oldest hours beyond this: 10GB", "SIZE", check=values.SIZE
+        ),
+        Flag("raw", SWITCH, "keep whole records beside: several times as large"),
+    ),
+)
+
 LIST_OUTPUT = Group("Output", (output(values.LIST_OUTPUT),))
 
 
@@ -450,6 +463,13 @@ VERBS: tuple[Verb, ...] = (
         "the draft's editor in a browser",
         "web",
         (PAGE, DRAFT, FILTERS, WHICH, SERVER),
+    ),
+    Verb(
+        "record",
+        "keep what comes, small, to ask every verb about it later: --history",
+        "record",
+        (RECORD, FILTERS, RECORDED, SERVER),
+        "flowwatch record --to flows/ --keep 7d",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb(

@@ -101,12 +101,18 @@ WHICH = Group(
         Flag("until", TEXT, "up to this time, or this long ago", "TIME"),
         Flag("follow", SWITCH, "go on as new flows come", short="f"),
         Flag("input-file", LIST, "read captures instead of a server; - is standard input", "FILE"),
+        Flag(
+            "history", TEXT, "read what flowwatch record has kept there instead of a server", "DIR"
+        ),
         Flag("keep-bad", TEXT, "keep each record that can't be read there, as a file", "DIR"),
     ),
 )
 
 WHICH_LONG = Group(WHICH.title, tuple(flag._replace(short="") for flag in WHICH.flags))
 """The same where ``-f`` is a file, as with kubectl."""
+
+RECORDED = Group(WHICH.title, tuple(flag for flag in WHICH.flags if flag.name != "history"))
+"""The same for who makes a history."""
 
 SERVER = Group(
     "Server (flag, else HUBBLE_… variable, else hubble's config file)",

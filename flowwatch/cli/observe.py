@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from msgspec.structs import replace
 
 from flowwatch.errors import Defect, FlowwatchError, OutputError, Stopped, UsageError, defect
-from flowwatch.flows.counting import note_place
+from flowwatch.flows.counting import Tally, note_place
 from flowwatch.flows.coverage import skipped_words, unwrapped_words
 from flowwatch.flows.model import Unread
 from flowwatch.hubble.filters.flags import raw_filters
@@ -19,7 +19,7 @@ from flowwatch.hubble.wire.pb.observer import observer_pb2
 from flowwatch.output import Output, StandardError, is_terminal, open_output, put, say
 from flowwatch.report.color import use_color
 from flowwatch.report.observe import ObserveOptions, Printer, check_output, make_printer
-from flowwatch.sources.opening import file_window, matcher
+from flowwatch.sources.opening import file_window, matcher, open_source
 from flowwatch.sources.request import FlowRequest, flow_request
 from flowwatch.text import plural, safe
 
@@ -101,7 +101,7 @@ def _print(wanted: FlowRequest, printer: Printer, out: Output, silent: bool) -> 
     printed = 0
     failure: FlowwatchError | None = None
     stopped: Stopped | None = None
-    reading = _File(wanted) if wanted.files else _Live(wanted)
+    reading = _reading(wanted)
     try:
         for chunk in reading.chunks():
             for number, response in chunk:
@@ -164,6 +164,46 @@ class _Reading:
         """What was passed over, and what of it was kept."""
         kept = self._keeper.words() if self._keeper is not None else []
         return [*skipped_words(self._skipped, self._places), *kept]
+
+
+def _reading(wanted: FlowRequest) -> _Reading:
+    if wanted.history:
+        return _History(wanted)
+    return _File(wanted) if wanted.files else _Live(wanted)
+
+
+class _History(_Reading):
+    """Those of a history that keeps them whole."""
+
+    def __init__(self, wanted: FlowRequest) -> None:
+        super().__init__(wanted)
+        self._source = open_source(wanted)
+        self._tally = Tally()
+
+    def chunks(self) -> Chunks:
+        parse = observer_pb2.GetFlowsResponse.FromString
+        number = 0
+        for batch in self._source.batches():
+            self._tally.add(batch)
+            parsed, before = [], None
+            for flow in batch.flows:
+                extras = flow.extras
+                if before == flow.raw and extras is not None and extras.standing is not None:
+                    # One line that stands for records of both directions.
+                    continue
+                before = flow.raw
+                if not flow.raw:
+                    raise UsageError(
+                        "the history has no whole records, which observe prints",
+                        "record with --raw; flowwatch export --raw prints what is kept",
+                    )
+                number += 1
+                parsed.append((number, parse(flow.raw)))
+            yield parsed
+
+    def words(self) -> list[str]:
+        """With what the history lacks."""
+        return [*super().words(), *self._tally.coverage().warnings]
 
 
 class _Live(_Reading):

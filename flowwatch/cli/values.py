@@ -112,12 +112,48 @@ def _is_enough(text: str) -> bool:
     return parse_uint(text, 64, base=0) >= MIN_ROWS
 
 
+_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_DAY = 86_400 * 10**9
+
+
+def size_of(text: str) -> int:
+    """Bytes of ``10GB``, ``500MiB``, ``1000000``. Raises ValueError."""
+    number = text.rstrip("BbIiKkMmGgTt ")
+    unit = text[len(number) :].strip().upper()
+    if unit not in _SIZES or not number.isascii() or not number.isdecimal():
+        raise ValueError(text)
+    return int(number[:18]) * _SIZES[unit]
+
+
+def age_of(text: str) -> int:
+    """Nanoseconds of ``7d``, and of what Go calls a duration. Raises ValueError."""
+    from flowwatch.gotext import parse_duration
+
+    days = text.removesuffix("d")
+    if days != text and days.isascii() and days.isdecimal():
+        return int(days[:6]) * _DAY
+    return parse_duration(text)
+
+
+def _holds(read: Callable[[str], int]) -> Callable[[str], bool]:
+    def holds(text: str) -> bool:
+        try:
+            return read(text) > 0
+        except ValueError:
+            return False
+
+    return holds
+
+
 SLOWEST, FASTEST = 0.01, 1000.0
 """Bounds of ``--speed``."""
 MIN_ROWS = 4
 """The least that ``--max-rows`` may say."""
 
 DURATION = Check(_is_duration, "as 30s or 5m", "duration")
+SIZE = Check(_holds(size_of), "as 10GB or 500MiB", "size")
+AGE = Check(_holds(age_of), "as 7d or 12h", "age")
 SPEED = Check(_is_speed, f"{SLOWEST:g} to {FASTEST:g}")
 ENOUGH_ROWS = Check(_is_enough, f"too few, {MIN_ROWS} at least", "--max-rows")
 

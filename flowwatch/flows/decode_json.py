@@ -466,27 +466,3 @@ def _why(error: Exception) -> str:
     if isinstance(error, NotAFlow):
         return error.reason
     return WRONG_VALUE if isinstance(error, BadTime) else defect(error)
-
-
-def merge(batch: Batch, more: Batch) -> None:
-    """Add what ``more`` holds to ``batch``."""
-    batch.flows += more.flows
-    batch.lost += more.lost
-    batch.nodes += more.nodes
-    batch.unread += more.unread
-    batch.notes += more.notes
-    batch.extras |= more.extras
-    batch.more += more.more
-    for reason, number in more.skipped.items():
-        count(batch.skipped, reason, number)
-    for what, number in more.not_recorded.items():
-        count(batch.not_recorded, what, number)
-    for what, number in more.odd.items():
-        count(batch.odd, what, number)
-    for what, number in more.unwrapped.items():
-        count(batch.unwrapped, what, number)
-
-
-def count(skipped: dict[str, int], reason: str, number: int = 1) -> None:
-    """Count ``number`` records that were passed over because of ``reason``."""
-    skipped[reason] = skipped.get(reason, 0) + number

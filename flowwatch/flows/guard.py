@@ -38,3 +38,27 @@ def unread(batch: Batch, why: str, where: Where[_Record], record: _Record) -> No
 def records_in(batch: Batch) -> int:
     """How many records ``batch`` was made from: each one became one of these."""
     return len(batch.flows) + len(batch.lost) + len(batch.nodes) + sum(batch.skipped.values())
+
+
+def merge(batch: Batch, more: Batch) -> None:
+    """Add what ``more`` holds to ``batch``."""
+    batch.flows += more.flows
+    batch.lost += more.lost
+    batch.nodes += more.nodes
+    batch.unread += more.unread
+    batch.notes += more.notes
+    batch.extras |= more.extras
+    batch.more += more.more
+    for reason, number in more.skipped.items():
+        count(batch.skipped, reason, number)
+    for what, number in more.not_recorded.items():
+        count(batch.not_recorded, what, number)
+    for what, number in more.odd.items():
+        count(batch.odd, what, number)
+    for what, number in more.unwrapped.items():
+        count(batch.unwrapped, what, number)
+
+
+def count(skipped: dict[str, int], reason: str, number: int = 1) -> None:
+    """Count ``number`` records that were passed over because of ``reason``."""
+    skipped[reason] = skipped.get(reason, 0) + number

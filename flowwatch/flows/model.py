@@ -232,6 +232,8 @@ class Flow(msgspec.Struct, gc=False):
     l7: Layer7 | None
     extras: Extras | None = None
     """What few records carry; None where nothing of it is there."""
+    raw: bytes = b""
+    """The whole record, a serialized GetFlowsResponse, where somebody keeps it; else empty."""
 
     @property
     def verdict(self) -> int:

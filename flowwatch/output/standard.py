@@ -109,6 +109,14 @@ def say(line: str) -> None:
 class StandardError:
     """Standard error as a Writer that never fails: no result depends on what is said there."""
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody may look at it."""
+        try:
+            return sys.stderr is not None and sys.stderr.isatty()
+        except ValueError:
+            return False
+
     def write(self, text: str) -> None:
         """Write at once what can be written."""
         stream = sys.stderr

@@ -6,15 +6,33 @@ A line of ``<!-- table: row -->`` says which one stands behind it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from flowwatch.egress.record_schema import RECORD
-from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, STAGED, Column
+from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, STAGED
+from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.report.coverage import JsonKey
 from flowwatch.report.summary import SUMMARY
 
-Columns = tuple[Column[Any], ...]
+
+class Described(Protocol):
+    """A column, wherever it is declared."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def meaning(self) -> str: ...
+
+
+Columns = Sequence[Described]
 
 _TABLE = re.compile(r"(?<=^<!-- table: )(\w+) -->\n\n(?:\|.*\n)*", re.MULTILINE)
 
@@ -43,6 +61,8 @@ TABLES: Mapping[str, str] = {
     "caused": markdown_reference(tuple([one for one in CAUSED if one not in ROW])),
     "staged": markdown_reference(STAGED),
     "record": markdown_reference(RECORD),
+    "kept": markdown_reference(FLOWS),
+    "told": markdown_reference(EVENTS),
     "summary": markdown_keys(SUMMARY),
 }
 """By the name that stands before each."""

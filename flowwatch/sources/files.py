@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from flowwatch.errors import InputError, defect
-from flowwatch.flows.decode_json import LineDecoder, count, merge
-from flowwatch.flows.guard import unread
+from flowwatch.flows.decode_json import LineDecoder
+from flowwatch.flows.guard import count, merge, unread
 from flowwatch.flows.json_structs import JsonLine, is_flow, may_wrap, texts_of, time_of
 from flowwatch.flows.model import Batch, Flow, Unread
 from flowwatch.flows.scanning import New, Scanning

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -20,6 +21,7 @@ from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.guard import records_in
 from flowwatch.flows.model import Batch, LostEvents, NodeStatus
 from flowwatch.flows.source import SourceState
+from flowwatch.flows.whole import decode_whole
 from flowwatch.sources.clock import Clock, SystemClock
 from flowwatch.sources.health import AHEAD, QUIET, StreamHealth
 from flowwatch.sources.nodes import CONNECTED
@@ -50,6 +52,7 @@ class LiveSource:
         where: str,
         follow: bool,
         encrypted: bool = False,
+        raw: bool = False,
         backlog_limit: int = 0,
         keep_trying: bool = False,
         poll_every: float = EVERY,
@@ -58,14 +61,15 @@ class LiveSource:
         polling: Polling = Polls,
         clock: Clock | None = None,
     ) -> None:
-        """``keep_trying``: also retry a first connection that fails (the dashboard does).
+        """``keep_trying``: also retry a first connection that fails (the dashboard does); ``raw``: flows
+        carry their whole records.
 
         ``poll_every`` and ``quiet`` are seconds: see EVERY and QUIET. ``polling`` asks beside the
         stream, else a thread does; ``retries`` and ``clock`` are those of this machine's time.
         """
         self._connect = connect
         self._follow = follow
-        self._keep_trying = keep_trying
+        self._keep_trying, self._raw = keep_trying, raw
         self._clock = clock or SystemClock()
         self._retries = retries or Retries()
         self._poll_every, self._polling = poll_every, polling
@@ -178,8 +182,9 @@ class LiveSource:
 
     def _decoded(self, messages: Messages) -> Iterator[tuple[list[bytes], Batch]]:
         decoder = WireDecoder()
+        decode = partial(decode_whole, decoder) if self._raw else decoder.decode
         for chunk in messages.chunks():
-            yield chunk, decoder.decode(chunk, self._clock.now() + FAR_AHEAD)
+            yield chunk, decode(chunk, self._clock.now() + FAR_AHEAD)
 
     def _disconnect(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""From a request to a source: a Hubble server, several as one, or capture files."""
+"""From a request to a source: a Hubble server, several as one, capture files, or a history."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def open_source(
 
 
 def _open(wanted: FlowRequest, *, with_ring: bool, keep_trying: bool, keep: bool = False) -> Source:
+    if wanted.history:
+        return _history(wanted)
     if wanted.files:
         return _files(wanted, keep)
     if wanted.servers:
@@ -56,12 +58,29 @@ def _files(wanted: FlowRequest, keep: bool) -> Source:
     from flowwatch.sources.files import FileSource
     from flowwatch.sources.sought import Sought
 
+    if wanted.raw:
+        from flowwatch.sources.whole import WholeFiles
+
+        return WholeFiles(wanted.files, match=matcher(wanted.filters), window=file_window(wanted))
     return FileSource(
         wanted.files,
         match=matcher(wanted.filters),
         window=file_window(wanted),
         keep=keep,
         sought=Sought(wanted.filters),
+    )
+
+
+def _history(wanted: FlowRequest) -> Source:
+    from flowwatch.history.matching import Matching
+    from flowwatch.history.reading import HistorySource
+    from flowwatch.sources.sought import Sought
+
+    match, filters = matcher(wanted.filters), wanted.filters
+    return HistorySource(
+        wanted.history,
+        matching=Matching(filters, match, Sought(filters)) if match is not None else None,
+        window=file_window(wanted),
     )
 
 
@@ -75,6 +94,7 @@ def _server(wanted: FlowRequest, with_ring: bool, keep_trying: bool) -> Source:
         lambda: HubbleServer(wanted, with_ring),
         where=forward.where(settings),
         follow=wanted.window.follow,
+        raw=wanted.raw,
         encrypted=settings.encrypted,
         keep_trying=keep_trying,
     )

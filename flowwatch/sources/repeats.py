@@ -11,6 +11,7 @@ and counted, until a known record of that node shows that the node is only telli
 
 from __future__ import annotations
 
+from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Flow
 from flowwatch.flows.ranges import LATEST
 
@@ -84,23 +85,3 @@ class Seen:
             self._horizon[node] = max(time, self._horizon.get(node, 0))
         self._old, self._young = self._young, set()
         self._old_newest, self._young_newest = self._young_newest, {}
-
-
-def identity(flow: Flow) -> int:
-    """The number that a record is known by: two records share one once in many billions."""
-    if flow.uuid:
-        return hash(flow.uuid)
-    return hash(
-        (
-            flow.time,
-            flow.node,
-            flow.event_type,
-            flow.sub_type,
-            flow.verdict,
-            flow.source_ip,
-            flow.destination_ip,
-            flow.source_port,
-            flow.destination_port,
-            flow.tcp_flags,
-        )
-    )

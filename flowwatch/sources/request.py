@@ -80,6 +80,16 @@ class FlowRequest(msgspec.Struct, frozen=True):
     """Of each server, where several are named; else empty."""
     keep_bad: str = ""
     """A folder for the records that can't be read; empty: they are only counted."""
+    history: str = ""
+    """A folder of what `flowwatch record` has kept, instead of a server or files; empty: none."""
+
+    raw: bool = False
+    """Whether flows carry their whole records."""
+
+    @property
+    def live(self) -> bool:
+        """Whether a server is asked: what is stored has an end."""
+        return not self.files and not self.history
 
     def keeper(self) -> Keeper | None:
         """What keeps them. Makes the folder; raises UsageError."""
@@ -107,17 +117,19 @@ def flow_request(
     filters = build(options.filters, **option_or_config, advice=options.advice)
     flags = request.RequestFlags(options.get)
     files = texts(options.get("input-file"))
-    if files and flags.follow:
-        raise UsageError("cannot follow a capture file", "leave out --follow or --input-file")
-    if follow is not None and not files:
+    history = str(options.get("history") or "")
+    stored = _stored(files, history, flags.follow)
+    if history and options.get("keep-bad"):
+        raise UsageError("a history keeps what could be read", "--keep-bad is for flowwatch record")
+    if follow is not None and not stored:
         flags.follow = follow
-    window = request.window(flags, default=0 if files else default)
-    if not files:
+    window = request.window(flags, default=0 if stored else default)
+    if not stored:
         from flowwatch.hubble.client import forward
 
         settings = forward.decide(settings, environ)
     servers: tuple[Settings, ...] = ()
-    if len(options.servers) > 1 and not files:
+    if len(options.servers) > 1 and not stored:
         if not several:
             one_server(options)
         if settings.port_forward:
@@ -127,7 +139,23 @@ def flow_request(
             )
         servers = tuple(replace(settings, server=server) for server in options.servers)
     mask, keep_bad = tuple(texts(options.get("field-mask"))), str(options.get("keep-bad") or "")
-    return FlowRequest(settings, filters, window, files, mask, servers, keep_bad)
+    return FlowRequest(settings, filters, window, files, mask, servers, keep_bad, history)
+
+
+def _stored(files: Sequence[str], history: str, follow: bool) -> bool:
+    """Whether flows are read that lie somewhere. UsageError where that can't be, as written."""
+    if files and history:
+        raise UsageError("cannot set both --input-file and --history", "leave out one of them")
+    if files and follow:
+        raise UsageError("cannot follow a capture file", "leave out --follow or --input-file")
+    if history and follow:
+        raise UsageError("cannot follow a history", "leave out --follow or --history")
+    return bool(files or history)
+
+
+def resumed(wanted: FlowRequest, since: int) -> FlowRequest:
+    """The same, from ``since`` (ns since 1970) on."""
+    return replace(wanted, window=replace(wanted.window, since=since))
 
 
 def one_server(options: RequestOptions) -> None:

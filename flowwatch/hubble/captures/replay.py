@@ -136,6 +136,11 @@ class FileRecords:
         """Records that stood inside of something else so far, by what that was; not made safe."""
         return self._reader.unwrapped
 
+    @property
+    def where(self) -> str:
+        """The files, as they are told."""
+        return self._reader.where
+
     def close(self) -> None:
         """End the iteration soon."""
         self._reader.close()

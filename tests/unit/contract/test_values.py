@@ -21,8 +21,9 @@ from flowwatch.doctor.evidence import JUDGES
 from flowwatch.doctor.judge import Evidence, Heard, ring
 from flowwatch.egress.monitor import LiveMonitor
 from flowwatch.flows.counting import Tally
-from flowwatch.flows.decode_json import LineDecoder, merge
+from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.decode_wire import WireDecoder
+from flowwatch.flows.guard import merge
 from flowwatch.flows.known import changed
 from flowwatch.flows.model import Batch
 from flowwatch.flows.ranges import TIME

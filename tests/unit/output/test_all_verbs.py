@@ -65,6 +65,7 @@ COMMANDS = {
     "unused": f"unused -f POLICY {FILE}",
     "gap": f"gap -f POLICY {FILE}",
     "explain": "explain -f POLICY --from weather/weather-app --to world:443",
+    "record": "record --to KEPT --print-raw-filters -n weather",
     "status": "status --server SERVER",
     "doctor": "doctor --server SERVER",
     "list nodes": "list nodes --server SERVER",

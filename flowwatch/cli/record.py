@@ -1,0 +1,183 @@
+"""``flowwatch record``: keep what comes, to ask every verb about it later."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from flowwatch.cli.shared.reading import Reading
+from flowwatch.cli.values import age_of, size_of
+from flowwatch.errors import UsageError
+from flowwatch.flows.join import Join, Joined
+from flowwatch.history import store
+from flowwatch.history.recorder import Origin, Recorder
+from flowwatch.history.resume import Resume, resume
+from flowwatch.history.retention import Limits, trim
+from flowwatch.hubble.client.config import seconds
+from flowwatch.hubble.filters.flags import raw_filters
+from flowwatch.output import StandardError, put, say
+from flowwatch.sources.opening import open_source
+from flowwatch.sources.request import FlowRequest, flow_request, resumed
+from flowwatch.text import plural, safe, size_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.source import Source
+
+TRIMMED = 60.0
+"""Seconds between looks at what has grown old."""
+SHOWN, SAID = 1.0, 60.0
+"""Seconds between words on how it goes: on a terminal, where one line changes, and elsewhere."""
+
+
+def run(parsed: Parsed) -> int:
+    """Record until the end, until ``--for`` is over, or until Ctrl-C, which is its end."""
+    folder = Path(parsed.text("to"))
+    if not parsed.text("to"):
+        raise UsageError("nothing says where to keep what comes", "flowwatch record --to DIR")
+    asked = flow_request(parsed, follow=_follows(parsed), several=True)
+    wanted = replace(asked, raw=parsed.switch("raw"))
+    if parsed.switch("print-raw-filters"):
+        put(raw_filters(wanted.filters), "json")
+        return 0
+    for line in wanted.settings.warnings:
+        say(line)
+    store.create(folder)
+    source, before, origin = _source(wanted, folder)
+    recorder = Recorder(folder, origin)
+    limits = Limits(_amount(parsed, "keep", age_of), _amount(parsed, "max-size", size_of))
+    recording = _Recording(folder, source, recorder, before, limits)
+    return recording.run(seconds(parsed.text("for")) if parsed.text("for") else None)
+
+
+def _amount(parsed: Parsed, flag: str, read: Callable[[str], int]) -> int:
+    text = parsed.text(flag)
+    return read(text) if text else 0
+
+
+def _follows(parsed: Parsed) -> bool:
+    """It goes on for ever, unless it is said which flows, or where they end."""
+    ends = any(parsed.get(flag) for flag in ("all", "first", "last", "until"))
+    return parsed.switch("follow") or not ends
+
+
+def _source(wanted: FlowRequest, folder: Path) -> tuple[Source, Resume, Origin]:
+    """What is recorded, from where an earlier run of the same has ended."""
+    filters = raw_filters(wanted.filters) if wanted.filters else ""
+    source = open_source(wanted, with_ring=True, keep_trying=wanted.window.follow)
+    origin = Origin(source.state().where, filters)
+    before = resume(folder, origin, live=wanted.live)
+    if wanted.window.follow and wanted.window.since is None and before.since is not None:
+        again = resumed(wanted, before.since)
+        source = open_source(again, with_ring=True, keep_trying=True)
+    return source, before, origin
+
+
+class _Recording:
+    """One run: reads, keeps, deletes what is old, and says how it goes."""
+
+    def __init__(
+        self, folder: Path, source: Source, recorder: Recorder, before: Resume, limits: Limits
+    ) -> None:
+        self._folder, self._source, self._recorder = folder, source, recorder
+        self._before, self._limits = before, limits
+        self._join = Join()
+        self._closed = 0
+        """Attempts that are over."""
+        self._live = StandardError().is_terminal
+        self._next = time.monotonic() + (SHOWN if self._live else SAID)
+        self._next_trim = 0.0
+        self._phase = ""
+        self._failure = ""
+        self._join.listen(self)
+
+    def run(self, lasts: float | None) -> int:
+        """Record for so many seconds, or to the end; the exit code."""
+        end = None if lasts is None else time.monotonic() + lasts
+        reading = Reading(self._source)
+        why = "the source ended"
+        for batch in reading.batches():
+            self._before.fresh(batch)
+            self._recorder.take(batch)
+            self._join.add(batch)
+            self._look()
+            if end is not None and time.monotonic() >= end:
+                why = "the time was over"
+                break
+        self._source.close()
+        if reading.failure is not None:
+            why = str(reading.failure)
+        elif reading.stopped is not None:
+            why = reading.stopped.word
+        self._clear()
+        try:
+            self._recorder.close(why)
+        finally:
+            say(self._words("kept"))
+        if reading.stopped is not None and reading.stopped.by_hand:
+            return 0
+        return reading.finish()
+
+    def take(self, joined: Joined) -> None:
+        """Count the attempts that are over."""
+        self._closed += len(joined.closed)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        state = self._source.state()
+        failure = self._recorder.progress.failure
+        if state.phase != self._phase or failure != self._failure:
+            self._clear()
+            if state.phase == "lost":
+                say(f"{safe(state.where)}: {state.message}; it is tried again")
+            if failure and failure != self._failure:
+                say(f"{failure}; what comes is held, and it is tried again")
+            self._phase, self._failure = state.phase, failure
+        if now >= self._next_trim:
+            self._next_trim = now + TRIMMED
+            self._trim()
+        if now >= self._next:
+            self._next = now + (SHOWN if self._live else SAID)
+            words = self._words("recorded")
+            if self._live:
+                StandardError().write(f"\r\x1b[K{words}")
+            else:
+                say(words)
+
+    def _trim(self) -> None:
+        gone = trim(self._folder, self._limits, time.time_ns())
+        if gone.files:
+            self._recorder.tell(
+                "deleted",
+                name="old",
+                count=gone.files,
+                text=f"{gone.bytes} bytes",
+                until=gone.until,
+            )
+
+    def _clear(self) -> None:
+        """Take away the line that changes."""
+        if self._live:
+            StandardError().write("\r\x1b[K")
+
+    def _words(self, done: str) -> str:
+        progress = self._recorder.progress
+        attempts = self._closed + sum(1 for _ in self._join.open_attempts())
+        parts = [
+            f"{plural(progress.kept if done == 'kept' else progress.flows, 'flow')} {done}",
+            plural(attempts, "attempt"),
+            f"{size_words(progress.bytes)} in {plural(progress.files, 'file')}",
+        ]
+        if self._phase == "following" and progress.newest:
+            parts.append(f"lag {max(0.0, (time.time_ns() - progress.newest) / 1e9):.1f} s")
+        parts.append(plural(progress.gaps, "gap"))
+        if self._before.repeats:
+            parts.append(f"{self._before.repeats:,} were kept before")
+        if progress.lost:
+            parts.append(f"{progress.lost:,} lost, as they could not be written")
+        return ", ".join(parts)

@@ -1,0 +1,277 @@
+"""A history as a source: the batches that its recorders took, as they were, in their order.
+
+What lies in the files is merged by when it came, a few row groups in memory at a time. Where two
+recorders ran at the same time, a record that both have counts once. What is missing (files that are
+damaged, gaps in recording) is told in the batches, as a live source tells it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from flowwatch.errors import InputError
+from flowwatch.flows.identity import identity
+from flowwatch.flows.model import Batch, Flow
+from flowwatch.flows.source import SourceState
+from flowwatch.history.arrow import Arrow, load
+from flowwatch.history.columns import EVENTS, FLOWS
+from flowwatch.history.events import Event, add_to, read_events
+from flowwatch.history.matching import Matching
+from flowwatch.history.store import Group, Listing, Piece, listing
+from flowwatch.history.tables import Reader
+from flowwatch.hubble.captures.replay import Selection
+from flowwatch.text import plural, safe
+
+_BATCH = 2048
+"""Flows in a batch of those held back for ``last``."""
+_NAMED = 3
+"""Files that were left out and are named."""
+_KNOWN = 500_000
+"""Records of one recorder remembered at least, to know them again in another's."""
+
+Key = tuple[int, str]
+"""When a batch came, and its run."""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The flows of one batch, or of a part of it."""
+
+    server: str
+    flows: list[tuple[int, Flow]] = field(default_factory=list)
+    """With their sequence."""
+
+
+class HistorySource:
+    """Flows of the history in ``folder`` that pass ``matching``, within ``window``.
+
+    ``batches()`` raises InputError for what is no history.
+    """
+
+    def __init__(
+        self, folder: str, *, matching: Matching | None = None, window: Selection | None = None
+    ) -> None:
+        self._folder = Path(folder)
+        self._matching = matching
+        self._window = window or Selection()
+        self._closed = threading.Event()
+        self._problems: list[str] = []
+        self._state = SourceState(f"history {safe(folder)}", "connecting", since=time.time())
+
+    def state(self) -> SourceState:
+        """Where it stands."""
+        return self._state
+
+    def close(self) -> None:
+        """End ``batches()`` soon."""
+        self._closed.set()
+
+    def _phase(self, phase: str, message: str = "") -> None:
+        self._state = SourceState(self._state.where, phase, message, since=time.time())
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches; see the class."""
+        self._phase("reading")
+        try:
+            yield from self._windowed()
+        except InputError as error:
+            self._phase("failed", str(error))
+            raise
+        self._phase("ended")
+
+    def _windowed(self) -> Iterator[Batch]:
+        first, last = self._window.first, self._window.last
+        held: deque[Flow] = deque(maxlen=last or None)
+        for batch in self._all():
+            if self._closed.is_set():
+                return
+            if last:
+                held.extend(batch.flows)
+                batch.flows = []
+            elif first:
+                del batch.flows[first:]
+                first -= len(batch.flows)
+                if not first:
+                    yield batch
+                    return
+            yield batch
+        while held:
+            yield _with_extras(Batch(flows=[held.popleft() for _ in range(min(_BATCH, len(held)))]))
+        yield Batch(notes=[*self._notes(), *(self._matching.words() if self._matching else [])])
+
+    def _all(self) -> Iterator[Batch]:
+        window, matching = self._window, self._matching
+        found = listing(self._folder, since=window.since, until=window.until)
+        self._problems += found.left_out
+        doubles = _Doubles(found)
+        for key, told, rows in self._merged(found):
+            events = [one for one in told if not window.timed or _within(window, one)]
+            flows = [flow for _, flow in sorted(rows.flows, key=lambda one: one[0])] if rows else []
+            flows = doubles.without(flows, key[1])
+            if window.timed:
+                flows = [flow for flow in flows if window.holds(flow.time)]
+            if matching is not None:
+                flows = [flow for flow in flows if matching(flow)]
+            for server in dict.fromkeys(
+                [one.server for one in events] + ([rows.server] if rows else [])
+            ):
+                batch = Batch(origin=server)
+                if rows is not None and rows.server == server:
+                    batch.flows = flows
+                add_to(batch, [one for one in events if one.server == server])
+                if batch:
+                    yield _with_extras(batch)
+
+    def _notes(self) -> list[str]:
+        left = self._problems
+        if not left:
+            return []
+        named = "; ".join(left[:_NAMED]) + (
+            f"; and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        )
+        were = "was" if len(left) == 1 else "were"
+        return [f"{plural(len(left), 'file')} of the history {were} left out: {named}"]
+
+    # Merging ----------------------------------------------------------------------------------
+
+    def _merged(self, found: Listing) -> Iterator[tuple[Key, list[Event], _Rows | None]]:
+        """What came at once, in the order of time: events and flows."""
+        events = self._events(found)
+        waiting = next(events, None)
+        for key, rows in self._rows(found):
+            while waiting is not None and waiting[0] < key:
+                yield waiting[0], waiting[1], None
+                waiting = next(events, None)
+            if waiting is not None and waiting[0] == key:
+                yield key, waiting[1], rows
+                waiting = next(events, None)
+            else:
+                yield key, [], rows
+        while waiting is not None:
+            yield waiting[0], waiting[1], None
+            waiting = next(events, None)
+
+    def _events(self, found: Listing) -> Iterator[tuple[Key, list[Event]]]:
+        every: dict[Key, list[Event]] = {}
+        for piece in found.events:
+            for group in piece.groups:
+                table = self._table(piece, group, [one.name for one in EVENTS])
+                for one in read_events(table) if table is not None else ():
+                    every.setdefault((one.recorded, one.run), []).append(one)
+        yield from sorted(every.items())
+
+    def _rows(self, found: Listing) -> Iterator[tuple[Key, _Rows]]:
+        """The flows by batch, in the order in which batches came.
+
+        A row group is read when its first row is due: what lies in memory is what overlaps.
+        """
+        window = self._window
+        groups = [
+            (group.recorded[0], number, piece, group)
+            for number, piece in enumerate(found.flows)
+            for group in piece.groups
+            if not window.timed or _overlaps(window, group)
+        ]
+        groups.sort(key=lambda one: one[:2])
+        reader = Reader()
+        ready: dict[Key, _Rows] = {}
+        due: list[Key] = []
+        for first, _, piece, group in groups:
+            while due and due[0][0] < first:
+                key = heapq.heappop(due)
+                yield key, ready.pop(key)
+            table = self._table(piece, group, [one.name for one in FLOWS])
+            if table is None:
+                continue
+            places = zip(
+                table.column("recorded").cast("int64").to_pylist(),
+                table.column("run").to_pylist(),
+                table.column("sequence").to_pylist(),
+                table.column("server").to_pylist(),
+                reader.flows(table),
+                strict=True,
+            )
+            for recorded, run, sequence, server, flow in places:
+                rows = ready.get((recorded, run))
+                if rows is None:
+                    rows = ready[recorded, run] = _Rows(server)
+                    heapq.heappush(due, (recorded, run))
+                rows.flows.append((sequence, flow))
+        while due:
+            key = heapq.heappop(due)
+            yield key, ready.pop(key)
+
+    def _table(self, piece: Piece, group: Group, columns: list[str]) -> Arrow | None:
+        """The rows of a group; None, and a line for the notes, where they can't be read."""
+        if self._closed.is_set():
+            return None
+        pa, parquet = load()
+        name = safe(str(piece.path.relative_to(self._folder)))
+        try:
+            with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
+                return file.read_row_group(group.number, columns=columns)
+        except FileNotFoundError:
+            self._problem(f"{name} went away while it was being read")
+        except (OSError, ValueError, KeyError, pa.ArrowException):
+            self._problem(f"{name} is damaged")
+        return None
+
+    def _problem(self, line: str) -> None:
+        if line not in self._problems:
+            self._problems.append(line)
+
+
+def _within(window: Selection, event: Event) -> bool:
+    """As files have it: what is told of a time outside isn't told."""
+    if event.what == "lost":
+        return window.holds(event.at)
+    if event.what != "gap":
+        return True
+    return (window.since is None or event.until >= window.since) and (
+        window.until is None or event.since <= window.until
+    )
+
+
+def _overlaps(window: Selection, group: Group) -> bool:
+    first, last = group.times
+    return (window.since is None or last >= window.since) and (
+        window.until is None or first <= window.until
+    )
+
+
+def _with_extras(batch: Batch) -> Batch:
+    batch.extras = any(flow.extras is not None for flow in batch.flows)
+    return batch
+
+
+class _Doubles:
+    """Knows the records again that two recorders have that ran at the same time."""
+
+    def __init__(self, found: Listing) -> None:
+        spans = sorted(found.runs.values())
+        self._needed = any(later[0] <= earlier[1] for earlier, later in pairwise(spans))
+        self._young: dict[int, str] = {}
+        self._old: dict[int, str] = {}
+
+    def without(self, flows: list[Flow], run: str) -> list[Flow]:
+        """``flows`` of ``run`` without those that another run brought."""
+        if not self._needed:
+            return flows
+        fresh = []
+        for flow in flows:
+            key = identity(flow)
+            of = self._young.get(key) or self._old.get(key)
+            if of is None:
+                self._young[key] = run
+            if of is None or of == run:
+                fresh.append(flow)
+        if len(self._young) >= _KNOWN:
+            self._old, self._young = self._young, {}
+        return fresh

@@ -1,0 +1,64 @@
+"""What is deleted as it grows old, or as there is too much of it: whole hours, the oldest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowwatch.history.store import HOUR, hour_of
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept; 0 is no limit."""
+
+    age: int = 0
+    """Nanoseconds."""
+    size: int = 0
+    """Bytes."""
+
+
+@dataclass(slots=True)
+class Deleted:
+    """What went."""
+
+    files: int = 0
+    bytes: int = 0
+    until: int = 0
+    """The end of the latest hour of which something was deleted, ns since 1970."""
+
+
+def trim(folder: Path, limits: Limits, now: int) -> Deleted:
+    """Delete what is beyond ``limits`` at ``now`` (ns since 1970); the present hour stays.
+
+    A file that is gone already is no matter: another recorder may do the same.
+    """
+    gone = Deleted()
+    if not (limits.age or limits.size):
+        return gone
+    files: list[tuple[int, Path, int]] = []
+    for path in folder.rglob("*.parquet"):
+        try:
+            about = path.stat()
+        except OSError:
+            continue
+        hour = hour_of(path)
+        began = about.st_mtime_ns // HOUR * HOUR if hour is None else hour
+        files.append((began, path, about.st_size))
+    files.sort(key=lambda one: one[0])
+    total = sum(size for _, _, size in files)
+    for began, path, size in files:
+        ended = began + HOUR
+        too_old = limits.age and ended <= now - limits.age
+        too_much = limits.size and total > limits.size
+        if ended > now or not (too_old or too_much):
+            continue
+        try:
+            path.unlink()
+        except OSError:
+            continue
+        total -= size
+        gone.files += 1
+        gone.bytes += size
+        gone.until = max(gone.until, ended)
+    return gone
