@@ -120,8 +120,11 @@ def test_an_end_in_mid_stream_is_a_loss(drop: bool, certificates: Certificates) 
         assert got == RECORDS
 
 
-def test_a_record_that_was_changed_on_the_way_is_a_loss(certificates: Certificates) -> None:
-    """What came before it is given."""
+@pytest.mark.parametrize("how", ["changed", "cut", "good-bye"])
+def test_a_record_that_is_spoilt_or_cut_and_a_good_bye_with_the_line_open_are_losses(
+    how: str, certificates: Certificates
+) -> None:
+    """What came before is given, and nothing is waited for."""
     context = server_context(certificates, "h2")
 
     def serve(near: socket.socket) -> None:
@@ -137,11 +140,18 @@ def test_a_record_that_was_changed_on_the_way_is_a_loss(certificates: Certificat
                 into.write(near.recv(65536))
         secured.write(SETTINGS + RESPONSE + WHOLE)
         near.sendall(out.read())
-        secured.write(WHOLE)
-        spoilt = bytearray(out.read())
-        spoilt[len(spoilt) // 2] ^= 1
-        near.sendall(spoilt)
-        near.recv(65536)
+        if how == "good-bye":
+            with contextlib.suppress(ssl.SSLWantReadError):
+                secured.unwrap()
+        else:
+            secured.write(WHOLE)
+        last = bytearray(out.read())
+        if how == "changed":
+            last[len(last) // 2] ^= 1
+        near.sendall(last[: len(last) // 2] if how == "cut" else last)
+        if how != "cut":
+            while near.recv(65536):
+                pass
 
     with listening(serve, certificates) as settings:
         got: list[bytes] = []
