@@ -127,6 +127,7 @@ def read_policies(
     *,
     cluster: str = "default",
     keep_going: bool = False,
+    groups_alone: bool = False,
     options: AgentOptions = UNKNOWN,
 ) -> PolicySet:
     """The policies of files, folders and standard input, compiled.
@@ -137,6 +138,7 @@ def read_policies(
         cluster: the name of the cluster the policies are applied in.
         keep_going: whether documents that the cluster would refuse are only told. Those that Cilium can't
             read take no part; those that only the API server refuses do, as if they had got past it.
+        groups_alone: whether CiliumCIDRGroups without any policy will do.
         options: those of the cluster's agents.
 
     Raises:
@@ -158,7 +160,7 @@ def read_policies(
             f"{plural(count, 'document')} would be refused by the API server alone: "
             "Cilium's decision is told as if it were in force"
         )
-    if not documents.policies and not documents.rejected:
+    if not (documents.policies or documents.rejected or (groups_alone and documents.groups)):
         raise UsageError(
             f"no policy in {', '.join(map(shown, paths))}",
             "CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy or "

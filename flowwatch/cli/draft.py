@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowwatch.api.policy_files import read_text, shown
 from flowwatch.cli.shared.options import directions
-from flowwatch.cli.shared.policies import agent_options
+from flowwatch.cli.shared.policies import agent_options, given_of
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, at_terminal, telling_apart
 from flowwatch.cli.shared.traffic import again_of, source_of
 from flowwatch.errors import UsageError
@@ -47,7 +47,12 @@ def _draft(parsed: Parsed) -> int:
         say(options.judged_by)
     owner = next(one for one in SUBJECTS if one == parsed.text("for"))
     kind = next(one for one in KINDS if one == parsed.text("kind"))
-    drafter = Drafter(owner, kind, directions(parsed), tuple(parsed.list("allow")), options)
+    given = given_of(parsed, options)
+    if existing is not None:
+        from flowwatch.policy import load
+
+        given = load([(shown(parsed.text("onto")), existing)], options=options)
+    drafter = Drafter(owner, kind, directions(parsed), tuple(parsed.list("allow")), options, given)
     with source_of(parsed) as source:
         if source is None:
             return 0
@@ -96,7 +101,7 @@ def _existing(parsed: Parsed) -> str | None:
         if parsed.switch("diff") or parsed.was_set("onto"):
             raise UsageError("--diff shows what is added to policies", "give --onto FILE, too")
         return None
-    for other in ("explain", "kind"):
+    for other in ("explain", "kind", "policies"):
         if parsed.was_set(other):
             raise UsageError(f"cannot set both --onto and --{other}")
     if path == "-" and "-" in parsed.list("input-file"):

@@ -270,6 +270,12 @@ DRAFT = Group(
             SWITCH,
             "decide on it row by row, on the screen: what the dashboard's key D opens",
         ),
+        Flag(
+            "policies",
+            LIST,
+            "what is there: CIDR groups and names of ports are said as these say them (repeat for several)",
+            "FILE",
+        ),
         Flag("diff", SWITCH, "with --onto: what would change, as a unified diff; writes nothing"),
         CILIUM_CONFIG,
         Flag(

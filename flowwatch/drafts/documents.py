@@ -35,6 +35,8 @@ _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null",
 _PORTED = frozenset({"TCP", "UDP", "SCTP", "ANY"})
 _NAME = re.compile(r"[^a-z0-9.-]+")
 _LONGEST = 253
+_TOLD = 5
+"""Addresses of a group that are told."""
 
 
 Made = dict[object, str]
@@ -145,12 +147,15 @@ def peer_item(rule: Rule, target: Target) -> tuple[str, Any]:
         return "toFQDNs", _map(matchName=_text(target.text))
     if rule.form == "pattern":
         return "toFQDNs", _map(matchPattern=_quoted(target.text))
+    if rule.form == "group":
+        return f"{way}CIDRSet", _map(cidrGroupRef=_text(target.text))
     return f"{way}CIDR", _text(block(target.text))
 
 
 def port_item(port: Port) -> CommentedMap:
     """A port of one of Cilium's rules."""
-    return _map(port=_quoted(str(port.number)), protocol=port.protocol)
+    written = _text(port.name) if port.name else _quoted(str(port.number))
+    return _map(port=written, protocol=port.protocol)
 
 
 def rule_item(rule: Rule, *, cilium: bool) -> CommentedMap:
@@ -213,7 +218,7 @@ def _kubernetes_rule(rule: Rule) -> CommentedMap:
         for address in sorted(_addresses(rule, target)):
             peers.append(_map(ipBlock=_map(cidr=_text(block(address)))))
     ports = [
-        _map(protocol=protocol, port=port.number)
+        _map(protocol=protocol, port=_text(port.name) if port.name else port.number)
         for port in rule.ports
         for protocol in (("UDP", "TCP") if port.protocol == "ANY" else (port.protocol,))
     ]
@@ -247,7 +252,12 @@ def about(rule: Rule, pods: int = 0) -> Iterator[str]:
     if rule.assumed:
         yield rule.assumed
     for (target, port), seen in sorted(rule.evidence.items(), key=lambda one: one[0]):
-        yield f"{spelt(target, port)}/{port.protocol}: {told(seen, pods)}"
+        named = f', the port "{port.name}"' if port.name else ""
+        yield f"{spelt(target, port)}/{port.protocol}: {told(seen, pods)}{named}"
+    if rule.form == "group":
+        seen_at = sorted({at for target in rule.targets for at in _addresses(rule, target)})
+        more = f" and {len(seen_at) - _TOLD:,} more" if len(seen_at) > _TOLD else ""
+        yield f"a CIDR group that is there, all its blocks: seen was {', '.join(seen_at[:_TOLD])}{more}"
     for target in rule.targets:
         if target.selected.also:
             yield f"these labels also select {', '.join(target.selected.also)}"

@@ -13,14 +13,16 @@ from flowwatch.drafts.documents import (
     unsaid_in_kubernetes,
     written,
 )
+from flowwatch.drafts.given import Given
 from flowwatch.drafts.judging import Ask, ask_of
 from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
 from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.flows.clocks import span
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Batch
-from flowwatch.policy import load
+from flowwatch.policy import PolicySet, load
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
+from flowwatch.policy.groups import CidrGroups
 from flowwatch.text import plural
 
 _SHORT = 3600
@@ -126,10 +128,21 @@ class Drafter:
     picked: tuple[str, ...] = ()
     options: AgentOptions = UNKNOWN
     """What the agents decide by."""
+    given: PolicySet | None = None
+    """Policies that are there: a draft says groups of addresses and ports as they do."""
     needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
         self.needs = Needs(self.owner, self.directions, reach=self.options.reach)
+
+    @property
+    def groups(self) -> CidrGroups | None:
+        """Those that the draft may refer to."""
+        return None if self.given is None else self.given.documents.cidr_groups
+
+    def planner(self) -> Planner:
+        """Of what is known by now."""
+        return Planner(self.needs, self.picked, Given(self.given))
 
     def read(self, batches: Iterable[Batch]) -> Draft:
         """All of ``batches``, and the draft."""
@@ -138,7 +151,7 @@ class Drafter:
 
     def draft(self) -> Draft:
         """What is known by now as policies."""
-        planner = Planner(self.needs, self.picked)
+        planner = self.planner()
         every = planner.plans()
         plans = [plan for plan in every if plan.rules]
         coverage = self.needs.join.coverage()
@@ -150,7 +163,7 @@ class Drafter:
         silent = {plan.owner for plan in every if not plan.rules}
         silent |= self.needs.met - self.needs.owners.keys()
         quiet = tuple(map(str, sorted(silent)))
-        proof = prove(documents, self.options)
+        proof = prove(documents, self.options, self.groups)
         return Draft(
             documents, proof, self.needs.attempts, coverage, tuple(notes), quiet, tuple(every)
         )
@@ -170,9 +183,10 @@ def _lost(rule: Rule) -> Iterator[str]:
     """What Kubernetes' policies can't say of a rule."""
     if why := unsaid_in_kubernetes(rule):
         yield f"NetworkPolicy has no word for it: {why}"
-    elif rule.form == "name":
+    elif rule.form in ("name", "group"):
         names = ", ".join(target.text for target in rule.targets)
-        yield f"NetworkPolicy knows no names: {names} by address, which may change"
+        what = "names" if rule.form == "name" else "CIDR groups"
+        yield f"NetworkPolicy knows no {what}: {names} by address, which may change"
 
 
 def head_of(plan: Plan, coverage: Coverage, kind: Kind) -> list[str]:
@@ -199,9 +213,14 @@ def care_of(coverage: Coverage) -> Iterator[str]:
     yield from coverage.warnings
 
 
-def prove(documents: Sequence[Document], options: AgentOptions = UNKNOWN) -> Proof:
+def prove(
+    documents: Sequence[Document],
+    options: AgentOptions = UNKNOWN,
+    groups: CidrGroups | None = None,
+) -> Proof:
     """What ``documents`` decide about all that was seen of their owners, by the engine that audits use."""
-    policies = load([(one.file, one.text) for one in documents], options=options)
+    texts = [(one.file, one.text) for one in documents]
+    policies = load(texts, options=options, groups=groups)
     return proven(ask_of(policies), [one.plan for one in documents])
 
 

@@ -126,7 +126,9 @@ class Sheet:
         """
         if text == self.text:
             return ""
-        policies = load([("edited", text)], options=self.drafter.options)
+        policies = load(
+            [("edited", text)], options=self.drafter.options, groups=self.drafter.groups
+        )
         for refused in policies.documents.rejected:
             return str(refused)
         if not policies.documents.policies:
@@ -173,7 +175,7 @@ class Sheet:
                 rules.append(Rule(row.direction, target.form, (target,), (), evidence))
             else:
                 needs |= {need: (target, one) for need, one in seen.items()}
-        self.planner.complete(plan, merged(needs) + rules)
+        self.planner.complete(plan, merged(needs, self.plan.port_names) + rules)
         return plan
 
     @cached_property
@@ -189,7 +191,7 @@ class Sheet:
     def policies(self) -> PolicySet:
         """The policy, as the engine has it."""
         texts = [("draft.yaml", self.text)] if self.text else []
-        return load(texts, options=self.drafter.options)
+        return load(texts, options=self.drafter.options, groups=self.drafter.groups)
 
     @cached_property
     def proof(self) -> Proof:
@@ -218,7 +220,7 @@ class Editing:
 
     def __init__(self, drafter: Drafter) -> None:
         """``drafter`` has read all that there is."""
-        planner = Planner(drafter.needs, drafter.picked)
+        planner = drafter.planner()
         plans = planner.plans()
         sheets = [_sheet(planner, plan, drafter) for plan in plans]
         self.sheets = [sheet for sheet in sheets if sheet.rows]
@@ -282,10 +284,10 @@ def _ways(target: Target, addresses: set[str]) -> Iterator[tuple[Naming, Target]
         _, _, parent = target.text.partition(".")
         if "." in parent.strip("."):
             yield "pattern", Target("pattern", f"*.{parent}")
-    if target.form in ("name", "address") and len(addresses) == 1:
+    if target.form in ("name", "group", "address") and len(addresses) == 1:
         (text,) = addresses
         address = ip_address(text.partition("%")[0])
-        if target.form == "name":
+        if target.form != "address":
             yield "address", Target("address", text)
         around = ip_network(f"{address}/{_BLOCKS[address.version]}", strict=False)
         yield "block", Target("address", str(around))

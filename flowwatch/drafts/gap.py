@@ -64,11 +64,12 @@ def gaps(draft: Draft, policies: PolicySet) -> GapReport:
 
 
 def _gap(document: Document, policies: PolicySet) -> Gap:
-    narrow = load([(document.file, document.text)], options=policies.options)
+    groups = policies.documents.cidr_groups
+    narrow = load([(document.file, document.text)], options=policies.options, groups=groups)
     seen = {
         ends[0].labels: ends[0] for one in document.plan.wanted.values() for ends in one.questions
     }
-    proof = prove([document], policies.options)
+    proof = prove([document], policies.options, groups)
     directions = document.plan.directions
     selecting = dict.fromkeys(
         entry.policy.reference

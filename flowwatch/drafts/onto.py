@@ -265,7 +265,7 @@ def _extended(one: Any, rule: PolicyRule, wish: Wish) -> tuple[Path, Any, str] |
     space = rule.policy.namespace
     if [_same(peer, space) for peer in peers] == [_same(item, space)] and len(ports) < MOST_PORTS:
         return ("toPorts", 0, "ports"), port_item(wish.port), "a port more in a rule of"
-    if ports == [{"port": str(wish.port.number), "protocol": wish.port.protocol}]:
+    if ports == [port_item(wish.port)]:
         return (peers_key,), item, "a peer more in a rule of"
     return None
 

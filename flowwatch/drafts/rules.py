@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+from flowwatch.drafts.given import Given, with_names
 from flowwatch.drafts.needs import Evidence, Need, Needs, Owned, Owner, Peer, scans
 from flowwatch.drafts.selecting import Labels, Selected, select
 from flowwatch.policy.rules import Direction
@@ -18,8 +19,10 @@ DNS_PORT = 53
 MOST_PORTS = 40
 """Ports that Cilium takes in one rule (Cilium 1.20, pkg/policy/api/rule_validation.go); ICMP types alike."""
 
-Form = Literal["pods", "entity", "name", "pattern", "address"]
-_ORDER: dict[Form, int] = {"pods": 0, "entity": 1, "name": 2, "pattern": 3, "address": 4}
+Form = Literal["pods", "entity", "name", "pattern", "group", "address"]
+_ORDER: dict[Form, int] = {
+    "pods": 0, "entity": 1, "name": 2, "pattern": 3, "group": 4, "address": 5
+}  # fmt: skip
 NAMES: frozenset[Form] = frozenset({"name", "pattern"})
 
 _UNNAMED = re.compile(r"[^a-z0-9.-]+", re.IGNORECASE)
@@ -32,6 +35,8 @@ class Port(NamedTuple):
 
     protocol: str
     number: int
+    name: str = ""
+    """By which it is said, where policies that are there say it so."""
 
 
 class Target(NamedTuple):
@@ -39,7 +44,7 @@ class Target(NamedTuple):
 
     form: Form
     text: str
-    """Entity, DNS name or pattern, address or block; of pods how people call them."""
+    """Entity, DNS name or pattern, CIDR group, address or block; of pods how people call them."""
     selected: Selected = Selected(())
     namespace: str = ""
     cluster: str = ""
@@ -99,6 +104,8 @@ class Plan:
     """How rules name each peer."""
     left: list[tuple[Target, Port, Evidence]] = field(default_factory=list)
     """Needed, and left out by a person."""
+    port_names: dict[Need, str] = field(default_factory=dict)
+    """Of what is wanted, ports that have a name in policies that are there."""
     apart: str = ""
     """What tells its name from that of another owner's policy, where both would have the same."""
 
@@ -110,10 +117,16 @@ class Plan:
 
 
 class Planner:
-    """Makes the plans of what was seen; ``picked`` are dropped needs that shall be allowed, too."""
+    """Makes the plans of what was seen; ``picked`` are dropped needs that shall be allowed, too.
 
-    def __init__(self, needs: Needs, picked: Iterable[str] = ()) -> None:
+    ``given``: policies that are there.
+    """
+
+    def __init__(
+        self, needs: Needs, picked: Iterable[str] = (), given: Given | None = None
+    ) -> None:
         self._needs = needs
+        self._given = given or Given()
         self._picked = frozenset(picked)
         self.unmatched = set(self._picked)
         """Picks that nothing dropped was about."""
@@ -147,10 +160,36 @@ class Planner:
             ports = sum((need.direction, targets[need]) == (way, target) for need in scanning)
             plan.scans.append((target, ports))
         plan.targets = targets
-        self.complete(
-            plan, merged({need: (targets[need], one) for need, one in plan.wanted.items()})
-        )
+        self._say_as_given(plan)
+        wanted = {need: (targets[need], one) for need, one in plan.wanted.items()}
+        self.complete(plan, merged(wanted, plan.port_names))
         return plan
+
+    def _say_as_given(self, plan: Plan) -> None:
+        """Addresses by their group, ports by their name, where policies that are there have these."""
+        ports: defaultdict[tuple[Direction, Peer | None], dict[str, int]] = defaultdict(dict)
+        for need, seen in plan.wanted.items():
+            target = plan.targets[need]
+            if need in plan.owned.dropped:
+                continue  # what a policy has no word for, as it drops it
+            if target.form == "address":
+                if group := self._given.group_of(target.text):
+                    plan.targets[need] = Target("group", group)
+            elif not _is_lookup(need) and (name := self._given.port_name(need, seen)):
+                plan.port_names[need] = name
+                ports[_listener(need)][name] = need.port
+        plan.wanted = {
+            need: with_names(seen, need, ports[_listener(need)])
+            if _listener(need) in ports
+            else seen
+            for need, seen in plan.wanted.items()
+        }
+        plan.candidates = [
+            one._replace(evidence=with_names(one.evidence, one.need, ports[_listener(one.need)]))
+            if _listener(one.need) in ports
+            else one
+            for one in plan.candidates
+        ]
 
     def complete(self, plan: Plan, rules: list[Rule]) -> None:
         """Give a plan its rules, with that for lookups where names need it."""
@@ -242,13 +281,29 @@ def _is_dns(rule: Rule) -> bool:
     return bool(dns) and all(dns)
 
 
-def merged(needs: Mapping[Need, tuple[Target, Evidence]]) -> list[Rule]:
-    """Targets with the same ports in one rule: that widens nothing. Lookups stay by themselves."""
+def _listener(need: Need) -> tuple[Direction, Peer | None]:
+    """Who takes the connection; None for the owner's own pods."""
+    return need.direction, need.peer if need.direction == "egress" else None
+
+
+def _is_lookup(need: Need) -> bool:
+    return need.port == DNS_PORT and need.protocol in ("UDP", "TCP")
+
+
+_NAMELESS: Mapping[Need, str] = {}
+
+
+def merged(
+    needs: Mapping[Need, tuple[Target, Evidence]], names: Mapping[Need, str] = _NAMELESS
+) -> list[Rule]:
+    """Targets with the same ports in one rule: that widens nothing. Lookups stay by themselves.
+
+    ``names``: those of ports.
+    """
     ports: dict[tuple[Direction, Target, bool], dict[Port, Evidence]] = {}
     for need, (target, evidence) in needs.items():
-        port = Port(need.protocol, need.port)
-        dns = port.number == DNS_PORT and port.protocol in ("UDP", "TCP")
-        of = ports.setdefault((need.direction, target, dns), {})
+        port = Port(need.protocol, need.port, names.get(need, ""))
+        of = ports.setdefault((need.direction, target, _is_lookup(need)), {})
         of[port] = of[port].merged(evidence) if port in of else evidence
     rules: dict[tuple[Direction, Form, tuple[Port, ...]], Rule] = {}
     for (direction, target, _), of in sorted(ports.items(), key=lambda one: one[0]):

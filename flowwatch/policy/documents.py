@@ -36,6 +36,8 @@ class Documents:
     """Policies that a later document of the same kind and name replaces, with it."""
     groups: int = 0
     """CiliumCIDRGroups among them."""
+    cidr_groups: CidrGroups = field(default_factory=CidrGroups)
+    """What policies may refer to."""
     missing: list[str] = field(default_factory=list)
     """What is known not to be among them, told by who read them; a safe line each."""
 
@@ -71,20 +73,23 @@ class _Object:
         return name
 
 
-def read_documents(texts: Iterable[tuple[str, str]], *, cluster: str = "default") -> Documents:
+def read_documents(
+    texts: Iterable[tuple[str, str]], *, cluster: str = "default", groups: CidrGroups | None = None
+) -> Documents:
     """The policies of some files.
 
     Args:
         texts: name and text of each file; YAML or JSON, several documents, Lists.
         cluster: the name of the cluster the policies are applied in.
+        groups: those that are there beside them.
 
     Returns:
         rules of every document that Cilium would take, the others in ``rejected`` with reason and line
         (where also stand those that only the API server would refuse), and the count of objects that are
         no policies.
     """
-    documents = Documents()
-    groups = CidrGroups()
+    groups = CidrGroups({} if groups is None else dict(groups.by_name))
+    documents = Documents(cidr_groups=groups)
     seen: dict[tuple[str, str, str], Policy] = {}
     texts = list(texts)
     # Policies refer to groups, wherever those stand. Without any, no tree outlives its document.

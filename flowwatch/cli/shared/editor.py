@@ -35,11 +35,11 @@ def editor(parsed: Parsed, again: Callable[[], Source], audit: LiveAudit | None)
         if not of_draft:
             both = frozenset({"egress", "ingress"})
             options = UNKNOWN if in_force is None else in_force.options
-            return Drafter(directions=both, options=options)
+            return Drafter(directions=both, options=options, given=in_force)
         owner = next(one for one in SUBJECTS if one == parsed.text("for"))
         kind = next(one for one in KINDS if one == parsed.text("kind"))
         picked = tuple(parsed.list("allow"))
-        return Drafter(owner, kind, directions(parsed), picked, agent_options(parsed))
+        return Drafter(owner, kind, directions(parsed), picked, agent_options(parsed), in_force)
 
     piped = "input-file" in parsed.flags and "-" in parsed.list("input-file")
     return Drafting(

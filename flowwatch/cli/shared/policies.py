@@ -49,6 +49,14 @@ def in_force(parsed: Parsed) -> PolicySet | None:
     return policies
 
 
+def given_of(parsed: Parsed, options: AgentOptions) -> PolicySet | None:
+    """Those of ``--policies``, whose words a draft takes; None without. Raises UsageError."""
+    paths = parsed.list("policies")
+    if "-" in paths and "-" in parsed.list("input-file"):
+        raise UsageError("policies and flows can't both come from standard input")
+    return read_policies(paths, say, options=options, groups_alone=True) if paths else None
+
+
 def read_set(
     parsed: Parsed, flag: str = "filename", options: AgentOptions | None = None
 ) -> PolicySet:

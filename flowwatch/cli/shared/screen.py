@@ -130,7 +130,7 @@ def drafting(
 
 def live_audit(parsed: Parsed, join: Join, policies: PolicySet | None = None) -> LiveAudit | None:
     """The audit of the policies in force, or else of ``policies``; None without. Raises UsageError."""
-    if not asks_for_policies(parsed):
+    if not asks_for_policies(parsed) or ("edit" in parsed.flags and not parsed.list("policies")):
         given = policies
     else:
         # The policies' part is loaded only for who asks for it.

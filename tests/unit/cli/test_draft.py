@@ -89,3 +89,32 @@ def test_the_options_of_the_agents_are_known(tmp_path: Path) -> None:
     assert "enable-policy" in told.stderr
     # Where no policy is enforced nothing is denied, a draft or not.
     assert "denies 0 of 2 others" in told.stderr
+
+
+def test_groups_of_addresses_are_said_as_they_are_given(tmp_path: Path) -> None:
+    groups = tmp_path / "groups.yaml"
+    groups.write_text(
+        "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: metadata}\n"
+        "spec: {externalCIDRs: [169.254.169.0/24]}\n"
+    )
+
+    told = flowwatch("draft", "--demo=before", "--namespace", "weather", "--policies", groups)
+
+    assert told.returncode == 0
+    assert "- cidrGroupRef: metadata" in told.stdout
+    assert "169.254.169.254/32" not in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--policies", "missing.yaml"), "cannot read missing.yaml"),
+        (("--policies", "-", "--input-file", "-"), "can't both come from standard input"),
+    ],
+)
+def test_given_policies_that_can_t_be_read_are_one_line(words: tuple[str, ...], line: str) -> None:
+    told = flowwatch("draft", *words)
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert line in told.stderr
+    assert told.stderr.count("\n") == 1

@@ -98,7 +98,7 @@ def test_flags_may_stand_before_the_verb(line: str, verb: str) -> None:
         (
             "status --policies x",
             "unknown flag: --policies: it belongs to flowwatch, demo, summary, export, audit, whatif, "
-            "changes, explain",
+            "changes, draft, explain",
         ),
         ("observe -z", "unknown shorthand flag: 'z' in -z"),
         ("observe -fz", "unknown shorthand flag: 'z' in -z"),

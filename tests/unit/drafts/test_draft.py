@@ -62,10 +62,12 @@ class Seen(Traffic):
         )  # fmt: skip
         return self
 
+    def batch(self) -> Batch:
+        return Batch(flows=sorted(self.records, key=lambda one: one.time))
+
     def draft(self, **options: Any) -> Draft:
-        records = sorted(self.records, key=lambda one: one.time)
         drafter = Drafter(**options)
-        found = drafter.read([Batch(flows=records)])
+        found = drafter.read([self.batch()])
         assert found.proof.failing == ()
         return found
 
