@@ -1,7 +1,7 @@
 """The rows in columns: what a million distinct rows cost is 80 bytes each, not an object each.
 
-A row is an index into every column. Its identity (direction, pod, peer, port, protocol) is one
-int, packed from numbers given to pods and peers, under which the index is looked up.
+A row is an index into every column. Its identity (direction, pod, peer, port, protocol) is small numbers,
+of pods and peers those that they are given here, by which :class:`RowIndex` finds it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from math import exp
 from typing import Generic, TypeVar
 
+from flowwatch.egress.row_index import RowIndex
 from flowwatch.flows.cause import Cause
 from flowwatch.flows.model import Direction, PolicyRef
 from flowwatch.flows.noise import noise
@@ -149,7 +150,7 @@ class Columns:
     """Rows in parallel arrays; ``rows`` of them are in use. Grows, and is rebuilt when folding."""
 
     def __init__(self) -> None:
-        self.index: dict[int, int] = {}
+        self._index = RowIndex()
         self.pods: Interned[PodName] = Interned()
         self.places: dict[tuple[str, str], None] = {}
         """Clusters, each with the server it was seen through."""
@@ -175,6 +176,8 @@ class Columns:
         """Number of the peer's name, times 8, and its kind: see :meth:`peer_of`."""
         self.port = array("H")
         self.protocol = array("B")
+        self._identity = self.pod, self.peer, self.port, self.protocol, self.direction
+        """What tells rows apart, as the index asks for it."""
         self.policies = array("I")
         self.ident = array("Q")
         self.nodes: Interned[tuple[str, str]] = Interned()
@@ -231,17 +234,9 @@ class Columns:
             self.workloads[pod_number] = workload
         peer_number = self.peer_names.number(peer[1]) << 3 | _KIND[peer[0]]
         protocol_number = PROTOCOL_NUMBER.get(protocol, 0)
-        # 1 bit direction, 3 protocol, 16 port, 28 peer, and the pod above.
-        key = (
-            (pod_number << 48)
-            | (peer_number << 20)
-            | (port << 4)
-            | (protocol_number << 1)
-            | (direction & 1)
-        )
-        row = self.index.get(key)
-        if row is None:
-            row = self.index[key] = len(self.last)
+        key = pod_number, peer_number, port, protocol_number, direction
+        row = self._index.row(self._identity, key)
+        if row == len(self.last):
             for column in self.counts:
                 column.append(0)
             self.answered.append(0)
