@@ -33,7 +33,7 @@ class RowIndex:
         self._slots = array("i", [_EMPTY]) * _FIRST
         self._mask = _FIRST - 1
         self._hashes = array("I")
-        """Of each row's key: most of what is found in a slot is told apart by it, and growing asks no more."""
+        """Of each row's key: most rows are told apart by it, and growing asks for no more."""
 
     def row(self, columns: Sequence[Sequence[int]], key: Key) -> int:
         """The row of which ``columns`` hold ``key``; the next one, for the caller to fill, if none does."""
@@ -42,7 +42,7 @@ class RowIndex:
         slot = hashed & mask
         while (row := slots[slot]) >= 0:
             if hashes[row] == hashed and all(
-                [column[row] == part for column, part in zip(columns, key, strict=True)]
+                column[row] == part for column, part in zip(columns, key, strict=True)
             ):
                 return row
             slot = slot + 1 & mask
