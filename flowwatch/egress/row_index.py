@@ -35,6 +35,9 @@ class RowIndex:
         self._hashes = array("I")
         """Of each row's key: most rows are told apart by it, and growing asks for no more."""
 
+    def __len__(self) -> int:
+        return len(self._hashes)
+
     def row(self, columns: Sequence[Sequence[int]], key: Key) -> int:
         """The row of which ``columns`` hold ``key``; the next one, for the caller to fill, if none does."""
         slots, mask, hashes = self._slots, self._mask, self._hashes

@@ -150,7 +150,7 @@ class Columns:
     """Rows in parallel arrays; ``rows`` of them are in use. Grows, and is rebuilt when folding."""
 
     def __init__(self) -> None:
-        self._index = RowIndex()
+        self.index = RowIndex()
         self.pods: Interned[PodName] = Interned()
         self.places: dict[tuple[str, str], None] = {}
         """Clusters, each with the server it was seen through."""
@@ -235,7 +235,7 @@ class Columns:
         peer_number = self.peer_names.number(peer[1]) << 3 | _KIND[peer[0]]
         protocol_number = PROTOCOL_NUMBER.get(protocol, 0)
         key = pod_number, peer_number, port, protocol_number, direction
-        row = self._index.row(self._identity, key)
+        row = self.index.row(self._identity, key)
         if row == len(self.last):
             for column in self.counts:
                 column.append(0)
