@@ -12,6 +12,7 @@ import os
 import select
 import stat
 import time
+from collections.abc import Mapping
 
 MOST = 4 << 20
 """Bytes: a kubeconfig of a thousand clusters takes 3 MB, a bundle of all CAs 0.2 MB."""
@@ -36,6 +37,25 @@ def read(path: str | os.PathLike[str], most: int = MOST) -> bytes:
         return _all(number, most, waits=not stat.S_ISREG(kind))
     finally:
         os.close(number)
+
+
+def config_folder(environ: Mapping[str, str]) -> str:
+    """Where the user's own files are: filters, themes, keys."""
+    home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(home, "flowwatch")
+
+
+def theme_names(environ: Mapping[str, str]) -> list[str]:
+    """Themes of the user's own, whether or not they can be used."""
+    place = os.path.join(config_folder(environ), "themes")
+    try:
+        found = sorted(os.listdir(place))
+    except OSError:
+        return []
+    named = [
+        name for name in found if name.isprintable() and name[0] not in ".~" and " " not in name
+    ]
+    return [name for name in named if os.path.isfile(os.path.join(place, name))]
 
 
 def _all(number: int, most: int, *, waits: bool) -> bytes:

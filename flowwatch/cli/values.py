@@ -7,6 +7,7 @@ they are decided.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -170,6 +171,15 @@ def _drop_reasons(_given: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(row[1] for row in TABLE if row[0] > 0 and not row[1].isdigit())
 
 
+_THEMES = ("auto", "dark", "light", "contrast", "contrast-light", "ansi", "mono")
+
+
+def _themes(_given: Mapping[str, str]) -> tuple[str, ...]:
+    from flowwatch.userfile import theme_names
+
+    return (*_THEMES, *theme_names(os.environ))
+
+
 def _contexts(given: Mapping[str, str]) -> tuple[str, ...]:
     from flowwatch.hubble.kube.contexts import contexts
 
@@ -187,7 +197,7 @@ OUTCOME = Choices(
     comma=True,
 )
 DIRECTION = Choices(("egress", "ingress", "both"), any_case=True, refusal="invalid direction")
-THEME = Choices(("auto", "dark", "light", "ansi", "mono"), refusal="invalid theme")
+THEME = Choices(_themes, refusal="invalid theme")
 # hubble takes every other word for auto, without a word.
 COLOR = Choices(("auto", "always", "never"), any_case=True)
 DRAFT_FOR = Choices(("workload", "pod", "namespace"), refusal="invalid --for")

@@ -20,15 +20,15 @@ from flowwatch.tui.commands import FOLDS
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.hubble_command import command as hubble_command
+from flowwatch.tui.own import short
 from flowwatch.tui.packet_commands import retina, tcpdump
 from flowwatch.tui.parts.rows import Rows, RowsAnswer, rows
 from flowwatch.tui.saved import forget, keep, use
 from flowwatch.tui.take_away import copy_text, export_rows
+from flowwatch.tui.theme import THEMES
 from flowwatch.tui.ticket import ticket
 
 Action = Callable[[Desk], None]
-
-_THEMES = ("dark", "light", "ansi", "mono")
 
 
 def _sort(desk: Desk) -> None:
@@ -193,10 +193,20 @@ def _mark(desk: Desk, text: str = "") -> None:
     )
 
 
+def _theme_named(desk: Desk, argument: str) -> None:
+    name = desk.options.auto_theme if argument == "auto" else argument
+    try:
+        desk.relook(name)
+    except UsageError as error:
+        desk.say(short(error), "warn", 8.0)
+        return
+    desk.say(f"theme: {name}", seconds=2.0)
+
+
 def _theme(desk: Desk) -> None:
-    place = _THEMES.index(desk.look.name)
-    desk.relook(_THEMES[(place + 1) % len(_THEMES)])
-    desk.say(f"theme: {desk.look.name}", seconds=2.0)
+    names = [name for name in (*THEMES, *desk.options.themes) if name != "auto"]
+    place = names.index(desk.look.name)
+    _theme_named(desk, names[(place + 1) % len(names)])
 
 
 def _mouse(desk: Desk, on: bool | None = None) -> None:
@@ -276,10 +286,6 @@ def _only(desk: Desk, key: str, value: str) -> None:
     kept = [word for word, _ in words(desk.chosen.query.text) if not word.startswith(f"{key}:")]
     only = [f"{key}:{quoted('=' + value)}"] if value and value not in ("all", "-") else []
     desk.choose(text=" ".join([*kept, *only]))
-
-
-def _theme_named(desk: Desk, argument: str) -> None:
-    desk.relook(desk.options.auto_theme if argument == "auto" else argument)
 
 
 COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {

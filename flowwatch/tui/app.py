@@ -22,6 +22,7 @@ from flowwatch.output.standard import terminal_stream
 from flowwatch.tui.background import Background
 from flowwatch.tui.garbage import Pauses
 from flowwatch.tui.restored import Restored
+from flowwatch.userfile import config_folder, theme_names
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
@@ -88,14 +89,18 @@ def run(
         from flowwatch.tui.saved import saved_file
         from flowwatch.tui.state import Options
 
-        if theme not in themes.THEMES:
-            raise UsageError(f"no theme '{theme}'", f"choose one of {', '.join(themes.THEMES)}")
+        place = Path(config_folder(os.environ)) / "themes"
+        own = {name: place / name for name in theme_names(os.environ)}
+        if theme not in themes.THEMES and theme not in own:
+            known = ", ".join([*themes.THEMES, *own])
+            raise UsageError(f"no theme '{theme}'", f"choose one of {known}")
         options = Options(
             title=title,
             filter_words=filter_words,
             export_dir=export_dir or Path.cwd(),
             theme=themes.auto_theme(os.environ, shade) if theme == "auto" else theme,
             auto_theme=themes.auto_theme(os.environ, shade),
+            themes=own,
             signs=themes.signs_for(os.environ, screen.encoding),
             direction=direction,
             drops_only=drops_only,

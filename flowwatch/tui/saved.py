@@ -5,7 +5,6 @@ drops of the shop = ns:shop verdict:dropped
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,8 +19,7 @@ MOST = 99
 
 def saved_file(environ: Mapping[str, str]) -> Path:
     """Where they are kept."""
-    home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return Path(home) / "flowwatch" / "filters"
+    return Path(userfile.config_folder(environ)) / "filters"
 
 
 def read_saved(path: Path | None) -> dict[str, str]:

@@ -30,6 +30,7 @@ from flowwatch.tui.feed import Answer, Feed, Frame
 from flowwatch.tui.garbage import TIDY_EVERY, tidy
 from flowwatch.tui.keys import Key
 from flowwatch.tui.layout import layout
+from flowwatch.tui.own_themes import read_theme
 from flowwatch.tui.parts.banner import Banner, needed
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.parts.prompt import Prompt
@@ -80,7 +81,7 @@ class Dashboard(App[int], inherit_bindings=False):
         # The terminal's own background, and colours as they are given.
         super().__init__(driver_class=TerminalDriver, ansi_color=True)
         self.options = options or Options()
-        self.look = Look(self.options.theme, self.options.signs)
+        self.look = self._look(self.options.theme)
         self.chosen: ViewState = ViewState(
             title=self.options.title,
             filter_words=self.options.filter_words,
@@ -101,7 +102,7 @@ class Dashboard(App[int], inherit_bindings=False):
         self._own: dict[str, Action] = {
             key.action: action for view in views for key, action in view.keys.items()
         }
-        self._commands = CommandLine(command_table(views))
+        self._commands = CommandLine(command_table(views, tuple(self.options.themes)))
         self._ways = prompt.ways(self, self._commands)
         self.stack = Stack(self, views, self._show_body)
         self.frame: Frame | None = None
@@ -307,8 +308,13 @@ class Dashboard(App[int], inherit_bindings=False):
         for part in (self.screen, *self.parts):
             part.refresh()
 
+    def _look(self, theme: str) -> Look:
+        """Of ours, or the user's own. Raises UsageError where a file says what can't be."""
+        own = self.options.themes.get(theme)
+        return Look(theme, self.options.signs, read_theme(own) if own is not None else None)
+
     def relook(self, theme: str) -> None:
-        self.look = Look(theme, self.options.signs)
+        self.look = self._look(theme)
         for part in self.parts:
             part.relook(self.look)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Options:
     export_dir: Path = field(default_factory=Path.cwd)
     theme: str = "ansi"
     auto_theme: str = "ansi"
+    themes: Mapping[str, Path] = field(default_factory=dict)
+    """Files of the user's own, by name."""
     signs: Signs = FANCY
     direction: str = "egress"
     drops_only: bool = False

@@ -12,6 +12,10 @@ light     256 colours and a light background
 ansi      background unknown, or 16 colours (``TERM=linux``)
 mono      ``NO_COLOR`` is set, or ``TERM`` is a terminal without colours
 ========  ======================================================================
+
+``contrast`` and ``contrast-light`` are for who sees little: WCAG's 7 to 1 and not 4.5. Of ``ansi`` the
+terminal says what its colours are: it has red alone, which can be read on black (where bold is bright)
+and on white. Others are the user's own (:mod:`flowwatch.tui.own_themes`).
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ THEMES: dict[str, str] = {
     "auto": "as the terminal's background asks for",
     "dark": "256 colours on a dark background",
     "light": "256 colours on a light background",
+    "contrast": "the highest contrast, on a dark background",
+    "contrast-light": "the highest contrast, on a light background",
     "ansi": "the terminal's own sixteen colours",
     "mono": "no colours: bold, underline and reverse only",
 }
@@ -45,7 +51,13 @@ ROLES: dict[str, str] = {
     "caret": "the place in it",
 }
 
-_COLORS: dict[str, dict[str, str]] = {
+BLANK = frozenset({"text", "strong", "dim", "drop", "warn", "ok"})
+"""Roles in which a space looks the same: no theme gives them a background or an underline."""
+
+Colors = Mapping[str, str]
+"""The styles of a theme by role, in the words of rich; ``cursor`` is the selected row's."""
+
+COLORS: dict[str, Colors] = {
     "dark": {
         "text": "", "strong": "bold", "dim": "color(247)", "head": "bold color(247)",
         "drop": "bold color(203)", "warn": "bold color(221)", "ok": "color(114)",
@@ -60,11 +72,25 @@ _COLORS: dict[str, dict[str, str]] = {
         "banner": "bold color(231) on color(160)", "input": "bold", "caret": "reverse",
         "cursor": "on color(254)",
     },
+    "contrast": {
+        "text": "", "strong": "bold", "dim": "color(252)", "head": "bold color(252)",
+        "drop": "bold color(217)", "warn": "bold color(226)", "ok": "color(120)",
+        "accent": "bold color(123)", "badge": "bold color(16) on color(231)",
+        "banner": "bold color(16) on color(217)", "input": "bold", "caret": "reverse",
+        "cursor": "reverse",
+    },
+    "contrast-light": {
+        "text": "", "strong": "bold", "dim": "color(238)", "head": "bold color(238)",
+        "drop": "bold color(88)", "warn": "bold color(54)", "ok": "",
+        "accent": "bold color(18)", "badge": "bold color(231) on color(16)",
+        "banner": "bold color(231) on color(88)", "input": "bold", "caret": "reverse",
+        "cursor": "reverse",
+    },
     "ansi": {
-        "text": "", "strong": "bold", "dim": "dim", "head": "bold",
-        "drop": "bold red", "warn": "bold", "ok": "green",
-        "accent": "cyan", "badge": "bold reverse",
-        "banner": "bold reverse red", "input": "bold", "caret": "reverse",
+        "text": "", "strong": "bold", "dim": "", "head": "bold",
+        "drop": "bold red", "warn": "bold", "ok": "",
+        "accent": "bold", "badge": "bold reverse",
+        "banner": "bold reverse", "input": "bold", "caret": "reverse",
         "cursor": "reverse",
     },
     "mono": {
@@ -122,11 +148,11 @@ CURSOR = "cursor:"
 class Look:
     """One theme with one set of signs, ready to use."""
 
-    def __init__(self, theme: str, signs: Signs = FANCY) -> None:
-        """``theme`` is a key of THEMES other than ``auto``."""
+    def __init__(self, theme: str, signs: Signs = FANCY, colors: Colors | None = None) -> None:
+        """``theme`` is a key of THEMES other than ``auto``; else ``colors`` are its own."""
         self.name = theme
         self.signs = signs
-        self._styles = _styles(_COLORS[theme])
+        self._styles = _styles(COLORS[theme] if colors is None else colors)
 
     def style(self, role: str) -> Style:
         """The style for a role of ROLES, or for ``cursor:`` and a role."""

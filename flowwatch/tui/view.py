@@ -90,10 +90,15 @@ def key_map(views: Sequence[View]) -> KeyMap:
     return KeyMap([*(key for key in KEYS if key not in last), *own, *opening, *last])
 
 
-def command_table(views: Sequence[View]) -> tuple[Command, ...]:
-    """The commands of the table (flowwatch.tui.commands), and one to open each view."""
+def command_table(views: Sequence[View], themes: Sequence[str] = ()) -> tuple[Command, ...]:
+    """The commands of the table (flowwatch.tui.commands), and one to open each view; ``themes`` that are
+    the user's own."""
     opening = [Command(view.name, view.words, aliases=view.alias) for view in views]
-    return (*COMMANDS[:-1], *opening, COMMANDS[-1])
+    known = [
+        replace(one, choices=(*one.choices, *themes)) if one.name == "theme" else one
+        for one in COMMANDS[:-1]
+    ]
+    return (*known, *opening, COMMANDS[-1])
 
 
 class Body(Container):

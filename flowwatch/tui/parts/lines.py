@@ -17,13 +17,10 @@ from textual.widget import Widget
 
 from flowwatch.report.human import width
 from flowwatch.tui.format import Line, Piece, line_width
-from flowwatch.tui.theme import FANCY, Look
+from flowwatch.tui.theme import BLANK, FANCY, Look
 
 _SHORT = 12
 """Columns between two changes that are painted with them: to skip them costs some 25 bytes."""
-
-_BLANK = frozenset({"text", "strong", "dim", "drop", "warn", "ok"})
-"""Roles in which a space looks the same: no theme gives them a background or an underline."""
 
 
 class Lines(Widget):
@@ -87,7 +84,7 @@ def _merged(line: Line) -> list[Piece]:
     for text, role in line:
         if merged:
             last, last_role = merged[-1]
-            if role == last_role or (text.isspace() and role in _BLANK and last_role in _BLANK):
+            if role == last_role or (text.isspace() and role in BLANK and last_role in BLANK):
                 merged[-1] = (last + text, last_role)
                 continue
         if text:

@@ -123,7 +123,11 @@ REFUSED = [
     ("list nodes -o tabel", "unknown output format: tabel: did you mean table? one of table, wide, json"),
     ("export --outcome dropped,eror", "invalid outcome: eror: did you mean error? one of "),
     ("export --format XLSX", "invalid format: XLSX: one of csv, jsonl, parquet"),
-    ("--theme drak", "invalid theme: drak: did you mean dark? one of auto, dark, light, ansi, mono"),
+    (
+        "--theme drak",
+        "invalid theme: drak: did you mean dark? one of auto, dark, light, contrast, contrast-light, ansi, "
+        "mono",
+    ),
     ("--direction up", "invalid direction: up: one of egress, ingress, both"),
     ("demo --speed 0", "invalid speed: 0: 0.01 to 1000"),
     ("demo --speed nan", "invalid speed: nan: 0.01 to 1000"),
