@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flowwatch.api.policy_files import read_text, shown
-from flowwatch.cli.shared.options import directions
+from flowwatch.cli.shared.options import directions, stable_of
 from flowwatch.cli.shared.policies import agent_options, given_of
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, at_terminal, telling_apart
 from flowwatch.cli.shared.traffic import again_of, source_of
@@ -35,8 +35,9 @@ def _draft(parsed: Parsed) -> int:
     from flowwatch.drafts.draft import Drafter
     from flowwatch.drafts.needs import SUBJECTS
 
-    if parsed.switch("follow"):
-        raise UsageError("a draft ends", "leave out --follow")
+    if parsed.switch("follow") and (not parsed.was_set("stable") or parsed.switch("edit")):
+        hint = "--stable 2h says when" if not parsed.switch("edit") else "leave out --follow"
+        raise UsageError("a draft ends", hint)
     if parsed.switch("edit"):
         return _edit(parsed)
     asked = parsed.text("explain")
@@ -52,7 +53,13 @@ def _draft(parsed: Parsed) -> int:
         from flowwatch.policy import load
 
         given = load([(shown(parsed.text("onto")), existing)], options=options)
-    drafter = Drafter(owner, kind, directions(parsed), tuple(parsed.list("allow")), options, given)
+    stable, follows = stable_of(parsed), parsed.switch("follow")
+    picked = tuple(parsed.list("allow"))
+    drafter = Drafter(
+        owner, kind, directions(parsed), picked, options, given, stable=stable, follows=follows
+    )
+    if follows:
+        say("following until nothing new comes any more (Ctrl-C writes what is known by then)")
     with source_of(parsed) as source:
         if source is None:
             return 0

@@ -16,8 +16,10 @@ from flowwatch.cli.policy_flags import (
     CILIUM_CONFIG,
     COLOR,
     DEBUG,
+    DEMO_TRAFFIC,
     DIFF,
     DIRECTION,
+    DRAFT,
     FROM_CLUSTER,
     GAP,
     KUBERNETES,
@@ -155,14 +157,6 @@ DEMO = Group(
 )
 
 STATUS = Group("Output", (output(values.STATUS_OUTPUT),))
-_DEMO_TRAFFIC = Flag(
-    "demo",
-    TEXT,
-    "the embedded demo's traffic: all, or what came before or after its policy",
-    "WHEN",
-    alone="all",
-    choices=values.DEMO,
-)
 DOCTOR = Group("Doctor", (CILIUM_CONFIG, output(outputs("text", "json"))))
 POLICIES = Group(
     "Policies",
@@ -175,7 +169,7 @@ POLICIES = Group(
             short="f",
         ),
         CILIUM_CONFIG,
-        _DEMO_TRAFFIC,
+        DEMO_TRAFFIC,
     ),
 )
 
@@ -226,72 +220,10 @@ CHANGES = Group(
             "compare before and after this time (repeat for several), else marks are found",
             "TIME",
         ),
-        _DEMO_TRAFFIC,
+        DEMO_TRAFFIC,
         DIRECTION,
         output(outputs("text", "json", "markdown")),
         COLOR,
-    ),
-)
-
-DRAFT = Group(
-    "Draft",
-    (
-        Flag(
-            "for",
-            TEXT,
-            "a policy for each {choices}",
-            "WHAT",
-            default="workload",
-            choices=values.DRAFT_FOR,
-        ),
-        Flag(
-            "kind",
-            TEXT,
-            "{choices}: of Cilium, of Cilium for the cluster, of Kubernetes",
-            "KIND",
-            default="cnp",
-            choices=values.DRAFT_KIND,
-        ),
-        DIRECTION,
-        Flag(
-            "allow",
-            LIST,
-            "allow this too, though it was dropped: api.github.com:443 (repeat for several)",
-            "PEER[:PORT]",
-        ),
-        Flag(
-            "onto",
-            TEXT,
-            "instead, the smallest addition to these policies that lets through what --allow names",
-            "FILE",
-        ),
-        Flag(
-            "edit",
-            SWITCH,
-            "decide on it row by row, on the screen: what the dashboard's key D opens",
-        ),
-        Flag(
-            "policies",
-            LIST,
-            "what is there: CIDR groups and names of ports are said as these say them (repeat for several)",
-            "FILE",
-        ),
-        Flag("diff", SWITCH, "with --onto: what would change, as a unified diff; writes nothing"),
-        CILIUM_CONFIG,
-        Flag(
-            "explain",
-            TEXT,
-            "instead, why this is allowed or not: api.github.com:443",
-            "PEER[:PORT]",
-        ),
-        Flag(
-            "output",
-            TEXT,
-            "write here, whole or not at all; in a folder a file for each; - is standard output",
-            "FILE|DIR",
-            "o",
-        ),
-        _DEMO_TRAFFIC,
     ),
 )
 
@@ -313,7 +245,7 @@ EXPLAIN = Group(
         Flag("protocol", TEXT, "{choices}", "PROTOCOL", default="TCP", choices=values.PROTOCOL),
         Flag("request", TEXT, "what is asked of an HTTP server: 'GET /path'", "REQUEST"),
         Flag("input-file", LIST, "who they are by this traffic: their labels, names", "FILE"),
-        _DEMO_TRAFFIC,
+        DEMO_TRAFFIC,
         Flag("queries", TEXT, "many questions as JSON lines, - for standard input", "FILE"),
         Flag("reason", TEXT, "what a drop reason means", "NAME", choices=values.REASON),
         output(outputs("text", "json")),

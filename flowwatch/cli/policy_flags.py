@@ -31,6 +31,83 @@ CILIUM_CONFIG = Flag(
 FROM_CLUSTER = Flag(
     "policies-from-cluster", SWITCH, "read the policies from the cluster, by the kubeconfig"
 )
+DEMO_TRAFFIC = Flag(
+    "demo",
+    TEXT,
+    "the embedded demo's traffic: all, or what came before or after its policy",
+    "WHEN",
+    alone="all",
+    choices=values.DEMO,
+)
+DRAFT = Group(
+    "Draft",
+    (
+        Flag(
+            "for",
+            TEXT,
+            "a policy for each {choices}",
+            "WHAT",
+            default="workload",
+            choices=values.DRAFT_FOR,
+        ),
+        Flag(
+            "kind",
+            TEXT,
+            "{choices}: of Cilium, of Cilium for the cluster, of Kubernetes",
+            "KIND",
+            default="cnp",
+            choices=values.DRAFT_KIND,
+        ),
+        DIRECTION,
+        Flag(
+            "allow",
+            LIST,
+            "allow this too, though it was dropped: api.github.com:443 (repeat for several)",
+            "PEER[:PORT]",
+        ),
+        Flag(
+            "onto",
+            TEXT,
+            "instead, the smallest addition to these policies that lets through what --allow names",
+            "FILE",
+        ),
+        Flag(
+            "edit",
+            SWITCH,
+            "decide on it row by row, on the screen: what the dashboard's key D opens",
+        ),
+        Flag(
+            "policies",
+            LIST,
+            "what is there: CIDR groups and names of ports are said as these say them (repeat for several)",
+            "FILE",
+        ),
+        Flag(
+            "stable",
+            TEXT,
+            "say of each rule whether it still learns: something new came in this time, as 2d; "
+            "with --follow end when none does",
+            "AGE",
+            check=values.AGE,
+        ),
+        Flag("diff", SWITCH, "with --onto: what would change, as a unified diff; writes nothing"),
+        CILIUM_CONFIG,
+        Flag(
+            "explain",
+            TEXT,
+            "instead, why this is allowed or not: api.github.com:443",
+            "PEER[:PORT]",
+        ),
+        Flag(
+            "output",
+            TEXT,
+            "write here, whole or not at all; in a folder a file for each; - is standard output",
+            "FILE|DIR",
+            "o",
+        ),
+        DEMO_TRAFFIC,
+    ),
+)
 UNUSED = Group(
     "Unused",
     (

@@ -19,6 +19,7 @@ from flowwatch.drafts.blocks import block_text
 from flowwatch.drafts.needs import Evidence
 from flowwatch.drafts.rules import Plan, Port, Rule, Target, spelt
 from flowwatch.drafts.selecting import Labels
+from flowwatch.drafts.stability import Stability
 from flowwatch.flows.clocks import span
 from flowwatch.policy.rules import Direction
 from flowwatch.text import plural, safe
@@ -43,10 +44,17 @@ Made = dict[object, str]
 """Rules that were written, by all that they are made of: what repeats isn't written again."""
 
 
-def written(plan: Plan, kind: Kind, head: Sequence[str] = (), made: Made | None = None) -> str:
+def written(
+    plan: Plan,
+    kind: Kind,
+    head: Sequence[str] = (),
+    made: Made | None = None,
+    stability: Stability | None = None,
+) -> str:
     """The document of one owner.
 
     ``head``: lines for the comment that it begins with. ``made``: kept by who writes much the same often.
+    ``stability``: whether each rule is to say if it still learns.
     """
     document = _MAKERS[kind](plan)
     parts = [block_text(document, [_comment(line) for line in [*head, *_notes(plan)]])]
@@ -54,7 +62,8 @@ def written(plan: Plan, kind: Kind, head: Sequence[str] = (), made: Made | None 
         rules = [rule for rule in plan.rules if rule.direction == direction and says(rule, kind)]
         parts.append(f"  {direction}:\n" if rules else f"  {direction}: []\n")
         pods = len(plan.owned.pods)
-        parts += [_rule_text(rule, kind, pods, {} if made is None else made) for rule in rules]
+        known = {} if made is None else made
+        parts += [_rule_text(rule, kind, pods, known, stability) for rule in rules]
     for line in _candidates(plan):
         parts.append(f"# {_comment(line)}\n".replace("# \n", "#\n"))
     return "".join(parts)
@@ -65,9 +74,11 @@ def says(rule: Rule, kind: Kind) -> bool:
     return kind != "knp" or not unsaid_in_kubernetes(rule)
 
 
-def _rule_text(rule: Rule, kind: Kind, pods: int, made: Made) -> str:
+def _rule_text(rule: Rule, kind: Kind, pods: int, made: Made, stability: Stability | None) -> str:
     """A rule as an item of its list, its evidence above it."""
     lines = tuple(about(rule, pods))
+    if stability is not None and (word := stability.of_rule(rule)):
+        lines += (word,)
     addresses = tuple(tuple(sorted(_addresses(rule, one))) for one in rule.targets)
     key = kind, rule.direction, rule.form, rule.targets, rule.ports, rule.dns, lines, addresses
     found = made.get(key)

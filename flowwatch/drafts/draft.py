@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from flowwatch.drafts.given import Given
 from flowwatch.drafts.judging import Ask, ask_of
 from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
 from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
+from flowwatch.drafts.stability import Stability, until_stable
 from flowwatch.flows.clocks import span
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Batch
@@ -130,6 +132,10 @@ class Drafter:
     """What the agents decide by."""
     given: PolicySet | None = None
     """Policies that are there: a draft says groups of addresses and ports as they do."""
+    stable: int = 0
+    """Nanoseconds without anything new after which a rule is stable; 0: nothing is said of it."""
+    follows: bool = False
+    """Whether what is read goes on: then the end of the evidence is now, not the last record."""
     needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -144,8 +150,16 @@ class Drafter:
         """Of what is known by now."""
         return Planner(self.needs, self.picked, Given(self.given))
 
+    def stability(self) -> Stability | None:
+        """By which rules say whether they still learn."""
+        last = self.needs.join.coverage().last_seen
+        now = max(last, time.time_ns()) if self.follows else last
+        return Stability(self.stable, now) if self.stable else None
+
     def read(self, batches: Iterable[Batch]) -> Draft:
-        """All of ``batches``, and the draft."""
+        """All of ``batches``, or as long as anything new comes, and the draft."""
+        if self.follows and self.stable:
+            batches = until_stable(batches, self.needs, self.stable)
         self.needs.read(batches)
         return self.draft()
 
@@ -155,8 +169,17 @@ class Drafter:
         every = planner.plans()
         plans = [plan for plan in every if plan.rules]
         coverage = self.needs.join.coverage()
+        stability = self.stability()
         documents = tuple(
-            Document(plan, written(plan, self.kind, head_of(plan, coverage, self.kind)))
+            Document(
+                plan,
+                written(
+                    plan,
+                    self.kind,
+                    head_of(plan, coverage, self.kind, stability),
+                    stability=stability,
+                ),
+            )
             for plan in plans
         )
         notes = [*care_of(coverage), *self._notes(plans, planner)]
@@ -189,10 +212,14 @@ def _lost(rule: Rule) -> Iterator[str]:
         yield f"NetworkPolicy knows no {what}: {names} by address, which may change"
 
 
-def head_of(plan: Plan, coverage: Coverage, kind: Kind) -> list[str]:
+def head_of(
+    plan: Plan, coverage: Coverage, kind: Kind, stability: Stability | None = None
+) -> list[str]:
     """What stands on top of a policy, a line each; not made safe."""
     pods = plural(len(plan.owned.pods), "pod")
     head = [f"Drafted by flowwatch from what {plan.owner} ({pods}) was let through."]
+    if stability is not None:
+        head.append(stability.of_plan(plan))
     head += care_of(coverage)
     seen = [one.attempts for rule in plan.rules for one in rule.evidence.values()]
     if rare := sum(attempts < _FEW for attempts in seen):

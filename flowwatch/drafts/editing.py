@@ -184,8 +184,9 @@ class Sheet:
         if self.state.hand or not self.chosen.rules:
             return self.state.hand
         coverage = self.drafter.needs.join.coverage()
-        head = head_of(self.chosen, coverage, self.drafter.kind)
-        return written(self.chosen, self.drafter.kind, head, self.made)
+        stability = self.drafter.stability()
+        head = head_of(self.chosen, coverage, self.drafter.kind, stability)
+        return written(self.chosen, self.drafter.kind, head, self.made, stability)
 
     @cached_property
     def policies(self) -> PolicySet:

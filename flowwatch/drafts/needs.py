@@ -165,6 +165,8 @@ class Needs:
         """Whose pods were seen at any end, by name."""
         self.pods: dict[tuple[str, str], dict[Labels, str]] = {}
         """All pods that were seen, by cluster and namespace: labels, and how a person calls them."""
+        self._newest = 0
+        """When the newest of all needs was first seen, ns since 1970."""
         self.left_out = 0
         """Attempts beyond MAX_NEEDS."""
         self.attempts = 0
@@ -188,6 +190,35 @@ class Needs:
         self._observer.take(joined)
         for attempt in joined.closed:
             self._over(attempt, self._observer.over(attempt, joined.scope), joined.scope.names)
+
+    def newest(self) -> int:
+        """When the newest of all needs was first seen, of open attempts too: ns since 1970, 0 for none."""
+        first: dict[tuple[Owner, Need], int] = {}
+        for _, scope, attempt in self.join.open_attempts():
+            for seen in self._observer.so_far(attempt, scope):
+                if new := self._new(seen, attempt, scope.names):
+                    first[new] = min(first.get(new, seen.first), seen.first)
+        return max(self._newest, *first.values(), 0)
+
+    def _new(
+        self, seen: Observation, attempt: OpenAttempt, names: PeerNames
+    ) -> tuple[Owner, Need] | None:
+        """What an attempt shows that wasn't known; None where it shows nothing new."""
+        if seen.direction not in self._directions or seen.answer_port is not None:
+            return None
+        if not seen.pod[1] or seen.unknown or seen.outcome not in _PASSED:
+            return None
+        egress = seen.direction == "egress"
+        if not egress and seen.peer.reserved & _ALWAYS:
+            return None
+        here, there = (
+            (attempt.client, attempt.server) if egress else (attempt.server, attempt.client)
+        )
+        peer, _ = self._named(seen, here, there, names)
+        owner = self._of(seen.subject_name, here)
+        need = Need(seen.direction, peer, seen.protocol, seen.port)
+        known = owner in self.owners and need in self.owners[owner].needs
+        return None if known else (owner, need)
 
     @property
     def clusters(self) -> frozenset[str]:
@@ -238,9 +269,7 @@ class Needs:
         passed = seen.outcome in _PASSED
         if not passed and not (seen.outcome == meaning.DROPPED and seen.by_policy):
             return self._leave_out("neither let through nor dropped by a policy")
-        peer, lent = self._peer(seen, there), 0
-        if peer.kind == "name" and not names.name(here, seen.peer_ip):
-            peer, lent = _lent(peer, seen, names)
+        peer, lent = self._named(seen, here, there, names)
         need = Need(seen.direction, peer, seen.protocol, seen.port)
         found = owned.needs if passed else owned.dropped
         evidence = found.get(need)
@@ -250,6 +279,8 @@ class Needs:
                 return None
             self._count += 1
             evidence = found[need] = Evidence()
+            if passed:
+                self._newest = max(self._newest, seen.first)
         evidence.add(seen, lent)
         if attempt.service and egress:
             evidence.services.add(attempt.service)
@@ -265,6 +296,15 @@ class Needs:
         if len(self._owners) < MAX_NEEDS:
             self._owners[id(pod)] = pod, owned
         return owned
+
+    def _named(
+        self, seen: Observation, here: Endpoint, there: Endpoint, names: PeerNames
+    ) -> tuple[Peer, int]:
+        """The peer, and of a name that isn't the pod's own since when it is known."""
+        peer = self._peer(seen, there)
+        if peer.kind == "name" and not names.name(here, seen.peer_ip):
+            return _lent(peer, seen, names)
+        return peer, 0
 
     def _peer(self, seen: Observation, end: Endpoint) -> Peer:
         known = self._peers.get(id(end))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flowwatch.cli.shared.options import directions
+from flowwatch.cli.shared.options import directions, stable_of
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
@@ -39,7 +39,8 @@ def editor(parsed: Parsed, again: Callable[[], Source], audit: LiveAudit | None)
         owner = next(one for one in SUBJECTS if one == parsed.text("for"))
         kind = next(one for one in KINDS if one == parsed.text("kind"))
         picked = tuple(parsed.list("allow"))
-        return Drafter(owner, kind, directions(parsed), picked, agent_options(parsed), in_force)
+        options, stable = agent_options(parsed), stable_of(parsed)
+        return Drafter(owner, kind, directions(parsed), picked, options, in_force, stable=stable)
 
     piped = "input-file" in parsed.flags and "-" in parsed.list("input-file")
     return Drafting(

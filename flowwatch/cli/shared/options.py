@@ -55,3 +55,11 @@ def limit_words(parsed: Parsed) -> str:
     window = [name for name in ("since", "until", "first", "last") if parsed.was_set(name)]
     words = [filter_words(parsed), *[f"--{name} {parsed.get(name)}" for name in window]]
     return " ".join(filter(None, words))
+
+
+def stable_of(parsed: Parsed) -> int:
+    """Nanoseconds of ``--stable``; 0 without."""
+    from flowwatch.cli.values import age_of
+
+    text = parsed.text("stable")
+    return age_of(text) if text else 0

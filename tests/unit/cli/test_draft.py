@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flowwatch.demo.server import DemoServer
 from flowwatch.policy import load
 from tests.in_process import flowwatch
 from tests.interop.compared import config_map
@@ -66,6 +67,8 @@ def test_a_peer_that_nobody_tried() -> None:
         (("--kind", "cilium"), "invalid --kind"),
         (("--for", "cluster"), "invalid --for"),
         (("--follow",), "a draft ends"),
+        (("--follow", "--stable", "2h", "--edit"), "a draft ends"),
+        (("--stable", "soon"), "soon"),
         (("--explain", "api.github.com:99999"), "invalid --explain: api.github.com:99999"),
         (("--explain", "api.github.com:https"), "invalid --explain"),
         (("--explain", ":443"), "invalid --explain"),
@@ -118,3 +121,23 @@ def test_given_policies_that_can_t_be_read_are_one_line(words: tuple[str, ...], 
     assert (told.returncode, told.stdout) == (2, "")
     assert line in told.stderr
     assert told.stderr.count("\n") == 1
+
+
+def test_each_rule_says_whether_it_still_learns() -> None:
+    told = flowwatch("draft", "--input-file", WEATHER, "--namespace", "weather", "--stable", "2d")
+
+    assert told.returncode == 0
+    assert told.stdout.count("# learning: something new ") > 1
+    assert ", stable after 2.0 days without" in told.stdout
+
+
+def test_following_ends_when_nothing_new_comes(tmp_path: Path) -> None:
+    path = tmp_path / "draft.yaml"
+    with DemoServer("127.0.0.1:0") as server:
+        told = flowwatch(
+            "draft", "--server", server.address, "-n", "weather", "-f", "--stable", "1s", "-o", path
+        )
+
+    assert told.returncode == 0
+    assert "following until nothing new comes any more" in told.stderr
+    assert "# stable: nothing new in " in path.read_text()
