@@ -26,6 +26,9 @@ KEPT = 48
 _LATEST = 16
 """Of these, the latest, whatever they were: one of them may yet become another."""
 
+_AT_ONCE = 256
+"""Rows that are given a place together."""
+
 _NONE = -1
 
 
@@ -80,8 +83,8 @@ class Turns:
                 del events[place]
 
     def _grow(self, row: int) -> None:
-        """Have a place for ``row``."""
-        more = row + 1 - len(self._last)
+        """Have a place for ``row``, and for some that will follow: five columns cost 1.5 us to grow."""
+        more = max(row + 1 - len(self._last), _AT_ONCE)
         self._outcome.extend([_NONE] * more)
         self._count.extend([0] * more)
         for column in (self._first, self._before, self._last):
@@ -124,7 +127,7 @@ class Turns:
     def shift(self, back: Callable[[int], int]) -> None:
         """Set each row back by so many nanoseconds as ``back`` says of it."""
         for row, outcome in enumerate(self._outcome):
-            if not (by := back(row)) or (outcome == _NONE and row not in self._several):
+            if (outcome == _NONE and row not in self._several) or not (by := back(row)):
                 continue
             for column in (self._first, self._before, self._last):
                 if column[row]:
@@ -135,7 +138,7 @@ class Turns:
     def moved(self, moved: Mapping[int, int]) -> Turns:
         """The same by the numbers that rows have now; of several that became one it is put together."""
         new = Turns()
-        for row, count in enumerate(self._count):
+        for row, count in zip(range(len(moved)), self._count, strict=False):
             events, to = self._several.get(row), moved[row]
             for time, outcome in self._known(row) if events is None else events:
                 new.add(to, outcome, time)
