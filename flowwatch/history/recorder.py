@@ -12,6 +12,7 @@ is told.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -206,13 +207,18 @@ class Recorder:
         except OutputError:
             # All or nothing of it: it is written again.
             for path in files:
-                (self._folder / path).unlink(missing_ok=True)
+                # The last one was never there.
+                with contextlib.suppress(OSError):
+                    (self._folder / path).unlink()
             raise
         self.progress.files += len(files)
         self.progress.bytes += written
 
     def _partitions(self, held: Held) -> dict[str, list[int]]:
-        """By folder, the numbers of the flows that belong there."""
+        """By folder, the numbers of the flows that belong there; the latest hour last.
+
+        So a recorder that is killed in between lacks the newest, which the next one asks for again.
+        """
         found: dict[tuple[str, int], list[int]] = {}
         clusters: dict[str, str] = {}
         for row, flow in enumerate(held.flows):
@@ -226,7 +232,7 @@ class Recorder:
             found.setdefault(key, []).append(row)
         return {
             store.partition(cluster, hour * store.HOUR): rows
-            for (cluster, hour), rows in found.items()
+            for (cluster, hour), rows in sorted(found.items(), key=lambda one: one[0][::-1])
         }
 
     def close(self, why: str) -> None:
