@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -35,8 +36,10 @@ spec:
 """
 
 
-def measure(lines: int, rounds: int) -> list[tuple[str, str, str]]:
-    """What was measured, what was reached, the goal."""
+def measure(
+    lines: int, rounds: int, way: str, env: Mapping[str, str], goal: str
+) -> list[tuple[str, str, str]]:
+    """What was measured, what was reached, the goal; ``env`` makes flowwatch read in that ``way``."""
     with tempfile.TemporaryDirectory() as folder:
         whole, half, policies = (
             Path(folder) / name for name in ("all.jsonl", "half.jsonl", "p.yaml")
@@ -65,15 +68,16 @@ def measure(lines: int, rounds: int) -> list[tuple[str, str, str]]:
                 "audit": [*audit, whole],
             },
             rounds,
+            {"summary": env, "audit": env},
         )
-        peaks = [_peak_mb([*map(str, audit[4:]), str(path)]) for path in (half, whole)]
+        peaks = [_peak_mb([*map(str, audit[4:]), str(path)], env) for path in (half, whole)]
     audited, summed = costs["audit"], costs["summary"]
     return [
         (
-            f"audit of {lines:,} flows against {POLICIES} policies ({audited.wall:.1f} s)",
+            f"audit of {lines:,} flows against {POLICIES} policies, {way} ({audited.wall:.1f} s)",
             f"{audited.wall / summed.wall:.1f} times the summary's wall, "
             f"{audited.cpu / summed.cpu:.1f} times its CPU",
-            "≤ 4 times",
+            goal,
         ),
         (
             f"… its memory at the peak, {lines // 2:,} and {lines:,} flows",
@@ -102,8 +106,9 @@ def _policies(capture: Path) -> str:
     )
 
 
-def _peak_mb(command: list[str]) -> float:
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+def _peak_mb(command: list[str], env: Mapping[str, str]) -> float:
+    own, quiet = {**os.environ, **env}, subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=own) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_maxrss / 1024
