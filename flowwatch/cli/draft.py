@@ -56,8 +56,9 @@ def _draft(parsed: Parsed) -> int:
     stable, follows = stable_of(parsed), parsed.switch("follow")
     picked = tuple(parsed.list("allow"))
     drafter = Drafter(
-        owner, kind, directions(parsed), picked, options, given, stable=stable, follows=follows
-    )
+        owner, kind, directions(parsed), picked, options, given,
+        stable=stable, follows=follows, l7=parsed.switch("l7"), dns_names=parsed.switch("dns-names"),
+    )  # fmt: skip
     if follows:
         say("following until nothing new comes any more (Ctrl-C writes what is known by then)")
     with source_of(parsed) as source:

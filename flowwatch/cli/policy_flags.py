@@ -82,6 +82,8 @@ DRAFT = Group(
             "what is there: CIDR groups and names of ports are said as these say them (repeat for several)",
             "FILE",
         ),
+        Flag("l7", SWITCH, "allow only the HTTP methods and paths that a proxy saw"),
+        Flag("dns-names", SWITCH, "let through only lookups of the names needed, not of all"),
         Flag(
             "stable",
             TEXT,

@@ -17,6 +17,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from flowwatch.drafts.blocks import block_text
 from flowwatch.drafts.needs import Evidence
+from flowwatch.drafts.requests import HttpRule, words
 from flowwatch.drafts.rules import Plan, Port, Rule, Target, spelt
 from flowwatch.drafts.selecting import Labels
 from flowwatch.drafts.stability import Stability
@@ -80,7 +81,8 @@ def _rule_text(rule: Rule, kind: Kind, pods: int, made: Made, stability: Stabili
     if stability is not None and (word := stability.of_rule(rule)):
         lines += (word,)
     addresses = tuple(tuple(sorted(_addresses(rule, one))) for one in rule.targets)
-    key = kind, rule.direction, rule.form, rule.targets, rule.ports, rule.dns, lines, addresses
+    said = rule.ports, rule.dns, rule.lookups, rule.http
+    key = kind, rule.direction, rule.form, rule.targets, said, lines, addresses
     found = made.get(key)
     if found is None:
         item = rule_item(rule, cilium=kind != "knp")
@@ -142,9 +144,25 @@ def _cilium_rule(rule: Rule) -> CommentedMap:
         return made
     ports = _map(ports=CommentedSeq([port_item(one) for one in rule.ports]))
     if rule.dns:
-        ports["rules"] = _map(dns=CommentedSeq([_map(matchPattern=_quoted("*"))]))
+        names = [_lookup(one) for one in rule.lookups] or [_map(matchPattern=_quoted("*"))]
+        ports["rules"] = _map(dns=CommentedSeq(names))
+    elif rule.http:
+        ports["rules"] = _map(http=CommentedSeq([_http(one) for one in rule.http]))
     made["toPorts"] = CommentedSeq([ports])
     return made
+
+
+def _lookup(target: Target) -> CommentedMap:
+    if target.form == "pattern":
+        return _map(matchPattern=_quoted(target.text))
+    return _map(matchName=_text(target.text))
+
+
+def _http(rule: HttpRule) -> CommentedMap:
+    written = _map(method=_text(rule.method))
+    if rule.path:
+        written["path"] = _quoted(rule.path)
+    return written
 
 
 def peer_item(rule: Rule, target: Target) -> tuple[str, Any]:
@@ -265,6 +283,9 @@ def about(rule: Rule, pods: int = 0) -> Iterator[str]:
     for (target, port), seen in sorted(rule.evidence.items(), key=lambda one: one[0]):
         named = f', the port "{port.name}"' if port.name else ""
         yield f"{spelt(target, port)}/{port.protocol}: {told(seen, pods)}{named}"
+    if rule.http:
+        shown = sum(seen.shown for seen in rule.evidence.values())
+        yield from words(rule.http, shown, sum(seen.attempts for seen in rule.evidence.values()))
     if rule.form == "group":
         seen_at = sorted({at for target in rule.targets for at in _addresses(rule, target)})
         more = f" and {len(seen_at) - _TOLD:,} more" if len(seen_at) > _TOLD else ""

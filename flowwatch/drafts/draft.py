@@ -136,10 +136,17 @@ class Drafter:
     """Nanoseconds without anything new after which a rule is stable; 0: nothing is said of it."""
     follows: bool = False
     """Whether what is read goes on: then the end of the evidence is now, not the last record."""
+    l7: bool = False
+    """Whether rules say which requests of HTTP they let pass, where a proxy saw them."""
+    dns_names: bool = False
+    """Whether only lookups of what is needed are let pass."""
     needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
-        self.needs = Needs(self.owner, self.directions, reach=self.options.reach)
+        reach = self.options.reach
+        self.needs = Needs(
+            self.owner, self.directions, reach=reach, requests=self.l7, lookups=self.dns_names
+        )
 
     @property
     def groups(self) -> CidrGroups | None:
@@ -206,7 +213,10 @@ def _lost(rule: Rule) -> Iterator[str]:
     """What Kubernetes' policies can't say of a rule."""
     if why := unsaid_in_kubernetes(rule):
         yield f"NetworkPolicy has no word for it: {why}"
-    elif rule.form in ("name", "group"):
+        return
+    if rule.http:
+        yield "NetworkPolicy has no word for requests: any are let through where only some were seen"
+    if rule.form in ("name", "group"):
         names = ", ".join(target.text for target in rule.targets)
         what = "names" if rule.form == "name" else "CIDR groups"
         yield f"NetworkPolicy knows no {what}: {names} by address, which may change"
@@ -259,8 +269,10 @@ def proven(ask: Ask, plans: Iterable[Plan]) -> Proof:
         dropped = {one.need: one.evidence for one in plan.candidates}
         for wanted, of in ((True, plan.wanted), (False, dropped)):
             for need, seen in of.items():
+                asked = seen.requests if wanted else ()
                 decided = {
-                    ask(need.direction, *ends, need.protocol, need.port) for ends in seen.questions
+                    ask(need.direction, *ends, need.protocol, need.port, asked)
+                    for ends in seen.questions
                 }
                 sums["needed" if wanted else "dropped"] += seen.attempts
                 if "cant_tell" in decided:

@@ -6,9 +6,10 @@ and ports, all other questions have the answer that they had.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
+from typing import NamedTuple, Protocol
 
+from flowwatch.drafts.requests import Request
 from flowwatch.policy import PolicySet
 from flowwatch.policy.engine import Outcome
 from flowwatch.policy.party import Party
@@ -16,7 +17,19 @@ from flowwatch.policy.peers import PeerRule
 from flowwatch.policy.ports import PortRule
 from flowwatch.policy.rules import Direction, Entry
 
-Ask = Callable[[Direction, Party, Party, str, int], Outcome]
+
+class Ask(Protocol):
+    """What policies decide, with the requests that they must let pass."""
+
+    def __call__(
+        self,
+        direction: Direction,
+        subject: Party,
+        peer: Party,
+        protocol: str,
+        port: int,
+        requests: Collection[Request] = (),
+    ) -> Outcome: ...
 
 
 class _Question(NamedTuple):
@@ -42,7 +55,26 @@ class _Part(NamedTuple):
 
 def ask_of(policies: PolicySet) -> Ask:
     """The engine's own decisions."""
-    return lambda *question: policies.ask(*question).decision
+
+    def ask(
+        direction: Direction,
+        subject: Party,
+        peer: Party,
+        protocol: str,
+        port: int,
+        requests: Collection[Request] = (),
+    ) -> Outcome:
+        said = policies.ask(direction, subject, peer, protocol, port)
+        if not requests or not said.l7 or said.pass_all or said.decision != "allowed":
+            return said.decision
+        rules = [one.l7 for one in said.ports if one.l7 is not None]
+        passes = all(
+            any(rule.passes_request(one.method, one.url, None) is True for rule in rules)
+            for one in requests
+        )
+        return "allowed" if passes else "denied"
+
+    return ask
 
 
 class Judging:
@@ -63,14 +95,20 @@ class Judging:
             for question in [one for one in self._known if any(p.is_about(one) for p in changed)]:
                 del self._known[question]
         self._frame, self._parts = frame, parts
+        anew = ask_of(policies)
 
         def ask(
-            direction: Direction, subject: Party, peer: Party, protocol: str, port: int
+            direction: Direction,
+            subject: Party,
+            peer: Party,
+            protocol: str,
+            port: int,
+            requests: Collection[Request] = (),
         ) -> Outcome:
             question = _Question(direction, subject, peer, protocol, port)
             found = self._known.get(question)
             if found is None:
-                found = self._known[question] = policies.ask(*question).decision
+                found = self._known[question] = anew(*question, requests)
             return found
 
         return ask

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from flowwatch.audits.ends import name_of, named_cluster, namespace_of
 from flowwatch.audits.evidence import Observation, Observer
+from flowwatch.drafts.requests import Request, lookup_of, request_of
 from flowwatch.drafts.selecting import Labels, lasting, liking
 from flowwatch.flows import meaning
 from flowwatch.flows.join import Join, Joined
@@ -29,6 +30,8 @@ Subject = Literal["pod", "workload", "namespace"]
 SUBJECTS: tuple[Subject, ...] = ("workload", "pod", "namespace")
 """What a draft is for; the first is what it is without a word."""
 
+MAX_REQUESTS = 1_000
+"""Distinct requests kept of one attempt."""
 MAX_NEEDS = 200_000
 """Distinct needs kept; attempts beyond them are counted, and told."""
 
@@ -94,6 +97,10 @@ class Evidence:
     addresses: set[str] = field(default_factory=set)
     questions: set[tuple[Party, Party]] = field(default_factory=set)
     """Subject and peer, as policies see them: what the draft is proven on."""
+    requests: set[Request] = field(default_factory=set)
+    """What was asked of it, where that is to be drafted."""
+    shown: int = 0
+    """Attempts whose requests were seen."""
     lent: int = 0
     """Of a name that none of these pods was seen to ask for: when anything last gave it to the address."""
 
@@ -122,6 +129,8 @@ class Evidence:
             self.services | other.services,
             self.addresses | other.addresses,
             self.questions | other.questions,
+            self.requests | other.requests,
+            self.shown + other.shown,
             _both([one.lent for one in (self, other) if one.attempts]),
         )
 
@@ -141,6 +150,8 @@ class Owned:
     needs: dict[Need, Evidence] = field(default_factory=dict)
     dropped: dict[Need, Evidence] = field(default_factory=dict)
     """What policies dropped: candidates, which a person picks."""
+    lookups: set[str] = field(default_factory=set)
+    """Names that it asked for, where these are to be drafted."""
     probes: int = 0
     """Attempts of its node, which is let in whatever policies say."""
 
@@ -154,8 +165,17 @@ class Needs:
         directions: Iterable[str] = ("egress",),
         join: Join | None = None,
         reach: Reach = BY_LABELS,
+        *,
+        requests: bool = False,
+        lookups: bool = False,
     ) -> None:
-        """``reach``: of which endpoints the address counts, too (AgentOptions.reach)."""
+        """``reach``: of which endpoints the address counts, too (AgentOptions.reach).
+
+        ``requests``, ``lookups``: whether what was asked by HTTP, and which names, is kept.
+        """
+        self._requests: dict[int, set[Request]] | None = {} if requests else None
+        """By the number of an open attempt."""
+        self.keeps_lookups = lookups
         self._owner = owner
         self._directions = frozenset(directions)
         self.join = join or Join()
@@ -188,8 +208,22 @@ class Needs:
     def take(self, joined: Joined) -> None:
         """Take in a batch, and what is over with it."""
         self._observer.take(joined)
+        if self.keeps_lookups or self._requests is not None:
+            self._take_asked(joined)
         for attempt in joined.closed:
             self._over(attempt, self._observer.over(attempt, joined.scope), joined.scope.names)
+
+    def _take_asked(self, joined: Joined) -> None:
+        for flow, attempt in zip(joined.batch.flows, joined.attempts, strict=True):
+            if self.keeps_lookups and (name := lookup_of(flow)):
+                pod = flow.destination if flow.is_reply else flow.source
+                if pod.pod:
+                    owner = self._of(name_of(pod, ""), pod)
+                    self.owners.setdefault(owner, Owned()).lookups.add(name)
+            if self._requests is not None and attempt and (request := request_of(flow)):
+                known = self._requests.setdefault(attempt.number, set())
+                if len(known) < MAX_REQUESTS:
+                    known.add(request)
 
     def newest(self) -> int:
         """When the newest of all needs was first seen, of open attempts too: ns since 1970, 0 for none."""
@@ -226,10 +260,14 @@ class Needs:
         return frozenset(cluster for cluster, _ in self.pods)
 
     def _over(self, attempt: OpenAttempt, seen: Iterator[Observation], names: PeerNames) -> None:
+        asked = self._requests.pop(attempt.number, None) if self._requests else None
         self._meet(attempt.client)
         self._meet(attempt.server)
         for one in seen:
-            self._add(one, attempt, names)
+            evidence = self._add(one, attempt, names)
+            if evidence is not None and asked:
+                evidence.shown += 1
+                evidence.requests |= asked
 
     def _meet(self, end: Endpoint) -> None:
         if id(end) in self._known:
@@ -246,16 +284,13 @@ class Needs:
         if len(known) < MAX_NEEDS:
             known.setdefault(lasting(end.labels), _name(end))
 
-    def _add(self, seen: Observation, attempt: OpenAttempt, names: PeerNames) -> None:
+    def _add(self, seen: Observation, attempt: OpenAttempt, names: PeerNames) -> Evidence | None:
         if seen.direction not in self._directions or seen.answer_port is not None:
             return None
         self.attempts += 1
-        if not seen.pod[1]:
-            return self._leave_out("not of a pod")
-        if seen.unknown:
-            return self._leave_out(seen.unknown)
-        if "unknown" in seen.peer.reserved:
-            return self._leave_out("the record doesn't say who the other end is")
+        if unknown := _unknown(seen):
+            self.unusable[unknown] = self.unusable.get(unknown, 0) + 1
+            return None
         egress = seen.direction == "egress"
         here, there = (
             (attempt.client, attempt.server) if egress else (attempt.server, attempt.client)
@@ -264,11 +299,10 @@ class Needs:
         if not egress and seen.peer.reserved & _ALWAYS:
             owned.probes += 1
             return None
-        if seen.reason == L7_DENIED and seen.outcome == meaning.DROPPED:
-            return self._leave_out("a proxy refused what was asked")
         passed = seen.outcome in _PASSED
-        if not passed and not (seen.outcome == meaning.DROPPED and seen.by_policy):
-            return self._leave_out("neither let through nor dropped by a policy")
+        if not passed and (lost := _lost(seen)):
+            self.unusable[lost] = self.unusable.get(lost, 0) + 1
+            return None
         peer, lent = self._named(seen, here, there, names)
         need = Need(seen.direction, peer, seen.protocol, seen.port)
         found = owned.needs if passed else owned.dropped
@@ -284,7 +318,7 @@ class Needs:
         evidence.add(seen, lent)
         if attempt.service and egress:
             evidence.services.add(attempt.service)
-        return None
+        return evidence if passed else None
 
     def _owned(self, seen: Observation, pod: Endpoint) -> Owned:
         known = self._owners.get(id(pod))
@@ -315,9 +349,6 @@ class Needs:
         if peer.kind in ("pods", "entity") and len(self._peers) < MAX_NEEDS:
             self._peers[id(end)] = end, peer
         return peer
-
-    def _leave_out(self, why: str) -> None:
-        self.unusable[why] = self.unusable.get(why, 0) + 1
 
     def _of(self, name: str, pod: Endpoint) -> Owner:
         cluster = named_cluster(pod)
@@ -352,6 +383,25 @@ def _peer(seen: Observation, end: Endpoint) -> Peer:
         if valid_name(bare):
             return Peer("name", bare)
     return Peer("address", seen.peer_ip)
+
+
+def _unknown(seen: Observation) -> str:
+    """What the record doesn't tell, without which it can't teach; "" when it tells all."""
+    if not seen.pod[1]:
+        return "not of a pod"
+    if not seen.unknown and "unknown" in seen.peer.reserved:
+        return "the record doesn't say who the other end is"
+    return seen.unknown
+
+
+def _lost(seen: Observation) -> str:
+    """Why what was not let through isn't a candidate either; "" when a policy dropped it."""
+    if seen.outcome == meaning.DROPPED:
+        if seen.reason == L7_DENIED:
+            return "a proxy refused what was asked"
+        if seen.by_policy:
+            return ""
+    return "neither let through nor dropped by a policy"
 
 
 def _lent(peer: Peer, seen: Observation, names: PeerNames) -> tuple[Peer, int]:

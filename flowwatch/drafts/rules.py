@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from flowwatch.drafts.given import Given, with_names
 from flowwatch.drafts.needs import Evidence, Need, Needs, Owned, Owner, Peer, scans
+from flowwatch.drafts.requests import MOST_NAMES, HttpRule, folded
 from flowwatch.drafts.selecting import Labels, Selected, select
 from flowwatch.policy.rules import Direction
 
@@ -69,6 +70,10 @@ class Rule:
     evidence: dict[tuple[Target, Port], Evidence]
     dns: bool = False
     """Whether it is the rule by which lookups are seen, which ``toFQDNs`` needs."""
+    lookups: tuple[Target, ...] = ()
+    """The names and patterns that it lets pass; () for all."""
+    http: tuple[HttpRule, ...] = ()
+    """The requests that it lets pass; () for all."""
     assumed: str = ""
     """Why it is there though no traffic shows it."""
 
@@ -196,7 +201,25 @@ class Planner:
         plan.rules = rules
         if any(rule.form in NAMES for rule in rules):
             self._add_dns(plan.owner, plan)
+            self._name_lookups(plan)
         plan.rules.sort(key=_rule_order)
+
+    def _name_lookups(self, plan: Plan) -> None:
+        """Let pass only lookups of what is needed, where that was asked for."""
+        if not self._needs.keeps_lookups:
+            return
+        allowed = {one for rule in plan.rules if rule.form in NAMES for one in rule.targets}
+        refused = {one.target.text for one in plan.candidates if one.target.form == "name"}
+        refused -= {one.text for one in allowed}
+        # A search domain's tries are lookups of the name that they begin with.
+        own = {
+            Target("name", name)
+            for name in plan.owned.lookups
+            if not any(name == one or name.startswith(f"{one}.") for one in refused)
+        }
+        if len(own) <= MOST_NAMES:
+            for rule in plan.rules:
+                rule.lookups = tuple(sorted(allowed | own)) if rule.dns else ()
 
     def _dropped(self, plan: Plan, need: Need, target: Target, evidence: Evidence) -> None:
         """What was dropped of late is not wanted, though it may have been let through before."""
@@ -259,7 +282,8 @@ class Planner:
             if seen
             else "no lookup was seen: these are Kubernetes' usual DNS pods; check their labels"
         )
-        plan.rules.append(Rule("egress", "pods", servers, (Port("ANY", DNS_PORT),), {}, True, why))
+        lookups = (Port("ANY", DNS_PORT),)
+        plan.rules.append(Rule("egress", "pods", servers, lookups, {}, dns=True, assumed=why))
 
     def _dns_pods(self, cluster: str) -> set[Peer]:
         """Those that any workload of a cluster looks up at."""
@@ -305,30 +329,37 @@ def merged(
         port = Port(need.protocol, need.port, names.get(need, ""))
         of = ports.setdefault((need.direction, target, _is_lookup(need)), {})
         of[port] = of[port].merged(evidence) if port in of else evidence
-    rules: dict[tuple[Direction, Form, tuple[Port, ...]], Rule] = {}
+    rules: dict[tuple[Direction, Form, tuple[Port, ...], tuple[HttpRule, ...]], Rule] = {}
     for (direction, target, _), of in sorted(ports.items(), key=lambda one: one[0]):
-        for part in _parts(sorted(of)):
-            key = direction, target.form, part
-            rule = rules.setdefault(key, Rule(direction, target.form, (), part, {}))
+        for part, http in _parts(sorted(of), of):
+            key = direction, target.form, part, http
+            rule = rules.setdefault(key, Rule(direction, target.form, (), part, {}, http=http))
             rule.targets = (*rule.targets, target)
             rule.evidence.update({(target, port): of[port] for port in part})
     return list(rules.values())
 
 
-def _parts(ports: list[Port]) -> list[tuple[Port, ...]]:
-    """In as many as a rule may have; ICMP apart, which rules say elsewhere."""
+def _parts(
+    ports: list[Port], evidence: Mapping[Port, Evidence]
+) -> list[tuple[tuple[Port, ...], tuple[HttpRule, ...]]]:
+    """In as many as a rule may have; ICMP apart, which rules say elsewhere, and ports with requests."""
     icmp = [port for port in ports if port.protocol.startswith("ICMP")]
-    rest = [port for port in ports if port not in icmp]
-    return [
-        tuple(kind[at : at + MOST_PORTS])
+    asked = [port for port in ports if port.protocol == "TCP" and evidence[port].requests]
+    rest = [port for port in ports if port not in icmp and port not in asked]
+    parts: list[tuple[tuple[Port, ...], tuple[HttpRule, ...]]] = [
+        (tuple(kind[at : at + MOST_PORTS]), ())
         for kind in (rest, icmp)
         for at in range(0, len(kind), MOST_PORTS)
     ]
+    return [*parts, *(((port,), folded(evidence[port].requests)) for port in asked)]
 
 
-def _rule_order(rule: Rule) -> tuple[bool, bool, int, tuple[Target, ...], tuple[Port, ...]]:
+def _rule_order(
+    rule: Rule,
+) -> tuple[bool, bool, int, tuple[Target, ...], tuple[Port, ...], tuple[HttpRule, ...]]:
     dns = rule.dns or _is_dns(rule)
-    return rule.direction != "egress", not dns, _ORDER[rule.form], rule.targets, rule.ports
+    form = _ORDER[rule.form]
+    return rule.direction != "egress", not dns, form, rule.targets, rule.ports, rule.http
 
 
 def _sorted(need: Need) -> tuple[str, str, str, int]:

@@ -239,3 +239,27 @@ def test_the_api_server_takes_what_is_added_to_a_file(api: ControlPlane, kind: K
             assert said == "taken there and taken here", (path, text)
     print(f"\nfiles of {kind} added to {added}, their documents at the API server: {judged}")
     assert added > 10
+
+
+def test_drafts_of_requests_and_lookups_are_taken_and_let_the_need_through(
+    api: ControlPlane, oracle: Oracle
+) -> None:
+    judged, judge, counts = Judged(), Judge(api), Counter[str]()
+    for path in [None, *captures()]:
+        draft = Drafter("workload", "cnp", WAYS, l7=True, dns_names=True).read(batches(path))
+        assert draft.proof.failing == ()
+        if not draft.documents:
+            continue
+        for document in draft.documents:
+            said = judge.add(judged, document.text, document.text)
+            assert said == "taken there and taken here", (path, document.text)
+            counts["HTTP rules"] += document.text.count("method:")
+            counts["names to look up"] += sum(len(one.lookups) for one in document.plan.rules)
+        asked = [one for one, said in questions(draft) if said == "allowed"]
+        answers = oracle.ask(draft.text, asked)
+        assert (answers.rejected, answers.unknown) == ((), ())
+        for one, answer in zip(asked, answers.answers, strict=True):
+            assert answer.verdict == "allowed", (one, draft.text)
+    print(f"\ndrafts with requests and lookups at the API server: {judged}; {dict(counts)}")
+    assert counts["HTTP rules"] > 10
+    assert counts["names to look up"] > 10

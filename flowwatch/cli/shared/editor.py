@@ -40,7 +40,10 @@ def editor(parsed: Parsed, again: Callable[[], Source], audit: LiveAudit | None)
         kind = next(one for one in KINDS if one == parsed.text("kind"))
         picked = tuple(parsed.list("allow"))
         options, stable = agent_options(parsed), stable_of(parsed)
-        return Drafter(owner, kind, directions(parsed), picked, options, in_force, stable=stable)
+        return Drafter(
+            owner, kind, directions(parsed), picked, options, in_force,
+            stable=stable, l7=parsed.switch("l7"), dns_names=parsed.switch("dns-names"),
+        )  # fmt: skip
 
     piped = "input-file" in parsed.flags and "-" in parsed.list("input-file")
     return Drafting(

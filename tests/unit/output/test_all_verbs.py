@@ -60,7 +60,7 @@ COMMANDS = {
     "audit": f"audit -f POLICY {FILE}",
     "whatif": f"whatif -f POLICY {FILE}",
     "changes": f"changes {FILE}",
-    "draft": f"draft --allow 1.2.3.4:443 --policies POLICY {FILE}",
+    "draft": f"draft --allow 1.2.3.4:443 --policies POLICY --l7 --dns-names --stable 2d {FILE}",
     "diff": "diff POLICY OTHER",
     "unused": f"unused -f POLICY {FILE}",
     "gap": f"gap -f POLICY {FILE}",
