@@ -21,6 +21,7 @@ from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.hubble_command import command as hubble_command
 from flowwatch.tui.own import short
+from flowwatch.tui.own_table import arrange
 from flowwatch.tui.packet_commands import retina, tcpdump
 from flowwatch.tui.parts.rows import Rows, RowsAnswer, rows
 from flowwatch.tui.saved import forget, keep, use
@@ -308,6 +309,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "detail": lambda desk, text: desk.seen.toggle("detail", _switched(text)),
     "tail": lambda desk, text: desk.seen.toggle("tail", _switched(text)),
     "copy": _copy_named,
+    "columns": arrange,
     "theme": _theme_named,
     "mouse": lambda desk, text: _mouse(desk, _switched(text)),
     "save": _save,

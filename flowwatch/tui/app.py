@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowwatch import signals
+from flowwatch import signals, userfile
 from flowwatch.egress.query import Monitor
 from flowwatch.errors import Stopped, UsageError
 from flowwatch.output.standard import terminal_stream
@@ -86,11 +86,14 @@ def run(
         shade, deaf = _load(ask=theme == "auto")
         from flowwatch.tui import theme as themes
         from flowwatch.tui.dashboard import dashboard
+        from flowwatch.tui.own_table import known as known_table
         from flowwatch.tui.saved import saved_file
         from flowwatch.tui.state import Options
 
-        place = Path(config_folder(os.environ)) / "themes"
-        own = {name: place / name for name in theme_names(os.environ)}
+        place = Path(config_folder(os.environ))
+        own_keys = place / "keys"
+        arranged = known_table(place / "table")
+        own = {name: place / "themes" / name for name in theme_names(os.environ)}
         if theme not in themes.THEMES and theme not in own:
             known = ", ".join([*themes.THEMES, *own])
             raise UsageError(f"no theme '{theme}'", f"choose one of {known}")
@@ -100,7 +103,12 @@ def run(
             export_dir=export_dir or Path.cwd(),
             theme=themes.auto_theme(os.environ, shade) if theme == "auto" else theme,
             auto_theme=themes.auto_theme(os.environ, shade),
+            columns=arranged.columns,
+            order=arranged.order,
+            reverse=arranged.reverse,
+            arranged_file=place / "table",
             themes=own,
+            keys=own_keys if userfile.exists(own_keys) else None,
             signs=themes.signs_for(os.environ, screen.encoding),
             direction=direction,
             drops_only=drops_only,

@@ -86,6 +86,12 @@ COMMANDS: tuple[Command, ...] = (
         ("hubble", "tcpdump", "retina"),
         ROWS,
     ),
+    Command(
+        "columns",
+        "these columns in this order, in sessions to come as well; default: those that fit",
+        "[NAME,NAME|default]",
+        context=ROWS,
+    ),
     Command("theme", "colours", "|".join(THEMES), tuple(THEMES)),
     Command("mouse", "mouse for the dashboard, or for the terminal", "[on|off]", _SWITCH),
     Command("save", "write the draft that is edited to a file", "[FILE]"),

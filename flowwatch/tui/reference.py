@@ -49,8 +49,10 @@ def _wide_enough(column: ScreenColumn, columns: Sequence[ScreenColumn]) -> str:
 
 def markdown_keys(group: str, keys: Iterable[Key]) -> str:
     """The keys of a group, one of keys.GROUPS."""
-    rows = [(f"`{labels(key)}`", key.words) for key in keys if key.group == group]
-    return _table(("key", "what it does"), rows)
+    rows = [
+        (f"`{labels(key)}`", f"`{key.action}`", key.words) for key in keys if key.group == group
+    ]
+    return _table(("key", "action", "what it does"), rows)
 
 
 def markdown_commands(views: Sequence[View]) -> str:

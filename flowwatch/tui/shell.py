@@ -30,8 +30,10 @@ from flowwatch.tui.feed import Answer, Feed, Frame
 from flowwatch.tui.garbage import TIDY_EVERY, tidy
 from flowwatch.tui.keys import Key
 from flowwatch.tui.layout import layout
+from flowwatch.tui.own_keys import read_keys
 from flowwatch.tui.own_themes import read_theme
 from flowwatch.tui.parts.banner import Banner, needed
+from flowwatch.tui.parts.footer import Footer
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.parts.prompt import Prompt
 from flowwatch.tui.parts.tabs import Tabs
@@ -90,15 +92,20 @@ class Dashboard(App[int], inherit_bindings=False):
                 drops_only=self.options.drops_only,
                 noise=self.options.noise,
                 text=self.options.text,
+                order=self.options.order,
+                reverse=self.options.reverse,
                 limit=FIRST_LIMIT,
                 by=self.options.by,
             ),
             mouse=self.options.mouse,
+            columns=self.options.columns,
         )
         self.with_policies = audit is not None
         self.given_policies = audit.given if audit is not None else ()
         self.drafting = drafting
         self.key_map = key_map(views)
+        if self.options.keys is not None:
+            self.key_map = read_keys(self.options.keys, self.key_map)
         self._own: dict[str, Action] = {
             key.action: action for view in views for key, action in view.keys.items()
         }
@@ -457,7 +464,16 @@ class Dashboard(App[int], inherit_bindings=False):
             (self._own.get(action) or ACTIONS[action])(self)
 
     def on_tabs_clicked(self, event: Tabs.Clicked) -> None:
-        self.press(str(event.number), str(event.number))
+        self.do(next(view.name for view in self.tabs if view.number == event.number))
+
+    def on_footer_clicked(self, event: Footer.Clicked) -> None:
+        self.do(event.action)
+
+    def on_headline_clicked(self) -> None:
+        self.do("warnings")
+
+    def on_banner_clicked(self) -> None:
+        self.do("warnings")
 
     def take_mouse(self, on: bool) -> None:
         self.chosen.mouse = on

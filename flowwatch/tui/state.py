@@ -30,6 +30,14 @@ class Options:
     auto_theme: str = "ansi"
     themes: Mapping[str, Path] = field(default_factory=dict)
     """Files of the user's own, by name."""
+    keys: Path | None = None
+    """The file of the user's own keys, where there is one."""
+    columns: tuple[str, ...] = ()
+    """Fields of the table's columns, in the user's own order; none: those that fit."""
+    order: str = "drops"
+    reverse: bool = False
+    arranged_file: Path | None = None
+    """Where the columns and the order are remembered; None: nowhere."""
     signs: Signs = FANCY
     direction: str = "egress"
     drops_only: bool = False
@@ -67,6 +75,8 @@ class ViewState:
     """That of the row whose records alone are listed; empty: those of all."""
     saved: dict[str, str] = field(default_factory=dict)
     """Filters by the names under which they were saved."""
+    columns: tuple[str, ...] = ()
+    """Fields of the table's columns, in their order; none: those that fit."""
     record: int = 0
     """The number of the record that is shown whole; 0: none."""
     marks: tuple[int, ...] = ()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from textual import events
+from textual.message import Message
+
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import span, width
@@ -14,6 +17,13 @@ class Banner(Lines):
     """One line, shown only while something is wrong."""
 
     DEFAULT_CSS = "Banner { height: 1; display: none; }"
+
+    class Clicked(Message):
+        """It was clicked: what it warns of is asked for."""
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.post_message(self.Clicked())
 
     def update_from(self, state: SourceState, now: float) -> None:
         self.show([banner_line(state, now, self.size.width)])

@@ -11,12 +11,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from flowwatch.egress.query import ORDERS
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.tui import keys
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.layout import layout, roomy
-from flowwatch.tui.parts.columns import COLUMNS, ScreenColumn
+from flowwatch.tui.parts.columns import COLUMNS, ORDER_OF, ScreenColumn, arranged
 from flowwatch.tui.parts.detail import Detail
 from flowwatch.tui.parts.empty import empty_lines
 from flowwatch.tui.parts.groups import filter_for
@@ -157,6 +158,7 @@ class Board(Body):
         empty = empty_lines(
             snapshot, state, query, self.desk.chosen.filter_words, columns, told.near
         )
+        self.table.put_columns(arranged(self.view.columns, self.desk.chosen.columns))
         self.table.update_from(snapshot, query, now_there, empty)
         if self.detail.display:
             row = self.table.selected
@@ -194,6 +196,19 @@ class Board(Body):
     def on_table_opened(self, event: Table.Opened) -> None:
         event.stop()
         self.enter()
+
+    def on_table_headed(self, event: Table.Headed) -> None:
+        """Sort by the column that was clicked; by the same once more: the other way round."""
+        event.stop()
+        query = self.desk.chosen.query
+        order = ORDER_OF.get(event.column, event.column)
+        if order not in ORDERS:
+            self.desk.say(f"rows aren't sorted by this: {', '.join(ORDERS)}", "dim", 3.0)
+        elif order == query.order:
+            self.desk.choose(reverse=not query.reverse)
+        else:
+            self.desk.choose(order=order, reverse=False)
+            self.desk.say(f"sorted by {order}: {ORDERS[order]}", seconds=2.0)
 
     def on_table_wanted(self, wanted: Table.Wanted) -> None:
         wanted.stop()

@@ -310,6 +310,14 @@ def choose(
     return shown
 
 
+def arranged(columns: Sequence[ScreenColumn], names: Sequence[str]) -> Sequence[ScreenColumn]:
+    """Those of the fields ``names``, in this order: where room is short the last gives way. None: all."""
+    if not names:
+        return columns
+    by_name = {column.name: column for column in columns}
+    return [replace(by_name[name], rank=place) for place, name in enumerate(names)]
+
+
 def share(columns: int, chosen: Sequence[ScreenColumn], needs: Sequence[int]) -> list[int]:
     """Widths of the chosen columns: what they need while it lasts, the shortest wish first."""
     widths = [column.least for column in chosen]
@@ -343,6 +351,10 @@ def needs(chosen: Sequence[ScreenColumn], rows: Sequence[Row], cells: Cells) -> 
     ]
 
 
+ORDER_OF = {"dropped": "drops", "last_seen": "last"}
+"""Orders of rows (flowwatch.egress.query) by the columns that show them, where they are called otherwise."""
+
+
 def header(
     chosen: Sequence[ScreenColumn],
     widths: Sequence[int],
@@ -351,7 +363,7 @@ def header(
     peer: str,
 ) -> Line:
     """The titles; that of the column which orders the rows is marked."""
-    ordered = {"drops": "dropped", "last": "last_seen"}.get(order, order)
+    ordered = next((name for name, of in ORDER_OF.items() if of == order), order)
     pieces: list[Piece] = [(" " * (MARK + 1), "head")]
     for column, columns in zip(chosen, widths, strict=True):
         title = peer if column.name == "peer" else column.title

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from textual import events
+from textual.message import Message
+
 from flowwatch.report.human import width
 from flowwatch.tui.editor import Editor
 from flowwatch.tui.format import Line, Piece, cut, fill
@@ -22,21 +25,56 @@ class Footer(Lines):
 
     DEFAULT_CSS = "Footer { height: 1; dock: bottom; }"
 
+    class Clicked(Message):
+        """The word of a key was clicked."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    _acting: Sequence[Key] = ()
+
     def keys(self, acting: Sequence[Key], first: Sequence[str] = ()) -> None:
         """The keys that act now, with those for the actions ``first`` before the others."""
+        self._acting = acting
         self.show([keys_line(acting, first, self.size.width)])
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        action = action_at(self.lines[0] if self.lines else (), event.x, self._acting)
+        if action:
+            self.post_message(self.Clicked(action))
 
     def message(self, text: str, role: str = "strong") -> None:
         """One safe line."""
+        self._acting = ()
         self.show([cut(((f" {text}", role),), self.size.width)])
 
     def editor(self, editor: Editor, hint: str, bad: tuple[int, int] = (0, 0)) -> None:
         """What is being typed, and what could be typed next; ``bad``: where a word is wrong, and how long."""
+        self._acting = ()
         self.show([editor_line(editor, hint, self.size.width, bad)])
+
+
+def action_at(line: Line, column: int, acting: Sequence[Key]) -> str:
+    """The action whose key or word stands in this column of the line of keys; "" for none."""
+    start, name = 0, ""
+    for text, role in line:
+        start += width(text)
+        name = text if role == "accent" else name
+        if column < start:
+            return "" if role == "text" else _action_of(name, acting)
+    return ""
+
+
+def _action_of(name: str, acting: Sequence[Key]) -> str:
+    found = (key.action for key in acting if key.keys and label(key.keys[0]) == name)
+    return next(found, "")
 
 
 def keys_line(acting: Sequence[Key], first: Sequence[str], columns: int) -> Line:
     """As many keys as fit; help and the way out are among them unless nothing fits."""
+    acting = [key for key in acting if key.keys]
     shown = [key for key in acting if key.short]
     last = [key for key in shown if key.action in LAST]
     order = [key for action in first for key in acting if key.action == action]

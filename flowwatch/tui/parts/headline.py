@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from textual import events
+from textual.message import Message
+
 from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import age, count, percent, span
@@ -33,6 +36,14 @@ class Headline(Lines):
         "'at least' means that records are missing: lost, of a node out of sight, or from a gap in",
         "the connection (w says which). Numbers can then only be higher.",
     )
+
+    class Clicked(Message):
+        """The line that warns was clicked."""
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        if event.y == 1 and any(role == "warn" for _, role in self.lines[1]):
+            self.post_message(self.Clicked())
 
     def update_from(self, snapshot: Snapshot, state: SourceState, now: int, behind: int) -> None:
         self.show(headline_lines(snapshot, state, now, behind, self.size.width, self.look.signs))

@@ -42,6 +42,13 @@ class Table(Lines):
     class Opened(Message):
         """The selected row was clicked again."""
 
+    class Headed(Message):
+        """The heading of a column was clicked."""
+
+        def __init__(self, column: str) -> None:
+            super().__init__()
+            self.column = column
+
     class Wanted(Message):
         """The end of the rows is near: more of them should be asked for."""
 
@@ -70,6 +77,8 @@ class Table(Lines):
         self._namespace: str | None = None
         self._layout: tuple[object, ...] = ()
         self._needs: dict[str, int] = {}
+        self._heads: list[tuple[str, int]] = []
+        """The columns that are seen, and how wide they are."""
         self._folds: Mapping[int, Fold] = {}
         self._within: Mapping[int, int] = {}
 
@@ -121,6 +130,12 @@ class Table(Lines):
             self._follow()
         self.repaint()
 
+    def put_columns(self, columns: Sequence[cols.ScreenColumn]) -> None:
+        """Show these columns, as far as there is room."""
+        if list(columns) != list(self._columns):
+            self._columns = columns
+            self._needs.clear()
+
     def move(self, step: int) -> None:
         """Move the selection by so many rows."""
         self._select(self._index + step)
@@ -156,6 +171,7 @@ class Table(Lines):
             self._folds, self._within,
         )  # fmt: skip
         chosen, widths, head = self._laid_out(rows, cells)
+        self._heads = [(one.name, wide) for one, wide in zip(chosen, widths, strict=True)]
         lines = [head]
         for place, row in enumerate(rows, self._top):
             chosen_row = place == self._index
@@ -250,12 +266,22 @@ class Table(Lines):
     def on_click(self, event: events.Click) -> None:
         event.stop()
         index = self._top + event.y - 1
+        if event.y == 0 and self._rows:
+            self._head_clicked(event.x)
         if event.y < 1 or index >= len(self._rows):
             return
         if index == self._index and self._key:
             self.post_message(self.Opened())
         else:
             self._select(index)
+
+    def _head_clicked(self, place: int) -> None:
+        end = cols.MARK + 1
+        for column, width in self._heads:
+            end += width + len(cols.GAP)
+            if place < end:
+                self.post_message(self.Headed(column))
+                return
 
 
 def _arrangement(query: Query) -> tuple[object, ...]:

@@ -25,7 +25,7 @@ def help_lines(
         lines += [(), ((f" {title}", "head"),)]
         for key in keys:
             if key.group == group:
-                lines += _entry(labels(key), key.words, columns, 18)
+                lines += _entry(labels(key) or "no key", key.words, columns, 18)
     lines += [(), ((" Commands", "head"),)]
     for command in commands:
         usage = command.usage if len(command.usage) < 14 else "WORD"

@@ -93,6 +93,11 @@ class Driven:
     async def type(self, text: str) -> None:
         await self.press(*["space" if char == " " else char for char in text])
 
+    async def click(self, text: str, line: int) -> None:
+        """Click on a word in a line (from the end, where it is below 0)."""
+        await self._pilot.click(offset=(self.screen[line].index(text), line % len(self.screen)))
+        await self._pilot.pause()
+
     async def resize(self, columns: int, lines: int) -> None:
         await self._pilot.resize_terminal(columns, lines)
         await self._pilot.pause()

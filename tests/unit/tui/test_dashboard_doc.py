@@ -33,7 +33,7 @@ def test_every_column_has_its_line(title: str) -> None:
 
 def test_every_key_view_command_and_sign_has_its_line() -> None:
     for key in key_map(VIEWS).keys:
-        assert f"\n| `{labels(key)}` | {key.words} |\n" in TEXT
+        assert f"\n| `{labels(key)}` | `{key.action}` | {key.words} |\n" in TEXT
     for view in VIEWS:
         assert f"\n| {view.name} | " in TEXT
     for command in command_table(VIEWS):
