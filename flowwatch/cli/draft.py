@@ -58,6 +58,7 @@ def _draft(parsed: Parsed) -> int:
     drafter = Drafter(
         owner, kind, directions(parsed), picked, options, given,
         stable=stable, follows=follows, l7=parsed.switch("l7"), dns_names=parsed.switch("dns-names"),
+        explains=bool(asked),
     )  # fmt: skip
     if follows:
         say("following until nothing new comes any more (Ctrl-C writes what is known by then)")

@@ -7,7 +7,7 @@ comment they are made safe and stay in their line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from flowwatch.drafts.blocks import block_text
 from flowwatch.drafts.needs import Evidence
 from flowwatch.drafts.requests import HttpRule, words
-from flowwatch.drafts.rules import Plan, Port, Rule, Target, spelt
+from flowwatch.drafts.rules import Candidate, Plan, Port, Rule, Target, spelt
 from flowwatch.drafts.selecting import Labels
 from flowwatch.drafts.stability import Stability
 from flowwatch.flows.clocks import span
@@ -297,34 +297,14 @@ def about(rule: Rule, pods: int = 0) -> Iterator[str]:
         yield "addresses without a name: they may change"
 
 
-def explained(plan: Plan, asked: str) -> Iterator[str]:
-    """What a plan makes of one peer, with or without its port; not made safe."""
-    for rule in plan.rules:
-        for (target, port), seen in rule.evidence.items():
-            if asked in (spelt(target, port), target.text):
-                yield f"allows {spelt(target, port)}/{port.protocol}: {told(seen)}"
-        if rule.assumed and asked in {one.text for one in rule.targets}:
-            yield f"allows {asked}: {rule.assumed}"
-    for one in plan.candidates:
-        if asked in (spelt(one.target, one.port), one.target.text):
-            until = f"; let through until {_time(one.until)}" if one.until else ""
-            yield (
-                f"doesn't allow {spelt(one.target, one.port)}/{one.port.protocol}, which a policy drops: "
-                f"{told(one.evidence)}{until}; --allow takes it in"
-            )
-    for target, ports in plan.scans:
-        if asked.rpartition(":")[0] == target.text or asked == target.text:
-            yield f"doesn't allow {target.text}: {plural(ports, 'port')} tried without an answer, a scan"
-
-
 def told(seen: Evidence, pods: int = 0) -> str:
     """The evidence of one need in words, of so many pods in all."""
     if seen.attempts == 1:
-        parts = [f"seen once, at {_time(seen.first)}"]
+        parts = [f"seen once, at {moment(seen.first)}"]
     else:
         days = f" on {plural(len(seen.days), 'day')}" if len(seen.days) > 1 else ""
         parts = [
-            f"{plural(seen.attempts, 'attempt')}{days}, {_time(seen.first)} to {_time(seen.last)}"
+            f"{plural(seen.attempts, 'attempt')}{days}, {moment(seen.first)} to {moment(seen.last)}"
         ]
     some = len(seen.pods) < pods
     parts.append(f"{len(seen.pods)} of {pods} pods" if some else plural(len(seen.pods), "pod"))
@@ -362,22 +342,30 @@ def _candidates(plan: Plan) -> Iterator[str]:
     if not candidates:
         return
     yield "Dropped by a policy, and not allowed above; --allow PEER:PORT takes one in:"
+    for (direction, target, port), (seen, until) in together(candidates).items():
+        way = "to" if direction == "egress" else "from"
+        before = f"; let through until {moment(until)}" if until else ""
+        yield f"  {way} {spelt(target, port)}/{port.protocol}: {told(seen)}{before}"
+
+
+def together(
+    candidates: Iterable[Candidate],
+) -> dict[tuple[Direction, Target, Port], tuple[Evidence, int]]:
+    """Candidates that rules name alike as one, with when they were last let through."""
     same: dict[tuple[Direction, Target, Port], tuple[Evidence, int]] = {}
     for one in candidates:
         key = one.need.direction, one.target, one.port
         seen, until = same.get(key, (Evidence(), 0))
         same[key] = seen.merged(one.evidence), max(until, one.until)
-    for (direction, target, port), (seen, until) in same.items():
-        way = "to" if direction == "egress" else "from"
-        before = f"; let through until {_time(until)}" if until else ""
-        yield f"  {way} {spelt(target, port)}/{port.protocol}: {told(seen)}{before}"
+    return same
 
 
 def _comment(line: str) -> str:
     return safe(line).replace("\n", " ")
 
 
-def _time(nanoseconds: int) -> str:
+def moment(nanoseconds: int) -> str:
+    """A time as comments have it."""
     seconds = nanoseconds // 1_000_000_000
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from flowwatch.drafts.documents import (
     Kind,
-    explained,
     name_of_policy,
     unsaid_in_kubernetes,
     written,
 )
+from flowwatch.drafts.explaining import explained
 from flowwatch.drafts.given import Given
 from flowwatch.drafts.judging import Ask, ask_of
 from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
@@ -92,6 +92,7 @@ class Draft:
 
     plans: tuple[Plan, ...] = ()
     """Of all who were seen."""
+    kind: Kind = "cnp"
 
     @property
     def text(self) -> str:
@@ -116,7 +117,7 @@ class Draft:
         owner that tried it; not made safe."""
         found = []
         for plan in self.plans:
-            found += [f"{plan.owner}: {line}" for line in explained(plan, asked)]
+            found += [f"{plan.owner}: {line}" for line in explained(plan, asked, self.kind)]
         return found
 
 
@@ -140,13 +141,16 @@ class Drafter:
     """Whether rules say which requests of HTTP they let pass, where a proxy saw them."""
     dns_names: bool = False
     """Whether only lookups of what is needed are let pass."""
+    explains: bool = False
+    """Whether it will be asked why something isn't in the draft."""
     needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
         reach = self.options.reach
         self.needs = Needs(
-            self.owner, self.directions, reach=reach, requests=self.l7, lookups=self.dns_names
-        )
+            self.owner, self.directions, reach=reach,
+            requests=self.l7, lookups=self.dns_names or self.explains,
+        )  # fmt: skip
 
     @property
     def groups(self) -> CidrGroups | None:
@@ -155,7 +159,8 @@ class Drafter:
 
     def planner(self) -> Planner:
         """Of what is known by now."""
-        return Planner(self.needs, self.picked, Given(self.given))
+        given = Given(self.given)
+        return Planner(self.needs, self.picked, given, names_lookups=self.dns_names)
 
     def stability(self) -> Stability | None:
         """By which rules say whether they still learn."""
@@ -195,8 +200,9 @@ class Drafter:
         quiet = tuple(map(str, sorted(silent)))
         proof = prove(documents, self.options, self.groups)
         return Draft(
-            documents, proof, self.needs.attempts, coverage, tuple(notes), quiet, tuple(every)
-        )
+            documents, proof, self.needs.attempts, coverage,
+            tuple(notes), quiet, tuple(every), self.kind,
+        )  # fmt: skip
 
     def _notes(self, plans: Sequence[Plan], planner: Planner) -> Iterator[str]:
         yield from (f"{one} was not dropped: nothing to allow" for one in sorted(planner.unmatched))

@@ -152,6 +152,8 @@ class Owned:
     """What policies dropped: candidates, which a person picks."""
     lookups: set[str] = field(default_factory=set)
     """Names that it asked for, where these are to be drafted."""
+    unusable: dict[tuple[Need, str], int] = field(default_factory=dict)
+    """Attempts that neither teach nor were dropped by a policy, by why."""
     probes: int = 0
     """Attempts of its node, which is let in whatever policies say."""
 
@@ -300,11 +302,13 @@ class Needs:
             owned.probes += 1
             return None
         passed = seen.outcome in _PASSED
-        if not passed and (lost := _lost(seen)):
-            self.unusable[lost] = self.unusable.get(lost, 0) + 1
-            return None
         peer, lent = self._named(seen, here, there, names)
         need = Need(seen.direction, peer, seen.protocol, seen.port)
+        if not passed and (lost := _lost(seen)):
+            self.unusable[lost] = self.unusable.get(lost, 0) + 1
+            if len(owned.unusable) < MAX_REQUESTS:
+                owned.unusable[need, lost] = owned.unusable.get((need, lost), 0) + 1
+            return None
         found = owned.needs if passed else owned.dropped
         evidence = found.get(need)
         if evidence is None:

@@ -128,8 +128,15 @@ class Planner:
     """
 
     def __init__(
-        self, needs: Needs, picked: Iterable[str] = (), given: Given | None = None
+        self,
+        needs: Needs,
+        picked: Iterable[str] = (),
+        given: Given | None = None,
+        *,
+        names_lookups: bool = False,
     ) -> None:
+        """``names_lookups``: whether only lookups of what is needed are let pass."""
+        self._names_lookups = names_lookups
         self._needs = needs
         self._given = given or Given()
         self._picked = frozenset(picked)
@@ -156,7 +163,8 @@ class Planner:
         others = self._needs.pods.get((owner.cluster, owner.namespace), {})
         selected = select(owned.labels, others) if owner.name else Selected(())
         plan = Plan(owner, selected, owned)
-        targets = self._targets(owner, {**owned.needs, **owned.dropped})
+        lost = dict.fromkeys(need for need, _ in owned.unusable)
+        targets = self._targets(owner, {**owned.needs, **owned.dropped, **lost})
         scanning = scans(owned.needs)
         plan.wanted = {need: one for need, one in owned.needs.items() if need not in scanning}
         for need, evidence in sorted(owned.dropped.items(), key=lambda one: _sorted(one[0])):
@@ -206,7 +214,7 @@ class Planner:
 
     def _name_lookups(self, plan: Plan) -> None:
         """Let pass only lookups of what is needed, where that was asked for."""
-        if not self._needs.keeps_lookups:
+        if not self._names_lookups:
             return
         allowed = {one for rule in plan.rules if rule.form in NAMES for one in rule.targets}
         refused = {one.target.text for one in plan.candidates if one.target.form == "name"}
