@@ -12,6 +12,7 @@ from typing import NamedTuple
 from flowwatch.cli import values
 from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
 from flowwatch.cli.flow_flags import FILTERS, RECORDED, SERVER, WHICH, WHICH_LONG
+from flowwatch.cli.history_flags import FORGET, INFO, RECORD, UPKEEP
 from flowwatch.cli.policy_flags import (
     CILIUM_CONFIG,
     COLOR,
@@ -253,19 +254,6 @@ EXPLAIN = Group(
     ),
 )
 
-RECORD = Group(
-    "Record",
-    (
-        Flag("to", TEXT, "keep what comes there, as Parquet", "DIR"),
-        Flag("for", TEXT, "end after this long", "DURATION", check=values.DURATION),
-        Flag("keep", TEXT, "delete what is older: 7d, 12h", "AGE", check=values.AGE),
-        Flag(
-            "max-size", TEXT, "delete the oldest hours beyond this: 10GB", "SIZE", check=values.SIZE
-        ),
-        Flag("raw", SWITCH, "keep whole records beside: several times as large"),
-    ),
-)
-
 LIST_OUTPUT = Group("Output", (output(values.LIST_OUTPUT),))
 
 
@@ -408,6 +396,24 @@ VERBS: tuple[Verb, ...] = (
         "record",
         (RECORD, FILTERS, RECORDED, SERVER),
         "flowwatch record --to flows/ --keep 7d",
+    ),
+    Verb(
+        "history info",
+        "what lies in a history: span, nodes, gaps, sizes",
+        "history",
+        (INFO,),
+        "flowwatch history info flows/",
+        files="DIR",
+    ),
+    Verb("history compact", "merge its small files", "history", (UPKEEP,), files="DIR"),
+    Verb("history verify", "check all of it by its checksums", "history", (UPKEEP,), files="DIR"),
+    Verb(
+        "history forget",
+        "delete records by time, namespace or pod",
+        "history",
+        (FORGET,),
+        "flowwatch history forget flows/ --namespace shop",
+        files="DIR",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb(

@@ -9,6 +9,7 @@ from typing import Any
 from flowwatch.flows.model import Batch, Gap, LostEvents, NodeStatus, Unread
 from flowwatch.history.arrow import Arrow, array, schema
 from flowwatch.history.columns import EVENTS
+from flowwatch.text import plural
 
 LARGEST = 2**63 - 1
 
@@ -129,6 +130,11 @@ def add_to(batch: Batch, events: Iterable[Event]) -> None:
                 batch.failed = one.text
             case "aside":
                 batch.set_aside = {**(batch.set_aside or {}), **_counts(one)}
+            case "deleted" if one.name == "forgotten":
+                batch.notes.append(
+                    f"{plural(one.count, 'record')} {one.text} {'was' if one.count == 1 else 'were'} "
+                    "deleted from the history"
+                )
             case "late":
                 batch.late = {**(batch.late or {}), **_counts(one)}
             case _:

@@ -24,7 +24,7 @@ from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.history.events import Event, add_to, read_events
 from flowwatch.history.matching import Matching
-from flowwatch.history.store import Group, Listing, Piece, listing
+from flowwatch.history.store import Group, Listing, Piece, listing, spans
 from flowwatch.history.tables import Reader
 from flowwatch.hubble.captures.replay import Selection
 from flowwatch.text import plural, safe
@@ -255,8 +255,8 @@ class _Doubles:
     """Knows the records again that two recorders have that ran at the same time."""
 
     def __init__(self, found: Listing) -> None:
-        spans = sorted(found.runs.values())
-        self._needed = any(later[0] <= earlier[1] for earlier, later in pairwise(spans))
+        runs = sorted(spans(found.flows).values())
+        self._needed = any(later[0] <= earlier[1] for earlier, later in pairwise(runs))
         self._young: dict[int, str] = {}
         self._old: dict[int, str] = {}
 

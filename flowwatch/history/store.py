@@ -79,12 +79,17 @@ class Listing:
     @property
     def runs(self) -> dict[str, tuple[int, int]]:
         """By run, when the first and the last of its rows came."""
-        found: dict[str, tuple[int, int]] = {}
-        for piece in (*self.flows, *self.events):
-            for run, (first, last) in piece.runs.items():
-                before = found.get(run, (first, last))
-                found[run] = min(first, before[0]), max(last, before[1])
-        return found
+        return spans((*self.flows, *self.events))
+
+
+def spans(pieces: Iterable[Piece]) -> dict[str, tuple[int, int]]:
+    """By run, when the first and the last of its rows in ``pieces`` came."""
+    found: dict[str, tuple[int, int]] = {}
+    for piece in pieces:
+        for run, (first, last) in piece.runs.items():
+            before = found.get(run, (first, last))
+            found[run] = min(first, before[0]), max(last, before[1])
+    return found
 
 
 def create(folder: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from flowwatch.cli.flag_table import VERBS
 from flowwatch.demo.server import DemoServer
 from tests.command import ROOT, clean_environment
+from tests.in_process import flowwatch
 
 POLICY = """
 apiVersion: cilium.io/v2
@@ -65,7 +66,11 @@ COMMANDS = {
     "unused": f"unused -f POLICY {FILE}",
     "gap": f"gap -f POLICY {FILE}",
     "explain": "explain -f POLICY --from weather/weather-app --to world:443",
-    "record": "record --to KEPT --print-raw-filters -n weather",
+    "record": "record --to NEW --print-raw-filters -n weather",
+    "history info": "history info KEPT",
+    "history compact": "history compact KEPT",
+    "history verify": "history verify KEPT",
+    "history forget": "history forget KEPT --before 2020-01-01",
     "status": "status --server SERVER",
     "doctor": "doctor --server SERVER",
     "list nodes": "list nodes --server SERVER",
@@ -97,6 +102,8 @@ MORE = [
     f"unused -f POLICY {FILE} -o json",
     f"gap -f POLICY {FILE} -o json",
     "doctor --server SERVER -o json",
+    "history info KEPT -o json",
+    "summary --history KEPT -o json",
 ]
 EVERY = [*COMMANDS.values(), *MORE]
 DATA = ("json", "jsonl", "csv", "markdown", "parquet", "junit", "sarif", "github", "html")
@@ -146,6 +153,7 @@ class Place:
             "POLICY": self.folder / "policy.yaml",
             "OTHER": self.folder / "other.yaml",
             "SERVER": self.server,
+            "KEPT": self.folder / "kept",
         }
         words = [str(names.get(word, word)) for word in command.split()]
         done = subprocess.run(
@@ -185,6 +193,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "policy.yaml").write_text(POLICY, "utf-8")
     (folder / "other.yaml").write_text(POLICY.replace("cluster", "world"), "utf-8")
     (folder / "flows.jsonl").write_text(json.dumps({"flow": FLOW}, ensure_ascii=False), "utf-8")
+    kept = flowwatch("record", "--input-file", folder / "flows.jsonl", "--to", folder / "kept")
+    assert kept.returncode == 0
     with DemoServer("127.0.0.1:0", live=False) as server:
         yield Place(folder, server.address)
 

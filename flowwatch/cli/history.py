@@ -1,0 +1,93 @@
+"""``flowwatch history info|compact|verify|forget DIR``: looking after what ``record`` has kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowwatch.errors import UsageError
+from flowwatch.history.info import info
+from flowwatch.history.upkeep import Unwanted, compact, forget, verify
+from flowwatch.hubble.filters.request import parse_time
+from flowwatch.output import open_output, put, say
+from flowwatch.report.history import write_info
+from flowwatch.text import plural, size_words
+
+if TYPE_CHECKING:
+    from flowwatch.cli.flags import Parsed
+
+
+def run(parsed: Parsed) -> int:
+    """0, or 1 where files are damaged."""
+    verb = parsed.verb.name
+    if len(parsed.rest) != 1:
+        raise UsageError(f"flowwatch {verb} is about one history", f"flowwatch {verb} DIR")
+    return _VERBS[verb](parsed, Path(parsed.rest[0]))
+
+
+def _info(parsed: Parsed, folder: Path) -> int:
+    found = info(folder)
+    form = parsed.text("output")
+    with open_output(None, form) as out:
+        write_info(found, form, out)
+    return int(bool(found.left_out))
+
+
+def _compact(_parsed: Parsed, folder: Path) -> int:
+    done = compact(folder)
+    if done.files:
+        put(
+            f"{plural(done.files, 'file')} of {size_words(done.before)} merged into "
+            f"{done.made:,} of {size_words(done.after)}\n"
+        )
+    else:
+        put("nothing to merge\n")
+    return _problems(done.problems)
+
+
+def _verify(_parsed: Parsed, folder: Path) -> int:
+    done = verify(folder)
+    sound = "is sound" if done.files == 1 else "are sound"
+    put(
+        f"{plural(done.files, 'file')} {sound}: {plural(done.rows, 'record')}, "
+        f"{size_words(done.before)}\n"
+    )
+    return _problems(done.problems)
+
+
+def _forget(parsed: Parsed, folder: Path) -> int:
+    before = parsed.text("before")
+    pods = []
+    for text in parsed.list("pod"):
+        namespace, slash, name = text.partition("/")
+        if not (slash and namespace and name):
+            raise UsageError(f"invalid pod: {text}", "as namespace/name, whole")
+        pods.append((namespace, name))
+    unwanted = Unwanted(
+        parse_time(before, "before") if before else 0,
+        tuple(parsed.list("namespace")),
+        tuple(pods),
+    )
+    if not unwanted.words:
+        raise UsageError("nothing says what to forget", "--before, --namespace or --pod")
+    done = forget(folder, unwanted)
+    if done.rows:
+        put(f"{plural(done.rows, 'record')} {' or '.join(unwanted.words)} deleted\n")
+    else:
+        put(f"no record {' or '.join(unwanted.words)}\n")
+    return 0
+
+
+def _problems(lines: list[str]) -> int:
+    for line in lines:
+        say(line)
+    return int(bool(lines))
+
+
+_VERBS: dict[str, Callable[[Parsed, Path], int]] = {
+    "history info": _info,
+    "history compact": _compact,
+    "history verify": _verify,
+    "history forget": _forget,
+}

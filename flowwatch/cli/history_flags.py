@@ -1,0 +1,32 @@
+"""Flags of what records, and of what looks after a history."""
+
+from __future__ import annotations
+
+from flowwatch.cli import values
+from flowwatch.cli.flag_kinds import LIST, SWITCH, TEXT, Flag, Group
+from flowwatch.cli.policy_flags import DEBUG, output
+from flowwatch.cli.values import outputs
+
+RECORD = Group(
+    "Record",
+    (
+        Flag("to", TEXT, "keep what comes there, as Parquet", "DIR"),
+        Flag("for", TEXT, "end after this long", "DURATION", check=values.DURATION),
+        Flag("keep", TEXT, "delete what is older: 7d, 12h", "AGE", check=values.AGE),
+        Flag(
+            "max-size", TEXT, "delete the oldest hours beyond this: 10GB", "SIZE", check=values.SIZE
+        ),
+        Flag("raw", SWITCH, "keep whole records beside: several times as large"),
+    ),
+)
+INFO = Group("Output", (output(outputs("text", "json")), DEBUG))
+UPKEEP = Group("History", (DEBUG,))
+FORGET = Group(
+    "Which records (of either)",
+    (
+        Flag("before", TEXT, "before this time, or this long ago: 720h, 2026-01-31", "TIME"),
+        Flag("namespace", LIST, "of which one end is in it (repeat for several)", "NAMESPACE", "n"),
+        Flag("pod", LIST, "of which one end is that pod (repeat for several)", "NAMESPACE/POD"),
+        DEBUG,
+    ),
+)

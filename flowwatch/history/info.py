@@ -1,0 +1,109 @@
+"""What lies in a history: from when to when, of whom, how much, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowwatch.history.arrow import load
+from flowwatch.history.columns import EVENTS
+from flowwatch.history.events import Event, read_events
+from flowwatch.history.store import Piece, listing
+
+
+@dataclass(slots=True)
+class Run:
+    """One recorder, from its start to its end. Times in ns since 1970."""
+
+    name: str
+    source: str = ""
+    filters: str = ""
+    began: int = 0
+    last: int = 0
+    """When its last row came."""
+    ended: str = ""
+    """Why it ended; "" where it didn't say: it is at work, or was killed."""
+
+
+@dataclass(slots=True)
+class Info:
+    """What :func:`info` found."""
+
+    first: int = 0
+    """Time of the earliest record, ns since 1970; 0 where there is none."""
+    last: int = 0
+    records: int = 0
+    bytes: int = 0
+    files: int = 0
+    nodes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By node its records, and the time of the last."""
+    runs: list[Run] = field(default_factory=list)
+    gaps: list[Event] = field(default_factory=list)
+    deleted: list[Event] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Files that can't be read: a safe line each."""
+
+
+def info(folder: Path) -> Info:
+    """Look at all of it, but only at two columns of the records. InputError for what is no history."""
+    found = listing(folder)
+    told = Info(left_out=list(found.left_out))
+    for piece in (*found.flows, *found.events):
+        told.files += 1
+        told.bytes += piece.size
+    for piece in found.flows:
+        _records(folder, piece, told)
+    events = [one for piece in found.events for one in _events(folder, piece, told)]
+    events.sort(key=lambda one: one.recorded)
+    runs = {run: Run(run, began=first, last=last) for run, (first, last) in found.runs.items()}
+    for one in events:
+        match one.what:
+            case "run":
+                runs[one.run].source, runs[one.run].filters = one.name, one.text
+            case "end":
+                runs[one.run].ended = one.text or "ended"
+            case "gap":
+                told.gaps.append(one)
+            case "deleted":
+                told.deleted.append(one)
+    told.runs = sorted((one for one in runs.values() if one.source), key=lambda one: one.began)
+    return told
+
+
+def _records(folder: Path, piece: Piece, told: Info) -> None:
+    table = _read(folder, piece, ["node", "time"], told)
+    if table is None:
+        return
+    pa, _ = load()
+    told.records += table.num_rows
+    grouped = table.group_by("node").aggregate(
+        [("time", "min"), ("time", "max"), ("time", "count")]
+    )
+    rows = zip(
+        grouped.column("node").to_pylist(),
+        grouped.column("time_min").cast(pa.int64()).to_pylist(),
+        grouped.column("time_max").cast(pa.int64()).to_pylist(),
+        grouped.column("time_count").to_pylist(),
+        strict=True,
+    )
+    for node, first, last, count in rows:
+        records, newest = told.nodes.get(node, (0, 0))
+        told.nodes[node] = records + count, max(newest, last or 0)
+        told.last = max(told.last, last or 0)
+        told.first = min(told.first or first or 0, first or told.first)
+
+
+def _events(folder: Path, piece: Piece, told: Info) -> list[Event]:
+    table = _read(folder, piece, [one.name for one in EVENTS], told)
+    return list(read_events(table)) if table is not None else []
+
+
+def _read(folder: Path, piece: Piece, columns: list[str], told: Info) -> Any:
+    pa, parquet = load()
+    try:
+        with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
+            return file.read(columns=columns)
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        told.left_out.append(f"{piece.path.relative_to(folder)} is damaged")
+        return None

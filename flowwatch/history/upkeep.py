@@ -1,0 +1,277 @@
+"""Looking after a history: merging small files, checking all of them, deleting what shall not be kept.
+
+Whatever changes files is done by one at a time (a lock), beside recorders and readers: a new file that says
+which ones it stands for appears before these go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import groupby
+from pathlib import Path
+
+from flowwatch.errors import InputError, OutputError, UsageError
+from flowwatch.history import store
+from flowwatch.history.arrow import Arrow, load
+from flowwatch.history.columns import EVENTS, FLOWS, Kept
+from flowwatch.history.events import Event, events_table
+from flowwatch.history.store import HOUR, Listing, Piece, hour_of, listing
+from flowwatch.text import plural, safe
+
+LARGE = 500_000
+"""Rows of a file that is left as it is, and that files are merged up to: some 20 MB, read in 2 s."""
+_ORDER = [("recorded", "ascending"), ("run", "ascending"), ("sequence", "ascending")]
+
+
+@dataclass(slots=True)
+class Done:
+    """What became of files."""
+
+    files: int = 0
+    """That were there, of those that changed."""
+    made: int = 0
+    """That stand for them."""
+    before: int = 0
+    """Bytes."""
+    after: int = 0
+    rows: int = 0
+    """Rows that were deleted; of :func:`verify`, that are sound."""
+    problems: list[str] = field(default_factory=list)
+    """A safe line for each file that can't be read."""
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[Listing]:
+    """The listing, while nobody else changes files. UsageError when somebody does."""
+    found = listing(folder)
+    try:
+        descriptor = os.open(folder / ".upkeep.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise OutputError(f"can't change {safe(str(folder))}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another flowwatch is changing {safe(str(folder))}", "try again when it is done"
+            ) from None
+        # What a merge that was interrupted has left is nobody's.
+        for path in found.replaced:
+            _unlink(path)
+        yield found
+    finally:
+        os.close(descriptor)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't delete {safe(str(path))}: {error.strerror}") from None
+
+
+def compact(folder: Path) -> Done:
+    """Merge the small files of each hour. InputError, OutputError; the history is whole at any moment."""
+    done = Done()
+    with _alone(folder) as found:
+        done.problems = list(found.left_out)
+        for pieces, columns in ((found.flows, FLOWS), (found.events, EVENTS)):
+            for _, of_hour in groupby(pieces, key=lambda piece: piece.path.parent):
+                for together in _small(list(of_hour)):
+                    _merge(folder, together, columns, done)
+    return done
+
+
+def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    """Files to be merged with one another: neighbours in time, up to LARGE rows."""
+    held: list[Piece] = []
+    for piece in sorted(pieces, key=lambda one: one.groups[0].recorded[0] if one.groups else 0):
+        if held and sum(one.rows for one in held) + piece.rows > LARGE:
+            if len(held) > 1:
+                yield held
+            held = []
+        held.append(piece)
+    if len(held) > 1:
+        yield held
+
+
+def _merge(folder: Path, pieces: list[Piece], columns: tuple[Kept, ...], done: Done) -> None:
+    pa, _ = load()
+    tables = []
+    good = []
+    for piece in pieces:
+        table = _whole(folder, piece, columns, done)
+        if table is not None:
+            good.append(piece)
+            tables.append(table)
+    if len(good) < 2:
+        return
+    table = pa.concat_tables(_apart(tables)).sort_by(_ORDER)
+    _replace(folder, good, table, done)
+
+
+def _apart(tables: list[Arrow]) -> list[Arrow]:
+    """``tables`` with numbers of groups that tell those of one from those of another."""
+    compute = import_module("pyarrow.compute")
+    first = {"kind_group": 0, "ends_group": 0}
+    made = []
+    for table in tables:
+        moved = table
+        for name, offset in first.items():
+            if name not in moved.column_names:
+                continue
+            column = compute.add(moved.column(name), offset)
+            at = moved.column_names.index(name)
+            moved = moved.set_column(at, moved.schema.field(name), column)
+            first[name] = (compute.max(column).as_py() or 0) + 1
+        made.append(moved)
+    return made
+
+
+def _replace(folder: Path, pieces: list[Piece], table: Arrow, done: Done) -> None:
+    """Let a file with the rows of ``table`` stand for ``pieces``; none where there are no rows."""
+    names = [str(piece.path.relative_to(folder)) for piece in pieces]
+    done.files += len(pieces)
+    done.before += sum(piece.size for piece in pieces)
+    if table.num_rows:
+        parent = pieces[0].path.parent.relative_to(folder)
+        now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        path = f"{parent}/{now}-{os.urandom(4).hex()}-merged.parquet"
+        done.after += store.write(folder, path, table, store.spans(pieces), names)
+        done.made += 1
+    for piece in pieces:
+        _unlink(piece.path)
+
+
+def _whole(folder: Path, piece: Piece, columns: tuple[Kept, ...], done: Done) -> Arrow | None:
+    """All rows of a file, its checksums checked; None, and a line in ``done``, where it can't be read."""
+    pa, parquet = load()
+    name = safe(str(piece.path.relative_to(folder)))
+    try:
+        with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
+            return file.read(columns=[one.name for one in columns])
+    except FileNotFoundError:
+        # Its hour grew old just now.
+        return None
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        done.problems.append(f"{name} is damaged")
+        return None
+
+
+def verify(folder: Path) -> Done:
+    """Read everything, and check it against its checksums. InputError for what is no history."""
+    found = listing(folder)
+    done = Done(problems=list(found.left_out))
+    for pieces, columns in ((found.flows, FLOWS), (found.events, EVENTS)):
+        for piece in pieces:
+            table = _whole(folder, piece, columns, done)
+            if table is None:
+                continue
+            if table.num_rows != piece.rows:
+                done.problems.append(f"{safe(piece.path.name)} has lost rows")
+                continue
+            done.files += 1
+            done.before += piece.size
+            done.rows += table.num_rows if columns is FLOWS else 0
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Which records shall go: those of either of these."""
+
+    before: int = 0
+    """Before this time, ns since 1970; 0: none for their time."""
+    namespaces: tuple[str, ...] = ()
+    """Of which one end is in one of them."""
+    pods: tuple[tuple[str, str], ...] = ()
+    """Of which one end is one of them: namespace and name."""
+
+    @property
+    def words(self) -> list[str]:
+        """What they are, a safe phrase each."""
+        said = [
+            f"before {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(self.before / 1e9))}"
+        ] * bool(self.before)
+        said += [f"of namespace {safe(name)}" for name in self.namespaces]
+        return said + [f"of pod {safe(namespace)}/{safe(name)}" for namespace, name in self.pods]
+
+
+def forget(folder: Path, unwanted: Unwanted, *, now: Callable[[], int] = time.time_ns) -> Done:
+    """Delete the records that are ``unwanted``, and keep that this was done.
+
+    InputError when a file can't be read: it may hold some, and is named; all others are done by then.
+    """
+    done = Done()
+    with _alone(folder) as found:
+        done.problems = list(found.left_out)
+        for piece in found.flows:
+            if _passes(piece, unwanted):
+                _forget(folder, piece, unwanted, done)
+        if done.rows:
+            _tell(folder, unwanted, done, now())
+    if done.problems:
+        raise InputError(
+            f"{plural(done.rows, 'record')} deleted, but what can't be read may hold more: "
+            + "; ".join(done.problems[:3]),
+            "delete these files by hand",
+        )
+    return done
+
+
+def _passes(piece: Piece, unwanted: Unwanted) -> bool:
+    """Whether a file may hold unwanted records."""
+    if unwanted.namespaces or unwanted.pods:
+        return True
+    return any(0 < group.times[0] < unwanted.before for group in piece.groups)
+
+
+def _forget(folder: Path, piece: Piece, unwanted: Unwanted, done: Done) -> None:
+    hour = hour_of(piece.path)
+    by_time = not (unwanted.namespaces or unwanted.pods)
+    if by_time and hour is not None and hour + HOUR <= unwanted.before:
+        done.files, done.before = done.files + 1, done.before + piece.size
+        done.rows += piece.rows
+        _unlink(piece.path)
+        return
+    table = _whole(folder, piece, FLOWS, done)
+    if table is None:
+        return
+    pa, _ = load()
+    kept = table.filter(import_module("pyarrow.compute").invert(_unwanted(pa, table, unwanted)))
+    if kept.num_rows < table.num_rows:
+        done.rows += table.num_rows - kept.num_rows
+        _replace(folder, [piece], kept, done)
+
+
+def _unwanted(pa: Arrow, table: Arrow, unwanted: Unwanted) -> Arrow:
+    """For each row whether it shall go."""
+    compute = import_module("pyarrow.compute")
+    found = pa.array([False] * table.num_rows)
+    if unwanted.before:
+        early = compute.less(table.column("time").cast(pa.int64()), unwanted.before)
+        found = compute.or_(found, compute.fill_null(early, False))
+    for end in ("source", "destination"):
+        namespace, pod = table.column(f"{end}_namespace"), table.column(f"{end}_pod")
+        for name in unwanted.namespaces:
+            found = compute.or_(found, compute.equal(namespace, name))
+        for of, name in unwanted.pods:
+            both = compute.and_(compute.equal(namespace, of), compute.equal(pod, name))
+            found = compute.or_(found, both)
+    return found
+
+
+def _tell(folder: Path, unwanted: Unwanted, done: Done, now: int) -> None:
+    """Keep that records were deleted, and which: every answer says so."""
+    pa, _ = load()
+    run = f"forget-{os.urandom(4).hex()}"
+    text = " or ".join(unwanted.words)
+    event = Event(now, run, 0, "", "deleted", name="forgotten", text=text, count=done.rows)
+    path = f"{store.event_partition(now)}/{run}.parquet"
+    store.write(folder, path, events_table(pa, [event]), {run: (now, now)})
