@@ -306,8 +306,10 @@ def told(seen: Evidence, pods: int = 0) -> str:
         parts = [
             f"{plural(seen.attempts, 'attempt')}{days}, {moment(seen.first)} to {moment(seen.last)}"
         ]
-    some = len(seen.pods) < pods
-    parts.append(f"{len(seen.pods)} of {pods} pods" if some else plural(len(seen.pods), "pod"))
+    if len(seen.pods) < pods:
+        parts.append(f"{len(seen.pods)} of {pods} pods")
+    elif seen.pods:
+        parts.append(plural(len(seen.pods), "pod"))
     if seen.services:
         parts.append(f"as service {', '.join(sorted(seen.services))}")
     if seen.lent:

@@ -232,7 +232,7 @@ def head_of(
     plan: Plan, coverage: Coverage, kind: Kind, stability: Stability | None = None
 ) -> list[str]:
     """What stands on top of a policy, a line each; not made safe."""
-    pods = plural(len(plan.owned.pods), "pod")
+    pods = plural(len(plan.owned.pods), "pod") if plan.owned.pods else "pods that aren't named"
     head = [f"Drafted by flowwatch from what {plan.owner} ({pods}) was let through."]
     if stability is not None:
         head.append(stability.of_plan(plan))

@@ -111,7 +111,8 @@ class Evidence:
         self.answered += seen.replied
         self.first = min(self.first or seen.first, seen.first)
         self.last = max(self.last, seen.last)
-        self.pods.add(seen.pod[1])
+        if seen.pod[1]:
+            self.pods.add(seen.pod[1])
         self.days.add(seen.first // _DAY)
         if len(self.addresses) < MAX_NEEDS:
             self.addresses.add(seen.peer_ip)
@@ -242,7 +243,7 @@ class Needs:
         """What an attempt shows that wasn't known; None where it shows nothing new."""
         if seen.direction not in self._directions or seen.answer_port is not None:
             return None
-        if not seen.pod[1] or seen.unknown or seen.outcome not in _PASSED:
+        if _unknown(seen, self._owner) or seen.outcome not in _PASSED:
             return None
         egress = seen.direction == "egress"
         if not egress and seen.peer.reserved & _ALWAYS:
@@ -290,7 +291,7 @@ class Needs:
         if seen.direction not in self._directions or seen.answer_port is not None:
             return None
         self.attempts += 1
-        if unknown := _unknown(seen):
+        if unknown := _unknown(seen, self._owner):
             self.unusable[unknown] = self.unusable.get(unknown, 0) + 1
             return None
         egress = seen.direction == "egress"
@@ -330,7 +331,8 @@ class Needs:
             return known[1]
         owned = self.owners.setdefault(self._of(seen.subject_name, pod), Owned())
         owned.labels.add(lasting(pod.labels))
-        owned.pods.add(pod.pod)
+        if pod.pod:
+            owned.pods.add(pod.pod)
         if len(self._owners) < MAX_NEEDS:
             self._owners[id(pod)] = pod, owned
         return owned
@@ -389,10 +391,13 @@ def _peer(seen: Observation, end: Endpoint) -> Peer:
     return Peer("address", seen.peer_ip)
 
 
-def _unknown(seen: Observation) -> str:
+def _unknown(seen: Observation, owner: Subject) -> str:
     """What the record doesn't tell, without which it can't teach; "" when it tells all."""
     if not seen.pod[1]:
-        return "not of a pod"
+        if not seen.pod[0]:
+            return "not of a pod"
+        if owner == "pod":
+            return "the record doesn't name its pod"
     if not seen.unknown and "unknown" in seen.peer.reserved:
         return "the record doesn't say who the other end is"
     return seen.unknown
