@@ -5,7 +5,7 @@ The same answers as :mod:`flowwatch.egress.groups` gives for few rows; a test ho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,10 @@ class LargeGroups(Groups):
 
 
 def put_together(
-    columns: Columns, rows: Collection[int], subjects: Subjects, query: Query, now: float
+    columns: Columns, rows: Sequence[int], subjects: Subjects, query: Query, now: float
 ) -> Groups:
     """See :func:`flowwatch.egress.groups.put_together`."""
-    chosen = np.fromiter(rows, np.int64, len(rows))
+    chosen = np.asarray(rows, np.int64)
     by = subjects.by
     who = np.array(subjects.of, np.int64)[view(columns, "pod")[chosen]]
     peer = view(columns, "peer")[chosen].astype(np.int64) if by.peer else np.zeros_like(who)

@@ -6,7 +6,7 @@ a small capture takes in all. Many are left to :mod:`flowwatch.egress.select_lar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import exp
 from typing import TYPE_CHECKING, Any
 
@@ -37,16 +37,19 @@ def select(
     directions: tuple[int, ...],
     now: float,
     ends: RowEnds | None = None,
-) -> list[int]:
+    *,
+    first: int | None = None,
+) -> Sequence[int]:
     """The rows of ``directions`` that ``query`` means, in its order; its limit is the caller's.
 
     Ties are by namespace, pod, destination, port. ``now`` (seconds) is when rates are asked for;
-    ``ends``: whose labels ``label:`` asks for.
+    ``ends``: whose labels ``label:`` asks for; ``first``: how many the caller needs in order, those after
+    them may be in any.
     """
     if len(columns) > FEW:
         from flowwatch.egress import select_large
 
-        return select_large.select(columns, query, directions, now, ends)
+        return select_large.select(columns, query, directions, now, ends, first=first)
     chosen = [row for row, way in enumerate(columns.direction) if way in directions]
     if query.drops_only:
         dropped, audited = (columns.counts[COUNTS.index(n)] for n in ("dropped", "audited"))

@@ -59,12 +59,16 @@ def snapshot(
         now = max(now, time.time() - tally.late / 1e9)
     folding = query.by != PLAIN
     asked = replace(query, drops_only=False) if folding else query
-    matching = select(columns, asked, directions, now, aggregate.ends)
-    hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else ()
+    hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else set[int]()
+    # Folds are put in an order of their own, but what is within them isn't.
+    first = None if folding or query.limit is None else query.limit + len(hidden)
+    matching = select(columns, asked, directions, now, aggregate.ends, first=first)
     if folding and hidden:
         # Whether a fold has drops is asked of all its rows together.
         hidden = columns.only_noise()
-    chosen = [row for row in matching if row not in hidden] if hidden else matching
+    chosen: Sequence[int] = matching
+    if hidden:
+        chosen = [row for row in matching if row not in hidden]
     lines = _Lines(aggregate, query, chosen, now)
     left_out = 0
     if query.drops_only and folding:
@@ -234,7 +238,7 @@ def _together(counted: Iterable[Mapping[str, int]]) -> dict[str, int]:
     )
 
 
-def _of_rows(columns: Columns, rows: list[int], matching: list[int]) -> Totals:
+def _of_rows(columns: Columns, rows: Sequence[int], matching: Sequence[int]) -> Totals:
     """The totals of some rows, with the noise of all that match, be it folded."""
     if len(rows) > FEW:
         from flowwatch.egress import select_large
@@ -253,7 +257,9 @@ def _of_rows(columns: Columns, rows: list[int], matching: list[int]) -> Totals:
 class _Lines:
     """What a table shows of the chosen rows: each of them, or folds, those that are open with their rows."""
 
-    def __init__(self, aggregate: Aggregate, query: Query, chosen: list[int], now: float) -> None:
+    def __init__(
+        self, aggregate: Aggregate, query: Query, chosen: Sequence[int], now: float
+    ) -> None:
         self._aggregate, self._query, self._now = aggregate, query, now
         self.folds: dict[int, Fold] = {}
         self.within: dict[int, int] = {}
@@ -295,7 +301,7 @@ class _Lines:
 
 
 def _put_together(
-    columns: Columns, chosen: list[int], subjects: Subjects, query: Query, now: float
+    columns: Columns, chosen: Sequence[int], subjects: Subjects, query: Query, now: float
 ) -> Groups:
     if len(chosen) > FEW:
         from flowwatch.egress import groups_large
