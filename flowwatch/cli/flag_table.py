@@ -128,6 +128,11 @@ DASHBOARD = Group(
             "policies not in force yet: what they would do, beside each row; a folder, or files (repeat)",
             "FILE",
         ),
+        Flag(
+            "private",
+            SWITCH,
+            "pseudonyms in place of names and addresses, also in what leaves it: for screenshots",
+        ),
         Flag("plain", SWITCH, "a line for each change instead, for screen readers and logs"),
     ),
 )

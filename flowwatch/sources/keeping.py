@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from flowwatch.errors import UsageError
 from flowwatch.flows.model import Batch, Unread
 from flowwatch.flows.source import Source, SourceState
+from flowwatch.sources.private import PrivateSource
 from flowwatch.text import safe
 
 LIMIT = 1000
@@ -107,4 +108,5 @@ class Keeping:
 
 def kept_words(source: Source) -> list[str]:
     """What ``source`` has kept, if it keeps anything."""
+    source = source.within if isinstance(source, PrivateSource) else source
     return source.words() if isinstance(source, Keeping) else []

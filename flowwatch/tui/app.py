@@ -57,6 +57,7 @@ def run(
     changes: Callable[[], LiveChanges | None] = lambda: None,
     drafting: Drafting | None = None,
     opened: str = "",
+    private: bool = False,
 ) -> int:
     """Show ``monitor`` until the user leaves; returns the exit code.
 
@@ -72,6 +73,7 @@ def run(
     ``audit``: of the policies that were given; it must hear of what ``monitor`` reads, and so must what
     ``changes`` gives, which is called after ``monitor``.
     ``drafting``: what the editor edits. ``opened``: the view that is seen at first, over the rows.
+    ``private``: no name and no path is shown but those that ``monitor`` has.
 
     Returns 0 when the user leaves. Raises Stopped when a signal ended it, or the terminal went away;
     UsageError if the theme is unknown or there is no terminal.
@@ -119,7 +121,8 @@ def run(
             deaf=deaf,
             opened=opened,
             in_browser=bool(os.environ.get(IN_BROWSER)),
-            saved=saved_file(os.environ),
+            saved=saved_file(os.environ) if not private else None,
+            private=private,
         )
 
         def start() -> Monitor:

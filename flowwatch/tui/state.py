@@ -53,6 +53,8 @@ class Options:
     """What rows are folded by at first."""
     opened: str = ""
     """The view that is opened over the first at once; "" for none."""
+    private: bool = False
+    """Whether names are hidden: no path is shown either."""
     in_browser: bool = False
     """Whether it is seen in a browser's tab: no shell is behind it, that could continue it."""
 

@@ -27,7 +27,12 @@ def copy_text(desk: Desk, text: str, what: str) -> None:
     if kept is None:
         desk.say(f"{what} copied, if your terminal takes OSC 52 (else m, then select)")
     else:
-        desk.say(f"{what} copied (OSC 52); also in {safe(str(kept))}")
+        desk.say(f"{what} copied (OSC 52); also in {_shown(desk, kept)}")
+
+
+def _shown(desk: Desk, path: Path) -> str:
+    """A path for the screen; its name alone where names are hidden: a home has one of a person's."""
+    return safe(path.name if desk.options.private else str(path))
 
 
 def _folds_alone(snapshot: Snapshot) -> Snapshot:
@@ -79,14 +84,17 @@ def export_rows(desk: Desk, path: Path | None, *, over: bool = False) -> None:
         try:
             if picture:
                 write_picture(picture, target, taken, filters)
-                desk.from_beside(desk.say, f"the screen is in {safe(str(target))}", "strong", 8.0)
+                desk.from_beside(
+                    desk.say, f"the screen is in {_shown(desk, target)}", "strong", 8.0
+                )
                 return
             attributed = readings.audit is not None
             count, beside = write_form(taken, target, filters, attributed=attributed)
         except OutputError as error:
-            desk.from_beside(desk.say, str(error), "drop", 10.0)
+            why = f"can't write {_shown(desk, target)}" if desk.options.private else str(error)
+            desk.from_beside(desk.say, why, "drop", 10.0)
             return
-        text = f"{plural(count, 'row')} written to {safe(str(target))}"
+        text = f"{plural(count, 'row')} written to {_shown(desk, target)}"
         if paused and taken.matched > count:
             text += f", the first of {taken.matched:,} (paused)"
         if beside:

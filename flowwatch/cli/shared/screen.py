@@ -14,6 +14,7 @@ from flowwatch.cli.shared.reading import at_terminal
 from flowwatch.errors import UsageError
 from flowwatch.output import say
 from flowwatch.sources.keeping import kept_words
+from flowwatch.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,12 @@ def show_dashboard(
     from flowwatch.flows.join import Join
 
     join = Join()
+    private = "private" in parsed.flags and parsed.switch("private")
+    if private:
+        _refuse_named(parsed)
+        from flowwatch.sources.private import PrivateSource
+
+        source, policies, again = PrivateSource(source), None, None
     audit = live_audit(parsed, join, policies)
     if "plain" in parsed.flags and wants_plain(parsed):
         if parsed.list("staged"):
@@ -84,13 +91,14 @@ def show_dashboard(
         code = run_app(
             start,
             title="flowwatch",
-            filter_words=limit_words(parsed),
+            filter_words=_hidden(parsed) if private else limit_words(parsed),
             export_dir=Path(_text(parsed, "export-dir", ".")),
             direction=way,
             noise="noise" in parsed.flags and parsed.switch("noise"),
             theme=_text(parsed, "theme", "auto"),
             text=text,
-            hubble=hubble_command(parsed, server),
+            hubble=("hubble", "observe") if private else hubble_command(parsed, server),
+            private=private,
             audit=audit,
             changes=lambda: told[0],
             drafting=drafting(parsed, again, audit),
@@ -105,6 +113,24 @@ def show_dashboard(
         if monitor.failure is not None:
             raise monitor.failure
     return code
+
+
+NAMING = ("policies", "policies-from-cluster", "staged", "filter")
+"""Flags whose values are of real names, which nobody sees in private."""
+
+
+def _refuse_named(parsed: Parsed) -> None:
+    given = [name for name in NAMING if name in parsed.flags and parsed.was_set(name)]
+    if given:
+        raise UsageError(
+            f"--private hides the names that --{given[0]} is about", "leave out one of them"
+        )
+
+
+def _hidden(parsed: Parsed) -> str:
+    """In place of the filters, which name somebody."""
+    filters = sum(name != "not" for name, _ in parsed.filters)
+    return f"names hidden, {plural(filters, 'filter')}" if filters else "names hidden"
 
 
 def wants_plain(parsed: Parsed) -> bool:

@@ -88,6 +88,7 @@ MORE = [
     "demo --print-policy",
     "demo --serve 127.0.0.1:0 --duration 1ms",
     f"--plain {FILE}",
+    f"--plain --private {FILE}",
     f"summary {FILE} -o json",
     f"summary {FILE} -o csv",
     f"summary {FILE} -o markdown",
