@@ -12,7 +12,7 @@ from typing import NamedTuple
 from flowwatch.cli import values
 from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
 from flowwatch.cli.flow_flags import FILTERS, RECORDED, SERVER, WHICH, WHICH_LONG
-from flowwatch.cli.history_flags import FORGET, INFO, RECORD, UPKEEP
+from flowwatch.cli.history_flags import FORGET, GATE, INFO, RECORD, UPKEEP
 from flowwatch.cli.policy_flags import (
     CILIUM_CONFIG,
     COLOR,
@@ -401,6 +401,13 @@ VERBS: tuple[Verb, ...] = (
         "record",
         (RECORD, FILTERS, RECORDED, SERVER),
         "flowwatch record --to flows/ --keep 7d",
+    ),
+    Verb(
+        "gate",
+        "do rows stay within what is allowed? for pipelines: exit 0 or 1",
+        "gate",
+        (GATE, FILTERS, WHICH, SERVER),
+        "flowwatch gate --namespace weather --for 5m --max-dropped 0",
     ),
     Verb(
         "history info",

@@ -1,10 +1,10 @@
-"""Flags of what records, and of what looks after a history."""
+"""Flags of what records, looks after a history, and holds traffic to what was."""
 
 from __future__ import annotations
 
 from flowwatch.cli import values
-from flowwatch.cli.flag_kinds import LIST, SWITCH, TEXT, Flag, Group
-from flowwatch.cli.policy_flags import DEBUG, output
+from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
+from flowwatch.cli.policy_flags import DEBUG, DEMO_TRAFFIC, DIRECTION, output
 from flowwatch.cli.values import outputs
 
 RECORD = Group(
@@ -17,6 +17,24 @@ RECORD = Group(
             "max-size", TEXT, "delete the oldest hours beyond this: 10GB", "SIZE", check=values.SIZE
         ),
         Flag("raw", SWITCH, "keep whole records beside: several times as large"),
+    ),
+)
+GATE = Group(
+    "Gate",
+    (
+        Flag(
+            "for",
+            TEXT,
+            "look at a server for this long from now on, else at what it holds",
+            "DURATION",
+            check=values.DURATION,
+        ),
+        Flag("max-dropped", NUMBER, "more dropped attempts are too many", "N"),
+        Flag("max-new-destinations", NUMBER, "more that the baseline hasn't are too many", "N"),
+        Flag("baseline", TEXT, "what was there before: a history (flowwatch record)", "DIR"),
+        DEMO_TRAFFIC,
+        DIRECTION,
+        output(outputs("text", "json", "junit", "github", "markdown")),
     ),
 )
 INFO = Group("Output", (output(outputs("text", "json")), DEBUG))

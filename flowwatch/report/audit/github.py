@@ -24,7 +24,7 @@ _COMMANDS: dict[Level, str] = {"error": "error", "warning": "warning", "note": "
 def audit_github(report: AuditReport) -> Iterator[str]:
     """The commands, a line each."""
     lines = [answer(report)[1], *evidence(report), *warnings(report)]
-    yield _command("notice", "flowwatch audit", lines)
+    yield command("notice", "flowwatch audit", lines)
     together: dict[tuple[str, str, int], list[Remark]] = {}
     for one in remarks(report):
         together.setdefault((one.kind, one.file, one.line), []).append(one)
@@ -34,10 +34,11 @@ def audit_github(report: AuditReport) -> Iterator[str]:
             texts.append(f"… and {len(same) - MAX_LINES:,} more (-o json has them all)")
         words = same[0].words
         title = words.title if len(same) == 1 else f"{words.title}: {plural(len(same), 'row')}"
-        yield _command(_COMMANDS[words.level], title, texts, file, line)
+        yield command(_COMMANDS[words.level], title, texts, file, line)
 
 
-def _command(name: str, title: str, lines: list[str], file: str = "", line: int = 0) -> str:
+def command(name: str, title: str, lines: list[str], file: str = "", line: int = 0) -> str:
+    """One workflow command: ``name`` is error, warning or notice; texts needn't be safe."""
     properties = []
     if file and file != "-":
         properties += [f"file={_property(file)}", f"line={max(1, line)}"]

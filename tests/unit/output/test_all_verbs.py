@@ -46,7 +46,7 @@ FLOW = {
     "node_name": "node-1",
 }
 FILE = "--input-file FLOWS"
-FINDING = ("audit", "whatif", "changes", "draft", "diff", "unused", "gap", "explain")
+FINDING = ("audit", "whatif", "changes", "draft", "diff", "unused", "gap", "gate", "explain")
 """Verbs that end with 1 for an answer, and with 2 for what others end with 1 for."""
 
 COMMANDS = {
@@ -67,6 +67,7 @@ COMMANDS = {
     "gap": f"gap -f POLICY {FILE}",
     "explain": "explain -f POLICY --from weather/weather-app --to world:443",
     "record": "record --to NEW --print-raw-filters -n weather",
+    "gate": f"gate --max-dropped 5 {FILE}",
     "history info": "history info KEPT",
     "history compact": "history compact KEPT",
     "history verify": "history verify KEPT",
@@ -104,6 +105,7 @@ MORE = [
     f"gap -f POLICY {FILE} -o json",
     "doctor --server SERVER -o json",
     "history info KEPT -o json",
+    *(f"gate --max-dropped 0 {FILE} -o {form}" for form in ("json", "junit", "github", "markdown")),
     "summary --history KEPT -o json",
 ]
 EVERY = [*COMMANDS.values(), *MORE]
