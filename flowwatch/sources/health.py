@@ -8,6 +8,8 @@ to ask again, and what can't be had any more.
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from msgspec.structs import replace
 
 from flowwatch.errors import Refused, Unreachable
@@ -33,6 +35,8 @@ REPLAY = 2.0
 
 QUIET = 30.0
 """Seconds without a record after which the server is asked whether it has any."""
+
+_NODE = attrgetter("kind.node")
 
 HELD_BACK = 2_000_000_000
 """Nanoseconds that records may be under way inside of the server: relay sorts what its nodes sent
@@ -114,7 +118,7 @@ class StreamHealth:
         """Leave out of ``batch`` what came before, and learn from the rest."""
         batch.flows = self._seen.unseen(batch.flows, self.came + AHEAD)
         newest = self._seen.newest
-        nodes = {flow.node for flow in batch.flows} & newest.keys()
+        nodes = set(map(_NODE, batch.flows)) & newest.keys()
         live = self.came / 1e9 - self._phases.state.since > REPLAY
         self._clocks.note(nodes, newest, self.came, live=live)
         if (late := self._clocks.late()) is not None:

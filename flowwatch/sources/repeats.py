@@ -43,12 +43,16 @@ class Seen:
         make all that follow look old.
         """
         fresh = []
-        young, old, newest, young_newest = self._young, self._old, self.newest, self._young_newest
-        horizon = self._horizon
+        young, old, horizon = self._young, self._old, self._horizon
+        newest: dict[str, int] = {}
         for flow in flows:
-            key = identity(flow)
-            node, time = flow.node, flow.time
-            if not time and not flow.uuid:
+            # A property and a call, for each record of a live stream, are a fifth of what this takes.
+            node, time = flow.kind.node, flow.time
+            if uuid := flow.uuid:
+                key = hash(uuid)
+            elif time:
+                key = identity(flow)
+            else:
                 # Nothing to know it by.
                 fresh.append(flow)
                 continue
@@ -64,9 +68,10 @@ class Seen:
             young.add(key)
             if newest.get(node, 0) < time <= latest:
                 newest[node] = time
-            if young_newest.get(node, 0) < time <= latest:
-                young_newest[node] = time
             fresh.append(flow)
+        for known in (self.newest, self._young_newest):
+            for node, time in newest.items():
+                known[node] = max(time, known.get(node, 0))
         if len(young) >= self._kept:
             self._turn()
         return fresh

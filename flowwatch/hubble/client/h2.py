@@ -16,6 +16,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,9 @@ WINDOW = 8 << 20
 MESSAGE_LIMIT = 64 << 20
 RECEIVE = 256 << 10
 """Bytes of one recv at most: some 300 flows."""
+LITTLE, GATHER = 48 << 10, 0.005
+"""Bytes, when one recv brought fewer of a stream without end, after which more is let come for so many
+seconds: to wake for each few flows costs more than to read them."""
 REQUEST_LIMIT = 60_000
 """Bytes of a request that fit into the window that a server starts with."""
 
@@ -240,6 +244,8 @@ class H2Stream:
                 self._out, self._seen = [], 0
                 self._patience.came()
                 yield out
+                if self._silence is None and size < LITTLE:
+                    time.sleep(GATHER)
             self._patience.read(bool(out) or len(self._partial) != had)
             if taken >= WINDOW // 4:
                 self._grant(taken)
