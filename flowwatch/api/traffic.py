@@ -13,7 +13,9 @@ from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.folding import PLAIN, fold, read_by
 from flowwatch.egress.frame import frame
 from flowwatch.egress.query import DIRECTIONS, Query
+from flowwatch.egress.schema import WAITING
 from flowwatch.egress.view import labels_of, snapshot
+from flowwatch.egress.waiting import waiting as waiting_rows
 from flowwatch.errors import InputError, UsageError
 from flowwatch.flows.guard import merge
 from flowwatch.flows.model import Batch
@@ -63,6 +65,7 @@ def read(
     direction: str = "egress",
     max_rows: int | str = MAX_ROWS,
     by: str = "",
+    waiting: bool = False,
     **keywords: Unpack[Keywords],
 ) -> pd.DataFrame:
     """The egress table of capture files, of a Hubble server, or of a source, as a pandas frame.
@@ -79,6 +82,8 @@ def read(
         direction: ``egress``, ``ingress`` or ``both``.
         max_rows: rows kept, 4 at least; the least recent are folded into one.
         by: fold rows: ``workload``, ``workload,peer,port``, ``namespace,peer``, ``label:team`` …
+        waiting: only who is blocked at the end of what was read, by workload and destination, the longest
+            waits first; columns: see :data:`flowwatch.egress.schema.WAITING`. Takes no ``by``.
         keywords: as :func:`flowwatch.open_source` takes them.
 
     What makes the numbers less than the whole truth comes as UserWarning. Raises FlowwatchError,
@@ -86,6 +91,8 @@ def read(
     """
     query = Query(direction=_direction(direction))
     folding = read_by(by) if by else PLAIN
+    if waiting and by:
+        raise UsageError("waiting is by workload and destination", "leave out by")
     try:
         aggregate = Aggregate(int(max_rows), keep_recent=False)
     except ValueError as error:
@@ -100,6 +107,8 @@ def read(
         source.close()
     taken = snapshot(aggregate, query)
     _warn((*told, *taken.coverage.warnings))
+    if waiting:
+        return frame(waiting_rows(taken.rows, taken.coverage.last_seen), WAITING)
     return frame(fold(taken.rows, folding, labels_of(aggregate)))
 
 

@@ -100,6 +100,11 @@ SUMMARY = Group(
             "fold rows: pod, workload, namespace or label:KEY, and then peer, port: workload,peer,port",
             "WHAT",
         ),
+        Flag(
+            "waiting",
+            SWITCH,
+            "only who is blocked at the end of what was read: the longest waits first, by workload",
+        ),
         output(outputs("table", "json", "csv", "markdown")),
         COLOR,
     ),

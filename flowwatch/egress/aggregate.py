@@ -46,6 +46,11 @@ _EGRESS, _INGRESS = int(Direction.EGRESS), int(Direction.INGRESS)
 
 _NOTHING_AHEAD: Mapping[str, int] = {}
 _NOT_YET = -1
+_DROPPED = meaning.DROPPED
+_RETRIED, _DNS = ("TCP", "SCTP"), 53
+"""What is sent again until an answer comes."""
+_RETRY = 100_000_000
+"""Nanoseconds: records that far apart are of two packets."""
 _ENCRYPTED = 1
 """Of an attempt's marks: it is counted as encrypted in its egress row; twice that, in its ingress row."""
 _BLOCKED = (meaning.DROPPED, meaning.AUDIT)
@@ -67,6 +72,8 @@ class _Counted:
         self.reason = array("i")
         self.answer = array("b")
         self.late = array("b")
+        # How long it has waited since it was dropped, as its rows were told.
+        self.waiting = array("q")
         # In which of its rows it is counted as encrypted.
         self.marks = array("b")
         # Where in the timeline: an attempt's beginning may move back later.
@@ -87,7 +94,7 @@ class _Counted:
             self.answer += array("b", bytes(more))
             self.late += array("b", bytes(more))
             self.marks += array("b", bytes(more))
-            for column in (self.begun, self.egress_at, self.ingress_at):
+            for column in (self.waiting, self.begun, self.egress_at, self.ingress_at):
                 column.extend(array("q", bytes(8 * more)))
 
     def forget(self, attempt: OpenAttempt) -> None:
@@ -96,6 +103,7 @@ class _Counted:
         self.egress[number] = self.ingress[number] = self.outcome[number] = _NOT_YET
         self.version[number] = _NO_VERSION
         self.reason[number] = self.answer[number] = self.late[number] = self.marks[number] = 0
+        self.waiting[number] = 0
 
     def move(self, rows: dict[int, int]) -> None:
         """The rows have other numbers now."""
@@ -164,7 +172,7 @@ class Aggregate:
         columns, counted = self.columns, self._counted
         counted.grow(self.join.numbers.size)
         egress, ingress = counted.egress, counted.ingress
-        versions = counted.version
+        versions, outcomes = counted.version, counted.outcome
         records, lasts, firsts = columns.records, columns.last, columns.first
         for attempt, news in joined.news:
             number = attempt.number
@@ -178,6 +186,8 @@ class Aggregate:
                 firsts[row] = news.first
             if attempt.version != versions[number]:
                 self._recount(attempt)
+            if outcomes[number] == _DROPPED:
+                self._wait(attempt)
             kind = news.flow.kind
             if kind.named:
                 columns.add_policies(row, kind.allowed_by, kind.denied_by)
@@ -333,6 +343,8 @@ class Aggregate:
         if before != _NOT_YET:
             for row in rows:
                 self._count(row, attempt, -1)
+        if attempt.outcome != _DROPPED:
+            counted.waiting[number] = 0
         counted.outcome[number] = attempt.outcome
         counted.reason[number] = attempt.reason
         for row in rows:
@@ -341,6 +353,24 @@ class Aggregate:
                 self.columns.add_policies(row, (), attempt.denied_by)
             if attempt.detail:
                 self.columns.add_proxy_refused(row, attempt.detail)
+
+    def _wait(self, attempt: OpenAttempt) -> None:
+        """Count, of an attempt that was dropped, how long it has been tried again since."""
+        waited = attempt.last - attempt.decided
+        if waited < _RETRY or not attempt.decided or attempt.uncounted:
+            return
+        if attempt.key[4] not in _RETRIED and attempt.key[3] != _DNS:
+            # A stream of datagrams may wait for nothing.
+            return
+        counted, columns, number = self._counted, self.columns, attempt.number
+        more = waited - counted.waiting[number]
+        if not more:
+            return
+        counted.waiting[number] = waited
+        ends = addresses(attempt.key)
+        for row in (counted.egress[number], counted.ingress[number]):
+            if row >= 0 and not columns.noise_kind(row, attempt.reason, ends):
+                columns.waiting[row] = columns.waiting.get(row, 0) + more
 
     def _count_answer(self, attempt: OpenAttempt, rows: tuple[int, ...]) -> None:
         """What came back, and whether it was late."""
@@ -369,6 +399,8 @@ class Aggregate:
         if dropped and columns.add_reason(row, counted.reason[number], by, addresses(attempt.key)):
             # In no figure but its own, so in no timeline either.
             return
+        if dropped and (waited := counted.waiting[number]):
+            columns.waiting[row] = columns.waiting.get(row, 0) + by * waited
         at = counted.ingress_at if direction == _INGRESS else counted.egress_at
         if by > 0:
             server, node = columns.nodes.things[columns.node[row]]

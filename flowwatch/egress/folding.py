@@ -161,6 +161,8 @@ def together(rows: Sequence[Row], by: By, name: str) -> Row:
         cause=worst.cause,
         attribution=worst.attribution,
         runs=_runs(rows),
+        waiting=sum(row.waiting for row in rows),
+        blocked_pods=sum(row.blocked_pods for row in rows),
         staged=staged_together(row.staged for row in rows),
         pods=len({(row.namespace, row.pod) for row in rows}),
     )

@@ -109,6 +109,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """The same in a sentence."""
     runs: tuple[Run, ...] = ()
     """How its attempts went in the order of time, the latest last; of many the latest alone."""
+    waiting: float = 0.0
+    """Seconds at least that dropped attempts were tried again, up to the last retry seen, all together."""
+    blocked_pods: int = 0
+    """Of ``pods``, those that are blocked now, where that was asked (flowwatch.egress.waiting)."""
     staged: Staged | None = None
     """What the staged policies would do to its attempts; None without any, and until they were asked."""
     pods: int = 1

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from flowwatch.egress.rows import Row
+from flowwatch.egress.waiting import MANNERS, manner
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.open_attempt import WITH_PORTS
@@ -355,6 +356,13 @@ ROW: tuple[Column[Row], ...] = (
     ),
     column("until", "time", "when the last attempt of that was decided; empty if there was none"),
     column("pods", "int", "pods that it is of: more than one where rows are folded (`--by`)"),
+    column(
+        "waiting",
+        "float",
+        "at least so long dropped attempts were tried again, from the drop to the last retry that was seen, "
+        "all of them together",
+        unit="s",
+    ),
 )
 """``summary`` and ``export --grouped``: one line per pod and destination."""
 
@@ -369,6 +377,13 @@ CAUSED: tuple[Column[Row], ...] = (
     column("attribution", "text", "the same in a sentence, or why it can't be told"),
 )
 """The same with ``--policies``."""
+
+WAITING: tuple[Column[Row], ...] = (
+    *ROW,
+    column("manner", "text", f"how that feels to the application: {MANNERS}", manner),
+    column("blocked_pods", "int", "of `pods`, those that are blocked now"),
+)
+"""``summary --waiting``: the workloads that are blocked now, each with a destination."""
 
 _NOBODY = Staged()
 """Of a row that wasn't judged yet."""

@@ -191,6 +191,8 @@ class Columns:
         """Of rows of which the proxy refused something: what, the latest first."""
         self.causes: dict[int, Cause] = {}
         """Of rows that policies blocked, where some were given: what did, of the latest attempt."""
+        self.waiting: dict[int, int] = {}
+        """Of rows whose dropped attempts were tried again: how long, all together, nanoseconds."""
         self.staged: dict[int, Staged] = {}
         """What staged policies would do, of the rows that were asked about."""
         self.noise: dict[int, dict[str, int]] = {}
@@ -446,6 +448,8 @@ class Columns:
         self.answered[row] += old.answered[from_row]
         if (other := old.rare.get(from_row)) is not None:
             self.rarity(row).add(other)
+        if waited := old.waiting.get(from_row):
+            self.waiting[row] = self.waiting.get(row, 0) + waited
         self.records[row] += old.records[from_row]
         self.first[row] = min(self.first[row], old.first[from_row])
         self.last[row] = max(self.last[row], old.last[from_row])

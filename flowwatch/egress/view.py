@@ -204,6 +204,7 @@ def _row(aggregate: Aggregate, i: int, now: float, labels: Mapping[tuple[str, st
         runs=aggregate.turns.of(i),
         cause=cause.words,
         attribution=cause.attribution,
+        waiting=columns.waiting.get(i, 0) / 1e9,
         staged=columns.staged.get(i),
     )
 

@@ -43,10 +43,12 @@ def write_rows(
     *,
     attributed: bool = False,
     staged: bool = False,
+    columns: tuple[Column[Row], ...] = (),
 ) -> int:
     """One line per pod and destination: ``export --grouped``, ``summary -o csv``; ``attributed``: with
-    the columns of ``--policies``; ``staged``: with those of ``--staged``."""
-    return _write(row_columns(attributed=attributed, staged=staged), rows, out, table_format)
+    the columns of ``--policies``; ``staged``: with those of ``--staged``; ``columns``: with these behind."""
+    shown = (*row_columns(attributed=attributed, staged=staged), *columns)
+    return _write(shown, rows, out, table_format)
 
 
 def write_records(flows: Iterable[Flow], out: Output, table_format: str = "csv") -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from flowwatch.egress.record_schema import RECORD
-from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, STAGED
+from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, STAGED, WAITING
 from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.report.coverage import JsonKey
 from flowwatch.report.summary import SUMMARY
@@ -60,6 +60,7 @@ TABLES: Mapping[str, str] = {
     "row": markdown_reference(ROW),
     "caused": markdown_reference(tuple([one for one in CAUSED if one not in ROW])),
     "staged": markdown_reference(STAGED),
+    "waiting": markdown_reference(tuple([one for one in WAITING if one not in ROW])),
     "record": markdown_reference(RECORD),
     "kept": markdown_reference(FLOWS),
     "told": markdown_reference(EVENTS),

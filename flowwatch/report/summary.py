@@ -114,8 +114,11 @@ SUMMARY: tuple[JsonKey[Snapshot], ...] = (
 """The keys of ``-o json``; docs/formats.md has them."""
 
 
-def summary_object(snapshot: Snapshot, *, attributed: bool = False) -> dict[str, Any]:
-    """The object that ``-o json`` prints; ``attributed``: where policies were given."""
+def summary_object(
+    snapshot: Snapshot, *, attributed: bool = False, columns: tuple[Column[Row], ...] = ()
+) -> dict[str, Any]:
+    """The object that ``-o json`` prints; ``attributed``: where policies were given; ``columns``: more of a
+    row's."""
     made = as_object(SUMMARY, snapshot)
-    columns = row_columns(attributed=attributed, staged=bool(snapshot.staged))
-    return made if columns == ROW else {**made, "rows": _rows(snapshot, columns)}
+    shown = (*row_columns(attributed=attributed, staged=bool(snapshot.staged)), *columns)
+    return made if shown == ROW else {**made, "rows": _rows(snapshot, shown)}

@@ -25,6 +25,7 @@ MEANINGS = {
     "destinations": "peers targets hosts who talks",
     "policies": "rules networkpolicy cnp deny allow",
     "causes": "why reason blocked explanation",
+    "waiting": "harm hanging stuck blocked now outage",
     "map": "graph topology matrix picture",
     "flows": "records packets log",
     "nodes": "machines relay agents lost",

@@ -58,7 +58,12 @@ def print_rows(
         rows = tuple(fold(taken.rows, by, labels_of(aggregate)))
         taken = replace(taken, rows=rows, matched=len(rows))
     with open_output(None, form) as out:
-        write_summary(taken, form, out, style=style(parsed), attributed=judge is not None)
+        if parsed.switch("waiting"):
+            from flowwatch.report.waiting import waiting_now, write_waiting
+
+            write_waiting(waiting_now(taken), form, out, attributed=judge is not None)
+        else:
+            write_summary(taken, form, out, style=style(parsed), attributed=judge is not None)
     if form not in ("json", "markdown"):  # which have them
         for line in warning_lines(taken.coverage):
             say(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flowwatch.cli.shared.causes import judge_of
 from flowwatch.cli.shared.options import filter_text
 from flowwatch.cli.shared.reading import Reading
+from flowwatch.errors import UsageError
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 def print_table(parsed: Parsed, source: Source) -> int:
     """Aggregate ``source`` to its end and print it as ``-o`` says; the exit code."""
     text, by, judge = filter_text(parsed), _by(parsed), judge_of(parsed)
+    if by is not None and parsed.switch("waiting"):
+        raise UsageError("--waiting is by workload and destination", "leave out --by")
     reading = Reading(source)
     batches = reading.begun()
     # Loaded while a server makes ready what it was asked for.

@@ -14,11 +14,12 @@ from flowwatch.tui.views.map import MAP
 from flowwatch.tui.views.nodes import NODES
 from flowwatch.tui.views.policies import POLICIES
 from flowwatch.tui.views.rows import ROWS
+from flowwatch.tui.views.waiting import WAITING
 from flowwatch.tui.views.warnings import WARNINGS
 from flowwatch.tui.views.workloads import WORKLOADS
 
 VIEWS: tuple[View, ...] = (
-    ROWS, WORKLOADS, DESTINATIONS, POLICIES, CAUSES, MAP, AUDIT, FLOWS, NODES, RECORD, CHANGES,
+    ROWS, WORKLOADS, DESTINATIONS, POLICIES, CAUSES, MAP, AUDIT, FLOWS, NODES, RECORD, CHANGES, WAITING,
     WARNINGS, DRAFT, HELP,
 )  # fmt: skip
 """The first is what is seen first. Each with its name, key, question, columns or lines, and help."""

@@ -93,6 +93,7 @@ MORE = [
     f"summary {FILE} -o json",
     f"summary {FILE} -o csv",
     f"summary {FILE} -o markdown",
+    f"summary {FILE} --waiting",
     f"export {FILE} --format jsonl",
     f"export {FILE} --format parquet",
     f"observe {FILE} -o json",

@@ -179,6 +179,7 @@ def test_the_json_object() -> None:
         "state_before": "forwarded",
         "until": "2026-03-04T05:06:17.089000123Z",
         "pods": 1,
+        "waiting": 0.0,
     }
 
 
@@ -229,7 +230,7 @@ def test_hostile_names_stay_text(summary_format: str) -> None:
     elif summary_format == "csv":
         cells = pandas.read_csv(io.StringIO(output)).iloc[0].tolist()
         assert not any(str(one).startswith("=") for one in cells)
-        assert len(cells) == 40
+        assert len(cells) == 41
     else:
         assert len(output.splitlines()) == len(
             text(snapshot(row()), summary_format, Style(width=0)).splitlines()
