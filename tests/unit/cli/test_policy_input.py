@@ -220,7 +220,7 @@ def test_a_large_file_is_read_within_reason(tmp_path: Path) -> None:
     words = ["explain", "-f", str(path), "--from", "other/app", "--to", "203.0.113.1:443"]
     told = subprocess.run(
         [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=ROOT,
-        env=clean_environment(str(tmp_path)), timeout=100, check=True,
+        env=clean_environment(str(tmp_path)), timeout=300, check=True,
     )  # fmt: skip
     code, megabytes = map(int, told.stdout.splitlines()[-1].split())
     assert code == 0

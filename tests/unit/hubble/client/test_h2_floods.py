@@ -58,7 +58,7 @@ def endless(
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         name = f"unix://{path}" if path else f"127.0.0.1:{listener.getsockname()[1]}"
-        yield Settings(server=name, request_timeout=1.0)
+        yield Settings(server=name, request_timeout=5.0)
         thread.join(5)
         assert not thread.is_alive()
 
