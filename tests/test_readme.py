@@ -79,6 +79,20 @@ def test_the_audit_of_the_demo_says_what_is_shown(place: tuple[Path, dict[str, s
     assert f"`{before.splitlines()[-1]}` and exit code 1" in README
 
 
+def test_the_draft_of_the_demo_is_what_is_shown(place: tuple[Path, dict[str, str]]) -> None:
+    """All of the policy, but for its comments; and nothing that the app needs drops by it."""
+    folder, env = place
+    [shown] = [block for block in blocks("yaml") if "weather-app-egress" in block]
+    command = "flowwatch draft --demo --namespace weather"
+    told = subprocess.run(
+        ["sh", "-c", command], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+    lines = told.stdout.splitlines(keepends=True)
+    assert "".join(line for line in lines if not line.lstrip().startswith("#")) == shown
+    assert re.search(r"allows ([\d,]+) of \1 needed, denies ([\d,]+) of \2 others\n", told.stderr)
+
+
 def test_every_example_is_known() -> None:
     assert len(COMMANDS) >= 10
     assert all(command.startswith(("flowwatch ", "cat ")) for command in COMMANDS)

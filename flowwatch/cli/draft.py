@@ -87,8 +87,8 @@ def _edit(parsed: Parsed) -> int:
     for other in ("explain", "onto", "diff"):
         if parsed.was_set(other):
             raise UsageError(f"cannot set both --edit and --{other}")
-    if "-" in parsed.list("input-file"):
-        raise UsageError("standard input can't be read twice", "name a file with --input-file")
+    if "-" in (*parsed.list("input-file"), *parsed.list("policies")):
+        raise UsageError("standard input can't be read twice", "name a file")
     if not at_terminal():
         raise UsageError("the editor needs a terminal", "leave out --edit to write the draft")
     agent_options(parsed)

@@ -26,7 +26,7 @@ def editor(parsed: Parsed, again: Callable[[], Source], audit: LiveAudit | None)
     in_force = audit.policies if audit is not None else None
 
     def drafter() -> Drafter:
-        from flowwatch.cli.shared.policies import agent_options
+        from flowwatch.cli.shared.policies import agent_options, given_of
         from flowwatch.drafts.documents import KINDS
         from flowwatch.drafts.draft import Drafter
         from flowwatch.drafts.needs import SUBJECTS
@@ -40,8 +40,9 @@ def editor(parsed: Parsed, again: Callable[[], Source], audit: LiveAudit | None)
         kind = next(one for one in KINDS if one == parsed.text("kind"))
         picked = tuple(parsed.list("allow"))
         options, stable = agent_options(parsed), stable_of(parsed)
+        given = given_of(parsed, options)
         return Drafter(
-            owner, kind, directions(parsed), picked, options, in_force,
+            owner, kind, directions(parsed), picked, options, given,
             stable=stable, l7=parsed.switch("l7"), dns_names=parsed.switch("dns-names"),
         )  # fmt: skip
 

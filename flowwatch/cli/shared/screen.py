@@ -156,8 +156,13 @@ def drafting(
 
 def live_audit(parsed: Parsed, join: Join, policies: PolicySet | None = None) -> LiveAudit | None:
     """The audit of the policies in force, or else of ``policies``; None without. Raises UsageError."""
-    if not asks_for_policies(parsed) or ("edit" in parsed.flags and not parsed.list("policies")):
+    if not asks_for_policies(parsed):
         given = policies
+    elif "edit" in parsed.flags:
+        from flowwatch.cli.shared.policies import agent_options, given_of
+
+        given = given_of(parsed, agent_options(parsed))
+        given = given if given is not None and given.documents.policies else None
     else:
         # The policies' part is loaded only for who asks for it.
         from flowwatch.cli.shared.policies import in_force

@@ -69,6 +69,7 @@ def test_a_peer_that_nobody_tried() -> None:
         (("--follow",), "a draft ends"),
         (("--follow", "--stable", "2h", "--edit"), "a draft ends"),
         (("--stable", "soon"), "soon"),
+        (("--edit", "--policies", "-"), "standard input can't be read twice"),
         (("--explain", "api.github.com:99999"), "invalid --explain: api.github.com:99999"),
         (("--explain", "api.github.com:https"), "invalid --explain"),
         (("--explain", ":443"), "invalid --explain"),
