@@ -415,7 +415,7 @@ class Aggregate:
         begun = counted.begun[number]
         self.timelines[direction].add(begun, dropped, by)
         if self.row_times is not None:
-            self.row_times.add(row, begun, dropped, by)
+            self.row_times.add(row, begun, dropped, by, outcome)
 
     def _decided(self, attempt: OpenAttempt, server: str, node: str) -> int:
         """When it was decided what became of an attempt, by the clock that its row's times are by:
@@ -452,7 +452,8 @@ class Aggregate:
                     at[number] = min(max(at[number] - by, 1), LATEST)
             begun = counted.begun[number]
             if back and begun and counted.outcome[number] != _NOT_YET:
-                dropped = counted.outcome[number] == meaning.DROPPED
+                outcome = counted.outcome[number]
+                dropped = outcome == meaning.DROPPED
                 why, ends = counted.reason[number], addresses(attempt.key)
                 for row in (counted.egress[number], counted.ingress[number]):
                     if row < 0 or (dropped and self.columns.noise_kind(row, why, ends)):
@@ -461,8 +462,8 @@ class Aggregate:
                     timeline.add(begun, dropped, -1)
                     timeline.add(max(begun - back, 1), dropped)
                     if self.row_times is not None:
-                        self.row_times.add(row, begun, dropped, -1)
-                        self.row_times.add(row, max(begun - back, 1), dropped)
+                        self.row_times.add(row, begun, dropped, -1, outcome)
+                        self.row_times.add(row, max(begun - back, 1), dropped, 1, outcome)
                 counted.begun[number] = max(begun - back, 1)
 
     def _fold(self) -> None:

@@ -11,7 +11,8 @@ from flowwatch.egress.groups import Subjects, like
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import CloseUp, Fate, Fold
 from flowwatch.egress.table import ANY_POD
-from flowwatch.egress.view import records, subjects_of
+from flowwatch.egress.view import moment, records, subjects_of
+from flowwatch.egress.window import windowed
 from flowwatch.flows.model import Endpoint
 
 PODS = 50
@@ -30,9 +31,16 @@ class _Counted(NamedTuple):
 
 
 def close_up(
-    aggregate: Aggregate, query: Query, key: int, fold: Fold | None, count: int
+    aggregate: Aggregate,
+    query: Query,
+    key: int,
+    fold: Fold | None,
+    count: int,
+    *,
+    live: bool = False,
 ) -> CloseUp | None:
-    """See :meth:`flowwatch.egress.query.Monitor.close_up`."""
+    """See :meth:`flowwatch.egress.query.Monitor.close_up`; ``live`` as for a snapshot."""
+    aggregate = windowed(aggregate, query, moment(aggregate, live=live)).aggregate
     columns = aggregate.columns
     by = query.by if fold is not None else PLAIN
     if fold is None:

@@ -125,7 +125,7 @@ class LiveMonitor:
 
     def close_up(self, query: Query, key: int, fold: Fold | None, records: int) -> CloseUp | None:
         with self._lock, self._join.lock:
-            return close_up(self._aggregate, query, key, fold, records)
+            return close_up(self._aggregate, query, key, fold, records, live=self._live)
 
     def recent(self, count: int) -> tuple[Recent, ...]:
         with self._lock, self._join.lock:

@@ -43,6 +43,11 @@ class Query(msgspec.Struct, frozen=True):
     """What rows are folded by, once they are chosen; ``drops_only`` chooses folds."""
     unfolded: frozenset[int] = frozenset()
     """The folds, by their keys, whose rows follow them."""
+    window: int = 0
+    """Only attempts that began in so many nanoseconds up to ``until``; 0: all that was read. Rows are
+    those that had any; answers, records, reasons and times are told of all that was read."""
+    until: int = 0
+    """Nanoseconds since 1970; 0: now, and going on."""
 
 
 class Monitor(Protocol):

@@ -292,6 +292,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     to have its own."""
     folds: Mapping[int, Fold] = msgspec.field(default_factory=dict)
     """Of the rows that are folds: what they are of, by their keys."""
+    window: tuple[int, int] = (0, 0)
+    """From when to when attempts began that are counted, nanoseconds since 1970: the window asked for in
+    whole buckets of time. Zeros: all that was read."""
+    all_of_time: bool = False
+    """A window was asked for, and there are too many rows for each to be told by time."""
     within: Mapping[int, int] = msgspec.field(default_factory=dict)
     """Of the rows that follow the fold that has them: its key, by theirs."""
     recent: tuple[Recent, ...] = ()

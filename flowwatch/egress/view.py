@@ -15,11 +15,14 @@ from flowwatch.egress.folding import PLAIN, By, together
 from flowwatch.egress.groups import Groups, Subjects
 from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rate, Rates
-from flowwatch.egress.rows import Fold, Recent, Row, Snapshot, Totals
+from flowwatch.egress.row_times import ROWS
+from flowwatch.egress.rows import SECOND, Fold, Recent, Row, Snapshot, Totals
 from flowwatch.egress.select import FEW, select
 from flowwatch.egress.table import ANY_POD, PROTOCOLS, RATE_SECONDS, Columns, Rare
 from flowwatch.egress.timeline import together as timelines_together
+from flowwatch.egress.window import windowed
 from flowwatch.flows.cause import Cause
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import other_way_words
 from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.meaning import verdict_name
@@ -51,18 +54,18 @@ def snapshot(
     ``live`` says that flow time is now: rates of rows then fade by the wall clock as well. ``rates``:
     the looks that were taken at the aggregate.
     """
-    tally = aggregate.tally
     directions = _DIRECTIONS[query.direction]
+    now = moment(aggregate, live=live)
+    aggregate, window, too_many = windowed(aggregate, query, now)
     columns = aggregate.columns
-    now = tally.last_seen / 1e9
-    if live:
-        now = max(now, time.time() - tally.late / 1e9)
     folding = query.by != PLAIN
     asked = replace(query, drops_only=False) if folding else query
     hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else set[int]()
-    # Folds are put in an order of their own, but what is within them isn't.
-    first = None if folding or query.limit is None else query.limit + len(hidden)
+    # Folds are put in an order of their own, but what is within them isn't. Of a window all are in order.
+    first = None if folding or window[1] or query.limit is None else query.limit + len(hidden)
     matching = select(columns, asked, directions, now, aggregate.ends, first=first)
+    if window[1]:
+        matching = [row for row in matching if any(count[row] for count in columns.counts)]
     if folding and hidden:
         # Whether a fold has drops is asked of all its rows together.
         hidden = columns.only_noise()
@@ -90,13 +93,21 @@ def snapshot(
         timeline = timelines_together([aggregate.timelines[one] for one in directions])
     rate = rates.of(directions, narrowed) if rates is not None else Rate()
     elsewhere = _totals(aggregate, tuple(aggregate.totals)).attempts - totals.attempts
+    shown = totals if narrowed is None else _of_rows(columns, narrowed, matching)
+    if window[1]:
+        seconds = (window[1] - window[0]) / SECOND
+        rate = rate._replace(
+            dropped=shown.dropped / seconds, forwarded=(shown.attempts - shown.dropped) / seconds
+        )
     return Snapshot(
         rows=tuple(lines.rows(labels)),
         matched=len(lines),
         folds=lines.folds,
         within=lines.within,
         totals=totals,
-        shown=totals if narrowed is None else _of_rows(columns, narrowed, matching),
+        shown=shown,
+        window=window,
+        all_of_time=too_many,
         elsewhere=elsewhere,
         staged=aggregate.stager.given if aggregate.stager is not None else (),
         timeline=timeline,
@@ -113,6 +124,7 @@ def snapshot(
             warnings=(
                 *coverage.warnings,
                 *_warnings(aggregate),
+                *_window_words(window, too_many),
                 *other_way_words(query.direction, totals.attempts, elsewhere),
             ),
         ),
@@ -137,6 +149,26 @@ def _warnings(aggregate: Aggregate) -> Iterator[str]:
         yield (
             f"{plural(aggregate.join.unattributed, 'record names', 'records name')} no direction and no pod: "
             "nothing could be counted"
+        )
+
+
+def moment(aggregate: Aggregate, *, live: bool) -> float:
+    """What is now for who looks at it: the last record's time, and ``live`` the wall clock's; seconds."""
+    tally = aggregate.tally
+    now = tally.last_seen / 1e9
+    return max(now, time.time() - tally.late / 1e9) if live else now
+
+
+def _window_words(window: tuple[int, int], too_many: bool) -> Iterator[str]:
+    if too_many:
+        yield (
+            f"more than {ROWS:,} rows: no window, the numbers are of all that was read (a filter of the "
+            "command line leaves fewer)"
+        )
+    elif window[1]:
+        yield (
+            f"attempts and rates are of {time_of_day(window[0])} to {time_of_day(window[1])} UTC; "
+            "answers, records, reasons and times of all that was read"
         )
 
 

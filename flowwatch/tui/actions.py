@@ -16,6 +16,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import Coverage
 from flowwatch.text import safe
+from flowwatch.tui import when
 from flowwatch.tui.commands import FOLDS
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
@@ -246,6 +247,10 @@ ACTIONS: dict[str, Action] = {
     "copy_row": _copy_row,
     "open_policy": _open_policy,
     "mark": _mark,
+    "span": when.next_window,
+    "earlier": lambda desk: when.step(desk, -1),
+    "later": lambda desk: when.step(desk, 1),
+    "now": when.now,
     "window": lambda desk: desk.seen.toggle("window"),
     "theme": _theme,
     "mouse": _mouse,
@@ -300,6 +305,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "export": _export_to,
     "export!": lambda desk, text: _export_to(desk, text, over=True),
     "mark": _mark,
+    "since": when.since,
     "ns": lambda desk, text: _only(desk, "ns", text),
     "pod": lambda desk, text: _only(desk, "pod", text),
     "keep": keep,

@@ -69,6 +69,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("pause", "hold the screen", "[on|off]", _SWITCH),
     Command("detail", "the selected row", "[on|off]", _SWITCH, context=ROWS),
     Command("tail", "the last records", "[on|off]", _SWITCH, context=ROWS),
+    Command(
+        "since",
+        "numbers of the last 5m, 90s, 1h …; without one, of all that was read",
+        "[DURATION|all]",
+        context=TRAFFIC,
+    ),
     Command("ns", "only this namespace; without one, all", "[NAMESPACE]", context=TRAFFIC),
     Command("pod", "only this pod or workload; without one, all", "[POD]", context=TRAFFIC),
     Command("keep", "the filter, under this name", "NAME", context=TRAFFIC),

@@ -12,15 +12,18 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.errors import OutputError
 from flowwatch.text import safe
+from flowwatch.tui.format import window_words
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def file_name(query: Query, when: float) -> str:
-    """``flowwatch-egress-drops-weather-20260131-102030.csv``: direction, filter, time in UTC."""
+    """``flowwatch-egress-drops-weather-20260131-102030.csv``: direction, window, filter, time in UTC."""
     parts = ["flowwatch", query.direction]
     if query.drops_only:
         parts.append("drops")
+    if query.window:
+        parts.append(_UNSAFE.sub("", window_words(query).replace(" ", "-")))
     if query.by != BY_WORKLOAD:
         parts.append(_UNSAFE.sub("-", f"by-{by_text(query.by)}")[:40])
     words = _UNSAFE.sub("-", query.text.replace("!", "not-")).strip("-.")[:40]
@@ -104,7 +107,8 @@ def write_picture(svg: str, path: Path, taken: Snapshot, filters: str) -> None:
     from flowwatch.output import open_output
 
     seen = taken.coverage
-    window = f"{time_of_day(seen.first_seen)} to {time_of_day(seen.last_seen)} UTC"
+    times = taken.window if taken.window[1] else (seen.first_seen, seen.last_seen)
+    window = f"{time_of_day(times[0])} to {time_of_day(times[1])} UTC"
     lines = [f"Filter: {filters or 'none'}", f"Window: {window}", *seen.warnings]
     head, sign, rest = svg.partition(">")
     told = f"<desc>{escape(safe(chr(10).join(lines)))}</desc>"

@@ -30,6 +30,9 @@ STATE_EVERY = 0.25
 QUICK = 0.1
 """Seconds that an answer may have taken that a pause makes anew, for a view that isn't seen."""
 
+SLIDES_EVERY = 1.0
+"""Seconds between looks at a window of time that moves on, while nothing more is read."""
+
 HELD_EVERY = 0.5
 """Seconds between looks at how far a pause is behind."""
 
@@ -106,12 +109,7 @@ class Feed:
             self._thread.join(1.0)
 
     def ask(self, question: Question[Any] | None) -> None:
-        """Ask something else (None: nothing); an answer comes as soon as it can be made.
-
-        Raises ValueError for a window of time, which nobody answers yet.
-        """
-        if question is not None and question.when.window:
-            raise ValueError("only all that was read can be asked for, no window of it")
+        """Ask something else (None: nothing); an answer comes as soon as it can be made."""
         with self._wake:
             if question != self._question:
                 self._question = question
@@ -166,7 +164,9 @@ class Feed:
                 return self._anew(of, question, frame, revision)
             held = replace(held, question=question, value=value)
             frame = _with(frame, held)
-        elif revision != held.revision and now >= held.due:
+        elif (revision != held.revision and now >= held.due) or (
+            question.slides and not question.when.at and now >= held.due + SLIDES_EVERY
+        ):
             if not question.when.at:
                 return self._anew(of, question, frame, revision)
             # The moment asked for is past: only how long ago, in records, goes on.

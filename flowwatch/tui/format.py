@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from flowwatch.egress.query import Query
 from flowwatch.flows.clocks import time_of_day
-from flowwatch.report.human import count, pad, shorten, width
+from flowwatch.report.human import count, pad, shorten, span, width
 
 Piece = tuple[str, str]
 """A text and its role (see theme.ROLES). The text is shown as it is, so it must be safe already."""
@@ -138,3 +139,12 @@ def ends(left: Line, right: Line, columns: int, role: str = "text") -> Line:
     room = columns - line_width(right)
     left = cut(left, max(room - 1, 0))
     return (*left, (" " * (room - line_width(left)), role), *right)
+
+
+def window_words(query: Query) -> str:
+    """``last 5m``, or from when to when; "" for all that was read."""
+    if not query.window:
+        return ""
+    if not query.until:
+        return f"last {span(query.window / SECOND)}"
+    return f"{time_of_day(max(query.until - query.window, 0))}-{time_of_day(query.until)}"

@@ -133,6 +133,17 @@ KEYS: tuple[Key, ...] = (
         "row",
         context=ROWS,
     ),
+    Key(
+        "span",
+        ("W",),
+        "numbers of the last minute, 5 minutes, 15 minutes, or all that was read; :since 90s any other",
+        "window",
+        "view",
+        context=TRAFFIC,
+    ),
+    Key("earlier", ("[",), "half a window back in time", "", "view", context=TRAFFIC),
+    Key("later", ("]",), "half a window on", "", "view", context=TRAFFIC),
+    Key("now", ("L",), "back to now: after [ and after a pause", "", "view", context=TRAFFIC),
     Key("window", ("z",), "timeline: everything, or the latest alone", "", "view", context=ROWS),
     Key(
         "mark",

@@ -21,13 +21,11 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """The time that a question is about."""
+    """The moment that a question is asked at. Which time its numbers are of stands in a query."""
 
     at: int = 0
     """Nanoseconds since 1970: as it was then, which for now is what was answered last before; 0: now,
     and going on."""
-    window: int = 0
-    """Nanoseconds up to then; 0: all that was read, the only one that is answered yet."""
 
 
 NOW = When()
@@ -65,6 +63,11 @@ class Question(ABC, Generic[A]):
     @abstractmethod
     def answer(self, of: Readings) -> A:
         """Read it anew. Called in the feed's thread, which waits for nothing else."""
+
+    @property
+    def slides(self) -> bool:
+        """Whether the answer is another one as time goes on, though nothing more is read."""
+        return False
 
     def amend(self, of: Readings, before: Question[A], answer: A) -> A | None:
         """The answer, made of that to ``before``, of the same records; None: it has to be read anew."""

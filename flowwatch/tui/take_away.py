@@ -14,6 +14,7 @@ from flowwatch.text import plural, safe
 from flowwatch.tui import clipboard
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.export import file_name, form_of, free_path, write_form, write_picture
+from flowwatch.tui.format import window_words
 from flowwatch.tui.parts.rows import Rows
 
 
@@ -47,6 +48,7 @@ def _limits(desk: Desk) -> str:
     query = desk.chosen.query
     chosen = [f"/{query.text}"] if query.text else []
     chosen += ["drops only"] if query.drops_only else []
+    chosen += [window_words(query)] if query.window else []
     return "  ".join(
         [word for word in (desk.chosen.filter_words, *chosen, query.direction) if word]
     )

@@ -131,13 +131,17 @@ class Signs:
     times: str
     mark: str
     """When policies changed."""
+    window: str
+    """In place of the rule: the time that numbers are of."""
 
 
 FANCY = Signs(
-    "✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS", "░", "▸", "▾", "·", "×", "▲"
+    "✗", "!", "✓", "?", "▁▂▃▄▅▆▇█", "─", "│", "…", "▌", "→", "←", "·", "TLS", "░", "▸", "▾", "·", "×",
+    "▲", "━",
 )  # fmt: skip
 PLAIN = Signs(
-    "x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS", "/", "+", "-", ".", "x", "^"
+    "x", "!", "+", "?", ".:-=+*#@", "-", "|", "~", ">", ">", "<", "-", "TLS", "/", "+", "-", ".", "x",
+    "^", "=",
 )  # fmt: skip
 """For terminals that aren't UTF-8, or whose font is the Linux console's."""
 

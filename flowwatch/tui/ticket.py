@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flowwatch.egress.rows import Row
-from flowwatch.flows.coverage import Coverage
+from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.report.summary_markdown import code
 from flowwatch.tui.format import Line, stamp
 from flowwatch.tui.packet_commands import retina, tcpdump
@@ -24,14 +23,14 @@ def ticket(row: Row, told: RowsAnswer, now: int, hubble: Sequence[str]) -> str:
     packets = [text for text in (tcpdump(row, more), retina(row, more)) if text]
     captured = ["", "**Packets**", "", "```", *packets, "```"] if packets else []
     heading, *said = _markdown(lines)
-    return "\n".join([heading, "", _window(told.snapshot.coverage), *said[1:], *captured]) + "\n"
+    return "\n".join([heading, "", _window(told.snapshot), *said[1:], *captured]) + "\n"
 
 
-def _window(seen: Coverage) -> str:
+def _window(snapshot: Snapshot) -> str:
     """Of which time the numbers are, and whether there may be more."""
-    times = (
-        f"{stamp(seen.first_seen)} to {stamp(seen.last_seen)} UTC" if seen.first_seen else "unknown"
-    )
+    seen = snapshot.coverage
+    start, end = snapshot.window if snapshot.window[1] else (seen.first_seen, seen.last_seen)
+    times = f"{stamp(start)} to {stamp(end)} UTC" if end else "unknown"
     return f"- **Window** {times}" + (", numbers are at least" if seen.at_least else "")
 
 

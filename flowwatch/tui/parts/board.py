@@ -32,6 +32,7 @@ from flowwatch.tui.parts.timeline import TimelineView, short_policy
 from flowwatch.tui.question import Question
 from flowwatch.tui.state import LAST_LIMIT
 from flowwatch.tui.view import Body, View
+from flowwatch.tui.when import between
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,10 @@ class Board(Body):
 
     def on_resize(self, event: events.Resize) -> None:
         self.repaint()
+
+    def on_timeline_view_chosen(self, event: TimelineView.Chosen) -> None:
+        event.stop()
+        between(self.desk, event.start, event.end)
 
     def on_table_selected(self, event: Table.Selected) -> None:
         event.stop()

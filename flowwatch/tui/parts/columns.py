@@ -274,6 +274,9 @@ COLUMNS: tuple[ScreenColumn, ...] = (
     column("records", 8, 7, role="dim"),
 )
 
+OF_ALL_TIME = frozenset({"answered", "records", "would_deny", "would_admit"})
+"""Columns that are told of all that was read alone."""
+
 MARK = 2
 """Columns before the first: the sign of the row's worst outcome, and a space."""
 

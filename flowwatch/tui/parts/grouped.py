@@ -34,6 +34,10 @@ class Grouped(Question[GroupedAnswer]):
     query: Query
     make: Callable[[Snapshot], Any]
 
+    @property
+    def slides(self) -> bool:
+        return bool(self.query.window and not self.query.until)
+
     def answer(self, of: Readings) -> GroupedAnswer:
         taken = of.monitor.snapshot(self.query)
         return GroupedAnswer(taken, self.make(taken))

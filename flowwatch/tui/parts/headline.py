@@ -6,6 +6,7 @@ from textual import events
 from textual.message import Message
 
 from flowwatch.egress.rows import Snapshot
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import age, count, percent, span
 from flowwatch.text import plural, safe
@@ -30,7 +31,8 @@ class Headline(Lines):
     ABOUT = (
         "Numbers are attempts: one try of an application, however many records and retries it left.",
         "They are of the rows that are shown: '148 of 212' where a filter leaves some out. Share is",
-        "dropped of all attempts with an outcome. Rates are over the last seconds.",
+        "dropped of all attempts with an outcome. Rates are over the last seconds, or over the window",
+        "that was chosen: W the last minute, 5, 15, [ ] back and on by half of it, L back to now.",
         "Noise was dropped before any policy was asked (neighbour discovery, multicast): no figure",
         "has it but its own.",
         "'at least' means that records are missing: lost, of a node out of sight, or from a gap in",
@@ -81,13 +83,22 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
         parts.append(((f"{signs.unknown} {totals.unknown:,} unknown", "dim"),))
     if not snapshot.coverage.first_seen:
         return fill(parts, _GAP, columns)
-    window: Line = ((f"in {span(snapshot.coverage.seconds)} ", "dim"),)
+    window: Line = ((f"{_window(snapshot)} ", "dim"),)
     # A number that is cut would be another number, and the share is what a filter is looked at for: the
     # window gives way.
     first = joined(parts[: 3 if narrowed else 2], _GAP)
     if line_width(first) + 1 + line_width(window) > columns:
         return fill(parts, _GAP, columns)
     return ends(fill(parts, _GAP, columns - line_width(window) - 1), window, columns)
+
+
+def _window(snapshot: Snapshot) -> str:
+    """Which time the numbers are of."""
+    if snapshot.window[1]:
+        start, end = map(time_of_day, snapshot.window)
+        return f"{start} to {end} UTC"
+    all_of = "all of it, too many rows for a window: " if snapshot.all_of_time else "in "
+    return f"{all_of}{span(snapshot.coverage.seconds)}"
 
 
 def _number(shown: int, whole: int | None, columns: int) -> str:

@@ -197,6 +197,9 @@ class Table(Lines):
         don't fit, for which the columns leave room."""
         width = self.size.width
         columns = cols.folded(self._columns, self._query.by)
+        if self._query.window:
+            # Of a window nobody knows them.
+            columns = [one for one in columns if one.name not in cols.OF_ALL_TIME]
         peer = "DESTINATION" if self._query.direction == "egress" else "PEER"
         counter = self._counter()
         room, spare = width, len(counter)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from textual import events
+from textual.message import Message
+
 from flowwatch.egress.rows import Snapshot, Timeline
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Gap
@@ -26,18 +29,83 @@ class TimelineView(Lines):
     ABOUT = (
         "The timeline has a row for dropped and one for forwarded attempts, each to its own scale:",
         "'max' is its highest bar. It is of the rows that are shown. Time is UTC, as hubble prints it;",
-        "z shows all of it, or the end alone.",
+        "z shows all of it, or the end alone. A drag on it makes the numbers those of that time. Times are",
+        "held for up to 16,384 rows, by the second at first, by 2, 4, 8 … where 131,072 places run out.",
         "A mark stands where policies changed, as found in verdicts or set with M: c compares.",
         "Shaded is a gap: the connection was lost, and what was recorded then can't be had any more.",
     )
 
+    ALLOW_SELECT = False
+
+    class Chosen(Message):
+        """A window was drawn on it: from, to (ns)."""
+
+        def __init__(self, start: int, end: int) -> None:
+            super().__init__()
+            self.start, self.end = start, end
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[Snapshot, bool, int, Marks] | None = None
+        self._from: int | None = None
+        """The column in which the mouse was pressed, while it is."""
+        self._drawn: tuple[int, int] | None = None
+        """The window that is being drawn."""
+
     def update_from(self, snapshot: Snapshot, whole: bool, now: int, marks: Marks = ()) -> None:
         """``now`` (ns): time up to which it is drawn; 0: to the last attempt."""
+        self._shown = snapshot, whole, now, marks
         line, gaps = snapshot.timeline, snapshot.coverage.gaps
-        of = of_words(snapshot)
+        window = self._drawn or snapshot.window
         self.show(
-            timeline_lines(line, whole, now, self.size.width, self.look.signs, gaps, of, marks)
+            timeline_lines(
+                line,
+                whole or before(line, now, self.size.width, window[0]),
+                now,
+                self.size.width,
+                self.look.signs,
+                gaps,
+                of_words(snapshot),
+                marks,
+                window,
+            )
         )
+
+    def _time(self, column: int) -> int:
+        """When the column of the widget began (ns); 0 where nothing is drawn."""
+        if self._shown is None:
+            return 0
+        snapshot, whole, now, _ = self._shown
+        line, width = snapshot.timeline, self.size.width
+        room = width - label_width(width) - 1
+        if not line.buckets or room < 8:
+            return 0
+        window = self._drawn or snapshot.window
+        whole = whole or before(line, now, width, window[0])
+        per, kept, _, start = _columns(line, whole, now, room)
+        place = min(max(column - label_width(width), 0), len(kept))
+        return start + place * per * line.width
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        event.stop()
+        if self._time(event.x):
+            self._from = event.x
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self._from is None or self._shown is None:
+            return
+        first, last = sorted((self._from, event.x))
+        self._drawn = self._time(first), self._time(last + 1)
+        self.update_from(*self._shown)
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        event.stop()
+        self.release_mouse()
+        drawn, moved = self._drawn, self._from is not None and event.x != self._from
+        self._from = self._drawn = None
+        if drawn is not None and moved and drawn[0] < drawn[1]:
+            self.post_message(self.Chosen(*drawn))
 
 
 def of_words(snapshot: Snapshot) -> str:
@@ -58,12 +126,13 @@ def timeline_lines(
     gaps: tuple[Gap, ...] = (),
     of: str = "",
     marks: Marks = (),
+    window: tuple[int, int] = (0, 0),
 ) -> list[Line]:
     """Both rows and the axis; ``gaps`` are shaded where nothing was counted in them, ``marks`` stand on it.
 
-    ``of``: what it is of, in a few words.
+    ``of``: what it is of, in a few words. ``window``: the time that numbers are of, drawn on the axis.
     """
-    label = 24 if columns >= 72 else 13
+    label = label_width(columns)
     room = columns - label - 1
     if not timeline.buckets or room < 8:
         empty = pad("", max(room, 0))
@@ -92,6 +161,10 @@ def timeline_lines(
         lost = sum(gap.seconds for gap in gaps)
         note = f" {signs.gap} gap of {span(lost)} "
         rule = note + rule[len(note) :] if len(note) <= rest else rule
+    if rest > 0 and window[1]:
+        first, last = ((at - start) // width - len(left) - 1 for at in (window[0], window[1] - 1))
+        first, last = max(first, 0), min(last + 1, len(rule))
+        rule = rule[:first] + signs.window * max(last - first, 0) + rule[max(last, first) :]
     if rest > 0 and marks:
         places = [((time - start) // width - len(left) - 1, time, words) for time, words in marks]
         rule = _with_marks(rule, places, signs.mark)
@@ -100,6 +173,19 @@ def timeline_lines(
     told = told if width_of(told) < label else f"   {of or each}"
     rows.append(cut(((pad(told, label), "dim"), (axis, "dim")), columns))
     return rows
+
+
+def label_width(columns: int) -> int:
+    """Columns that the names of the rows take at the left."""
+    return 24 if columns >= 72 else 13
+
+
+def before(timeline: Timeline, now: int, columns: int, time: int) -> bool:
+    """Whether ``time`` (ns; 0: never) is before what is drawn of the end alone."""
+    room = columns - label_width(columns) - 1
+    if not time or not timeline.buckets or room < 8:
+        return False
+    return time < _columns(timeline, False, now, room)[3]
 
 
 def short_policy(reference: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flowwatch.flows.source import SourceState
 from flowwatch.report.human import shorten
 from flowwatch.text import plural, safe
-from flowwatch.tui.format import Line, Piece, ends, line_width
+from flowwatch.tui.format import Line, Piece, ends, line_width, window_words
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.state import ViewState
 from flowwatch.tui.theme import Signs
@@ -174,6 +174,7 @@ def _asked(view: ViewState) -> list[Part]:
     parts = [
         Part(2, ((" PAUSED ", "badge"),) if view.paused else (), _SPACE),
         Part(_FILTER, ((" drops only ", "badge"),) if query.drops_only else (), _SPACE),
+        Part(_FILTER, ((f" {window_words(query)} ", "badge"),) if query.window else (), _SPACE),
         Part(3, ((" noise ", "badge"),) if query.noise else (), _SPACE),
         Part(
             _FILTER,

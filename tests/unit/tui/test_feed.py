@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from flowwatch.egress.query import Query
 from flowwatch.tui.feed import Feed
 from flowwatch.tui.parts.rows import Rows
@@ -135,8 +133,3 @@ def test_looking_into_another_row_reads_no_rows_anew() -> None:
         assert len(monitor.asked) == asked
         feed.ask(Rows(query=Query(limit=10, order="peer"), key=1))
         until(lambda: len(monitor.asked) > asked)
-
-
-def test_a_window_of_time_is_refused_as_nobody_answers_it_yet() -> None:
-    with fed(ShownMonitor(snapshot())) as feed, pytest.raises(ValueError, match="no window of it"):
-        feed.ask(HowMany(when=When(window=60)))

@@ -50,7 +50,7 @@ def _who(desk: Desk, columns: int) -> Sequence[Line]:
 WHO = TextView(
     name="people",
     words="who was seen",
-    key=("W",),
+    key=("Q",),
     title="People",
     question=rows,
     lines=_who,
@@ -60,7 +60,7 @@ WHO = TextView(
 def test_a_view_of_ten_lines_is_added_without_touching_the_shell() -> None:
     async def test() -> None:
         async with viewed(WHO) as driven:
-            await driven.press("W")
+            await driven.press("Q")
             await driven.sees("─ People ", "cart: 0 dropped")
             await driven.press("escape")
             await driven.sees("DROPPED")
@@ -70,7 +70,7 @@ def test_a_view_of_ten_lines_is_added_without_touching_the_shell() -> None:
             await driven.press("question_mark")
             await driven.sees("─ people → flowwatch: keys and commands")
             await driven.press("G")
-            assert "W" in driven.app.key_map.everywhere("W", "W")[keys.ANYWHERE].keys
+            assert "Q" in driven.app.key_map.everywhere("Q", "Q")[keys.ANYWHERE].keys
 
     run(test())
 
