@@ -22,7 +22,7 @@ from flowwatch.egress.vocabulary import seen
 from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
-from flowwatch.flows.source import Source, SourceState
+from flowwatch.flows.source import Source, SourceState, try_again
 from flowwatch.flows.staged import Stager
 
 _LEARNT = 200
@@ -134,6 +134,9 @@ class LiveMonitor:
     def seen(self, key: str) -> list[str]:
         with self._lock:
             return seen(self._aggregate.columns, self._aggregate.ends, key)
+
+    def retry(self) -> None:
+        try_again(self._source)
 
     def state(self) -> SourceState:
         state = self._source.state()

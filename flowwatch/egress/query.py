@@ -69,6 +69,10 @@ class Monitor(Protocol):
 
     def state(self) -> SourceState: ...
 
+    def retry(self) -> None:
+        """Have the source try now, if it waits to connect again."""
+        ...
+
     @property
     def revision(self) -> int:
         """Changes whenever a snapshot would differ: a view that saw it need not ask again."""

@@ -53,6 +53,8 @@ class SourceState(msgspec.Struct, frozen=True):
     """time.time() of the server's last sign of life: a record, or an answer to a poll."""
     servers: tuple[SourceState, ...] = ()
     """Each one's own state, where several are read as one."""
+    had: bool = True
+    """Whether it was ever connected, or had nothing to connect to: without it nothing was lost yet."""
     version: str = ""
     encrypted: bool = False
     backlog: int = 0
@@ -99,3 +101,10 @@ class Source(Protocol):
     def close(self) -> None:
         """End ``batches()`` soon; safe to call twice."""
         ...
+
+
+def try_again(source: Source) -> None:
+    """Have ``source`` try now, if it waits to connect again: those that can have ``retry()``. Never waits."""
+    retry = getattr(source, "retry", None)
+    if retry is not None:
+        retry()

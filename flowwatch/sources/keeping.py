@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from flowwatch.errors import UsageError
 from flowwatch.flows.model import Batch, Unread
-from flowwatch.flows.source import Source, SourceState
+from flowwatch.flows.source import Source, SourceState, try_again
 from flowwatch.sources.private import PrivateSource
 from flowwatch.text import safe
 
@@ -97,6 +97,10 @@ class Keeping:
 
     def state(self) -> SourceState:
         return self._source.state()
+
+    def retry(self) -> None:
+        """Have it try now, if it waits."""
+        try_again(self._source)
 
     def close(self) -> None:
         self._source.close()

@@ -74,6 +74,8 @@ class LiveSource:
         self._retries = retries or Retries()
         self._poll_every, self._polling = poll_every, polling
         self._closed = threading.Event()
+        self._again = threading.Event()
+        """Set when the next try isn't to be waited for."""
         self._lock = threading.Lock()
         self._server: Server | None = None
         self._messages: Messages | None = None
@@ -81,7 +83,9 @@ class LiveSource:
         self._loss = ""
         """Cause of the loss that the next connection comes back from."""
         self._phases = Phases(
-            SourceState(where, "connecting", encrypted=encrypted, backlog_limit=backlog_limit),
+            SourceState(
+                where, "connecting", encrypted=encrypted, backlog_limit=backlog_limit, had=False
+            ),
             self._clock,
         )
         self._health = StreamHealth(self._phases, self._clock, poll_every=poll_every, quiet=quiet)
@@ -211,7 +215,8 @@ class LiveSource:
         seconds = self._retries.take()
         self._phases.turn("lost", why, retry_in=seconds)
         until = self._clock.monotonic() + seconds
-        while (left := until - self._clock.monotonic()) > 0:
+        self._again.clear()
+        while (left := until - self._clock.monotonic()) > 0 and not self._again.is_set():
             if self._clock.wait(self._closed, min(left, TICK)):
                 return
             self._phases.waits(max(left, 0.0))
@@ -227,6 +232,10 @@ class LiveSource:
         # Whole seconds: a view compares states to see whether there is anything new.
         heard = max(state.heard, self._health.came / 1e9) // 1
         return replace(state, backlog=backlog, heard=heard)
+
+    def retry(self) -> None:
+        """Try to connect at once, where that is waited for."""
+        self._again.set()
 
     def close(self) -> None:
         """End :meth:`batches` soon."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from flowwatch.errors import FlowwatchError
 from flowwatch.flows.model import Batch
-from flowwatch.flows.source import Source, SourceState
+from flowwatch.flows.source import Source, SourceState, try_again
 
 WAITING = 8
 """Batches held of each source."""
@@ -95,6 +95,11 @@ class MergedSource:
         if self._failures:
             raise self._failures[0]
 
+    def retry(self) -> None:
+        """Have each try now that waits."""
+        for source in self._sources:
+            try_again(source)
+
     def state(self) -> SourceState:
         """The state of all: its phase is that of the one that does best."""
         states = tuple(source.state() for source in self._sources)
@@ -104,6 +109,7 @@ class MergedSource:
         return SourceState(
             where=", ".join(self._names),
             phase=best.phase,
+            had=any(state.had for state in states),
             message="; ".join(_named(state, state.message) for state in bad),
             since=min((state.since for state in bad), default=best.since),
             retry_in=min((state.retry_in for state in bad if state.phase == "lost"), default=0.0),

@@ -44,8 +44,9 @@ class Phases:
             before = self._state
             goes_on = phase == before.phase or (phase, before.phase) == ("lost", "connecting")
             since = before.since if goes_on else self._clock.now() / 1e9
+            had = before.had or phase in ("reading", "following")
             self._state = replace(
-                before, phase=phase, message=message, since=since, retry_in=retry_in
+                before, phase=phase, message=message, since=since, retry_in=retry_in, had=had
             )
 
     def waits(self, seconds: float) -> None:

@@ -32,7 +32,7 @@ from flowwatch.flows.model import (
     PolicyRef,
     Tunnel,
 )
-from flowwatch.flows.source import NodeChange, Source, SourceState
+from flowwatch.flows.source import NodeChange, Source, SourceState, try_again
 
 HIDDEN = "its words are hidden (--private)"
 
@@ -151,6 +151,10 @@ class PrivateSource:
 
     def close(self) -> None:
         self.within.close()
+
+    def retry(self) -> None:
+        """Have it try now, if it waits."""
+        try_again(self.within)
 
     def state(self) -> SourceState:
         """Without the server's name and what it said."""

@@ -222,7 +222,16 @@ def _scroll(step: Callable[[int], int], *, panel: bool = False) -> Action:
     return lambda desk: desk.seen.move(step, panel=panel)
 
 
+def _retry(desk: Desk) -> None:
+    if desk.state.phase != "lost" and not any(one.phase == "lost" for one in desk.state.servers):
+        desk.say("nothing waits to be connected", "dim", 2.0)
+    elif desk.readings is not None:
+        desk.readings.monitor.retry()
+        desk.say("trying now", seconds=2.0)
+
+
 ACTIONS: dict[str, Action] = {
+    "retry": _retry,
     "filter": lambda desk: desk.edit("/", desk.chosen.query.text),
     "palette": lambda desk: desk.edit(">"),
     "command": lambda desk: desk.edit(":"),

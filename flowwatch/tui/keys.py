@@ -152,6 +152,7 @@ KEYS: tuple[Key, ...] = (
         "",
         "view",
     ),
+    Key("retry", ("r",), "try to connect now, where that is waited for", "", "view"),
     Key(
         "theme",
         ("T",),

@@ -51,8 +51,11 @@ def banner_line(state: SourceState, now: float, columns: int) -> Line:
             f"since {time_of_day(int(state.since * SECOND))} UTC ({span(int(now - state.since))})"
         )
         tries = f"retry in {state.retry_in:.0f}s " if state.retry_in >= 0.5 else "retrying now "
-        left = f" Lost: {why}" if named else f" Lost {where}: {why}"
-        rights = [f"{since}, {tries}", tries]
+        lost = "Lost" if state.had else "Not connected yet"
+        to = "" if state.had else "to "
+        left = f" {lost}: {why}" if named else f" {lost} {to}{where}: {why}"
+        now_too = f"{tries.rstrip()}, r: now "
+        rights = [f"{since}, {now_too}", now_too, tries]
     fitting = [text for text in rights if width(left) + 1 + width(text) <= columns]
     right = fitting[0] if fitting else rights[-1]
     return ends(((left, "banner"),), ((right, "banner"),), columns, "banner")

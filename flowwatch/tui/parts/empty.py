@@ -9,7 +9,7 @@ from flowwatch.egress.rows import Snapshot
 from flowwatch.flows.source import SourceState
 from flowwatch.report.came_back import noise_words
 from flowwatch.text import plural, safe
-from flowwatch.tui.format import Line, wrap
+from flowwatch.tui.format import Line, cut, wrap
 
 
 def empty_lines(
@@ -24,6 +24,23 @@ def empty_lines(
     title, advice = _words(snapshot, state, query, filter_words)
     if query.text and snapshot.totals.rows:
         advice = [*near, *advice]
+    return advice_lines(title, advice, columns)
+
+
+LEAST = (20, 2)
+"""Columns and lines of a table that tells anything."""
+
+
+def small_lines(columns: int, lines: int) -> list[Line]:
+    """What stands where there is no room for a table; nothing where there is."""
+    if columns >= LEAST[0] and lines >= LEAST[1]:
+        return []
+    words = wrap("too small: make it larger, or use --plain", max(columns - 1, 1))
+    return [cut(((f" {part}", "warn"),), columns) for part in words[:lines]]
+
+
+def advice_lines(title: str, advice: Sequence[str], columns: int) -> list[Line]:
+    """A heading, and what to do; safe texts."""
     lines: list[Line] = [()]
     lines += [((f"  {part}", "strong"),) for part in wrap(title, columns - 4)]
     lines.append(())
@@ -61,12 +78,14 @@ def _words(
         ]
     if state.phase == "lost" and not snapshot.coverage.records_read:
         return f"No connection yet: {safe(state.message) or where}", [
-            "it is tried again by itself",
+            "it is tried again by itself; r tries now",
             "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
             "--server names another address; flowwatch status tells what answers there",
         ]
     if state.phase == "failed":
-        return f"Reading {where} failed: {safe(state.message) or 'no reason given'}", []
+        return f"Reading {where} failed: {safe(state.message) or 'no reason given'}", [
+            "q ends this, and says it once more; flowwatch doctor looks where it fails"
+        ]
     if snapshot.coverage.records_read:
         return _none_counted(snapshot, query)
     if state.phase in ("reading", "ended"):
@@ -75,6 +94,7 @@ def _words(
         advice += snapshot.coverage.notes
         if filter_words:
             advice.append(f"the filters: {safe(filter_words)}")
+        advice.append("--since, --last or another --input-file may show more")
         ended = "has no flow" if state.phase == "ended" else "has shown no flow yet"
         which = " that these filters match" if filter_words else ""
         return f"{where} {ended}{which}", advice

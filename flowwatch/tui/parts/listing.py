@@ -19,7 +19,7 @@ from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND, Line, cut, fit
 from flowwatch.tui.layout import layout
 from flowwatch.tui.parts.columns import GAP, MARK, SIGNS, Cells, ScreenColumn, choose, share
-from flowwatch.tui.parts.empty import empty_lines
+from flowwatch.tui.parts.empty import advice_lines, empty_lines, small_lines
 from flowwatch.tui.parts.grouped import MOST_ROWS, Grouped
 from flowwatch.tui.parts.headline import Headline
 from flowwatch.tui.parts.lines import Lines
@@ -69,6 +69,8 @@ class ListView(View):
     """What the key enter does with the selected line; None: the rows behind it are shown."""
     nothing: str = ""
     """What stands there when there are rows, and nothing to list: a safe line."""
+    advice: tuple[str, ...] = ()
+    """What to do then, a safe line each."""
 
     def body(self, desk: Desk) -> Body:
         return Listing(self, desk)
@@ -207,6 +209,9 @@ class Chooser(Lines):
         columns, height = self.size
         if columns <= 0 or height <= 0:
             return
+        if small := small_lines(columns, height):
+            self.show(small)
+            return
         entries = self._listed.entries
         self._top = max(0, min(self._top, len(entries) - self.page))
         shown = entries[self._top : self._top + self.page]
@@ -317,7 +322,8 @@ class Listing(Body):
                 found = Listed((*found.entries, Entry(((text, "warn"),))), found.head)
             if found.entries or not self.view.nothing:
                 return found
-            return Listed([Entry(()), Entry(((f"  {self.view.nothing}", "strong"),))])
+            told = advice_lines(self.view.nothing, self.view.advice, columns)
+            return Listed([Entry(line) for line in told])
         query, words = self.desk.chosen.query, self.desk.chosen.filter_words
         told = empty_lines(snapshot, self.desk.state, query, words, columns)
         return Listed([Entry(line) for line in told])

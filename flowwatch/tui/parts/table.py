@@ -13,6 +13,7 @@ from flowwatch.egress.rows import Fold, Row, Snapshot, Totals
 from flowwatch.report.human import width as width_of
 from flowwatch.tui.format import Line, cut, line_width
 from flowwatch.tui.parts import columns as cols
+from flowwatch.tui.parts.empty import small_lines
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import CURSOR
 
@@ -157,6 +158,9 @@ class Table(Lines):
         """Make the lines anew; those that are as before cost nothing more."""
         width, height = self.size
         if width <= 0 or height <= 0:
+            return
+        if small := small_lines(width, height):
+            self.show(small)
             return
         self._top = max(0, min(self._top, len(self._rows) - self.page))
         rows = self._rows[self._top : self._top + height - 1]

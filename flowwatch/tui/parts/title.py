@@ -25,6 +25,9 @@ _PHASES = {
     "failed": "FAILED",
 }
 
+NEVER_HAD = "not connected"
+"""What isn't lost, as it never was there."""
+
 
 class Title(Lines):
     """Name, server, state, filters at the left; what was asked for at the right."""
@@ -80,6 +83,9 @@ def _parts(
     """What is at the left, and at the right."""
     name = f" {signs.to} ".join([view.title, *trail])
     bad = state.phase in ("lost", "failed")
+    phase = _PHASES.get(state.phase, safe(state.phase))
+    if state.phase == "lost" and not state.had:
+        phase = NEVER_HAD
     where = shorten(safe(state.where), max(columns // 3, 12))
     left = [
         Part(4, ((name, "strong"),)),
@@ -87,7 +93,7 @@ def _parts(
         Part(10, _security(state, signs) if where else (), _SPACE),
         Part(
             1 if bad else 5,
-            ((_PHASES.get(state.phase, safe(state.phase)), "drop" if bad else "dim"),),
+            ((phase, "drop" if bad else "dim"),),
         ),
         *_servers(state),
         *_nodes(state),

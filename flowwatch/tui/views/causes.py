@@ -103,5 +103,6 @@ CAUSES = ListView(
     tab_short="Why",
     question=grouped(_made),
     listed=_listed,
-    nothing="nothing was dropped for which a cause is to be found",
+    nothing="Nothing was dropped for which a cause is to be found",
+    advice=("1 shows what was forwarded", "i shows ingress, or both directions"),
 )

@@ -111,7 +111,8 @@ FLOWS = ListView(
     keys={
         Key("follow", ("f",), "records of the row selected in a table alone, or of all"): _follow
     },
-    nothing="no record of these rows is among the last few thousand that are kept",
+    nothing="No record of these rows is among the last few thousand that are kept",
+    advice=("f shows those of all rows", "y in 1 copies the hubble command that shows more"),
     help=(
         "Flows: a dropped packet leaves two records, the policy's verdict and the drop, which are one line; "
         "enter shows both whole.",

@@ -92,6 +92,7 @@ NODES = ListView(
     tab_short="Nodes",
     question=records_of_all,
     listed=_listed,
-    nothing="no record has named a node yet",
+    nothing="No record has named a node yet",
+    advice=("flowwatch list nodes asks relay for those that it knows",),
     headings={one.title: one.words for one in COLUMNS if one.title in ("CLOCK", "LAST VERDICT")},
 )

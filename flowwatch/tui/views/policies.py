@@ -149,8 +149,13 @@ POLICIES = ListView(
     tab_short="Policy",
     question=grouped(_made),
     listed=_listed,
-    nothing="no verdict names a policy: Cilium names those that allow or deny since 1.14; "
-    "--policies FILE tells what blocked",
+    nothing="No verdict names a policy",
+    advice=(
+        "verdicts come where policies are enforced: hubble observe --type policy-verdict shows them, 9 each "
+        "node's last one",
+        "Cilium names the policies that allow or deny since 1.14",
+        "--policies FILE tells what blocked, whether or not they are named",
+    ),
     headings={one.title: one.words for one in COLUMNS if one.title in ("DID", "WHOM")},
     help=(
         "Policies: a policy's numbers are those of the rows that it is named for: an attempt that two "

@@ -18,6 +18,7 @@ from flowwatch.sources.nodes import NodeNow, ServerNow
 from flowwatch.sources.phases import FIRST_RETRY, LONGEST_RETRY, Retries
 from flowwatch.sources.polls import EVERY
 from flowwatch.sources.repeats import Seen
+from flowwatch.sources.server import Server
 from tests.unit.sources.scripted import (
     BEGAN,
     SECOND,
@@ -466,3 +467,32 @@ def test_an_error_that_is_no_servers_comes_through() -> None:
     source = LiveSource(connect, where="here", follow=True, keep_trying=True, clock=HandClock())
     with pytest.raises(FlowwatchError, match="no kubeconfig"):
         list(source.batches())
+
+
+def test_a_try_that_is_asked_for_isnt_waited_for() -> None:
+    """The next of them by itself would be an hour later."""
+    tries: list[float] = []
+    clock = HandClock()
+
+    def connect() -> Server:
+        tries.append(clock.seconds)
+        raise Unreachable("connection refused")
+
+    source = LiveSource(
+        connect,
+        where="relay",
+        follow=True,
+        keep_trying=True,
+        retries=Retries(3600.0, 3600.0),
+        clock=clock,
+    )
+    assert not source.state().had
+    batches = source.batches()
+    next(batches)
+    assert source.state().phase == "lost"
+    assert not source.state().had
+    source.retry()
+    next(batches)
+    assert len(tries) == 2
+    assert tries[1] - tries[0] < 1.0
+    source.close()

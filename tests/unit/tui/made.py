@@ -165,6 +165,7 @@ class ShownMonitor:
         self._state = state
         self._revision = 1
         self.asked: list[Query] = []
+        self.retried = 0
         self.two_ends = (Endpoint(), Endpoint())
         """Of every row."""
 
@@ -195,6 +196,9 @@ class ShownMonitor:
         return CloseUp(
             tuple(r for r in self._shown.recent if r.key == key)[-records:], self.two_ends
         )
+
+    def retry(self) -> None:
+        self.retried += 1
 
     def recent(self, count: int) -> tuple[Recent, ...]:
         return self._shown.recent[-count:]

@@ -224,7 +224,7 @@ def test_a_view_without_rows_says_what_to_do() -> None:
     async def test() -> None:
         async with shown(ShownMonitor(snapshot(STORY[4:5])), size=(100, 30)) as driven:
             await driven.press("5")
-            await driven.sees("nothing was dropped for which a cause is to be found")
+            await driven.sees("Nothing was dropped for which a cause is to be found")
             await driven.press("d")
             await driven.sees(
                 "No drops: nothing was dropped or audited", "d shows the forwarded ones"
