@@ -216,6 +216,22 @@ class Terminal:
         """Send keys as the terminal would: ``j``, ``\\x1b[B`` …; bytes of one that isn't UTF-8."""
         os.write(self._fd, keys.encode() if isinstance(keys, str) else keys)
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Make the window another size, which is empty until it is painted."""
+        before = self.screen
+        self.screen = Screen(columns, lines)
+        self.screen.background, self.screen.modes = before.background, before.modes
+        size = struct.pack("HHHH", lines, columns, 0, 0)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, size)
+
+    def mouse(self, x: int, y: int, to: tuple[int, int] | None = None) -> None:
+        """Click at a cell (from 0 on), or drag from it to another one: as xterm reports it (SGR, 1006)."""
+        self.press(f"\x1b[<0;{x + 1};{y + 1}M")
+        if to is not None:
+            self.press(f"\x1b[<32;{to[0] + 1};{to[1] + 1}M")
+            x, y = to
+        self.press(f"\x1b[<0;{x + 1};{y + 1}m")
+
     def close(self) -> None:
         """Close the terminal's window."""
         os.close(self._fd)
