@@ -5,8 +5,11 @@ CiliumCIDRGroup. Most of what it makes is valid; now and then there is something
 
 What the documents alone can't settle isn't made: toServices and toGroups with something in them, and
 `authentication`.
+
+Lists and mappings are made anew for each set: whoever is given one may change it, and no later one with it.
 """
 
+import copy
 from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
@@ -18,9 +21,14 @@ Object: TypeAlias = dict[str, Any]
 _OWN = st.sampled_from(("default", "default", *NAMESPACES))
 
 
+def _any(*values: Any) -> st.SearchStrategy[Any]:
+    """One of `values`, nobody else's."""
+    return st.sampled_from(values).map(copy.deepcopy)
+
+
 def _seldom(common: st.SearchStrategy[Any], *rare: Any) -> st.SearchStrategy[Any]:
     """`common`, and one time in about ten one of `rare`."""
-    return st.integers(0, 9).flatmap(lambda n: st.sampled_from(rare) if n == 9 else common)
+    return st.integers(0, 9).flatmap(lambda n: _any(*rare) if n == 9 else common)
 
 
 def _lists(items: st.SearchStrategy[Any], least: int = 0, most: int = 2) -> st.SearchStrategy[Any]:
@@ -171,10 +179,10 @@ def _ports(draw: st.DrawFn) -> Object:
     return made
 
 
-_HTTP: st.SearchStrategy[Any] = st.sampled_from(
-    ([{"method": "GET", "path": "/x"}], [{}], [{"path": "/.*", "headers": ["X-A: b"]}], [], None)
+_HTTP: st.SearchStrategy[Any] = _any(
+    [{"method": "GET", "path": "/x"}], [{}], [{"path": "/.*", "headers": ["X-A: b"]}], [], None
 )
-_DNS = st.one_of(_lists(_FQDNS, 1), st.sampled_from(([], [{"matchPattern": "*"}])))
+_DNS = st.one_of(_lists(_FQDNS, 1), _any([], [{"matchPattern": "*"}]))
 
 
 @st.composite
@@ -184,7 +192,7 @@ def _port_rules(draw: st.DrawFn, *, deny: bool, egress: bool) -> Object:
     if kind == 19:
         return {}
     if kind == 18:
-        return {"ports": draw(st.sampled_from(([], None)))}
+        return {"ports": draw(_any([], None))}
     if deny or kind < 7 or (kind in (15, 16) and not egress):
         return {"ports": draw(_lists(_ports(), 1, 3))}
     if kind < 15:
@@ -193,7 +201,7 @@ def _port_rules(draw: st.DrawFn, *, deny: bool, egress: bool) -> Object:
             "ports": draw(_lists(ports.map(lambda at: {"port": at, "protocol": "TCP"}), 1))
         }
         if draw(st.integers(0, 4)) == 4:
-            made["serverNames"] = draw(st.sampled_from((["x.io"], [], ["*.x.io", "y.org"])))
+            made["serverNames"] = draw(_any(["x.io"], [], ["*.x.io", "y.org"]))
         else:
             made["rules"] = draw(_seldom(_HTTP.map(lambda http: {"http": http}), {}, None))
         return made
@@ -264,15 +272,13 @@ def _cilium_rule(draw: st.DrawFn, *, wide: bool) -> Object:
         made[section] = draw(_seldom(_lists(_cilium_entry(section, host=host), 1, 4), [], None))
     if draw(st.integers(0, 3)) == 0:
         made["enableDefaultDeny"] = draw(
-            st.sampled_from(
-                (
-                    {"egress": False},
-                    {"ingress": False},
-                    {"egress": False, "ingress": False},
-                    {"egress": True},
-                    {},
-                    None,
-                )
+            _any(
+                {"egress": False},
+                {"ingress": False},
+                {"egress": False, "ingress": False},
+                {"egress": True},
+                {},
+                None,
             )
         )
     return made
@@ -346,9 +352,7 @@ def _network_policy(draw: st.DrawFn) -> Object:
     for section, way in (("ingress", "from"), ("egress", "to")):
         if draw(st.booleans()):
             spec[section] = draw(_seldom(_lists(_knp_rule(way), 0), None))
-    types = draw(
-        st.sampled_from((None, [], ["Ingress"], ["Egress"], ["Ingress", "Egress"], ["Egress"]))
-    )
+    types = draw(_any(None, [], ["Ingress"], ["Egress"], ["Ingress", "Egress"], ["Egress"]))
     if types is not None:
         spec["policyTypes"] = types
     metadata: Object = {}
