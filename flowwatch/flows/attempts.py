@@ -435,7 +435,7 @@ class Attempts:
     def _is_new_try(self, attempt: OpenAttempt, flow: Flow, time: int) -> bool:
         """Whether a SYN begins another attempt between the same ports: see flowwatch.flows.tries."""
         if attempt.ended and time > attempt.ended and flow.node == attempt.node:
-            return True
+            return not tries.told_backwards(attempt.ended, attempt.first, attempt.syn, time)
         if attempt.handshake:
             # What another node saw of it may be laid a little beside.
             alone = flow.node == attempt.node and attempt.other is None

@@ -4,7 +4,8 @@
 record                                          begins another attempt
 ==============================================  =====================================================
 TCP without SYN                                 never: a known connection is one, however long it idles
-SYN, after a handshake, a FIN or a reset        yes: the ports came back
+SYN, after a handshake, a FIN or a reset        yes: the ports came back; no, if these came first,
+                                                less than 0.2 s before: it was read late
 SYN, later than a retry of the last SYN         yes: the kernel gave up, and the ports came back
 SYN, much sooner than the last one came         yes: waits between retries never shrink
 SYN, when none is due and ports come back fast  yes: a new try more often than a retry read late
@@ -121,6 +122,18 @@ def shrunk(last: int, gap: int, time: int) -> bool:
     if gap < _LONGEST_FIRST and _within(_REFUSED, wait):
         return False
     return not any(_within(both, gap + wait) for both in _TWO_WAITS)
+
+
+def told_backwards(ended: int, first: int, syn: int, time: int) -> bool:
+    """Whether a SYN after a FIN or a reset is the beginning of what that ends, or one more record of it.
+
+    Each CPU's events are read in turn, and have the time of that (pkg/hubble/monitor/consumer.go): the end of
+    a connection of some milliseconds can be told before its beginning. ``first``: of the attempt's records;
+    ``syn``: the last SYN, 0 if none was seen.
+    """
+    if not syn:
+        return time - first <= HANDSHAKE
+    return syn > ended and 0 <= time - syn <= ONE_PACKET
 
 
 _TWO_WAITS = (2 * _SECOND, 3 * _SECOND, 6 * _SECOND, 12 * _SECOND, 24 * _SECOND)

@@ -93,6 +93,10 @@ TRIES: list[tuple[str, list[Flow], list[str]]] = [
     ("the same, two of them read late", syns(*READ_LATE), ["dropped"]),
     ("ports back after a handshake", [*connected(0), *connected(20)], ["forwarded", "forwarded"]),
     ("ports back at once after a close", [*connected(0), *connected(0.01)], ["forwarded"] * 2),
+    ("the end read before the beginning", [*connected(0)[:1:-1], *connected(0.004)[:2]], ["forwarded"]),
+    ("that end long before", [*connected(0)[:1:-1], *connected(1)], ["forwarded"] * 2),
+    ("ports back after an end read before", [
+        *connected(0)[:1:-1], *connected(0.004)[:2], *connected(0.3)], ["forwarded"] * 2),
     ("allowed, then denied on the same ports", [*connected(0), *syns(1)], ["forwarded", "dropped"]),
     ("denied, and long after allowed", [*syns(0, 1, 3), *connected(30)], ["dropped", "forwarded"]),
     ("ports back later than a retry would be", syns(0, 1, 2, 9, 10, 11), ["dropped", "dropped"]),
