@@ -223,7 +223,7 @@ def test_the_editor_works_also_by_hand(browser: Browser, tmp_path: Path) -> None
 def test_the_key_for_the_editor(web: Page, browser: Browser) -> None:
     with opened(browser, web) as tab:
         tab.press("D")
-        tab.sees("CiliumNetworkPolicy")
+        tab.sees("COMES IN", "GOES TO", "policy ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
