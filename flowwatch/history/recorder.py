@@ -5,9 +5,9 @@
         recorder.take(batch)
     recorder.close("the source ended")
 
-What was taken is safe ("acknowledged") once :meth:`Recorder.flush` has returned: the files are on the disk
-then. While they can't be written, it is held, and tried again; past :data:`MOST` flows it goes, and a gap
-is told.
+Files are written beside the reading, by a thread: a server's memory may last for less than a write. What
+:attr:`Progress.kept` counts is on the disk. While nothing can be written, what comes is held, and it is tried
+again; past :data:`MOST` flows it goes, and a gap is told.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowwatch.errors import OutputError
 from flowwatch.flows.model import Batch
 from flowwatch.history import store
-from flowwatch.history.arrow import load
-from flowwatch.history.events import Event, Place, events_of, events_table, late
+from flowwatch.history.events import Event, Place, events_of, late
 from flowwatch.history.tables import Held
+from flowwatch.history.writing import Job, Written, write
 
 EVERY = 5.0
 """Seconds at most that flows wait to be written: what a killed process loses."""
 MOST = 1_000_000
 """Flows held while nothing can be written: some 500 MB."""
+CUT = 32_768
+"""Flows at most that are written at once: some 30 MB while they wait."""
 AGAIN = 5.0
 """Seconds until a write that failed is tried again."""
-PARTITIONS = 64
-"""Folders that one flush writes to; of more hours and clusters at once, one has the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Progress:
 
 
 class Recorder:
-    """One run: what is written by it has a name of its own. One thread."""
+    """One run: what is written by it has a name of its own. Called in one thread."""
 
     def __init__(
         self,
@@ -91,7 +93,12 @@ class Recorder:
         self.progress = Progress()
         self._recorded = 0
         self._sequence = 0
-        self._flushes = 0
+        self._cuts = 0
+        self._jobs: deque[Job] = deque()
+        """What waits to be written; the first may be under way."""
+        self._writer = ThreadPoolExecutor(1, "flowwatch-history")
+        self._writing: Future[Written] | None = None
+        self._again = 0.0
         self._late: dict[str, dict[str, int]] = {}
         self._late_told: dict[str, dict[str, int]] = {}
         self._held = Held(self.run, 0)
@@ -117,8 +124,9 @@ class Recorder:
             progress.flows += len(batch.flows)
             progress.gaps += len(batch.gaps)
             progress.newest = max([progress.newest, *[flow.time for flow in batch.flows]])
-        if len(self._held.flows) >= store.ROWS or self._monotonic() >= self._next:
-            self._flush_if_possible()
+        if len(self._held.flows) >= CUT or self._monotonic() >= self._next:
+            self._cut()
+        self._go_on()
 
     def _moment(self) -> int:
         """Now, in a run never twice and never back: a clock may step."""
@@ -138,24 +146,67 @@ class Recorder:
             self._hour = hour
             self.tell("run", name=self._origin.where, text=self._origin.filters)
 
-    def _flush_if_possible(self) -> None:
-        if self.progress.failure and self._monotonic() < self._next:
-            return
+    def _cut(self) -> None:
+        """Let what is held be the next job."""
+        self._next = self._monotonic() + self._every
         self._tell_run()
+        for server, found in self._late.items():
+            if found != self._late_told.get(server):
+                place = Place(self._recorded, self.run, self._sequence, server)
+                self._events += late(found, place)
+                self._late_told[server] = dict(found)
+        self._late = {}
+        if self._held.flows or self._events:
+            self._jobs.append(Job(self.run, self._cuts, self._held, self._events))
+            self._held, self._events = Held(self.run, self._sequence), []
+            self._cuts += 1
+
+    def _start(self) -> None:
+        """Have the first job written, if none is."""
+        if self._jobs and self._writing is None:
+            self._writing = self._writer.submit(write, self._folder, self._jobs[0])
+
+    def _finish(self) -> None:
+        """Wait for the job that is being written. OutputError, and it is still the first."""
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
         try:
-            self.flush()
+            done = writing.result()
         except OutputError as error:
             self.progress.failure = str(error)
-            self._next = self._monotonic() + AGAIN
-            if len(self._held.flows) >= self._most:
-                self._give_up()
+            self._again = self._monotonic() + AGAIN
+            raise
+        self.progress.failure = ""
+        self.progress.kept += len(self._jobs.popleft().held.flows)
+        self.progress.files += done.files
+        self.progress.bytes += done.bytes
+
+    def _go_on(self) -> None:
+        """Take note of what was written, and have the next written; waits where too much is held."""
+        waiting = self._writing is not None and self._waiting() >= self._most
+        if self._writing is not None and (waiting or self._writing.done()):
+            with contextlib.suppress(OutputError):
+                # It is in the progress, and is tried again.
+                self._finish()
+        if self.progress.failure and self._waiting() >= self._most and self._writing is None:
+            self._give_up()
+        if not self.progress.failure or self._monotonic() >= self._again:
+            self._start()
+
+    def _waiting(self) -> int:
+        """Flows that aren't on the disk."""
+        return self.progress.flows - self.progress.kept - self.progress.lost
 
     def _give_up(self) -> None:
-        """Forget what is held: there is no room for more."""
-        held, self._held = self._held, Held(self.run, self._sequence)
-        self.progress.lost += len(held.flows)
+        """Forget what waits: there is no room for more."""
+        flows = [flow for job in self._jobs for flow in job.held.flows] + self._held.flows
+        kept = [event for job in self._jobs for event in job.events]
+        self._jobs.clear()
+        self._held, self._events = Held(self.run, self._sequence), kept + self._events
+        self.progress.lost += len(flows)
         self.progress.gaps += 1
-        times = [flow.time for flow in held.flows if flow.time] or held.recorded
+        times = [flow.time for flow in flows if flow.time] or [self._recorded]
         self.tell(
             "gap",
             text=f"what came could not be kept ({self.progress.failure})",
@@ -164,87 +215,14 @@ class Recorder:
         )
 
     def flush(self) -> None:
-        """Write what is held; it is safe when this returns. OutputError, and all is held on."""
-        self._next = self._monotonic() + self._every
-        for server, found in self._late.items():
-            if found != self._late_told.get(server):
-                place = Place(self._recorded, self.run, self._sequence, server)
-                self._events += late(found, place)
-                self._late_told[server] = dict(found)
-        self._late = {}
-        if not self._held.flows and not self._events:
-            return
-        self._write()
-        self.progress.failure = ""
-        self.progress.kept += len(self._held.flows)
-        self._held = Held(self.run, self._sequence)
-        self._events = []
-        self._flushes += 1
-
-    def _write(self) -> None:
-        pa, _ = load()
-        name = f"{self.run}-{self._flushes:06d}.parquet"
-        files: list[str] = []
-        written = 0
-        try:
-            # What was told first: a reader that finds flows finds the beginning of their run as well.
-            if self._events:
-                path = f"{store.event_partition(self._events[0].recorded)}/{name}"
-                span = self._events[0].recorded, self._events[-1].recorded
-                files.append(path)
-                written += store.write(
-                    self._folder, path, events_table(pa, self._events), {self.run: span}
-                )
-            held = self._held
-            if held.flows:
-                table = held.table(pa)
-                for folder, rows in self._partitions(held).items():
-                    part = table if len(rows) == len(held.flows) else table.take(pa.array(rows))
-                    span = held.recorded[rows[0]], held.recorded[rows[-1]]
-                    path = f"{folder}/{name}"
-                    files.append(path)
-                    written += store.write(self._folder, path, part, {self.run: span})
-        except OutputError:
-            # All or nothing of it: it is written again.
-            for path in files:
-                # The last one was never there.
-                with contextlib.suppress(OSError):
-                    (self._folder / path).unlink()
-            raise
-        self.progress.files += len(files)
-        self.progress.bytes += written
-
-    def _partitions(self, held: Held) -> dict[str, list[int]]:
-        """By folder, the numbers of the flows that belong there; the latest hour last.
-
-        So a recorder that is killed in between lacks the newest, which the next one asks for again.
-        """
-        found: dict[tuple[str, int], list[int]] = {}
-        clusters: dict[str, str] = {}
-        for row, flow in enumerate(held.flows):
-            node = flow.kind.node
-            cluster = clusters.get(node)
-            if cluster is None:
-                cluster = clusters[node] = _cluster(node)
-            key = cluster, flow.time // store.HOUR
-            if key not in found and len(found) >= PARTITIONS:
-                key = _DEFAULT, 0
-            found.setdefault(key, []).append(row)
-        return {
-            store.partition(cluster, hour * store.HOUR): rows
-            for (cluster, hour), rows in sorted(found.items(), key=lambda one: one[0][::-1])
-        }
+        """Write all that was taken; it is safe when this returns. OutputError, and all is held on."""
+        self._cut()
+        while self._jobs:
+            self._start()
+            self._finish()
 
     def close(self, why: str) -> None:
         """Write the rest, and that the run has ended. OutputError when that can't be."""
         self.tell("end", text=why)
         self.flush()
-
-
-_DEFAULT = "default"
-
-
-def _cluster(node: str) -> str:
-    """The cluster of a node, as Hubble has it in its name (``cluster/node``, but for ``default``)."""
-    cluster, slash, _ = node.partition("/")
-    return cluster if slash and cluster else _DEFAULT
+        self._writer.shutdown()

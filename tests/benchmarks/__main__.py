@@ -1,7 +1,7 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
     python -m tests.benchmarks [NAME …]   of: live relay file tls following memory soak start dashboard audit
-    decisions differences choices drafts
+    decisions differences choices drafts history
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """
@@ -309,6 +309,38 @@ def drafts() -> list[Figure]:
     return [Figure(*one) for one in measured(DRAFTED_ATTEMPTS, min(ROUNDS, 3))]
 
 
+def history() -> list[Figure]:
+    """Recording the real observer's stream, and what a record takes on the disk."""
+    from tests.benchmarks.recording import record, sizes
+
+    found = record()
+    figures = [
+        Figure(
+            f"recording, of {found.rate:,.0f} flows/s for {found.seconds:.0f} s: CPU",
+            f"{found.share:.0%} of one core",
+            "< 50%",
+        ),
+        Figure("… events lost, gaps", f"{found.lost:,}, {found.gaps:,}", "0, 0"),
+        Figure(
+            "… memory at half and at the end",
+            f"{found.half / 1e6:.0f} and {found.end / 1e6:.0f} MB",
+            "flat",
+        ),
+    ]
+    for sort in SORTS:
+        of = sizes(sort)
+        figures += [
+            Figure(
+                f"a record in a history, {sort}",
+                f"{of.fresh:.1f} bytes, {of.merged:.1f} merged",
+                "",
+            ),
+            Figure("… against Hubble's exporter file", f"1/{of.plain / of.merged:.0f}", "1/30"),
+            Figure("… packed by gzip", f"1/{of.gzip / of.merged:.1f}", "1/4"),
+        ]
+    return figures
+
+
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "live": live,
     "relay": relay,
@@ -324,6 +356,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "differences": differences,
     "choices": choices,
     "drafts": drafts,
+    "history": history,
 }
 
 

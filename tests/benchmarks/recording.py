@@ -1,0 +1,146 @@
+"""Recording at scale: the real observer's stream into a history, and what a record takes on the disk.
+
+    python -m tests.benchmarks.recording [RATE SECONDS]      prints the figures
+
+Beside what arrived it is told what recording costs, in CPU, of which the share of a core follows at any rate;
+whether the server had to leave out anything for us; and memory at half of the time and at its end.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from tests.benchmarks.traffic import SORTS
+
+RATE, SECONDS = 20_000, 60.0
+WARM_UP = 5.0
+"""Seconds that aren't counted: the ring is read, libraries are loaded."""
+LINES = 100_000
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What one recorder did."""
+
+    seconds: float
+    records: int
+    cpu: float
+    """Seconds, user and system, of the whole process, of these ``seconds``."""
+    half: int
+    """Bytes of memory (resident) after half of them."""
+    end: int
+    lost: int
+    """Events that the server says it lost."""
+    gaps: int
+    size: int
+    """Bytes of the history."""
+    kept: int
+    """Records in it, those of the warm-up too."""
+
+    @property
+    def rate(self) -> float:
+        return self.records / self.seconds
+
+    @property
+    def share(self) -> float:
+        """Of a core."""
+        return self.cpu / self.seconds
+
+
+def record(rate: int = RATE, seconds: float = SECONDS) -> Recorded:
+    """Record one observer's stream of ``rate`` records a second."""
+    from tests.interop.real import Observer
+
+    with (
+        tempfile.TemporaryDirectory() as home,
+        Observer(node="worker1", generate=1000, seed=1, rate=rate) as observer,
+    ):
+        folder = Path(home, "kept")
+        command = ("-m", "flowwatch", "record", "--server", observer.address, "--to", folder)
+        recorder = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True)
+        process = psutil.Process(recorder.pid)
+        time.sleep(WARM_UP)
+        began, cpu, before = time.monotonic(), _cpu(process), _rows(folder)
+        time.sleep(seconds / 2)
+        half = process.memory_info().rss
+        time.sleep(seconds / 2)
+        end = process.memory_info().rss
+        took, used, after = time.monotonic() - began, _cpu(process) - cpu, _rows(folder)
+        recorder.send_signal(2)
+        _, said = recorder.communicate(timeout=60)
+        told = json.loads(_run("summary", "--history", folder, "-o", "json", "--max-rows", "1000"))
+        size = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+        gaps = re.search(r"([\d,]+) gaps?", said)
+        assert gaps, said
+        return Recorded(
+            took, after - before, used, half, end, told["lost_events"], int(gaps[1]), size,
+            told["records_read"],
+        )  # fmt: skip
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _rows(folder: Path) -> int:
+    """Records that are on the disk by now."""
+    from flowwatch.history.store import listing
+
+    return sum(piece.rows for piece in listing(folder).flows)
+
+
+def _run(*words: str | Path) -> str:
+    command = [sys.executable, "-m", "flowwatch", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Bytes that a record takes."""
+
+    plain: float
+    """In Hubble's exporter file."""
+    gzip: float
+    """The same, packed (level 6)."""
+    fresh: float
+    """In a history as it was recorded."""
+    merged: float
+    """The same after ``history compact``."""
+
+
+def sizes(sort: str, lines: int = LINES) -> Sizes:
+    """What a record of one sort of traffic takes."""
+    with tempfile.TemporaryDirectory() as home:
+        path, packed, folder = Path(home, "flows.jsonl"), Path(home, "gz"), Path(home, "kept")
+        SORTS[sort](lines, path)
+        with path.open("rb") as plain, gzip.open(packed, "wb", 6) as out:
+            shutil.copyfileobj(plain, out)
+        _run("record", "--input-file", path, "--to", folder)
+        fresh = _size(folder)
+        _run("history", "compact", folder)
+        of = path.stat().st_size, packed.stat().st_size, fresh, _size(folder)
+        return Sizes(*[size / lines for size in of])
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+
+
+if __name__ == "__main__":
+    for sort in SORTS:
+        print(sort, json.dumps(msgspec.to_builtins(sizes(sort))))
+    given = [float(word) for word in sys.argv[1:]] or [RATE, SECONDS]
+    found = record(int(given[0]), given[1])
+    print(
+        f"{found.rate:,.0f}/s {found.share:.0%} of a core", json.dumps(msgspec.to_builtins(found))
+    )
