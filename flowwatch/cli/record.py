@@ -12,7 +12,7 @@ from flowwatch.cli.shared.reading import Reading
 from flowwatch.cli.values import age_of, size_of
 from flowwatch.errors import UsageError
 from flowwatch.flows.join import Join, Joined
-from flowwatch.history import store
+from flowwatch.history import arrow, store
 from flowwatch.history.recorder import Origin, Recorder
 from flowwatch.history.resume import Resume, resume
 from flowwatch.history.retention import Limits, trim
@@ -47,6 +47,7 @@ def run(parsed: Parsed) -> int:
         return 0
     for line in wanted.settings.warnings:
         say(line)
+    arrow.load()
     store.create(folder)
     source, before, origin = _source(wanted, folder)
     recorder = Recorder(folder, origin)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas
 import pyarrow.parquet
 import pytest
 
+import flowwatch as library
 from flowwatch.demo.server import DemoServer
 from flowwatch.flows.model import Batch, Flow, Gap
 from flowwatch.flows.source import Source
@@ -186,6 +189,25 @@ def test_uuids_are_kept_as_they_were(tmp_path: Path) -> None:
         flow.uuid = uuid
     record(tmp_path, Batch(flows=flows))
     assert [flow.uuid for flow in read(tmp_path).flows] == uuids
+
+
+@pytest.mark.parametrize("words", ["record --input-file FLOWS --to NEW", "summary --history KEPT"])
+def test_without_pyarrow_it_says_what_to_install(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "kept", Batch(flows=some()))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    names = {"FLOWS": STEADY, "NEW": tmp_path / "new", "KEPT": tmp_path / "kept"}
+    done = flowwatch(*(names.get(word, word) for word in words.split()))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert one_line(done).endswith("a history needs pyarrow: pip install 'flowwatch[history]'")
+    assert not (tmp_path / "new").exists()
+
+
+def test_python_reads_it_as_any_source(tmp_path: Path) -> None:
+    record(tmp_path, Batch(flows=some()))
+    frame = library.read(history=tmp_path, direction="both")
+    pandas.testing.assert_frame_equal(frame, library.read(STEADY, direction="both"))
 
 
 @pytest.mark.parametrize(
