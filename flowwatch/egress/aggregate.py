@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from flowwatch.egress.ends import RowEnds
+from flowwatch.egress.lookups import Lookups
 from flowwatch.egress.row_times import RowTimes
 from flowwatch.egress.table import COUNTS, Columns
 from flowwatch.egress.timeline import TimelineCounter
@@ -149,6 +150,7 @@ class Aggregate:
         self.timelines = {_EGRESS: TimelineCounter(), _INGRESS: TimelineCounter()}
         self.row_times = RowTimes() if keep_recent else None
         self.ends = RowEnds() if keep_recent else None
+        self.lookups = Lookups() if keep_recent else None
         self.turns = Turns()
         self._teller = teller
         self.stager = stager
@@ -263,6 +265,10 @@ class Aggregate:
             rows = counted.ingress if end(flow.kind, attempt) == _INGRESS else counted.egress
             reply = attempt.client is flow.destination
             self.recent.append((ident[rows[attempt.number]], flow, reply, names))
+        if self.lookups is not None:
+            for flow in joined.batch.flows:
+                if flow.l7 is not None and flow.l7.dns_query:
+                    self.lookups.see(flow, flow.l7.dns_query)
 
     def _attach(self, attempt: OpenAttempt, news: News, origin: str) -> int:
         """Give the attempt its row in the direction of ``news``, and count it there."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.folding import BY_WORKLOAD, PLAIN, By
 from flowwatch.egress.groups import Subjects, like
+from flowwatch.egress.lookups import Lookup
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import CloseUp, Fate, Fold
-from flowwatch.egress.table import ANY_POD
+from flowwatch.egress.table import ANY_POD, Columns
 from flowwatch.egress.view import moment, records, subjects_of
 from flowwatch.egress.window import windowed
-from flowwatch.flows.model import Endpoint
+from flowwatch.flows.model import Direction, Endpoint
 
 PODS = 50
 """Pods that are told one by one, and other workloads."""
@@ -67,7 +69,26 @@ def close_up(
         len(pods),
         tuple(others[:PODS]),
         len(others),
+        _refused(columns, rows),
+        _asked(aggregate, rows),
     )
+
+
+def _refused(columns: Columns, rows: Sequence[int]) -> tuple[tuple[str, int], ...]:
+    """What the proxy refused in these rows, the most first."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(columns.refused.get(row, {}))
+    return tuple(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _asked(aggregate: Aggregate, rows: Sequence[int]) -> tuple[Lookup, ...]:
+    """The names that the pods of these rows asked for, up to the last record of any."""
+    columns = aggregate.columns
+    if aggregate.lookups is None or columns.direction[rows[0]] != Direction.EGRESS:
+        return ()
+    pods = {columns.pods.things[columns.pod[row]][:2] for row in rows[:_ENDS]}
+    return aggregate.lookups.of(pods, max(columns.last[row] for row in rows))
 
 
 def _others(aggregate: Aggregate, there: Sequence[int], mine: set[int], by: By) -> list[Fate]:

@@ -15,6 +15,7 @@ from flowwatch.egress.words import (
     PROXY_REFUSED,
     WOULD_DENY,
     Word,
+    message,
 )
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.model import PolicyRef
@@ -108,7 +109,8 @@ _HOLDS: dict[str, Callable[[Value, Attempt], bool]] = {
 def _word(text: str, attempt: Attempt) -> bool:
     word = Word(text)
     pod = f"{attempt.namespace}/{attempt.pod} {attempt.workload}"
-    shown = (pod, *_peers(attempt), attempt.protocol, *_whys(attempt), *_policies(attempt))
+    told = message(attempt.protocol, attempt.port)
+    shown = (pod, *_peers(attempt), told, *_whys(attempt), *_policies(attempt))
     if any(word.within(one) for one in shown):
         return True
     sides = (attempt.allowed_by, attempt.denied_by)

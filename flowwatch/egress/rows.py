@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from flowwatch.egress.lookups import Lookup
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.model import Endpoint, Flow, PolicyRef
 from flowwatch.flows.staged import Staged
@@ -272,6 +273,10 @@ class CloseUp(msgspec.Struct, frozen=True):
     others: tuple[Fate, ...] = ()
     """Other workloads that go there; those that get through first."""
     others_in_all: int = 0
+    refused: tuple[tuple[str, int], ...] = ()
+    """What the proxy refused, with how many attempts; the most first."""
+    asked: tuple[Lookup, ...] = ()
+    """Names that the pod, or the pods of the fold, looked up before its last record, the latest first."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from flowwatch.egress.words import (
     PROXY_ERROR,
     WOULD_DENY,
     Word,
+    message,
     pod_texts,
 )
 from flowwatch.flows.reasons import reason
@@ -88,6 +89,11 @@ def _mentions(columns: Columns, text: str) -> Callable[[int], bool]:
     policies = [word.in_policies(sides) for sides in columns.policy_sets.things]
     told = _told(columns, word, text)
     at_port = _at_port(columns, word, texts) if word.port is not None else None
+    messages = {
+        (number, port): word.within(message(PROTOCOLS[number], port))
+        for number, port in set(zip(columns.protocol, columns.port, strict=True))
+        if PROTOCOLS[number].startswith("ICMP")
+    }
     pod, peer, protocol, policy = columns.pod, columns.peer, columns.protocol, columns.policies
 
     def hit(row: int) -> bool:
@@ -95,6 +101,7 @@ def _mentions(columns: Columns, text: str) -> Callable[[int], bool]:
             pods[pod[row]]
             or peers[peer[row] >> 3]
             or protocols[protocol[row]]
+            or messages.get((protocol[row], columns.port[row]))
             or policies[policy[row]]
             or row in told
             or (at_port is not None and at_port(row))

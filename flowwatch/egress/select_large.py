@@ -24,6 +24,7 @@ from flowwatch.egress.words import (
     PROXY_ERROR,
     WOULD_DENY,
     Word,
+    message,
     pod_texts,
 )
 from flowwatch.flows.reasons import reason
@@ -111,6 +112,7 @@ def _mentions(columns: Columns, text: str) -> Mask:
     hit = _of(columns, [word.within(one) for one in texts], "pod")
     hit |= _of(columns, [word.within(name) for name in peers], "peer", 3)
     hit |= _of(columns, [word.within(name) for name in PROTOCOLS], "protocol")
+    hit |= _messages(columns, word)
     hit |= _of(
         columns, [word.in_policies(sides) for sides in columns.policy_sets.things], "policies"
     )
@@ -135,6 +137,19 @@ def _mentions(columns: Columns, text: str) -> Mask:
     for row, refused in columns.proxy_refused.items():
         if word.in_refused(refused):
             hit[row] = True
+    return hit
+
+
+def _messages(columns: Columns, word: Word) -> Mask:
+    """Rows of ICMP that show the word in the kind of their messages."""
+    hit = np.zeros(len(columns), bool)
+    protocol, port = view(columns, "protocol"), view(columns, "port")
+    for number, name in enumerate(PROTOCOLS):
+        if name.startswith("ICMP"):
+            of_it = protocol == number
+            for kind in np.unique(port[of_it]):
+                if word.within(message(name, int(kind))):
+                    hit |= of_it & (port == kind)
     return hit
 
 

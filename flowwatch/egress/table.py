@@ -34,6 +34,8 @@ RATE_SECONDS = 30.0
 FOLD_SHARE = 0.25
 """Share of the rows that go into "other" at once, so that folding is rare."""
 
+_REFUSED = 32
+"""Things of a row that the proxy refused of which is counted how often."""
 _LONGEST = 200
 """Characters that are kept of what the proxy refused: a URL may have thousands."""
 
@@ -189,6 +191,8 @@ class Columns:
         self.addresses: dict[int, tuple[str, ...]] = {}
         self.proxy_refused: dict[int, tuple[str, ...]] = {}
         """Of rows of which the proxy refused something: what, the latest first."""
+        self.refused: dict[int, dict[str, int]] = {}
+        """The same with how many attempts, of _REFUSED things at most."""
         self.causes: dict[int, Cause] = {}
         """Of rows that policies blocked, where some were given: what did, of the latest attempt."""
         self.waiting: dict[int, int] = {}
@@ -389,8 +393,12 @@ class Columns:
         _put_first(self.addresses, row, address)
 
     def add_proxy_refused(self, row: int, what: str) -> None:
-        """Remember what the proxy refused in ``row`` (at most four, the latest first)."""
-        _put_first(self.proxy_refused, row, what[:_LONGEST])
+        """Remember what the proxy refused in ``row`` (at most four, the latest first), and how often."""
+        what = what[:_LONGEST]
+        _put_first(self.proxy_refused, row, what)
+        counts = self.refused.setdefault(row, {})
+        if what in counts or len(counts) < _REFUSED:
+            counts[what] = counts.get(what, 0) + 1
 
     def folded(self, limit: int) -> tuple[Columns, dict[int, int], int]:
         """Room made: new columns with the least recently seen rows in "other", one per direction.
@@ -465,6 +473,8 @@ class Columns:
             ):
                 if from_row in before:
                     texts[row] = before[from_row]
+            if from_row in old.refused:
+                self.refused[row] = old.refused[from_row]
 
 
 def _put_first(texts: dict[int, tuple[str, ...]], row: int, text: str) -> None:

@@ -7,6 +7,7 @@ about each distinct text once, however many rows share that.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from flowwatch.egress.table import PROTOCOLS, Columns, PodName, PolicyPair
 from flowwatch.flows.model import Direction
@@ -30,6 +31,24 @@ _WITH_PORT = re.compile(r"(?:(?P<host>.*):)?(?P<port>[0-9]{1,5})(?:/(?P<protocol
 
 _PORTLESS = tuple([name.startswith("ICMP") for name in PROTOCOLS])
 """Of which protocols a port is a message's type, which rows don't show; by their number."""
+
+
+ICMP_TYPES: Mapping[tuple[str, int], str] = {
+    ("ICMPv4", 3): "unreachable", ("ICMPv4", 5): "redirect", ("ICMPv4", 8): "",
+    ("ICMPv4", 11): "time exceeded", ("ICMPv6", 1): "unreachable", ("ICMPv6", 2): "too big",
+    ("ICMPv6", 3): "time exceeded", ("ICMPv6", 128): "", ("ICMPv6", 129): "echo reply",
+    ("ICMPv6", 133): "router solicitation", ("ICMPv6", 134): "router advertisement",
+    ("ICMPv6", 135): "neighbour solicitation", ("ICMPv6", 136): "neighbour advertisement",
+    ("ICMPv6", 137): "redirect",
+}  # fmt: skip
+"""Messages by their type (RFC 792, 4443, 4861), in place of a port. An echo goes without saying."""
+
+
+def message(protocol: str, port: int) -> str:
+    """``ICMPv4 redirect``, ``ICMPv4 type 13``; the protocol alone of an echo, or without a type."""
+    if not port or not protocol.startswith("ICMP"):
+        return protocol
+    return f"{protocol} {ICMP_TYPES.get((protocol, port), f'type {port}')}".rstrip()
 
 
 INGRESS = int(Direction.INGRESS)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.schema import NUMBERS, OF_ROW, not_recorded, policies
-from flowwatch.egress.words import NO_RULE
+from flowwatch.egress.words import NO_RULE, message
 from flowwatch.report.came_back import dropped_words, failed_words, late_words, noise_words
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import age, count, pad, percent, shorten, span, width
@@ -111,7 +111,7 @@ def peer_text(row: Row) -> str:
     peer = safe(row.peer)
     port = _port(row)
     if not port:
-        return f"{peer} {safe(row.protocol)}".rstrip()
+        return f"{peer} {safe(message(row.protocol, row.port))}".rstrip()
     return peer if row.direction == "ingress" else _at(peer, port)
 
 

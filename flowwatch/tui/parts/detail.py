@@ -119,9 +119,8 @@ def detail_lines(
             "No final record yet: the proxy or the socket layer took it over, and no more is known."
         )
         lines += _labelled("Why", text, columns)
-    if row.proxy_refused:
-        what = ", ".join([safe(one) for one in row.proxy_refused])
-        lines += _labelled("Refused", what, columns, role="strong")
+    lines += _refused(row, more, columns, signs)
+    lines += _asked(row, more, columns)
     lines += _what_came_back(row, columns)
     lines += _policies(row, columns)
     lines += _staged(row, columns)
@@ -134,6 +133,32 @@ def detail_lines(
     lines += _command(row, columns, hubble)
     lines += _counts(row, now, columns)
     return lines + _records(records, columns, signs)
+
+
+_NAMES = 5
+"""Things refused, and names asked for, that are told."""
+
+
+def _refused(row: Row, more: CloseUp, columns: int, signs: Signs) -> list[Line]:
+    """What the proxy refused, ``10× DNS collector.clicks.example``."""
+    counted = [f"{count(times)}{signs.times} {safe(what)}" for what, times in more.refused]
+    told = counted or [safe(one) for one in row.proxy_refused]
+    if not told:
+        return []
+    left = f", and {len(told) - _NAMES} more" if len(told) > _NAMES else ""
+    return _labelled("Refused", ", ".join(told[:_NAMES]) + left, columns, role="strong")
+
+
+def _asked(row: Row, more: CloseUp, columns: int) -> list[Line]:
+    """Which names a blocked pod had asked for: what it wanted to reach."""
+    if not row.blocked or not more.asked:
+        return []
+    told = [
+        f"{safe(one.name)}{' (refused)' if one.refused else ''} "
+        f"{age(max(row.last_seen - one.time, 0) / SECOND)} before"
+        for one in more.asked[:_NAMES]
+    ]
+    return _labelled("Asked for", ", ".join(told), columns)
 
 
 def _labelled(label: str, text: str, columns: int, *, role: str = "text") -> list[Line]:
