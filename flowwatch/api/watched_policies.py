@@ -43,10 +43,12 @@ class Watched:
         if state == self._read:
             return None
         self._read = state
+        told: list[str] = []
         try:
-            return read_policies(self._paths, lambda _: None, options=self._options)
+            return read_policies(self._paths, told.append, options=self._options)
         except UsageError as error:
-            return f"staged policies can't be read, those of before stand: {error}"
+            # What was refused, and where, is told line by line before.
+            return f"staged policies can't be read, those of before stand: {[*told, str(error)][0]}"
 
     def _state(self) -> object:
         """What differs once anything is written: each file, when and how large."""

@@ -112,7 +112,7 @@ def test_files_are_read_again_once_they_are_written(tmp_path: Path) -> None:
     file.write_text("kind: CiliumNetworkPolicy\nspec: [")
     failed = again()
     assert isinstance(failed, str)
-    assert failed.startswith("staged policies can't be read, those of before stand: ")
+    assert failed.startswith(f"staged policies can't be read, those of before stand: {file}:")
     assert again() is None
     file.write_text(DRAFT.replace("draft-2", "draft-30"))
     found = again()
