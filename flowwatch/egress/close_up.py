@@ -118,6 +118,7 @@ def _fate(aggregate: Aggregate, rows: Sequence[int]) -> Fate:
         columns.nodes.things[columns.node[row]][1] if single else "",
         ends[0].identity if ends is not None else 0,
         *counted,
+        state=runs[-1].state if (runs := aggregate.turns.of(row)) and single else "",
     )
 
 

@@ -258,6 +258,8 @@ class Fate(NamedTuple):
     forwarded: int
     dropped: int
     audited: int
+    state: str = ""
+    """What became of the pod's latest attempt; "" where there are several pods, or nothing is known."""
 
 
 class CloseUp(msgspec.Struct, frozen=True):

@@ -57,10 +57,16 @@ def _fate(one: Fate, row: Row, signs: Signs) -> str:
     return " ".join([name, *(f"{count(number)}{sign}" for number, sign in counted if number)])
 
 
+def _latest(one: Fate) -> str:
+    """What became of its latest attempt; where that isn't known, of all of them."""
+    went = [name for name in ("dropped", "forwarded") if getattr(one, name)]
+    return one.state or (went[0] if len(went) == 1 else "")
+
+
 def suspect(pods: Sequence[Fate]) -> str:
-    """What those pods that are blocked have in common, and no other has: their node, their identity."""
-    blocked = [one for one in pods if one.dropped and not one.forwarded]
-    through = [one for one in pods if one.forwarded and not one.dropped]
+    """What those pods that are blocked now have in common, and no other has: their node, their identity."""
+    blocked = [one for one in pods if one.dropped and _latest(one) == "dropped"]
+    through = [one for one in pods if one.forwarded and _latest(one) == "forwarded"]
     if not blocked or not through:
         return ""
     found = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from flowwatch.egress.close_up import close_up
@@ -14,6 +15,7 @@ from flowwatch.egress.view import snapshot
 from flowwatch.egress.words import message
 from flowwatch.flows.model import Endpoint, Flow, Layer7, Verdict
 from flowwatch.report.summary_table import peer_text
+from flowwatch.tui.parts.around import suspect
 from tests.unit.egress.made import counted, rows
 from tests.unit.flows.made import APP, denied, flow, l7
 from tests.unit.report.made import row
@@ -101,3 +103,23 @@ def test_two_kinds_of_icmp_look_different_and_are_found_by_what_is_shown() -> No
     (found,) = rows(*flows, query=Query(text="ICMPv4 type 13"))
     assert found.port == 13
     assert peer_text(row(peer="fe80::1", protocol="ICMPv6", port=0)) == "fe80::1 ICMPv6"
+
+
+def test_a_replica_that_worked_before_is_blocked_now_alone() -> None:
+    second = msgspec.structs.replace(APP, pod="weather-app-2")
+    same: dict[str, Any] = {"source": second, "source_ip": "10.0.0.2", "node": "node-2"}
+    flows = [
+        flow(),
+        flow(1, **same),
+        flow(2, source_port=40001),
+        *denied(3, source_port=40002, **same),
+    ]
+    aggregate = counted(*flows)
+    key = snapshot(aggregate, Query()).rows[0].key
+    found = close_up(aggregate, Query(), key, None, 1)
+    assert found is not None
+    assert [(one.name, one.state) for one in found.pods] == [
+        ("weather-app-2", "dropped"),
+        (APP.pod, "forwarded"),
+    ]
+    assert suspect(found.pods) == "only some are blocked: those of node node-2, where no other is"
