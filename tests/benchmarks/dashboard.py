@@ -87,12 +87,12 @@ def records_per_second(text: str) -> float:
 ROWS = 1_000_000
 
 
-def many_rows() -> Aggregate:
-    """ROWS rows: of 10,000 pods, which are 1,000 workloads', to a hundred destinations each."""
-    aggregate = Aggregate(2 * ROWS)
+def many_rows(rows: int = ROWS) -> Aggregate:
+    """So many rows: of pods, ten of which are one workload's, to a hundred destinations each."""
+    aggregate = Aggregate(2 * rows)
     columns = aggregate.columns
     chance = random.Random(1)
-    for number in range(ROWS):
+    for number in range(rows):
         pod, peer = divmod(number, 100)
         workload = f"app-{pod // 10}"
         row = columns.row(
