@@ -256,7 +256,7 @@ def test_words_that_nobody_can_hear_change_nothing_else(place: Place, redirected
 
 
 def _said(command: str, told: Told) -> object:
-    """What is the same each time: of a line for each change, which come as it looks, the counts at the end."""
+    """What is the same each time: of a line for each change, which come as it looks: counts at the end."""
     if command.startswith("--plain"):
         return told.out.splitlines()[-1]
     return len(told.out)
