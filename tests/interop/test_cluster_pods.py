@@ -31,12 +31,12 @@ def _kind() -> dict[str, Any]:
 
 def _served(api: ControlPlane) -> bool:
     found = api.call("GET", f"{_CRDS}/ciliumendpoints.cilium.io")
-    conditions = found.get("status", {}).get("conditions", ())
+    conditions = found.get("status", {}).get("conditions") or ()
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 def _there(api: ControlPlane) -> bool:
-    every = api.call("GET", _CRDS)["items"]
+    every = api.call("GET", _CRDS)["items"] or ()
     return any(one["metadata"]["name"].startswith("ciliumendpoints.") for one in every)
 
 

@@ -120,12 +120,12 @@ def detail_lines(
         )
         lines += _labelled("Why", text, columns)
     lines += _refused(row, more, columns, signs)
-    lines += _asked(row, more, columns)
     lines += _what_came_back(row, columns)
     lines += _policies(row, columns)
     lines += _staged(row, columns)
     if place is not None:
         lines += _labelled("File", f"{safe(place[0])}:{place[1]} (o opens it)", columns)
+    lines += _asked(row, more, columns)
     if ends is not None:
         lines += ends_lines(*ends, row.direction, columns, _INDENT)
     lines += around_lines(row, more, columns, _INDENT, signs)

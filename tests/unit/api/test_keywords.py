@@ -21,7 +21,7 @@ from flowwatch.sources.request import flow_request
 FLAGS = parse(["summary"]).flags
 NO_KEYWORDS = {
     *("output", "color", "print-raw-filters"),  # how it is printed
-    "by",  # read() has it itself
+    *("by", "waiting"),  # read() has them itself
     *("policies", "policies-from-cluster", "cilium-config"),  # audit() takes them
 }
 
