@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import ROOT, flowwatch
+from tests.interop.program import wait_until
 from tests.lab.network import Network
 from tests.lab.scenarios import SCENARIOS, play
 from tests.lab.told import compared, of_flowwatch
@@ -41,6 +42,8 @@ def test_flowwatch_counts_what_the_application_did(name: str) -> None:
 def test_records_that_the_kernel_could_not_hand_over_are_told() -> None:
     with play("lost") as lab:
         SCENARIOS["lost"].run(lab)
+        # The ring tells what it lost with the next record that it holds: when that is read.
+        wait_until(lambda: lab.kernel()["lost"] == lab.kernel()["failed"], "the loss to be read")
         kernel = lab.kernel()
         done = flowwatch("summary", "--server", lab.server, "--last", "65535")
 
