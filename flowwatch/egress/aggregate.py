@@ -197,7 +197,7 @@ class Aggregate:
             self.stager.see(joined, egress, ingress)
         if self.keep_recent:
             self._remember(joined)
-        if joined.batch.extras:
+        if joined.extras:
             self._take_extras(joined)
         for attempt in joined.closed:
             counted.forget(attempt)

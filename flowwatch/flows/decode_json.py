@@ -201,10 +201,8 @@ class LineDecoder:
                     or m.aggregate is not NONE
                 ):
                     extras = self._rare(m)
-                    batch.extras = True
                 elif encrypted:
                     extras = ENCRYPTED
-                    batch.extras = True
                 flags = _NOTHING
                 if (l4 := m.l4) is None:
                     protocol, source_port, destination_port = NO_PORTS

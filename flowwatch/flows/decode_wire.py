@@ -345,10 +345,8 @@ class WireDecoder:
             extras: Extras | None = None
             if m.HasField("rare"):
                 extras = _rare(data)
-                batch.extras = True
             elif encrypted:
                 extras = ENCRYPTED
-                batch.extras = True
             add(
                 Flow(
                     kind,

@@ -47,7 +47,6 @@ def merge(batch: Batch, more: Batch) -> None:
     batch.nodes += more.nodes
     batch.unread += more.unread
     batch.notes += more.notes
-    batch.extras |= more.extras
     batch.more += more.more
     for reason, number in more.skipped.items():
         count(batch.skipped, reason, number)

@@ -39,6 +39,8 @@ class Joined(msgspec.Struct, frozen=True):
     """Attempts that no record can join any more. Their numbers are used again by later batches."""
     scope: Attempts
     """Those of the batch's server, with its names."""
+    extras: bool
+    """The batch's own."""
 
 
 class Listener(Protocol):
@@ -87,10 +89,11 @@ class Join:
         self.tally.add(batch)
         for event in batch.lost:
             scope.unseen.lost(event)
-        observe = scope.observe_rare if batch.extras else scope.observe_all
+        extras = batch.extras
+        observe = scope.observe_rare if extras else scope.observe_all
         attempts = observe(batch.flows)
         scope.clocks.check(batch.flows, attempts)
-        return Joined(batch, attempts, scope.news, scope.take_closed(), scope)
+        return Joined(batch, attempts, scope.news, scope.take_closed(), scope, extras)
 
     def open_attempts(self) -> Iterator[tuple[str, Attempts, OpenAttempt]]:
         """All that are open, with their server and its scope; of each server the oldest first."""

@@ -398,8 +398,6 @@ class Batch(msgspec.Struct):
     """Records by the field of Hubble's that an exporter left out of them (:mod:`flowwatch.flows.masked`)."""
     more: int = 0
     """Flows beyond one a record: an aggregated line may be one for each direction."""
-    extras: bool = False
-    """Whether any of the flows has some (:class:`Extras`)."""
     notes: list[str] = msgspec.field(default_factory=list)
     """What may explain that so little came, safe lines."""
     gaps: list[Gap] = msgspec.field(default_factory=list)
@@ -413,6 +411,14 @@ class Batch(msgspec.Struct):
     late: dict[str, int] | None = None
     """By node, our own clock less the time of a record that came as it was made, in nanoseconds: all
     that is known by now."""
+
+    @property
+    def extras(self) -> bool:
+        """Whether any of the flows has some (:class:`Extras`): asked of each, 15 ns, so ask once."""
+        for flow in self.flows:  # noqa: SIM110 - any() takes twice as long
+            if flow.extras is not None:
+                return True
+        return False
 
     def __bool__(self) -> bool:
         return bool(

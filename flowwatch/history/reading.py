@@ -10,13 +10,13 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from flowwatch.errors import InputError
+from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState
@@ -29,8 +29,6 @@ from flowwatch.history.tables import Reader
 from flowwatch.hubble.captures.replay import Selection
 from flowwatch.text import plural, safe
 
-_BATCH = 2048
-"""Flows in a batch of those held back for ``last``."""
 _NAMED = 3
 """Files that were left out and are named."""
 _KNOWN = 500_000
@@ -80,31 +78,11 @@ class HistorySource:
         """The batches; see the class."""
         self._phase("reading")
         try:
-            yield from self._windowed()
+            yield from first_or_last(self._all(), self._window.first, self._window.last)
         except InputError as error:
             self._phase("failed", str(error))
             raise
         self._phase("ended")
-
-    def _windowed(self) -> Iterator[Batch]:
-        first, last = self._window.first, self._window.last
-        held: deque[Flow] = deque(maxlen=last or None)
-        for batch in self._all():
-            if self._closed.is_set():
-                return
-            if last:
-                held.extend(batch.flows)
-                batch.flows = []
-            elif first:
-                del batch.flows[first:]
-                first -= len(batch.flows)
-                if not first:
-                    yield batch
-                    return
-            yield batch
-        while held:
-            yield _with_extras(Batch(flows=[held.popleft() for _ in range(min(_BATCH, len(held)))]))
-        yield Batch(notes=[*self._notes(), *(self._matching.words() if self._matching else [])])
 
     def _all(self) -> Iterator[Batch]:
         window, matching = self._window, self._matching
@@ -112,6 +90,8 @@ class HistorySource:
         self._problems += found.left_out
         doubles = _Doubles(found)
         for key, told, rows in self._merged(found):
+            if self._closed.is_set():
+                return
             events = [one for one in told if not window.timed or _within(window, one)]
             flows = [flow for _, flow in sorted(rows.flows, key=lambda one: one[0])] if rows else []
             flows = doubles.without(flows, key[1])
@@ -127,7 +107,8 @@ class HistorySource:
                     batch.flows = flows
                 add_to(batch, [one for one in events if one.server == server])
                 if batch:
-                    yield _with_extras(batch)
+                    yield batch
+        yield Batch(notes=[*self._notes(), *(matching.words() if matching else [])])
 
     def _notes(self) -> list[str]:
         left = self._problems
@@ -244,11 +225,6 @@ def _overlaps(window: Selection, group: Group) -> bool:
     return (window.since is None or last >= window.since) and (
         window.until is None or first <= window.until
     )
-
-
-def _with_extras(batch: Batch) -> Batch:
-    batch.extras = any(flow.extras is not None for flow in batch.flows)
-    return batch
 
 
 class _Doubles:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 from flowwatch.errors import InputError, defect
 from flowwatch.flows.decode_json import LineDecoder
+from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.guard import count, merge, unread
 from flowwatch.flows.json_structs import JsonLine, is_flow, may_wrap, texts_of, time_of
 from flowwatch.flows.model import Batch, Flow, Unread
@@ -20,9 +20,6 @@ from flowwatch.hubble.captures.replay import Match, Selection, newer_things, not
 from flowwatch.hubble.wire.errors import NotAFlow
 from flowwatch.hubble.wire.jsonpb import Raws, fields_in_both_cases
 from flowwatch.sources.sought import Sought
-
-_BATCH = 2048
-"""Flows in a batch of those held back for ``last``."""
 
 
 class FileSource:
@@ -81,7 +78,7 @@ class FileSource:
         """Yield the flows; empty batches while a pipe is silent. See the class."""
         self._phase("reading")
         try:
-            yield from self._windowed()
+            yield from first_or_last(self._all(), self._window.first, self._window.last)
         except InputError as error:
             self._phase("failed", str(error))
             raise
@@ -89,29 +86,6 @@ class FileSource:
 
     def _phase(self, phase: str, message: str = "") -> None:
         self._state = SourceState(self._reader.where, phase, message, since=time.time())
-
-    def _windowed(self) -> Iterator[Batch]:
-        first, last = self._window.first, self._window.last
-        held: deque[Flow] = deque(maxlen=last or None)
-        failure: InputError | None = None
-        try:
-            for batch in self._all():
-                if last:
-                    held.extend(batch.flows)
-                    batch.flows = []
-                elif first:
-                    del batch.flows[first:]
-                    first -= len(batch.flows)
-                    if not first:
-                        yield batch
-                        return
-                yield batch
-        except InputError as error:
-            failure = error
-        while held:
-            yield Batch(flows=[held.popleft() for _ in range(min(_BATCH, len(held)))])
-        if failure is not None:
-            raise failure
 
     def _all(self) -> Iterator[Batch]:
         """Every matching flow in time."""

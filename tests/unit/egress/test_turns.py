@@ -206,6 +206,6 @@ def test_an_aggregated_line_went_so_until_it_was_last_seen() -> None:
     drop: dict[str, Any] = {"verdict": Verdict.DROPPED, "drop_reason": 133}
     flows = [line(1), line(10), line(20), line(21, **drop), line(30, **drop)]
     aggregate = Aggregate()
-    aggregate.join.add(Batch(flows=flows, extras=True))
+    aggregate.join.add(Batch(flows=flows))
     [row] = snapshot(aggregate, Query()).rows
     assert told(row) == ("dropped", 21, "forwarded", 20)

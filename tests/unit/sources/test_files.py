@@ -364,6 +364,14 @@ def test_windows(
         assert sum(r.HasField("lost_events") for r in responses) == lost_events
 
 
+def test_what_few_records_carry_counts_in_the_last_too(capture: Write) -> None:
+    path = capture(*[flow(n, IP={"encrypted": True}) for n in range(3)])
+    for window in (Selection(), Selection(first=2), Selection(last=2)):
+        assert [
+            batch.extras for batch in FileSource([path], window=window).batches() if batch.flows
+        ] == [True]
+
+
 def test_a_record_without_time_is_outside_of_any_limit(capture: Write) -> None:
     timeless = {"flow": {"uuid": "x", "verdict": "FORWARDED"}}
     path = capture(timeless, flow(1))

@@ -66,6 +66,23 @@ def test_a_capture_reads_the_same(path: Path) -> None:
         told(*verb, "--input-file", path)
 
 
+def test_what_was_encrypted_is_told_the_same(tmp_path: Path) -> None:
+    sound = message_to_json(
+        next(one for one in responses() if one.flow.verdict == 1 and one.flow.l4.TCP.flags.SYN)
+    )
+    lines = []
+    for number in range(1_000):
+        tree = json.loads(sound)
+        tree["flow"]["IP"]["encrypted"] = True
+        tree["flow"]["uuid"] = f"00000000-0000-4000-8000-{number:012x}"
+        lines.append(json.dumps(tree, separators=(",", ":")))
+    capture = tmp_path / "flows.jsonl"
+    capture.write_text("\n".join(lines) + "\n")
+    for verb in (VERBS[0], VERBS[-1]):
+        rows = json.loads(told(*verb, "--direction", "both", "--input-file", capture)[1])["rows"]
+        assert {row["encrypted"] for row in rows} == {"all"}
+
+
 def count(what: str, report: dict[str, Any]) -> None:
     """Print how much was compared."""
     print(f"{what}: {len(report['rows']):,} rows, {report['totals']['attempts']:,} attempts")
