@@ -15,7 +15,7 @@ from flowwatch.drafts.documents import (
 )
 from flowwatch.drafts.explaining import explained
 from flowwatch.drafts.given import Given
-from flowwatch.drafts.judging import Ask, ask_of
+from flowwatch.drafts.judging import Ask, Inquiry, ask_of
 from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
 from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.drafts.stability import Stability, until_stable
@@ -277,7 +277,7 @@ def proven(ask: Ask, plans: Iterable[Plan]) -> Proof:
             for need, seen in of.items():
                 asked = seen.requests if wanted else ()
                 decided = {
-                    ask(need.direction, *ends, need.protocol, need.port, asked)
+                    ask(Inquiry(need.direction, *ends, need.protocol, need.port), asked)
                     for ends in seen.questions
                 }
                 sums["needed" if wanted else "dropped"] += seen.attempts

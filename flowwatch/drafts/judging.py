@@ -6,8 +6,8 @@ and ports, all other questions have the answer that they had.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 from flowwatch.drafts.requests import Request
 from flowwatch.policy import PolicySet
@@ -18,26 +18,18 @@ from flowwatch.policy.ports import PortRule
 from flowwatch.policy.rules import Direction, Entry
 
 
-class Ask(Protocol):
-    """What policies decide, with the requests that they must let pass."""
+class Inquiry(NamedTuple):
+    """What policies are asked about a connection."""
 
-    def __call__(
-        self,
-        direction: Direction,
-        subject: Party,
-        peer: Party,
-        protocol: str,
-        port: int,
-        requests: Collection[Request] = (),
-    ) -> Outcome: ...
-
-
-class _Question(NamedTuple):
     direction: Direction
     subject: Party
     peer: Party
     protocol: str
     port: int
+
+
+Ask = Callable[[Inquiry, Collection[Request]], Outcome]
+"""What policies decide, with the requests that they must let pass."""
 
 
 class _Part(NamedTuple):
@@ -47,7 +39,7 @@ class _Part(NamedTuple):
     how: tuple[object, ...]
     peer: PeerRule | None
 
-    def is_about(self, question: _Question) -> bool:
+    def is_about(self, question: Inquiry) -> bool:
         return self.direction == question.direction and (
             self.peer is None or self.peer.matches(question.peer) is not False
         )
@@ -56,15 +48,8 @@ class _Part(NamedTuple):
 def ask_of(policies: PolicySet) -> Ask:
     """The engine's own decisions."""
 
-    def ask(
-        direction: Direction,
-        subject: Party,
-        peer: Party,
-        protocol: str,
-        port: int,
-        requests: Collection[Request] = (),
-    ) -> Outcome:
-        said = policies.ask(direction, subject, peer, protocol, port)
+    def ask(question: Inquiry, requests: Collection[Request]) -> Outcome:
+        said = policies.ask(*question)
         if not requests or not said.l7 or said.pass_all or said.decision != "allowed":
             return said.decision
         rules = [one.l7 for one in said.ports if one.l7 is not None]
@@ -83,7 +68,7 @@ class Judging:
     def __init__(self) -> None:
         self._frame: object = None
         self._parts: frozenset[_Part] = frozenset()
-        self._known: dict[_Question, Outcome] = {}
+        self._known: dict[Inquiry, Outcome] = {}
 
     def by(self, policies: PolicySet) -> Ask:
         """What ``policies`` decide, which are the newest from now on."""
@@ -97,18 +82,13 @@ class Judging:
         self._frame, self._parts = frame, parts
         anew = ask_of(policies)
 
-        def ask(
-            direction: Direction,
-            subject: Party,
-            peer: Party,
-            protocol: str,
-            port: int,
-            requests: Collection[Request] = (),
-        ) -> Outcome:
-            question = _Question(direction, subject, peer, protocol, port)
+        def ask(question: Inquiry, requests: Collection[Request]) -> Outcome:
+            if requests:
+                # The same question may be asked with others, or none.
+                return anew(question, requests)
             found = self._known.get(question)
             if found is None:
-                found = self._known[question] = anew(*question, requests)
+                found = self._known[question] = anew(question, ())
             return found
 
         return ask

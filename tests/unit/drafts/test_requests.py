@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from flowwatch.drafts.draft import Draft
+from flowwatch.drafts.judging import Inquiry, Judging, ask_of
 from flowwatch.drafts.requests import MOST_NAMES, MOST_PATHS, Request, folded
 from flowwatch.flows.model import Layer7
 from flowwatch.policy import load
+from flowwatch.policy.party import Party
 from tests.unit.drafts.test_draft import Seen, only, pod
 from tests.unit.drafts.test_editing import sheet
 from tests.unit.flows.made import ALLOW, l7
@@ -176,3 +178,27 @@ def test_of_too_many_names_all_may_be_looked_up() -> None:
         seen.looks_up(2 + number, f"n{number}.example.org", "192.0.2.9")
 
     assert lookups(seen.draft(dns_names=True)) == [{"matchPattern": "*"}]
+
+
+_ONE_PATH = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: one-path, namespace: weather}
+spec:
+  endpointSelector: {}
+  egress:
+  - toEntities: [all]
+    toPorts:
+    - ports: [{port: "8080", protocol: TCP}]
+      rules: {http: [{path: /a}]}
+"""
+
+
+def test_one_question_is_answered_for_the_requests_that_it_is_asked_with() -> None:
+    app = Party(("k8s:app=weather", "k8s:io.kubernetes.pod.namespace=weather"))
+    api = Party(("k8s:app=api", "k8s:io.kubernetes.pod.namespace=shop"))
+    question = Inquiry("egress", app, api, "TCP", 8080)
+    policies = load([("one-path.yaml", _ONE_PATH)])
+    asked: list[tuple[Request, ...]] = [(Request("GET", ("/b",)),), (), (Request("GET", ("/a",)),)]
+    for ask in (ask_of(policies), Judging().by(policies)):
+        assert [ask(question, one) for one in asked] == ["denied", "allowed", "allowed"]
