@@ -224,10 +224,13 @@ def _order(
             dropped[row] -= columns.quiet(row)
         return -dropped[rows]
 
-    pods, peers = ranks(columns.pods.things), ranks(columns.peer_names.things)
-    port: Key = column("port")
-    peer: Key = lambda rows: peers[column("peer")(rows) >> 3]  # noqa: E731
-    pod: Key = lambda rows: pods[column("pod")(rows)]  # noqa: E731
+    def place(name: str, things: Sequence[Any], shift: int = 0) -> Key:
+        places = ranks(things)
+        return lambda rows: places[column(name)(rows) >> shift]
+
+    port = column("port")
+    peer = place("peer", columns.peer_names.things, 3)
+    pod = place("pod", columns.pods.things)
     names = [port, peer, pod]
     worst = [most(name) for name in ("dropped", "forwarded", "errors", "audited")]
     keys = {

@@ -23,33 +23,21 @@ import msgspec
 
 import flowwatch
 from flowwatch.egress.aggregate import Aggregate
+from tests.benchmarks.stretch import Stretch
 
 NODES = 4
 WARM_UP = 2.0
 """Seconds that aren't counted: relay's queue fills, kinds of records are met first."""
 
 
-class Followed(msgspec.Struct, frozen=True):
+class Followed(Stretch, frozen=True):
     """What one reader saw of a stream."""
 
-    seconds: float
-    records: int
-    cpu: float
-    """Seconds, user and system, of the whole process."""
     lost: int
     """Records that a server left out, as it told."""
     gaps: int
     behind: float
     """Seconds between the newest record's time and when it was counted: relay holds each back for a while."""
-
-    @property
-    def rate(self) -> float:
-        return self.records / self.seconds
-
-    @property
-    def share(self) -> float:
-        """Of a core."""
-        return self.cpu / self.seconds
 
     @property
     def cost(self) -> float:

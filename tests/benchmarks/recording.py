@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tests.benchmarks.stretch import Stretch
 from tests.benchmarks.traffic import SORTS
 
 RATE, SECONDS = 20_000, 60.0
@@ -29,13 +30,9 @@ WARM_UP = 5.0
 LINES = 100_000
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(Stretch, frozen=True):
     """What one recorder did."""
 
-    seconds: float
-    records: int
-    cpu: float
-    """Seconds, user and system, of the whole process, of these ``seconds``."""
     half: int
     """Bytes of memory (resident) after half of them."""
     end: int
@@ -46,15 +43,6 @@ class Recorded(msgspec.Struct, frozen=True):
     """Bytes of the history."""
     kept: int
     """Records in it, those of the warm-up too."""
-
-    @property
-    def rate(self) -> float:
-        return self.records / self.seconds
-
-    @property
-    def share(self) -> float:
-        """Of a core."""
-        return self.cpu / self.seconds
 
 
 def record(rate: int = RATE, seconds: float = SECONDS) -> Recorded:

@@ -6,13 +6,15 @@ failed build is one everywhere.
 """
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
 
 from tests.interop import control_plane
 from tests.interop.control_plane import ControlPlane
+from tests.interop.oracle import Oracle
 from tests.interop.real import Binaries, BuildFailed, GoMissing, build
 
 Built = TypeVar("Built")
@@ -39,3 +41,19 @@ def binaries() -> Binaries:
 def api() -> ControlPlane:
     """The real API server, built if need be; all tests of the process share it."""
     return _if_it_can_be_built(control_plane.shared)
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[Oracle]:
+    """Cilium's engine."""
+    with Oracle() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def report(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
+    """Counts what it is called with, and prints that at the end of the module, named after it."""
+    counts: Counter[str] = Counter()
+    yield lambda what: counts.update([what])
+    told = ", ".join(f"{what} {n:,}" for what, n in sorted(counts.items()))
+    print(f"\n{request.module.__name__.rpartition('test_')[2]}: {told}")

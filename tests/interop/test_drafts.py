@@ -121,19 +121,6 @@ def _names(labels: dict[str, str]) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def oracle() -> Iterator[Oracle]:
-    with Oracle() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def report() -> Iterator[Callable[[str], None]]:
-    counts: Counter[str] = Counter()
-    yield lambda what: counts.update([what])
-    print(f"\ndrafts: {', '.join(f'{what} {n:,}' for what, n in sorted(counts.items()))}")
-
-
 @pytest.mark.parametrize(
     "path", [None, *captures()], ids=lambda path: name(path) if path else "demo"
 )

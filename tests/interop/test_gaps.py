@@ -6,8 +6,7 @@ what is told as never used is allowed by them and denied by the drop-in, by Cili
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,19 +42,6 @@ def found(path: Path | None) -> tuple[str, GapReport]:
     draft = drafter.read(batches(path))
     text = wide(drafter)
     return text, gaps(draft, load([("wide.yaml", text)]))
-
-
-@pytest.fixture(scope="module")
-def oracle() -> Iterator[Oracle]:
-    with Oracle() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def report() -> Iterator[Callable[[str], None]]:
-    counts: Counter[str] = Counter()
-    yield lambda what: counts.update([what])
-    print(f"\ngaps: {', '.join(f'{what} {n:,}' for what, n in sorted(counts.items()))}")
 
 
 @pytest.mark.parametrize(

@@ -23,19 +23,11 @@ from flowwatch.history.recorder import Recorder
 from flowwatch.history.resume import WHY
 from flowwatch.history.upkeep import compact
 from tests.command import ROOT, clean_environment
+from tests.unit.history.asked import read
 from tests.unit.history.writer import BATCH, ORIGIN, START, STEP, number_of, numbered
 
 KILLS = int(os.environ.get("FLOWWATCH_KILLS", "5"))
 """More by hand: FLOWWATCH_KILLS=100."""
-
-
-def read(folder: Path) -> Batch:
-    whole = Batch()
-    for batch in HistorySource(str(folder)).batches():
-        whole.flows += batch.flows
-        whole.gaps += batch.gaps
-        whole.notes += batch.notes
-    return whole
 
 
 def writer(folder: Path, first: int, *flags: str) -> subprocess.Popen[str]:

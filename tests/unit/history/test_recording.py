@@ -16,15 +16,14 @@ import pytest
 import flowwatch as library
 from flowwatch.demo.server import DemoServer
 from flowwatch.flows.model import Batch, Flow, Gap
-from flowwatch.flows.source import Source
 from flowwatch.history import store
-from flowwatch.history.reading import HistorySource
 from flowwatch.history.recorder import Origin, Recorder
 from flowwatch.history.resume import WHY, resume
 from flowwatch.history.retention import Limits, trim
 from flowwatch.sources.files import FileSource
 from tests.command import ROOT, one_line
 from tests.in_process import flowwatch
+from tests.unit.history.asked import flows_of, read
 
 STEADY = ROOT / "tests" / "data" / "kernel-lab" / "steady" / "flows.jsonl.gz"
 ORIGIN = Origin("localhost:4245", "")
@@ -35,10 +34,6 @@ SECOND = 1_000_000_000
 def demo() -> Iterator[str]:
     with DemoServer("127.0.0.1:0", live=False) as server:
         yield server.address
-
-
-def flows_of(source: Source) -> list[Flow]:
-    return [flow for batch in source.batches() for flow in batch.flows]
 
 
 def some() -> list[Flow]:
@@ -54,16 +49,6 @@ def record(folder: Path, *batches: Batch, end: bool = True) -> Recorder:
     if end:
         recorder.close("the test ended")
     return recorder
-
-
-def read(folder: Path) -> Batch:
-    """All that a history tells, in one batch."""
-    whole = Batch()
-    for batch in HistorySource(str(folder)).batches():
-        whole.flows += batch.flows
-        whole.gaps += batch.gaps
-        whole.notes += batch.notes
-    return whole
 
 
 def test_the_demo_recorded_answers_as_its_server(demo: str, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from flowwatch.flows.model import Batch, Flow
-from flowwatch.flows.source import Source
 from flowwatch.history import store
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.recorder import Origin, Recorder
@@ -19,13 +18,10 @@ from flowwatch.history.upkeep import compact
 from flowwatch.sources.files import FileSource
 from tests.command import ROOT, one_line
 from tests.in_process import flowwatch
+from tests.unit.history.asked import flows_of
 
 WEATHER = ROOT / "tests" / "data" / "captures" / "weather.jsonl"
 ORIGIN = Origin("localhost:4245", "allowlist: …")
-
-
-def flows_of(source: Source) -> list[Flow]:
-    return [flow for batch in source.batches() for flow in batch.flows]
 
 
 @pytest.fixture
