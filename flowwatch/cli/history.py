@@ -43,14 +43,17 @@ def _compact(_parsed: Parsed, folder: Path) -> int:
         )
     else:
         put("nothing to merge\n")
+    if done.attempts is not None:
+        put(f"{plural(done.attempts, 'attempt')} made of the records\n")
     return _problems(done.problems)
 
 
 def _verify(_parsed: Parsed, folder: Path) -> int:
     done = verify(folder)
+    attempts = f" and {plural(done.attempts, 'attempt')}" if done.attempts is not None else ""
     sound = "is sound" if done.files == 1 else "are sound"
     put(
-        f"{plural(done.files, 'file')} {sound}: {plural(done.rows, 'record')}, "
+        f"{plural(done.files, 'file')} {sound}: {plural(done.rows, 'record')}{attempts}, "
         f"{size_words(done.before)}\n"
     )
     return _problems(done.problems)

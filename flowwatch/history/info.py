@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from flowwatch.history.arrow import load
+from flowwatch.history.attempts.made import TABLES, Files, files_of, newer_records, read_made
 from flowwatch.history.columns import EVENTS
 from flowwatch.history.events import Event, read_events
-from flowwatch.history.store import Piece, listing
+from flowwatch.history.store import MADE, Listing, Piece, listing
 
 
 @dataclass(slots=True)
@@ -41,6 +42,12 @@ class Info:
     runs: list[Run] = field(default_factory=list)
     gaps: list[Event] = field(default_factory=list)
     deleted: list[Event] = field(default_factory=list)
+    attempts: int | None = None
+    """Attempts that were made of the records; None where none were."""
+    attempts_until: int = 0
+    """When the last record that they were made of came."""
+    not_made: int = 0
+    """Records that are in no attempt yet."""
     left_out: list[str] = field(default_factory=list)
     """Files that can't be read: a safe line each."""
 
@@ -68,7 +75,23 @@ def info(folder: Path) -> Info:
             case "deleted":
                 told.deleted.append(one)
     told.runs = sorted((one for one in runs.values() if one.source), key=lambda one: one.began)
+    _made(folder, found, told)
     return told
+
+
+def _made(folder: Path, found: Listing, told: Info) -> None:
+    made = read_made(folder, told.left_out)
+    if made is None:
+        return
+    files: list[Files] = [files_of(folder, made, table) for table in TABLES]
+    names = [[str(path.relative_to(folder / MADE)) for path in one.paths] for one in files]
+    told.attempts = sum(made.files[name][0] for name in names[0])
+    told.attempts_until = made.until
+    told.not_made = newer_records(made, found)
+    for one, of in zip(files, names, strict=True):
+        told.files += len(of)
+        told.bytes += sum(made.files[name][1] for name in of)
+        told.left_out += one.left_out
 
 
 def _records(folder: Path, piece: Piece, told: Info) -> None:

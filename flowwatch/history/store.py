@@ -3,6 +3,7 @@
     DIR/history.json                                         that it is one, and its format
     DIR/flows/cluster=default/date=2026-01-31/hour=09/*.parquet    by the record's own time (UTC)
     DIR/events/date=2026-01-31/hour=09/*.parquet             by the recorder's
+    DIR/made/                                                attempts: flowwatch.history.attempts.made
 
 A file is written aside, reaches the disk, and takes its name then (:mod:`flowwatch.output.files`); its
 name is nobody else's, so recorders need not know of each other. A file that says in its footer which others
@@ -27,6 +28,8 @@ from flowwatch.output import open_output
 from flowwatch.text import safe
 
 MARKER = "history.json"
+MADE = "made"
+"""The folder of what was made of the records: flowwatch.history.attempts."""
 HOUR = 3_600_000_000_000
 """Nanoseconds."""
 NO_TIME = "unknown"
@@ -248,7 +251,8 @@ def listing(folder: Path, *, since: int | None = None, until: int | None = None)
 def _files(folder: Path, found: Listing) -> Iterator[Path]:
     """All that may be a history's; what can't be is noted."""
     for where, folders, names in os.walk(folder):
-        folders.sort()
+        aside = MADE if Path(where) == folder else ""
+        folders[:] = sorted(one for one in folders if one != aside and not one.startswith("."))
         for name in sorted(names):
             path = Path(where, name)
             parts = path.relative_to(folder).parts

@@ -19,6 +19,8 @@ from pathlib import Path
 from flowwatch.errors import InputError, OutputError, UsageError
 from flowwatch.history import store
 from flowwatch.history.arrow import Arrow, load
+from flowwatch.history.attempts.checking import verify_made
+from flowwatch.history.attempts.making import make, unmake
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, events_table
 from flowwatch.history.store import HOUR, Listing, Piece, hour_of, listing
@@ -42,6 +44,8 @@ class Done:
     after: int = 0
     rows: int = 0
     """Rows that were deleted; of :func:`verify`, that are sound."""
+    attempts: int | None = None
+    """Attempts that were made of the records, or are sound; None where none were."""
     problems: list[str] = field(default_factory=list)
     """A safe line for each file that can't be read."""
 
@@ -77,7 +81,10 @@ def _unlink(path: Path) -> None:
 
 
 def compact(folder: Path) -> Done:
-    """Merge the small files of each hour. InputError, OutputError; the history is whole at any moment."""
+    """Merge the small files of each hour, and make attempts of the records if these have changed.
+
+    InputError, OutputError; the history is whole at any moment.
+    """
     done = Done()
     with _alone(folder) as found:
         done.problems = list(found.left_out)
@@ -85,6 +92,8 @@ def compact(folder: Path) -> Done:
             for _, of_hour in groupby(pieces, key=lambda piece: piece.path.parent):
                 for together in _small(list(of_hour)):
                     _merge(folder, together, columns, done)
+        made = make(folder, found)
+        done.attempts = made.attempts if made is not None else None
     return done
 
 
@@ -179,6 +188,8 @@ def verify(folder: Path) -> Done:
             done.files += 1
             done.before += piece.size
             done.rows += table.num_rows if columns is FLOWS else 0
+    sound, attempts = verify_made(folder, done.problems)
+    done.files, done.attempts = done.files + sound, attempts
     return done
 
 
@@ -204,18 +215,22 @@ class Unwanted:
 
 
 def forget(folder: Path, unwanted: Unwanted, *, now: Callable[[], int] = time.time_ns) -> Done:
-    """Delete the records that are ``unwanted``, and keep that this was done.
+    """Delete the records that are ``unwanted``, and keep that this was done; attempts are made anew.
 
     InputError when a file can't be read: it may hold some, and is named; all others are done by then.
     """
     done = Done()
     with _alone(folder) as found:
         done.problems = list(found.left_out)
+        # They may name what is to be forgotten, also where its records went before.
+        made = unmake(folder)
         for piece in found.flows:
             if _passes(piece, unwanted):
                 _forget(folder, piece, unwanted, done)
         if done.rows:
             _tell(folder, unwanted, done, now())
+        if made:
+            make(folder, listing(folder))
     if done.problems:
         raise InputError(
             f"{plural(done.rows, 'record')} deleted, but what can't be read may hold more: "

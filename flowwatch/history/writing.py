@@ -78,7 +78,7 @@ def _partitions(held: Held) -> dict[str, list[int]]:
         node = flow.kind.node
         cluster = clusters.get(node)
         if cluster is None:
-            cluster = clusters[node] = _cluster(node)
+            cluster = clusters[node] = node_cluster(node)
         key = cluster, flow.time // store.HOUR
         if key not in found and len(found) >= PARTITIONS:
             key = _DEFAULT, 0
@@ -89,7 +89,7 @@ def _partitions(held: Held) -> dict[str, list[int]]:
     }
 
 
-def _cluster(node: str) -> str:
+def node_cluster(node: str) -> str:
     """The cluster of a node, as Hubble has it in its name (``cluster/node``, but for ``default``)."""
     cluster, slash, _ = node.partition("/")
     return cluster if slash and cluster else _DEFAULT

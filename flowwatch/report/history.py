@@ -61,6 +61,9 @@ def _object(info: Info) -> dict[str, Any]:
             {"at": _time(one.recorded), "what": one.name, "count": one.count, "which": one.text}
             for one in info.deleted
         ],
+        "attempts": info.attempts,
+        "attempts_until": _time(info.attempts_until),
+        "records_not_in_attempts": info.not_made if info.attempts is not None else None,
         "left_out": info.left_out,
     }
 
@@ -79,6 +82,7 @@ def _text(info: Info) -> Iterator[str]:
     yield f"Records:  {info.records:,}, {span}"
     each = f", {info.bytes / info.records:.0f} bytes a record" if info.records else ""
     yield f"Size:     {size_words(info.bytes)} in {plural(info.files, 'file')}{each}"
+    yield f"Attempts: {_attempts(info)}"
     nodes = [
         f"{safe(node)}: {plural(records, 'record')}, the last {_moment(last)}"
         for node, (records, last) in sorted(info.nodes.items())
@@ -105,6 +109,13 @@ def _text(info: Info) -> Iterator[str]:
     ]
     yield from _listed("Deleted:", deleted, none=False)
     yield from _listed("Left out:", info.left_out, none=False)
+
+
+def _attempts(info: Info) -> str:
+    if info.attempts is None:
+        return "none were made of the records: flowwatch history compact"
+    more = f"; {plural(info.not_made, 'record')} came or went since" if info.not_made else ""
+    return f"{info.attempts:,}, made of what came until {_moment(info.attempts_until)}{more}"
 
 
 def _listed(title: str, lines: list[str], *, none: bool = True) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from flowwatch.egress.record_schema import RECORD
 from flowwatch.egress.schema import ATTEMPT, ATTRIBUTED, CAUSED, ROW, STAGED, WAITING
+from flowwatch.history.attempts.columns import ATTEMPTS, MINUTES
 from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.report.coverage import JsonKey
 from flowwatch.report.summary import SUMMARY
@@ -64,6 +65,8 @@ TABLES: Mapping[str, str] = {
     "record": markdown_reference(RECORD),
     "kept": markdown_reference(FLOWS),
     "told": markdown_reference(EVENTS),
+    "made": markdown_reference(ATTEMPTS),
+    "minutes": markdown_reference(MINUTES),
     "summary": markdown_keys(SUMMARY),
 }
 """By the name that stands before each."""

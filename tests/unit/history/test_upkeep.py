@@ -41,7 +41,10 @@ def kept(tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> int:
-    return len(list(folder.rglob("*.parquet")))
+    """Of records, and of what was told between them."""
+    return len(
+        [path for what in ("flows", "events") for path in (folder / what).rglob("*.parquet")]
+    )
 
 
 def answers(folder: Path) -> list[str]:

@@ -1,0 +1,42 @@
+"""Whether what was made of a history's records is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flowwatch.history.arrow import load
+from flowwatch.history.attempts.made import TABLES, files_of, foreign, read_made, read_table
+from flowwatch.history.store import MADE
+from flowwatch.text import safe
+
+
+def verify_made(folder: Path, problems: list[str]) -> tuple[int, int | None]:
+    """How many files are sound, and how many attempts these hold; None where none were made.
+
+    ``problems`` gets a safe line for each that isn't.
+    """
+    made = read_made(folder, problems)
+    if made is None:
+        return 0, None
+    pa, _ = load()
+    problems += foreign(folder, made)
+    sound = attempts = 0
+    for table in TABLES:
+        found = files_of(folder, made, table)
+        problems += found.left_out
+        for path in found.paths:
+            name = str(path.relative_to(folder / MADE))
+            try:
+                rows = read_table(path).num_rows
+            except FileNotFoundError:
+                # Its hour grew old just now.
+                continue
+            except (OSError, ValueError, pa.ArrowException):
+                problems.append(f"{safe(name)} is damaged")
+                continue
+            if rows != made.files[name][0]:
+                problems.append(f"{safe(name)} has lost rows")
+                continue
+            sound += 1
+            attempts += rows if table == "attempts" else 0
+    return sound, attempts

@@ -1,0 +1,159 @@
+"""What was made of a history's records, and whether it still is what they say.
+
+    DIR/made/made.json                                        of which records, and which files
+    DIR/made/attempts/cluster=default/date=…/hour=…/*.parquet by the attempt's first record (UTC)
+    DIR/made/minutes/cluster=default/date=…/hour=…/*.parquet  their counts by the minute
+
+The folder comes into being aside, and takes its name when all of it is on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from flowwatch.history.arrow import Arrow, load
+from flowwatch.history.attempts.columns import FORMAT
+from flowwatch.history.store import HOUR, MADE, Listing, Piece, hour_of
+from flowwatch.text import safe
+
+MARKER = "made.json"
+Table = Literal["attempts", "minutes"]
+TABLES: tuple[Table, ...] = ("attempts", "minutes")
+
+
+@dataclass(slots=True)
+class Made:
+    """What :data:`MARKER` says."""
+
+    runs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of the records that were read: by run, when the first and the last came, ns since 1970."""
+    rows: int = 0
+    """Records and events that were read."""
+    attempts: int = 0
+    until: int = 0
+    """When the last of the records came."""
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By path below ``made``, rows and bytes."""
+    written: int = 0
+    """When it was made, by the file system's clock, ns since 1970."""
+
+    def of(self, found: Listing) -> bool:
+        """Whether it was made of just what lies in the history."""
+        return bool(self.rows) and (self.runs, self.rows) == (found.runs, rows_of(found))
+
+
+def rows_of(found: Listing) -> int:
+    """Records and events of a history."""
+    return sum(piece.rows for piece in (*found.flows, *found.events))
+
+
+def text_of(made: Made) -> str:
+    """``made`` as :data:`MARKER` has it."""
+    said = {
+        "format": FORMAT, "until": made.until, "rows": made.rows, "attempts": made.attempts,
+        "runs": made.runs, "files": made.files,
+    }  # fmt: skip
+    return json.dumps(said) + "\n"
+
+
+def read_made(folder: Path, problems: list[str]) -> Made | None:
+    """What was made of the history in ``folder``; None, and a line where that isn't because there is none."""
+    path = folder / MADE / MARKER
+    name = f"{MADE}/{MARKER}"
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        if said["format"] > FORMAT:
+            problems.append(f"{name} was written by a newer flowwatch")
+            return None
+        return Made(
+            {str(run): (int(span[0]), int(span[1])) for run, span in said["runs"].items()},
+            int(said["rows"]),
+            int(said["attempts"]),
+            int(said["until"]),
+            {str(one): (int(about[0]), int(about[1])) for one, about in said["files"].items()},
+            path.stat().st_mtime_ns,
+        )
+    except FileNotFoundError:
+        if (folder / MADE).exists():
+            problems.append(f"{name} is missing")
+    except OSError as error:
+        problems.append(f"{name} can't be read: {error.strerror}")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        problems.append(f"{name} is damaged")
+    return None
+
+
+def newer_records(made: Made, found: Listing) -> int:
+    """Records of the history that ``made`` doesn't know, or that went since: about so many, 0 if none."""
+    if made.of(found):
+        return 0
+    fresh = sum(group.rows for piece in found.flows for group in piece.groups if _fresh(made, piece)
+                and group.recorded[1] > made.until)  # fmt: skip
+    return fresh or max(1, abs(rows_of(found) - made.rows))
+
+
+def _fresh(made: Made, piece: Piece) -> bool:
+    return any(last > made.runs.get(run, (0, 0))[1] for run, (_, last) in piece.runs.items())
+
+
+@dataclass(slots=True)
+class Files:
+    """Those that an answer is read from."""
+
+    paths: list[Path] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Files that aren't what was written, with why: a safe line each."""
+    gone: int = 0
+    """Files that are no longer there: their hours have grown old."""
+
+
+def files_of(
+    folder: Path, made: Made, table: Table, *, since: int | None = None, until: int | None = None
+) -> Files:
+    """The files of ``table`` with hours that overlap ``since`` to ``until`` (ns), each as it was written."""
+    found = Files()
+    for name, (_, size) in made.files.items():
+        path = folder / MADE / name
+        hour = hour_of(path)
+        if not name.startswith(f"{table}/") or not _overlaps(hour, since, until):
+            continue
+        try:
+            there = path.stat().st_size
+        except FileNotFoundError:
+            found.gone += 1
+        except OSError as error:
+            found.left_out.append(f"{safe(name)} may not be read ({error.strerror})")
+        else:
+            if there == size:
+                found.paths.append(path)
+            else:
+                found.left_out.append(f"{safe(name)} is damaged, or was cut off")
+    return found
+
+
+def _overlaps(hour: int | None, since: int | None, until: int | None) -> bool:
+    if hour is None:
+        return True
+    return (since is None or hour + HOUR > since) and (until is None or hour <= until)
+
+
+def foreign(folder: Path, made: Made) -> Iterator[str]:
+    """Files below ``made`` that nobody wrote there: a safe line each."""
+    for where, folders, names in os.walk(folder / MADE):
+        folders.sort()
+        for name in sorted(names):
+            path = str(Path(where, name).relative_to(folder / MADE))
+            if path not in made.files and path != MARKER and not name.startswith("."):
+                yield f"{MADE}/{safe(path)} is none of a history's files"
+
+
+def read_table(path: Path) -> Arrow:
+    """A file, its checksums checked. Raises OSError, ValueError, or Arrow's own for one that is damaged."""
+    _, parquet = load()
+    with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read()
