@@ -12,8 +12,10 @@ from textual.containers import Container
 
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Row
+from flowwatch.flows.coverage import Coverage
 from flowwatch.tui.commands import COMMANDS, Command
 from flowwatch.tui.desk import Desk
+from flowwatch.tui.format import SECOND
 from flowwatch.tui.keys import ANYWHERE, KEYS, Key, KeyMap
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.question import Question
@@ -68,6 +70,24 @@ class View(ABC):
     @abstractmethod
     def body(self, desk: Desk) -> Body:
         """The widget that shows it."""
+
+
+_STEPS = ((60, 60), (10, 10))
+"""Seconds without a record, and then those between two times that a screen shows."""
+
+
+def shown_now(now: int, seen: Coverage) -> int:
+    """The time that ages are counted to on the screen (ns), of ``now``.
+
+    By the second while records come; after 10 s of quiet by 10 s, after a minute by the minute: a screen on
+    which nothing happens is painted as seldom.
+    """
+    last = seen.last_seen + seen.clock_late
+    quiet = (now - last) // SECOND
+    for least, step in _STEPS:
+        if seen.last_seen and quiet >= least:
+            return last + quiet // step * step * SECOND
+    return now
 
 
 def key_map(views: Sequence[View]) -> KeyMap:

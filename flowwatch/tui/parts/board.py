@@ -31,7 +31,7 @@ from flowwatch.tui.parts.tail import Tail
 from flowwatch.tui.parts.timeline import TimelineView, short_policy
 from flowwatch.tui.question import Question
 from flowwatch.tui.state import LAST_LIMIT
-from flowwatch.tui.view import Body, View
+from flowwatch.tui.view import Body, View, shown_now
 from flowwatch.tui.when import between
 
 
@@ -140,7 +140,7 @@ class Board(Body):
         asked = answer.question if answer is not None else None
         query = asked.query if isinstance(asked, Rows) else self.desk.chosen.query
         snapshot, state = told.snapshot, self.desk.state
-        now = self.now_ns()
+        now = shown_now(self.now_ns(), snapshot.coverage)
         # What ages of records are counted to, on their clock.
         now_there = now - snapshot.coverage.clock_late
         if self.headline.display:

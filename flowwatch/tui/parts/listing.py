@@ -26,7 +26,7 @@ from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.parts.tabs import Tabs
 from flowwatch.tui.question import Question
 from flowwatch.tui.theme import CURSOR, Signs
-from flowwatch.tui.view import Body, View
+from flowwatch.tui.view import Body, View, shown_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ class Listing(Body):
         ):
             value = None
         snapshot = value.snapshot if value is not None else Snapshot()
-        now = self.now_ns()
+        now = shown_now(self.now_ns(), snapshot.coverage)
         if self.headline.display:
             self.headline.update_from(snapshot, self.desk.state, now, self.desk.behind)
         self.tabs.update_from(self.desk.tabs, self.view.number)
