@@ -144,9 +144,21 @@ def read_policies(
     Raises:
         UsageError: a file that can't be read, no policy at all, or a refused document.
     """
-    files = policy_files(paths)
-    texts = ((shown(file), read_text(file)) for file in files)
+    texts = ((shown(file), read_text(file)) for file in policy_files(paths))
     policies = load(texts, cluster=cluster, options=options)
+    told_of(policies, paths, tell, keep_going=keep_going, groups_alone=groups_alone)
+    return policies
+
+
+def told_of(
+    policies: PolicySet,
+    paths: Sequence[str],
+    tell: Tell,
+    *,
+    keep_going: bool = False,
+    groups_alone: bool = False,
+) -> None:
+    """Tell what is odd about ``policies``, which ``paths`` named, and refuse those; as above."""
     documents = policies.documents
     _tell_of(documents, tell)
     if documents.rejected and not keep_going:
@@ -166,7 +178,6 @@ def read_policies(
             "CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy or "
             "ClusterNetworkPolicy is wanted, as YAML or JSON",
         )
-    return policies
 
 
 def _tell_of(documents: Documents, tell: Tell) -> None:

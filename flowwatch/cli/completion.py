@@ -101,6 +101,13 @@ def _words(verb: Verb, plain: list[str]) -> Iterator[tuple[str, str]]:
     """Verbs, or what may stand behind one, after the words ``plain``."""
     names = [(each.name, each.help) for each in VERBS if each.name]
     if verb.name and verb.words is None:
+        # "web" is a verb, and so is "web demo".
+        begins = f"{verb.name} "
+        yield from [
+            (one.removeprefix(begins), about)
+            for one, about in names
+            if one.startswith(begins) and not plain
+        ]
         return
     if verb.name not in ("", "help"):
         names = [] if plain or verb.words is None else [(one, "") for one in verb.words.all()]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from flowwatch.cli import values
 from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
 from flowwatch.cli.flow_flags import FILTERS, RECORDED, SERVER, WHICH, WHICH_LONG
-from flowwatch.cli.history_flags import FORGET, GATE, INFO, RECORD, UPKEEP
+from flowwatch.cli.history_flags import FORGET, GATE, INFO, PROOF, RECORD, UPKEEP, VERIFIED
 from flowwatch.cli.policy_flags import (
     CILIUM_CONFIG,
     COLOR,
@@ -431,6 +431,21 @@ VERBS: tuple[Verb, ...] = (
         (FORGET,),
         "flowwatch history forget flows/ --namespace shop",
         files="DIR",
+    ),
+    Verb(
+        "proof",
+        "an archive that an auditor can replay: policies, digests of flows, findings",
+        "proof",
+        (PROOF, FILTERS, WHICH_LONG, SERVER),
+        "flowwatch proof -f policies/ --history flows/ --since 24h -o proof.zip",
+    ),
+    Verb(
+        "proof verify",
+        "replay one: equal, or what differs",
+        "proof",
+        (VERIFIED,),
+        "flowwatch proof verify proof.zip --history flows/",
+        files="FILE.zip",
     ),
     Verb("status", "how the server is", "status", (STATUS, SERVER), "flowwatch status"),
     Verb(

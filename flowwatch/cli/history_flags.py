@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowwatch.cli import values
 from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
-from flowwatch.cli.policy_flags import DEBUG, DEMO_TRAFFIC, DIRECTION, output
+from flowwatch.cli.policy_flags import CILIUM_CONFIG, DEBUG, DEMO_TRAFFIC, DIRECTION, output
 from flowwatch.cli.values import outputs
 
 RECORD = Group(
@@ -35,6 +35,35 @@ GATE = Group(
         DEMO_TRAFFIC,
         DIRECTION,
         output(outputs("text", "json", "junit", "github", "markdown")),
+    ),
+)
+PROOF = Group(
+    "Proof",
+    (
+        Flag(
+            "filename",
+            LIST,
+            "policies to judge by: YAML or JSON, a folder, or - (repeat for several)",
+            "FILE",
+            short="f",
+        ),
+        CILIUM_CONFIG,
+        Flag("expect", TEXT, "must reach / must not reach, as YAML", "FILE"),
+        Flag(
+            "applied-at", TEXT, "when the policies were applied, else as verdicts show it", "TIME"
+        ),
+        Flag(
+            "with-flows", SWITCH, "put the flows in, so that it can be replayed without the history"
+        ),
+        Flag("output", TEXT, "write here, whole or not at all; - is standard output", "FILE", "o"),
+    ),
+)
+VERIFIED = Group(
+    "Replay",
+    (
+        Flag("history", TEXT, "replay it from what flowwatch record has kept there", "DIR"),
+        Flag("input-file", LIST, "replay it from captures; - is standard input", "FILE"),
+        DEBUG,
     ),
 )
 INFO = Group("Output", (output(outputs("text", "json")), DEBUG))

@@ -45,6 +45,25 @@ def schema(pa: Arrow, columns: tuple[Kept, ...]) -> Arrow:
     return pa.schema([(one.name, known[one.kind]) for one in columns])
 
 
+_EVERY_ROW = frozenset({"recorded", "run", "sequence", "server"})
+
+
+def _always(one: Kept) -> bool:
+    """Whether each row has a value there."""
+    return one.name in _EVERY_ROW or (one.part in ("kind", "ends") and one.kind != "bool")
+
+
+def declared(pa: Arrow, table: Arrow, columns: tuple[Kept, ...]) -> bool:
+    """Whether ``table`` has these columns, of their types: a footer that was spoilt may name others."""
+    wanted = schema(pa, columns)
+    return all(
+        one.name in table.column_names
+        and table.schema.field(one.name).type.equals(wanted.field(one.name).type)
+        and not (_always(one) and table.column(one.name).null_count)
+        for one in columns
+    )
+
+
 def array(pa: Arrow, values: list[Any], kind: str) -> Arrow:
     """``values`` as a column of that kind; a text that is no Unicode loses what isn't."""
     wanted = types(pa)[kind]

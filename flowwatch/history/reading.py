@@ -20,8 +20,8 @@ from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState
-from flowwatch.history.arrow import Arrow, load
-from flowwatch.history.columns import EVENTS, FLOWS
+from flowwatch.history.arrow import Arrow, declared, load
+from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, add_to, read_events
 from flowwatch.history.matching import Matching
 from flowwatch.history.store import Group, Listing, Piece, listing, spans
@@ -143,7 +143,7 @@ class HistorySource:
         every: dict[Key, list[Event]] = {}
         for piece in found.events:
             for group in piece.groups:
-                table = self._table(piece, group, [one.name for one in EVENTS])
+                table = self._table(piece, group, EVENTS)
                 for one in read_events(table) if table is not None else ():
                     every.setdefault((one.recorded, one.run), []).append(one)
         yield from sorted(every.items())
@@ -168,15 +168,21 @@ class HistorySource:
             while due and due[0][0] < first:
                 key = heapq.heappop(due)
                 yield key, ready.pop(key)
-            table = self._table(piece, group, [one.name for one in FLOWS])
+            table = self._table(piece, group, FLOWS)
             if table is None:
+                continue
+            try:
+                flows = reader.flows(table)
+            except (TypeError, ValueError):
+                # Nothing stands where something must.
+                self._problem(f"{safe(str(piece.path.relative_to(self._folder)))} is damaged")
                 continue
             places = zip(
                 table.column("recorded").cast("int64").to_pylist(),
                 table.column("run").to_pylist(),
                 table.column("sequence").to_pylist(),
                 table.column("server").to_pylist(),
-                reader.flows(table),
+                flows,
                 strict=True,
             )
             for recorded, run, sequence, server, flow in places:
@@ -189,7 +195,7 @@ class HistorySource:
             key = heapq.heappop(due)
             yield key, ready.pop(key)
 
-    def _table(self, piece: Piece, group: Group, columns: list[str]) -> Arrow | None:
+    def _table(self, piece: Piece, group: Group, columns: tuple[Kept, ...]) -> Arrow | None:
         """The rows of a group; None, and a line for the notes, where they can't be read."""
         if self._closed.is_set():
             return None
@@ -197,7 +203,10 @@ class HistorySource:
         name = safe(str(piece.path.relative_to(self._folder)))
         try:
             with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
-                return file.read_row_group(group.number, columns=columns)
+                table = file.read_row_group(group.number, columns=[one.name for one in columns])
+                if declared(pa, table, columns):
+                    return table
+                self._problem(f"{name} is damaged")
         except FileNotFoundError:
             self._problem(f"{name} went away while it was being read")
         except (OSError, ValueError, KeyError, pa.ArrowException):

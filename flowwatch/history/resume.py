@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Batch, Flow, Gap
-from flowwatch.history.arrow import load
+from flowwatch.history.arrow import declared, load
 from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.history.events import read_events
 from flowwatch.history.recorder import Origin
@@ -103,7 +103,8 @@ def resume(folder: Path, origin: Origin, *, live: bool) -> Resume:
         except (OSError, ValueError, pa.ArrowException):
             # Told by whoever reads the history.
             continue
-        flows += reader.flows(table)
+        if declared(pa, table, FLOWS):
+            flows += reader.flows(table)
     return Resume(flows, live=live)
 
 
@@ -118,7 +119,7 @@ def _runs(found: Listing, origin: Origin) -> set[str]:
             )
         except (OSError, ValueError, pa.ArrowException):
             continue
-        for one in read_events(table):
+        for one in read_events(table) if declared(pa, table, EVENTS) else ():
             if one.what == "run" and (one.name, one.text) == (origin.where, origin.filters):
                 runs.add(one.run)
     return runs

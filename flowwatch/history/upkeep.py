@@ -18,7 +18,7 @@ from pathlib import Path
 
 from flowwatch.errors import InputError, OutputError, UsageError
 from flowwatch.history import store
-from flowwatch.history.arrow import Arrow, load
+from flowwatch.history.arrow import Arrow, declared, load
 from flowwatch.history.attempts.checking import verify_made
 from flowwatch.history.attempts.making import make, unmake
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
@@ -164,13 +164,16 @@ def _whole(folder: Path, piece: Piece, columns: tuple[Kept, ...], done: Done) ->
     name = safe(str(piece.path.relative_to(folder)))
     try:
         with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
-            return file.read(columns=[one.name for one in columns])
+            table = file.read(columns=[one.name for one in columns])
+        if declared(pa, table, columns):
+            return table
     except FileNotFoundError:
         # Its hour grew old just now.
         return None
     except (OSError, ValueError, KeyError, pa.ArrowException):
-        done.problems.append(f"{name} is damaged")
-        return None
+        pass
+    done.problems.append(f"{name} is damaged")
+    return None
 
 
 def verify(folder: Path) -> Done:

@@ -68,7 +68,7 @@ _FORMS = {
     "markdown": Form(words=False, spelling="\\x{:02x}"),
     # These are commands: what they say is broken up where they are made.
     "github": Form(words=False, spelling=""),
-    "parquet": Form(words=False, spelling=""),
+    **dict.fromkeys(("parquet", "zip"), Form(words=False, spelling="")),
 }
 
 

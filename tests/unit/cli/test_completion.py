@@ -215,6 +215,13 @@ def test_words_are_taken_as_the_parser_takes_them(words: list[str], found: list[
     assert offered(*words) == found
 
 
+def test_verbs_behind_a_verb_are_offered_though_it_is_one_itself() -> None:
+    assert [word for word, _ in complete(["proof", ""]).candidates] == ["verify"]
+    assert [word for word, _ in complete(["web", "d"]).candidates] == ["demo", "draft"]
+    assert complete(["summary", ""]).candidates == []
+    assert complete(["proof", "verify", ""]) == ([], FILES)
+
+
 def test_where_files_and_folders_stand() -> None:
     assert complete(["audit", "-f", ""]).adds == FILES
     assert complete(["summary", "--tls-ca-cert-files", ""]).adds == FILES

@@ -21,7 +21,7 @@ from flowwatch.history import columns, store
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.recorder import Recorder
 from flowwatch.history.resume import WHY
-from flowwatch.history.upkeep import compact
+from flowwatch.history.upkeep import compact, verify
 from tests.command import ROOT, clean_environment
 from tests.unit.history.asked import read
 from tests.unit.history.writer import BATCH, ORIGIN, START, STEP, number_of, numbered
@@ -263,3 +263,25 @@ def test_other_files_are_named_and_hidden_ones_are_not(kept: Path) -> None:
     assert found.notes == [
         "1 file of the history was left out: flows/notes.txt is none of a history's files"
     ]
+
+
+def test_a_footer_that_names_other_columns_is_damage(kept: Path) -> None:
+    [first, *_] = pieces(kept)
+    rows = pyarrow.parquet.read_metadata(first).num_rows
+    whole = first.read_bytes()
+    assert whole.count(b"drop_reason_number")
+    first.write_bytes(whole.replace(b"drop_reason_number", b"drop_reason_numbex"))
+    told(kept, rows, "is damaged")
+    assert len(verify(kept).problems) == 1
+
+
+@pytest.mark.parametrize("column", ["run", "recorded", "node", "source_labels"])
+def test_a_column_without_what_must_stand_there_is_damage(kept: Path, column: str) -> None:
+    [first, *_] = pieces(kept)
+    table = pyarrow.parquet.read_table(first, partitioning=None)
+    at = table.column_names.index(column)
+    nothing = pyarrow.nulls(table.num_rows, table.schema.field(column).type)
+    pyarrow.parquet.write_table(table.set_column(at, column, nothing), first)
+    found = read(kept)
+    assert len(found.notes) == 1
+    assert "damaged" in found.notes[0] or "not written by flowwatch" in found.notes[0]

@@ -46,7 +46,18 @@ FLOW = {
     "node_name": "node-1",
 }
 FILE = "--input-file FLOWS"
-FINDING = ("audit", "whatif", "changes", "draft", "diff", "unused", "gap", "gate", "explain")
+FINDING = (
+    "audit",
+    "whatif",
+    "changes",
+    "draft",
+    "diff",
+    "unused",
+    "gap",
+    "gate",
+    "explain",
+    "proof",
+)
 """Verbs that end with 1 for an answer, and with 2 for what others end with 1 for."""
 
 COMMANDS = {
@@ -72,6 +83,8 @@ COMMANDS = {
     "history compact": "history compact KEPT",
     "history verify": "history verify KEPT",
     "history forget": "history forget KEPT --before 2020-01-01",
+    "proof": "proof -f POLICY --history KEPT -o -",
+    "proof verify": "proof verify PROOF --history KEPT",
     "status": "status --server SERVER",
     "doctor": "doctor --server SERVER",
     "list nodes": "list nodes --server SERVER",
@@ -108,6 +121,7 @@ MORE = [
     "history info KEPT -o json",
     *(f"gate --max-dropped 0 {FILE} -o {form}" for form in ("json", "junit", "github", "markdown")),
     "summary --history KEPT -o json",
+    "proof --with-flows --input-file FLOWS -o -",
 ]
 EVERY = [*COMMANDS.values(), *MORE]
 DATA = ("json", "jsonl", "csv", "markdown", "parquet", "junit", "sarif", "github", "html")
@@ -158,6 +172,7 @@ class Place:
             "OTHER": self.folder / "other.yaml",
             "SERVER": self.server,
             "KEPT": self.folder / "kept",
+            "PROOF": self.folder / "proof.zip",
         }
         words = [str(names.get(word, word)) for word in command.split()]
         done = subprocess.run(
@@ -201,6 +216,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     assert kept.returncode == 0
     # Merged already, so that to merge it says the same each time.
     assert flowwatch("history", "compact", folder / "kept").returncode == 0
+    made = ("-f", folder / "policy.yaml", "--history", folder / "kept", "-o", folder / "proof.zip")
+    assert flowwatch("proof", *made).returncode == 0
     with DemoServer("127.0.0.1:0", live=False) as server:
         yield Place(folder, server.address)
 

@@ -1,0 +1,1 @@
+"""Archives that an auditor can replay: what was judged, by what, and what was found."""
