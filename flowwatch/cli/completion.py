@@ -81,7 +81,7 @@ def complete(words: Sequence[str]) -> Completions:
         return _values(flag, value, line.given) if flag is not None else Completions([])
     if word.startswith("-"):
         return _starting(word, line.offered())
-    if verb.files:
+    if verb.files and (verb.words is None or line.plain):
         return Completions([], FILES)
     return _starting(word, _words(verb, line.plain))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from flowwatch.cli import values
 from flowwatch.cli.flag_kinds import LIST, NUMBER, SWITCH, TEXT, Flag, Group
 from flowwatch.cli.flow_flags import FILTERS, RECORDED, SERVER, WHICH, WHICH_LONG
-from flowwatch.cli.history_flags import FORGET, GATE, INFO, PROOF, RECORD, UPKEEP, VERIFIED
+from flowwatch.cli.history_flags import ASK, FORGET, GATE, INFO, PROOF, RECORD, UPKEEP, VERIFIED
 from flowwatch.cli.policy_flags import (
     CILIUM_CONFIG,
     COLOR,
@@ -422,7 +422,23 @@ VERBS: tuple[Verb, ...] = (
         "flowwatch history info flows/",
         files="DIR",
     ),
-    Verb("history compact", "merge its small files", "history", (UPKEEP,), files="DIR"),
+    Verb(
+        "history ask",
+        "ask its attempts a question, at once: --list tells which there are",
+        "history",
+        (ASK,),
+        "flowwatch history ask blocked flows/ --since 24h",
+        words=values.QUESTION,
+        files="QUESTION DIR",
+        more=("Needs DuckDB and Ibis: pip install 'flowwatch[ask]'",),
+    ),
+    Verb(
+        "history compact",
+        "merge its small files, make attempts of its records",
+        "history",
+        (UPKEEP,),
+        files="DIR",
+    ),
     Verb("history verify", "check all of it by its checksums", "history", (UPKEEP,), files="DIR"),
     Verb(
         "history forget",

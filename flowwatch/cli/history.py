@@ -1,4 +1,4 @@
-"""``flowwatch history info|compact|verify|forget DIR``: looking after what ``record`` has kept."""
+"""``flowwatch history info|compact|verify|forget DIR``: looking after what ``record`` has kept; ``ask``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,59 @@ from flowwatch.text import plural, size_words
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
 
+MINUTE = 60_000_000_000
+"""Nanoseconds."""
+
 
 def run(parsed: Parsed) -> int:
     """0, or 1 where files are damaged."""
     verb = parsed.verb.name
+    if verb == "history ask":
+        return _ask(parsed)
     if len(parsed.rest) != 1:
         raise UsageError(f"flowwatch {verb} is about one history", f"flowwatch {verb} DIR")
     return _VERBS[verb](parsed, Path(parsed.rest[0]))
+
+
+def _ask(parsed: Parsed) -> int:
+    # Loaded by who asks alone.
+    from flowwatch.history.attempts.asking import Limits, ask, question_of
+    from flowwatch.history.attempts.engines import ENGINES
+    from flowwatch.report.answer import question_lines, told_lines, write_answer
+
+    if parsed.switch("list"):
+        put("".join(f"{line}\n" for line in question_lines()))
+        return 0
+    if len(parsed.rest) != 2:
+        raise UsageError("a question, and a history", "flowwatch history ask QUESTION DIR; --list")
+    name, folder = parsed.rest
+    question = question_of(name)
+    limits = Limits(
+        _moment(parsed, "since"),
+        _moment(parsed, "until"),
+        parsed.text("direction").lower(),
+        tuple(parsed.list("namespace")),
+        tuple(parsed.list("workload")),
+        parsed.text("peer"),
+        parsed.number("limit"),
+    )
+    told = ask(Path(folder), question, limits, ENGINES[parsed.text("engine")])
+    form = parsed.text("output")
+    with open_output(None, form) as out:
+        write_answer(told, form, out)
+    if form != "json":  # which has them
+        for line in told_lines(told):
+            say(line)
+    return 0
+
+
+def _moment(parsed: Parsed, flag: str) -> int | None:
+    """A time; one so long ago is that of a whole minute, as such are answered soonest."""
+    text = parsed.text(flag)
+    if not text:
+        return None
+    time = parse_time(text, flag)
+    return time if text[:4].isdigit() and "-" in text else time // MINUTE * MINUTE
 
 
 def _info(parsed: Parsed, folder: Path) -> int:

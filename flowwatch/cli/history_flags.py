@@ -77,3 +77,26 @@ FORGET = Group(
         DEBUG,
     ),
 )
+ASK = Group(
+    "Question",
+    (
+        Flag("list", SWITCH, "tell the questions, and end"),
+        Flag(
+            "since", TEXT, "attempts from this time, or this long ago; of some, the moment", "TIME"
+        ),
+        Flag("until", TEXT, "attempts before this time, or this long ago", "TIME"),
+        Flag("namespace", LIST, "of pods in it (repeat for several)", "NAMESPACE", "n"),
+        Flag("workload", LIST, "of its pods (repeat for several)", "NAME"),
+        Flag(
+            "peer",
+            TEXT,
+            "to that destination; * at its beginning or end stands for anything",
+            "NAME",
+        ),
+        DIRECTION,
+        Flag("limit", NUMBER, "rows at most, 0 for all", "N", default="100"),
+        Flag("engine", TEXT, "{choices}", "ENGINE", default="duckdb", choices=values.ENGINE),
+        output(outputs("text", "json", "csv")),
+        DEBUG,
+    ),
+)

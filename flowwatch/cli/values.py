@@ -164,6 +164,46 @@ def outputs(*formats: str, also: tuple[str, ...] = ()) -> Choices:
     return Choices(formats, also, refusal="invalid output format")
 
 
+ENGINE = Choices(("duckdb", "chdb", "spark"), refusal="invalid engine")
+QUESTION = Choices(
+    (
+        "blocked",
+        "blocked-workloads",
+        "blocked-pods",
+        "blocked-peers",
+        "reasons",
+        "reasons-by-minute",
+        "reasons-by-hour",
+        "outcomes-by-minute",
+        "outcomes-by-hour",
+        "outcomes",
+        "destinations",
+        "who",
+        "new",
+        "quiet",
+        "never",
+        "cut",
+        "spread",
+        "outside",
+        "across",
+        "namespaces",
+        "ports",
+        "nodes",
+        "denied-by",
+        "default-denied-by",
+        "allowed-by",
+        "audited",
+        "unanswered",
+        "refused",
+        "late",
+        "retried",
+        "proxy",
+        "unencrypted",
+        "noise",
+    )
+)
+
+
 def _drop_reasons(_given: Mapping[str, str]) -> tuple[str, ...]:
     from flowwatch.flows.reasons_table import TABLE
 

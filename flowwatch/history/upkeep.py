@@ -20,6 +20,7 @@ from flowwatch.errors import InputError, OutputError, UsageError
 from flowwatch.history import store
 from flowwatch.history.arrow import Arrow, declared, load
 from flowwatch.history.attempts.checking import verify_made
+from flowwatch.history.attempts.made import read_made
 from flowwatch.history.attempts.making import make, unmake
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, events_table
@@ -225,8 +226,8 @@ def forget(folder: Path, unwanted: Unwanted, *, now: Callable[[], int] = time.ti
     done = Done()
     with _alone(folder) as found:
         done.problems = list(found.left_out)
-        # They may name what is to be forgotten, also where its records went before.
-        made = unmake(folder)
+        # Attempts may name what is to be forgotten, also where its records went before.
+        made = _may_name(folder, found, unwanted) and unmake(folder)
         for piece in found.flows:
             if _passes(piece, unwanted):
                 _forget(folder, piece, unwanted, done)
@@ -241,6 +242,15 @@ def forget(folder: Path, unwanted: Unwanted, *, now: Callable[[], int] = time.ti
             "delete these files by hand",
         )
     return done
+
+
+def _may_name(folder: Path, found: Listing, unwanted: Unwanted) -> bool:
+    """Whether attempts may name what is unwanted."""
+    made = read_made(folder, [])
+    hours = [hour_of(folder / name) for name in made.files] if made is not None else [None]
+    return any(_passes(piece, unwanted) for piece in found.flows) or any(
+        hour is None or hour < unwanted.before for hour in hours
+    )
 
 
 def _passes(piece: Piece, unwanted: Unwanted) -> bool:

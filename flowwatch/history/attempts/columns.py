@@ -39,8 +39,8 @@ def _names(policies: tuple[PolicyRef, ...], *, selects: bool = False) -> tuple[s
 
 
 _NAMED = "`namespace/name (kind)`"
-_ELSEWHERE = ("schema_version", "cluster", "policies")
-"""Of an export's columns: what stands once in a file, in another column, in several."""
+_ELSEWHERE = ("schema_version", "cluster", "policies", "waited")
+"""Of an export's columns: what stands once in a file, in another column, in several, as a whole number."""
 
 ATTEMPTS: tuple[Of, ...] = (
     *(
@@ -50,6 +50,8 @@ ATTEMPTS: tuple[Of, ...] = (
     ),
     Of("pod_cluster", "text", "the pod's cluster, as Hubble names it; the path has the node's",
        lambda a: a.cluster),
+    Of("waited_us", "int", "time until a retry was let through, where the first was denied; else 0",
+       lambda a: max(1, round(a.waited * 1e6)) if a.waited else 0, "µs"),
     Of("tries", "int", "1, and one for each SYN that was sent again", lambda a: 1 + a.retries, "packets"),
     Of("denied_by", "texts", f"policies with a rule that denied it: {_NAMED}", lambda a: _names(a.denied_by)),
     Of("default_denied_by", "texts", "policies that select the pod, and have no rule that allows it",

@@ -18,6 +18,7 @@ from typing import Literal
 
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.columns import FORMAT
+from flowwatch.history.events import Event, read_events
 from flowwatch.history.store import HOUR, MADE, Listing, Piece, hour_of
 from flowwatch.text import safe
 
@@ -150,6 +151,16 @@ def foreign(folder: Path, made: Made) -> Iterator[str]:
             path = str(Path(where, name).relative_to(folder / MADE))
             if path not in made.files and path != MARKER and not name.startswith("."):
                 yield f"{MADE}/{safe(path)} is none of a history's files"
+
+
+def events_of(found: Listing, problems: list[str]) -> Iterator[Event]:
+    """What was told between a history's records; ``problems`` gets a safe line for each damaged file."""
+    pa, _ = load()
+    for piece in found.events:
+        try:
+            yield from read_events(read_table(piece.path))
+        except (OSError, ValueError, KeyError, pa.ArrowException):
+            problems.append(f"{safe(piece.path.name)} is damaged")
 
 
 def read_table(path: Path) -> Arrow:

@@ -10,7 +10,7 @@ from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.arrow import array as plain_array
 from flowwatch.history.attempts.columns import ATTEMPTS, KEYS, MINUTE, MINUTES, Of
 
-_LATE = "waited"
+_LATE = "waited_us"
 ROWS = 65_536
 """Of a row group."""
 
@@ -21,7 +21,6 @@ def types(pa: Arrow) -> dict[str, Arrow]:
     return {
         "text": text,
         "int": pa.int64(),
-        "float": pa.float64(),
         "bool": pa.bool_(),
         "time": pa.timestamp("us", tz="UTC"),
         "texts": pa.list_(pa.field("element", text, nullable=False)),

@@ -62,6 +62,9 @@ def test_attempts_are_those_of_the_export(capture: Path, tmp_path: Path) -> None
     made = rows(folder, "attempts")
     names = [one.name for one in columns.ATTEMPTS if one.name in told[0]] if told else []
     assert Counter(same(row, names) for row in made) == Counter(same(row, names) for row in told)
+    assert sorted(row["waited_us"] // 1000 for row in made) == sorted(
+        round(row["waited"] * 1e6) // 1000 for row in told
+    )
     assert {row["pod_cluster"] for row in made} == {row["cluster"] for row in told}
     policies = sorted((one["kind"], one["name"]) for row in told for one in row["policies"])
     by = ("denied_by", "default_denied_by", "allowed_by")
@@ -82,7 +85,7 @@ def test_minutes_are_the_sums_of_attempts(kept: Path) -> None:
     counted: dict[tuple[Any, ...], Counter[str]] = {}
     for row in rows(kept, "attempts"):
         counted.setdefault(key(row), Counter()).update(
-            attempts=1, tries=row["tries"], records=row["records"], late=row["waited"] > 0,
+            attempts=1, tries=row["tries"], records=row["records"], late=row["waited_us"] > 0,
             uncounted=row["uncounted"],
         )  # fmt: skip
     found: dict[tuple[Any, ...], Counter[str]] = {}
