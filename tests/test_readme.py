@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
 from flowwatch import AuditReport
@@ -119,7 +124,7 @@ def test_the_commands_run_in_their_order(place: tuple[Path, dict[str, str]]) -> 
         if not any(word in command for word in (" > ", "--output", " record ")):
             assert told.stdout, command
     assert (folder / "drops.csv").stat().st_size > 1000
-    [python] = blocks("python")
+    [python] = [block for block in blocks("python") if "import flowwatch" in block]
     (folder / "weather.yaml").write_text(policy_text())
     seen: dict[str, object] = {}
     os.chdir(folder)
@@ -133,6 +138,48 @@ def test_the_commands_run_in_their_order(place: tuple[Path, dict[str, str]]) -> 
     report = seen["report"]
     assert isinstance(report, AuditReport)
     assert report.counts["ok"] > 5
+
+
+def test_the_same_question_of_three_programs_has_one_answer(
+    place: tuple[Path, dict[str, str]],
+) -> None:
+    """What is blocked most, by DuckDB, by ClickHouse (as chDB has it) and by pandas, and by ourselves."""
+    folder, env = place
+    words = ("blocked", "kept", "-o", "json", "--limit", "0")
+    for command in (
+        ("record", "--all", "--to", "kept"),
+        ("history", "compact", "kept"),
+        ("history", "ask", *words),
+    ):
+        told = subprocess.run(
+            [folder / "bin" / "flowwatch", *command],
+            cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+    keys = ("namespace", "workload", "peer", "port")
+    ours: dict[tuple[object, ...], int] = {}
+    for row in json.loads(told.stdout)["rows"]:
+        key = tuple([row[name] for name in keys])
+        ours[key] = ours.get(key, 0) + row["attempts"]
+    assert len(ours) > 5
+    by_duckdb, by_clickhouse = blocks("sql")
+    [by_pandas] = [block for block in blocks("python") if "import pandas" in block]
+    chdb: Any = import_module("chdb.session")
+    os.chdir(folder)
+    try:
+        rows = duckdb.connect().execute(by_duckdb).fetchall()
+        with contextlib.closing(chdb.Session()) as session:
+            path = f"file('{folder}/"
+            lines = session.query(by_clickhouse.replace("file('", path), "JSONCompactEachRow")
+        seen: dict[str, Any] = {}
+        exec(by_pandas, seen)  # the README's lines
+    finally:
+        os.chdir(ROOT)
+    assert {row[:-1]: int(row[-1]) for row in rows} == ours
+    others = [json.loads(line) for line in str(lines).splitlines()]
+    assert [(*row[:-1], int(row[-1])) for row in others] == [
+        (*row[:-1], int(row[-1])) for row in rows
+    ]
+    assert seen["tried"].to_dict() == ours
 
 
 def test_links_and_pictures_lead_somewhere() -> None:

@@ -1,7 +1,7 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
     python -m tests.benchmarks [NAME …]   of: live relay file tls following memory soak start dashboard audit
-    decisions differences choices drafts history
+    decisions differences choices drafts history ask
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """
@@ -343,6 +343,13 @@ def history() -> list[Figure]:
     return figures
 
 
+def ask() -> list[Figure]:
+    """A million flows on three engines, and questions about fifty million."""
+    from tests.benchmarks.asking import figures
+
+    return [Figure(*one) for one in figures()]
+
+
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "live": live,
     "relay": relay,
@@ -359,6 +366,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "choices": choices,
     "drafts": drafts,
     "history": history,
+    "ask": ask,
 }
 
 
