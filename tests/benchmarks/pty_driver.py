@@ -57,6 +57,7 @@ class Screen:
         self.background = b"0000/0000/0000"
         """Told to those who ask by OSC 11; empty: no answer."""
         self._x = self._y = 0
+        self._margins = 0, lines
         self._rest = ""
 
     @property
@@ -121,6 +122,11 @@ class Screen:
         elif final == "H":
             self._y = min(max(first, 1), self.lines) - 1
             self._x = min(max(values[1] if len(values) > 1 else 1, 1), self.columns) - 1
+        elif final == "r":
+            self._margins = max(first, 1) - 1, values[1] if len(values) > 1 else self.lines
+            self._x = self._y = 0
+        elif final in "LM":
+            self._shift(max(first, 1), down=final == "L")
         elif final == "m":
             self.colors.add(numbers)
         elif final == "c":
@@ -129,6 +135,14 @@ class Screen:
             self.cells = [[" "] * self.columns for _ in range(self.lines)]
         elif final == "K":
             self.cells[self._y][self._x :] = [" "] * (self.columns - self._x)
+
+    def _shift(self, count: int, *, down: bool) -> None:
+        """Insert or delete lines where the cursor is, within the margins."""
+        first, end = self._y, self._margins[1]
+        blank = [[" "] * self.columns for _ in range(count)]
+        moved = self.cells[first:end]
+        moved = blank + moved[:-count] if down else moved[count:] + blank
+        self.cells[first:end] = moved[: end - first]
 
     def _osc(self, text: str) -> None:
         number, _, value = text.partition(";")

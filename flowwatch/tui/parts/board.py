@@ -195,7 +195,8 @@ class Board(Body):
         picked = self.table.picked
         self.desk.chosen.picked = filter_for(picked) if picked is not None else ""
         self.desk.chosen.row = self.desk.chosen.picked
-        self.repaint()
+        if self.detail.display:
+            self.repaint()
         self.desk.ask()
 
     def on_table_opened(self, event: Table.Opened) -> None:

@@ -17,7 +17,11 @@ from textual.widget import Widget
 
 from flowwatch.report.human import width
 from flowwatch.tui.format import Line, Piece, line_width
+from flowwatch.tui.spans import SpanScreen
 from flowwatch.tui.theme import BLANK, FANCY, Look
+
+_KEPT = 512
+"""Lines that are kept as they were painted."""
 
 _SHORT = 12
 """Columns between two changes that are painted with them: to skip them costs some 25 bytes."""
@@ -36,23 +40,43 @@ class Lines(Widget):
         super().__init__(id=id)
         self.look = Look("mono", FANCY)
         self._lines: list[Line] = []
+        self._strips: dict[tuple[Line, int], Strip] = {}
+        """Of lines that were painted, in the look of now, by their width."""
         self.painted = 0
         """Columns painted so far, for whoever wants to know what a frame costs."""
 
-    def show(self, lines: Sequence[Line]) -> None:
-        """Put ``lines`` on the screen. Cheap when little has changed, free when nothing has."""
+    def show(self, lines: Sequence[Line], scrolled: int = 0) -> None:
+        """Put ``lines`` on the screen. Cheap when little has changed, free when nothing has.
+
+        ``scrolled``: those below the first went up by so many, which the terminal can do by itself.
+        """
         old, self._lines = self._lines, list(lines)
+        if scrolled and len(old) == len(lines) == self.size.height and self._scroll(scrolled):
+            gone: list[Line] = [()] * abs(scrolled)
+            old = (
+                old[:1] + (old[1:] + gone)[scrolled:] if scrolled > 0 else old[:1] + gone + old[1:]
+            )
+        regions: list[Region] = []
         for y in range(max(len(old), len(lines))):
             before = old[y] if y < len(old) else ()
             after = lines[y] if y < len(lines) else ()
             if before != after:
                 changed = _changed(before, after)
-                self.painted += sum(end - start for start, end in changed)
-                self.refresh(*[Region(start, y, end - start, 1) for start, end in changed])
+                regions += [Region(start, y, end - start, 1) for start, end in changed]
+        if regions:
+            self.painted += sum(region.width for region in regions)
+            self.refresh(*regions)
+
+    def _scroll(self, by: int) -> bool:
+        if not self.is_attached or self._repaint_regions:
+            return False
+        screen = self.screen
+        return isinstance(screen, SpanScreen) and screen.scroll_lines(self, 1, by)
 
     def relook(self, look: Look) -> None:
         """Paint everything in another look."""
         self.look = look
+        self._strips.clear()
         self.refresh()
 
     @property
@@ -60,18 +84,35 @@ class Lines(Widget):
         """What is shown."""
         return self._lines
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Textual's, for a widget without borders: a line is rendered once, wherever it stands."""
+        strips = [self.render_line(y) for y in crop.line_range]
+        for each in self.get_line_filters():
+            strips = [strip.apply_filter(each, self.background_colors[1]) for strip in strips]
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
     def render_line(self, y: int) -> Strip:
+        width = self.size.width
         if y >= len(self._lines):
-            return Strip.blank(self.size.width)
+            return Strip.blank(width)
         line = self._lines[y]
+        known = self._strips.get((line, width))
+        if known is None:
+            if len(self._strips) >= _KEPT:
+                self._strips.clear()
+            known = self._strips[line, width] = self._strip(line).adjust_cell_length(width)
+        return known
+
+    def _strip(self, line: Line) -> Strip:
         style = self.look.style
         pieces = _merged(line)
         if self.look.signs.ellipsis != FANCY.ellipsis:
             pieces = [
                 (text.replace(FANCY.ellipsis, self.look.signs.ellipsis), r) for text, r in pieces
             ]
-        strip = Strip([Segment(text, style(role)) for text, role in pieces])
-        return strip.adjust_cell_length(self.size.width)
+        return Strip([Segment(text, style(role)) for text, role in pieces])
 
 
 def _merged(line: Line) -> list[Piece]:

@@ -17,6 +17,9 @@ from flowwatch.tui.parts.empty import small_lines
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import CURSOR
 
+_TICK = 250_000_000
+"""Nanoseconds in which lines are made once, with the ages that they begin with."""
+
 
 class Table(Lines):
     """Rows of a snapshot under a header, with one of them selected.
@@ -78,6 +81,15 @@ class Table(Lines):
         self._namespace: str | None = None
         self._layout: tuple[object, ...] = ()
         self._needs: dict[str, int] = {}
+        self._grown: set[int] = set()
+        """Rows that the needs of columns are known of, by their places."""
+        self._grown_of: list[str] = []
+        """The columns that are meant."""
+        self._made: dict[int, Line] = {}
+        """Lines of rows that aren't selected, by their places: each is made once a snapshot and tick."""
+        self._made_of: tuple[object, ...] = ()
+        self._shown_top = 0
+        """The place of the first row on the screen."""
         self._heads: list[tuple[str, int]] = []
         """The columns that are seen, and how wide they are."""
         self._folds: Mapping[int, Fold] = {}
@@ -103,10 +115,12 @@ class Table(Lines):
         # More of the same rows is nothing else.
         others = replace(query, limit=None) != replace(self._query, limit=None)
         if _arrangement(query) != _arrangement(self._query):
-            self._needs.clear()
+            self._forget_needs()
         self._query = query
         if snapshot.rows is not self._rows:
             self._rows = snapshot.rows
+            self._made.clear()
+            self._grown.clear()
             self._place = {row.key: index for index, row in enumerate(snapshot.rows)}
             found = {row.namespace for row in snapshot.rows if row.namespace}
             self._namespace = next(iter(found)) if len(found) == 1 else None
@@ -135,7 +149,7 @@ class Table(Lines):
         """Show these columns, as far as there is room."""
         if list(columns) != list(self._columns):
             self._columns = columns
-            self._needs.clear()
+            self._forget_needs()
 
     def move(self, step: int) -> None:
         """Move the selection by so many rows."""
@@ -176,21 +190,45 @@ class Table(Lines):
         )  # fmt: skip
         chosen, widths, head = self._laid_out(rows, cells)
         self._heads = [(one.name, wide) for one, wide in zip(chosen, widths, strict=True)]
+        self._keep_made()
         lines = [head]
         for place, row in enumerate(rows, self._top):
-            chosen_row = place == self._index
-            line = cols.row_line(row, chosen, widths, cells, signs, selected=chosen_row)
-            if chosen_row:
+            if place == self._index:
+                line = cols.row_line(row, chosen, widths, cells, signs, selected=True)
                 rest = width - sum(widths) - len(widths) * len(cols.GAP) - cols.MARK - 1
-                line = (*line, (" " * max(rest, 0), f"{CURSOR}text"))
-            lines.append(cut(line, width))
-        self.show(lines)
+                lines.append(cut((*line, (" " * max(rest, 0), f"{CURSOR}text")), width))
+                continue
+            made = self._made.get(place)
+            if made is None:
+                line = cols.row_line(row, chosen, widths, cells, signs, selected=False)
+                made = self._made[place] = cut(line, width)
+            lines.append(made)
+        scrolled, self._shown_top = self._top - self._shown_top, self._top
+        self.show(lines, scrolled if abs(scrolled) <= self.page // 2 else 0)
+
+    def _keep_made(self) -> None:
+        """Forget the lines that were made, unless they are of the same question, look, columns and time."""
+        made_of = (self._query, self.look, self._heads, self.size.width, self._now // _TICK)
+        if made_of != self._made_of:
+            self._made.clear()
+            self._made_of = made_of
+
+    def _forget_needs(self) -> None:
+        self._needs.clear()
+        self._grown.clear()
 
     def _grow(
         self, chosen: list[cols.ScreenColumn], rows: tuple[Row, ...], cells: cols.Cells
     ) -> None:
         """What the columns need; it only grows, or the columns would dance as rows come and go."""
-        found = cols.needs(chosen, rows, cells)
+        names = [column.title for column in chosen]
+        if names != self._grown_of:
+            self._grown_of = names
+            self._grown.clear()
+        places = range(self._top, self._top + len(rows))
+        new = [row for place, row in zip(places, rows, strict=True) if place not in self._grown]
+        self._grown.update(places)
+        found = cols.needs(chosen, new, cells)
         for column, need in zip(chosen, found, strict=True):
             self._needs[column.title] = max(self._needs.get(column.title, 0), need)
 
@@ -258,7 +296,7 @@ class Table(Lines):
         self._top = max(min(self._top, self._index), self._index - self.page + 1)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._needs.clear()
+        self._forget_needs()
         self._follow()
         self.repaint()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 
@@ -62,3 +63,32 @@ def test_ages_go_on_more_rarely_the_longer_nothing_came(
 
 def test_before_the_first_record_it_is_now() -> None:
     assert shown_now(LAST + 12_345, Coverage()) == LAST + 12_345
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lines_that_the_terminal_moved_are_those_that_painting_all_of_it_would_show(
+    seed: int,
+) -> None:
+    words = [sys.executable, "-m", "flowwatch", "--until", "60s", "--server"]
+    chance = random.Random(seed)
+    with (
+        DemoServer(live=False) as server,
+        Terminal([*words, server.address], columns=100, lines=20) as terminal,
+    ):
+        terminal.wait_for(lambda screen: "complete" in screen.rows[0], PATIENCE)
+        terminal.wait_for(lambda screen: cursor_row(screen) >= 0, PATIENCE)
+        settle(terminal)
+        for _ in range(60):
+            terminal.press(chance.choice(["j", "j", "j", "k", "k", " ", "G", "g", "\x04", "\x15"]))
+            terminal.run_for(chance.choice([0.0, 0.02, 0.1]))
+        settle(terminal)
+        seen = terminal.screen.rows
+        # Another theme paints all lines: here onto an empty screen.
+        terminal.screen.cells = [[" "] * 100 for _ in range(20)]
+        terminal.press("T")
+        terminal.wait_for(lambda screen: cursor_row(screen) >= 0, PATIENCE)
+        settle(terminal)
+        # The last line says which theme.
+        assert seen[:-1] == terminal.screen.rows[:-1]
+        terminal.press("qq")
+        assert terminal.wait(PATIENCE) == 0

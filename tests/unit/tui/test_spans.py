@@ -7,11 +7,12 @@ import io
 import pytest
 from rich.console import Console
 from rich.segment import Segment
+from rich.style import Style
 from textual.strip import Strip
 
 from flowwatch.tui.format import Line
 from flowwatch.tui.parts.lines import _changed
-from flowwatch.tui.spans import Spans
+from flowwatch.tui.spans import Scroll, Spans
 
 ROW: Line = (("▌", "accent"), ("  12  ", "drop"), ("  3s  ", "dim"), ("weather-app", "text"))
 
@@ -49,3 +50,36 @@ def test_an_update_begins_at_its_first_column() -> None:
     assert sent(2, 6) == "\x1b[1;3Hcdef"
     assert sent(0, 12) == "\x1b[1;1Habcdefgh\x1b[1;9Hijkl"
     assert sent(6, 9) == "\x1b[1;7Hgh\x1b[1;9Hi"
+
+
+def drawn(*pieces: tuple[str, str], width: int = 12) -> str:
+    """What is sent for one line of pieces, each a text and a style."""
+    console = Console(file=io.StringIO(), width=width, color_system="256", force_terminal=True)
+    strip = Strip([Segment(text, Style.parse(style)) for text, style in pieces])
+    return Spans([{0: strip}], [(0, 0, width)], [[width]]).render_segments(console)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "sent"),
+    [
+        ([("abc", "none"), ("def", "none"), ("ghi", "none"), ("jkl", "none")], "abcdefghijkl"),
+        ([("abcd", "color(9)"), ("efghijkl", "color(203)")], "\x1b[91mabcd\x1b[38;5;203mefghijkl\x1b[m"),
+        ([("abcd", "bold color(9)"), ("efghijkl", "red")], "\x1b[1;91mabcd\x1b[0;31mefghijkl\x1b[m"),
+        ([("abcd", "color(9)"), ("    ", "none"), ("ijkl", "color(9)")], "\x1b[91mabcd    ijkl\x1b[m"),
+        ([("abcd", "color(9)"), ("    ", "on blue"), ("ijkl", "none")],
+         "\x1b[91mabcd\x1b[0;44m    \x1b[mijkl"),
+        ([("abcdef", "none"), ("      ", "color(9)")], "abcdef\x1b[K"),
+        ([("abcdef", "on blue"), ("      ", "none")], "\x1b[44mabcdef\x1b[m\x1b[K"),
+        ([("abcdef", "none"), ("      ", "underline")], "abcdef\x1b[4m      \x1b[m"),
+        ([("abcdefgh", "none"), ("    ", "none")], "abcdefgh    "),
+    ],
+)  # fmt: skip
+def test_a_style_is_sent_when_another_one_is_needed(
+    pieces: list[tuple[str, str]], sent: str
+) -> None:
+    assert drawn(*pieces) == f"\x1b[1;1H{sent}"
+
+
+def test_lines_are_moved_within_margins() -> None:
+    assert Scroll(8, 38, 1).sequence == "\x1b[9;38r\x1b[9H\x1b[1M\x1b[r"
+    assert Scroll(8, 38, -3).sequence == "\x1b[9;38r\x1b[9H\x1b[3L\x1b[r"
