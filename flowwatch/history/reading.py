@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -33,6 +34,8 @@ _NAMED = 3
 """Files that were left out and are named."""
 _KNOWN = 500_000
 """Records of one recorder remembered at least, to know them again in another's."""
+_WRITTEN_WITHIN = 600_000_000_000
+"""Nanoseconds: what waits for a full or slow disk longer than this may count twice after a restart."""
 
 Key = tuple[int, str]
 """When a batch came, and its run."""
@@ -94,7 +97,7 @@ class HistorySource:
                 return
             events = [one for one in told if not window.timed or _within(window, one)]
             flows = [flow for _, flow in sorted(rows.flows, key=lambda one: one[0])] if rows else []
-            flows = doubles.without(flows, key[1])
+            flows = doubles.without(flows, key)
             if window.timed:
                 flows = [flow for flow in flows if window.holds(flow.time)]
             if matching is not None:
@@ -237,24 +240,42 @@ def _overlaps(window: Selection, group: Group) -> bool:
 
 
 class _Doubles:
-    """Knows the records again that two recorders have that ran at the same time."""
+    """Knows the records again that two recorders have that ran at the same time, or nearly.
+
+    What one has taken reaches the disk later: one that starts then doesn't know it, and asks for it again.
+    """
 
     def __init__(self, found: Listing) -> None:
         runs = sorted(spans(found.flows).values())
-        self._needed = any(later[0] <= earlier[1] for earlier, later in pairwise(runs))
+        pairs = list(pairwise(runs))
+        self._always = any(later[0] <= earlier[1] for earlier, later in pairs)
+        self._starts = [
+            later[0] for earlier, later in pairs if later[0] <= earlier[1] + _WRITTEN_WITHIN
+        ]
         self._young: dict[int, str] = {}
         self._old: dict[int, str] = {}
 
-    def without(self, flows: list[Flow], run: str) -> list[Flow]:
-        """``flows`` of ``run`` without those that another run brought."""
-        if not self._needed:
+    def _may_be(self, recorded: int) -> bool:
+        """Whether what came at ``recorded`` (ns) may be there twice."""
+        if self._always or not self._starts:
+            return self._always
+        at = bisect(self._starts, recorded)
+        return any(
+            abs(recorded - start) <= _WRITTEN_WITHIN
+            for start in self._starts[max(0, at - 1) : at + 1]
+        )
+
+    def without(self, flows: list[Flow], key: Key) -> list[Flow]:
+        """``flows`` that came at once without those that another run brought."""
+        recorded, run = key
+        if not self._may_be(recorded):
             return flows
         fresh = []
         for flow in flows:
-            key = identity(flow)
-            of = self._young.get(key) or self._old.get(key)
+            number = identity(flow)
+            of = self._young.get(number) or self._old.get(number)
             if of is None:
-                self._young[key] = run
+                self._young[number] = run
             if of is None or of == run:
                 fresh.append(flow)
         if len(self._young) >= _KNOWN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -120,6 +121,20 @@ def test_two_recorders_at_once_count_a_record_once(tmp_path: Path) -> None:
     for start in range(0, len(flows), 10):
         one.take(Batch(flows=flows[start : start + 10]))
         other.take(Batch(flows=flows[start : start + 10]))
+    one.close("")
+    other.close("")
+    assert [flow.uuid for flow in read(tmp_path).flows] == [flow.uuid for flow in flows]
+
+
+def test_what_reaches_the_disk_after_the_next_one_started_counts_once(tmp_path: Path) -> None:
+    """As on a slow disk: the second asks again for what the first has only taken, and goes on."""
+    flows = some()
+    store.create(tmp_path)
+    first, second = (itertools.count(start * SECOND, SECOND) for start in (1_000, 1_400))
+    one = Recorder(tmp_path, ORIGIN, now=lambda: next(first))
+    other = Recorder(tmp_path, ORIGIN, now=lambda: next(second))
+    one.take(Batch(flows=flows[:60]))
+    other.take(Batch(flows=flows[40:]))
     one.close("")
     other.close("")
     assert [flow.uuid for flow in read(tmp_path).flows] == [flow.uuid for flow in flows]
