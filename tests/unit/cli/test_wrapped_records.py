@@ -76,6 +76,58 @@ def test_an_answer_of_elasticsearch_is_one_document_with_many_records(tmp_path: 
     assert frame.equals(plain)
 
 
+PRINTED: dict[str, Callable[[str], str]] = {
+    "logcli -o raw": lambda text: text,
+    "logcli": lambda text: f'2026-01-31T10:00:00Z {{app="hubble", pod="export-0"}} {text}',
+    "logcli -o jsonl": lambda text: json.dumps(
+        {"labels": {"app": "hubble", "pod": "export-0"}, "line": text, "timestamp": "2026-01-31T10:00:00Z"}
+    ),
+    "logcli -o raw, of fluent-bit's lines": lambda text: json.dumps(
+        {"log": text, "stream": "stdout", "kubernetes": {"pod_name": "export-0", "labels": {"app": "hubble"}}}
+    ),
+    "logcli -o jsonl, of a container's lines": lambda text: json.dumps(
+        {"labels": {"app": "hubble"}, "line": f"2026-01-31T10:00:00Z stdout F {text}"}
+    ),
+    "kubectl logs": lambda text: text,
+    "kubectl logs --timestamps": lambda text: f"2026-01-31T10:00:00.123456789Z {text}",
+    "kubectl logs --prefix --timestamps": lambda text: (
+        f"[pod/export-0/agent] 2026-01-31T10:00:00.123456789Z {text}"
+    ),
+    "Elasticsearch's hits, a line each": lambda text: json.dumps(
+        {"_index": "hubble", "_id": "a", "_source": {"@timestamp": "2026-01-31T10:00:00Z", "message": text,
+         "log": {"file": {"path": "/var/log/hubble"}, "offset": 3}, "agent": {"type": "filebeat"}}}
+    ),
+    "Elasticsearch's hits, parsed": lambda text: json.dumps(
+        {"_index": "hubble", "_source": {"@timestamp": "x", "event": {"original": text}, **json.loads(text)}}
+    ),
+}  # fmt: skip
+"""What log stores and their commands print of a record."""
+
+
+@pytest.mark.parametrize("how", PRINTED)
+def test_what_log_stores_print_is_read_from_a_pipe(how: str) -> None:
+    plain = flowwatch("summary", "--input-file", OWN / "captures/tcp.jsonl", "-o", "json")
+    piped = "".join(f"{PRINTED[how](text)}\n" for text in RECORDS)
+    told = flowwatch("summary", "--input-file", "-", "-o", "json", input=piped)
+    assert told.returncode == 0, told.stderr
+    found, wanted = json.loads(told.stdout), json.loads(plain.stdout)
+    for key in ("records_read", "totals", "rows", "window", "records_skipped"):
+        assert found[key] == wanted[key], key
+
+
+def test_the_answer_of_loki_is_one_document_with_many_records() -> None:
+    plain = flowwatch("summary", "--input-file", OWN / "captures/tcp.jsonl")
+    values = [[str(number), text] for number, text in enumerate(RECORDS)]
+    stream = {"stream": {"app": "hubble"}, "values": values}
+    answer = {
+        "status": "success",
+        "data": {"resultType": "streams", "result": [stream], "stats": {}},
+    }
+    told = flowwatch("summary", "--input-file", "-", input=json.dumps(answer))
+    assert (told.returncode, told.stdout) == (0, plain.stdout)
+    assert "40 records were unwrapped from data.result.values" in told.stderr
+
+
 def test_a_log_without_flows_is_refused(tmp_path: Path) -> None:
     lines = ['{"log": "level=info msg=started"}'] * 3
     told = flowwatch("summary", "--input-file", written(tmp_path, lines))
