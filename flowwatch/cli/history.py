@@ -10,7 +10,7 @@ from flowwatch.errors import UsageError
 from flowwatch.history.info import info
 from flowwatch.history.upkeep import Unwanted, compact, forget, verify
 from flowwatch.hubble.filters.request import parse_time
-from flowwatch.output import open_output, put, say
+from flowwatch.output import columns, open_output, put, say
 from flowwatch.report.history import write_info
 from flowwatch.text import plural, size_words
 
@@ -56,7 +56,7 @@ def _ask(parsed: Parsed) -> int:
     told = ask(Path(folder), question, limits, ENGINES[parsed.text("engine")])
     form = parsed.text("output")
     with open_output(None, form) as out:
-        write_answer(told, form, out)
+        write_answer(told, form, out, columns=columns())
     if form != "json":  # which has them
         for line in told_lines(told):
             say(line)

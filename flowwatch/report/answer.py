@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowwatch.egress.schema import Column, Kind, column
 from flowwatch.history.attempts.asking import Told
 from flowwatch.history.attempts.questions import QUESTIONS
 from flowwatch.output import Output
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import width
+from flowwatch.report.human import fold, shorten, width
 from flowwatch.report.jsontext import to_json
 from flowwatch.report.tables import table_writer
 from flowwatch.text import plural, safe
@@ -24,8 +24,11 @@ _FORMAT = TimeFormat.iso()
 Row = tuple[Any, ...]
 
 
-def write_answer(answer: Told, form: str, out: Output) -> None:
-    """Write ``answer`` as ``text``, ``json`` or ``csv``; the last without what else is to be told."""
+def write_answer(answer: Told, form: str, out: Output, *, columns: int = 0) -> None:
+    """Write ``answer`` as ``text``, ``json`` or ``csv``; the last without what else is to be told.
+
+    ``columns``: how wide text may be, 0 for as wide as it is.
+    """
     match form:
         case "json":
             out.write(to_json(answer_object(answer), indent=2) + "\n")
@@ -35,7 +38,7 @@ def write_answer(answer: Told, form: str, out: Output) -> None:
                 writer.write(row)
             writer.close()
         case _:
-            for line in answer_lines(answer):
+            for line in answer_lines(answer, columns):
                 out.write(line + "\n")
 
 
@@ -105,25 +108,69 @@ def told_lines(answer: Told) -> Iterator[str]:
         yield f"the first {plural(len(answer.rows), 'row')}: --limit 0 tells all"
 
 
-def answer_lines(answer: Told) -> Iterator[str]:
-    """A line a row under a heading, as wide as they are; one line where there is none."""
+def answer_lines(answer: Told, columns: int = 0) -> Iterator[str]:
+    """A line a row under a heading, as wide as they are, or as ``columns`` let them; a word where none is.
+
+    What is left out for want of room is told in a line.
+    """
     if not answer.rows:
         yield "nothing"
         return
-    cells = [[name.replace("_", " ").upper() for name in answer.columns]]
-    cells += [
-        [_cell(name, value) for name, value in zip(answer.columns, row, strict=True)]
-        for row in answer.rows
-    ]
-    numbers = [isinstance(value, int) and name not in TIMES
-               for name, value in zip(answer.columns, answer.rows[0], strict=True)]  # fmt: skip
-    widths = [max(width(line[place]) for line in cells) for place in range(len(answer.columns))]
-    for line in cells:
-        parts = []
-        for number, text, wide in zip(numbers, line, widths, strict=True):
-            space = " " * (wide - width(text))
-            parts.append(space + text if number else text + space)
-        yield "  ".join(parts).rstrip()
+    every = [_cells(at, name, answer.rows) for at, name in enumerate(answer.columns)]
+    shown = every
+    for name in _LESS:
+        if columns and _wide(shown) > columns:
+            shown = [one for one in shown if one.name != name]
+    for name in ("peer", "pod", "workload", "policy"):
+        over = _wide(shown) - columns
+        if columns and over > 0:
+            shown = [one.narrower(over) if one.name == name else one for one in shown]
+    for place in range(len(answer.rows) + 1):
+        yield "  ".join([one.padded(place) for one in shown]).rstrip()
+    if len(shown) < len(every):
+        there = {one.name for one in shown}
+        left = ", ".join(name for name in answer.columns if name not in there)
+        yield from fold(f"(too narrow for {left.replace('_', ' ')}: -o csv has all)", columns)
+
+
+_LESS = (
+    "records", "first_seen", "peer_kind", "unknown", "error", "tries", "audited", "direction", "protocol",
+    "node", "last_seen",
+)  # fmt: skip
+"""Columns that go where there is no room, the first ones first."""
+_LEAST = 12
+"""Columns of the screen that a name keeps."""
+
+
+class _Cells(NamedTuple):
+    """One column, spelt out, its heading first."""
+
+    name: str
+    texts: list[str]
+    number: bool
+
+    @property
+    def width(self) -> int:
+        return max(map(width, self.texts))
+
+    def narrower(self, by: int) -> _Cells:
+        """With names that are shortened in their middle."""
+        wide = max(_LEAST, self.width - by)
+        return self._replace(texts=[shorten(text, wide) for text in self.texts])
+
+    def padded(self, place: int) -> str:
+        text = self.texts[place]
+        space = " " * (self.width - width(text))
+        return space + text if self.number else text + space
+
+
+def _cells(at: int, name: str, rows: list[Row]) -> _Cells:
+    texts = [name.replace("_", " ").upper(), *[_cell(name, row[at]) for row in rows]]
+    return _Cells(name, texts, isinstance(rows[0][at], int) and name not in TIMES)
+
+
+def _wide(shown: list[_Cells]) -> int:
+    return sum(one.width for one in shown) + 2 * (len(shown) - 1)
 
 
 def _cell(name: str, value: Any) -> str:

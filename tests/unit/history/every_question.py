@@ -9,14 +9,15 @@ import argparse
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
 
-from flowwatch.history.attempts.asking import Limits, Told, ask
+from flowwatch.history.attempts.asking import Limits, Told, ask, question_of
 from flowwatch.history.attempts.engines import ENGINES
-from flowwatch.history.attempts.questions import QUESTIONS, Inquiry
+from flowwatch.history.attempts.questions import OUTCOMES, QUESTIONS, Inquiry
 
 CLUSTER = "local-cluster[2,1,512]"
 """Two executors, each a process with a core and 512 MB."""
@@ -63,6 +64,37 @@ def every(folder: Path, engine: str, most: int = len(QUESTIONS)) -> dict[str, To
     return {one.name: ask(folder, one, limits_of(one, moment), ENGINES[engine]) for one in asked}
 
 
+Counted = Counter[tuple[Any, ...]]
+
+
+def counted(folder: Path, summary: dict[str, Any]) -> tuple[Counted, Counted]:
+    """Egress attempts by pod, destination and outcome, and dropped ones by reason: as ``summary``, the object
+    of ``summary -o json``, has them of the join, and as DuckDB has them of minutes."""
+    keys = ("namespace", "workload", "peer", "peer_kind", "port", "protocol", "pod")
+    by_join = Counted()
+    for row in summary["rows"]:
+        for outcome in OUTCOMES:
+            by_join[(*[row[key] for key in keys], outcome)] += row[
+                {"error": "errors"}.get(outcome, outcome)
+            ]
+        by_join.update(
+            {("dropped for", name): count for name, count in row["drop_reasons"].items()}
+        )
+    by_engine = Counted()
+    for values in told(folder, "who", Limits(peer="*", rows=0)):
+        for outcome in OUTCOMES:
+            by_engine[(*[values[key] for key in keys], outcome)] += values[outcome]
+    for values in told(folder, "reasons", Limits(rows=0)):
+        by_engine[("dropped for", values["drop_reason"])] += values["attempts"]
+    return +by_join, +by_engine
+
+
+def told(folder: Path, name: str, limits: Limits) -> list[dict[str, Any]]:
+    """What DuckDB answers, row by row."""
+    answer = ask(folder, question_of(name), limits)
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -71,8 +103,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=len(QUESTIONS))
     given = parser.parse_args()
     if given.master:
-        told = " ".join(f"--conf {one}" for one in SPARK)
-        os.environ["PYSPARK_SUBMIT_ARGS"] = f"--master {given.master} {told} pyspark-shell"
+        conf = " ".join(f"--conf {one}" for one in SPARK)
+        os.environ["PYSPARK_SUBMIT_ARGS"] = f"--master {given.master} {conf} pyspark-shell"
         os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     began = time.monotonic()
     answers: dict[str, Any] = {

@@ -14,10 +14,12 @@ import pytest
 from flowwatch.cli.values import ENGINE, QUESTION
 from flowwatch.flows.model import Batch, Gap, LostEvents
 from flowwatch.history import store
-from flowwatch.history.attempts.asking import BY_NAME, Limits, sql_of
+from flowwatch.history.attempts.asking import BY_NAME, Limits, ask, sql_of
 from flowwatch.history.attempts.engines import ENGINES, load_ibis
 from flowwatch.history.attempts.questions import QUESTIONS
 from flowwatch.history.recorder import Origin, Recorder
+from flowwatch.report.answer import answer_lines
+from flowwatch.report.human import width
 from flowwatch.sources.files import FileSource
 from tests.command import ROOT, one_line
 from tests.in_process import flowwatch
@@ -83,6 +85,20 @@ def test_csv_has_the_same_rows_and_words_go_to_standard_error(kept: Path) -> Non
     assert [row["namespace"] for row in found] == [row["namespace"] for row in rows[:2]]
     assert [int(row["dropped"]) for row in found] == [row["dropped"] for row in rows[:2]]
     assert one_line(done).endswith("the first 2 rows: --limit 0 tells all")
+
+
+@pytest.mark.parametrize("wide", [80, 100, 120])
+def test_a_narrow_screen_leaves_out_columns_and_says_which(kept: Path, wide: int) -> None:
+    answer = ask(kept, BY_NAME["blocked"], Limits())
+    lines = list(answer_lines(answer, wide))
+    assert max(map(width, lines)) <= wide
+    assert all(word in lines[0] for word in ("WORKLOAD", "PEER", "PORT", "ATTEMPTS"))
+    told = " ".join(line.strip() for line in lines[1 + len(answer.rows) :])
+    left = told.removeprefix("(too narrow for ").removesuffix(": -o csv has all)").split(", ")
+    heads = [name.replace("_", " ") for name in answer.columns]
+    assert [name for name in heads if name.upper() not in lines[0]] == left
+    [head, *rows] = answer_lines(answer)
+    assert (len(rows), width(head) > 120) == (len(answer.rows), True)
 
 
 def test_a_window_is_from_its_beginning_until_before_its_end(kept: Path) -> None:
