@@ -243,7 +243,11 @@ class Dashboard(App[int], inherit_bindings=False):
 
     def _show_body(self, body: Body) -> None:
         self._dress(*body.parts)
-        self.mount(body, before=self.footer)
+        if body.is_attached:
+            body.display = True
+            body.repaint()
+        else:
+            self.mount(body, before=self.footer)
 
     # What is on the screen ------------------------------------------------------------------
 
@@ -255,7 +259,7 @@ class Dashboard(App[int], inherit_bindings=False):
 
     def _dress(self, *parts: Lines) -> None:
         for part in parts:
-            part.look = self.look
+            part.relook(self.look)
 
     def arrange(self, size: Size | None = None) -> None:
         """Give every part its lines; called when the terminal or the choice of parts changes.
@@ -272,8 +276,12 @@ class Dashboard(App[int], inherit_bindings=False):
 
     def refresh_view(self) -> None:
         self.arrange()
-        self.call_after_refresh(self.repaint)
-        self.ask()
+        self.call_after_refresh(self._show_anew)
+
+    def _show_anew(self) -> None:
+        self.repaint()
+        # Not before it is painted: answers are made in a thread that the painting would wait for.
+        self.call_after_refresh(self.ask)
 
     def on_resize(self, event: events.Resize) -> None:
         self.arrange(event.size)

@@ -166,6 +166,10 @@ class Body(Container):
     def repaint(self) -> None:
         """Show the newest answer; parts whose lines are as before cost nothing."""
 
+    def renew(self) -> bool:
+        """Be as it was when it was made, to be opened again; False: it can't."""
+        return False
+
     def save(self, path: str) -> bool:
         """Save what it holds to a file; False where there is nothing to save."""
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from textual import events
@@ -33,11 +34,17 @@ from flowwatch.tui.view import Body, View, shown_now
 class Entry:
     """One line of a list, ready to be shown."""
 
-    line: Line
+    made: Line | Callable[[], Line]
+    """What it says; or what makes that, once the line is seen: of thousands a screen has thirty."""
     key: str = ""
     """Stable while it is there: the selection follows it; empty for what can't be selected."""
     narrow: str = ""
     """The filter that finds the rows behind it; empty: it leads nowhere."""
+
+    @property
+    def line(self) -> Line:
+        """What it says."""
+        return self.made() if callable(self.made) else self.made
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ def table(
         ),
     )
     entries = [
-        Entry(_item_line(item, chosen, places, widths, signs), item.key, item.narrow)
+        Entry(partial(_item_line, item, chosen, places, widths, signs), item.key, item.narrow)
         for item in items
     ]
     return Listed(entries, cut(titles, size))
@@ -145,6 +152,8 @@ class Chooser(Lines):
     def __init__(self) -> None:
         super().__init__()
         self._listed = Listed(())
+        self._made: dict[int, Line] = {}
+        """Lines of it that were seen, by their places."""
         self._index = 0
         self._top = 0
         self._key = ""
@@ -162,7 +171,11 @@ class Chooser(Lines):
         return found if found is not None and found.key else None
 
     def update_from(self, listed: Listed) -> None:
+        if listed is self._listed:
+            self.repaint()
+            return
         self._listed = listed
+        self._made.clear()
         places = [place for place, one in enumerate(listed.entries) if one.key]
         known = [place for place in places if listed.entries[place].key == self._key]
         if known:
@@ -171,6 +184,13 @@ class Chooser(Lines):
             self._index = places[0] if places else 0
         self._follow()
         self.repaint()
+
+    def clear(self) -> None:
+        """Be empty, with nothing selected."""
+        self._listed = Listed(())
+        self._made.clear()
+        self._index = self._top = 0
+        self._key = ""
 
     def move(self, step: int) -> None:
         """By so many lines, to the nearest that can be selected."""
@@ -224,12 +244,18 @@ class Chooser(Lines):
             prefix = CURSOR if chosen else ""
             line: Line = (
                 (mark, f"{prefix}accent"),
-                *((text, prefix + role) for text, role in entry.line),
+                *((text, prefix + role) for text, role in self._line(number)),
             )
             if chosen:
                 line = (*line, (" " * max(columns - _wide(line), 0), f"{CURSOR}text"))
             lines.append(cut(line, columns))
         self.show(lines)
+
+    def _line(self, place: int) -> Line:
+        made = self._made.get(place)
+        if made is None:
+            made = self._made[place] = self._listed.entries[place].line
+        return made
 
     def on_resize(self, event: events.Resize) -> None:
         self._follow()
@@ -290,6 +316,11 @@ class Listing(Body):
 
     def question(self) -> Question[Any] | None:
         return self.view.question(self.desk, 0)
+
+    def renew(self) -> bool:
+        self._made_of, self._shown = (), Listed(())
+        self.chooser.clear()
+        return True
 
     def repaint(self) -> None:
         question = self.question()

@@ -32,9 +32,11 @@ class Records(Question[RecordsAnswer]):
     query: Query
 
     def answer(self, of: Readings) -> RecordsAnswer:
-        taken = of.monitor.snapshot(self.query)
+        # Of all rows it needs none: to spell out those of a large cluster takes 0.1 s.
+        taken = of.monitor.snapshot(replace(self.query, limit=1))
         found = of.monitor.recent(HELD)
         if taken.matched < taken.totals.rows:
+            taken = of.monitor.snapshot(self.query)
             keys = {row.key for row in taken.rows}
             found = tuple([record for record in found if record.key in keys])
         return RecordsAnswer(taken, found)

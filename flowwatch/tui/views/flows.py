@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -15,6 +16,7 @@ from flowwatch.tui.parts.page import TextView
 from flowwatch.tui.parts.record_tree import record_lines
 from flowwatch.tui.parts.records import RecordsAnswer, records_of_rows
 from flowwatch.tui.parts.tail import tail_line
+from flowwatch.tui.theme import Signs
 
 _DROP_KINDS = {"policy-verdict", "drop"}
 """What one dropped packet leaves: the policy's verdict, and the drop (Cilium 1.20, bpf/lib/policy_log.h)."""
@@ -52,8 +54,7 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
     signs = desk.look.signs
     entries = []
     for records in pairs(value.made):
-        kinds = " + ".join([one.kind for one in records])
-        line = tail_line(replace(records[-1], kind=kinds), columns, signs)
+        line = partial(_pair_line, records, columns, signs)
         entries.append(Entry(line, str(records[-1].number), "record"))
     of = (
         "of the selected row (f: of all rows)"
@@ -64,6 +65,11 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
         (f" TIME (UTC)    VERDICT      FROM, TO, KIND   the newest first, {of}", "head"),
     )
     return Listed(entries, heading)
+
+
+def _pair_line(records: Sequence[Recent], columns: int, signs: Signs) -> Line:
+    kinds = " + ".join([one.kind for one in records])
+    return tail_line(replace(records[-1], kind=kinds), columns, signs)
 
 
 def _enter(desk: Desk, entry: Entry) -> None:

@@ -231,3 +231,36 @@ def test_a_view_without_rows_says_what_to_do() -> None:
             )
 
     run(test())
+
+
+@pytest.mark.parametrize("key", ["2", "3", "4", "5", "6", "8", "9"])
+def test_a_view_that_is_opened_again_is_as_if_it_were_for_the_first_time(key: str) -> None:
+    async def test() -> None:
+        async with shown(ShownMonitor(snapshot()), size=(110, 30)) as driven:
+            await driven.press(key)
+            await driven.sees("▌")
+            first = driven.screen[:-1]
+            body = driven.app.seen
+            await driven.press("j", "j", "1")
+            await driven.sees("[1 Edges]")
+            await driven.press(key)
+            await driven.until(lambda: driven.screen[:-1] == first, "the first line is selected")
+            # To make and lay out another one would take five times as long.
+            assert driven.app.seen is body
+
+    run(test())
+
+
+def test_a_view_that_was_kept_is_shown_in_the_theme_and_of_the_rows_of_now() -> None:
+    async def test() -> None:
+        async with played(Played(TRAFFIC), size=(110, 30)) as driven:
+            await driven.press("3")
+            await driven.sees("WHO TALKS TO IT", "alpha", "beta")
+            await driven.press("1", "T", "slash")
+            await driven.type("beta")
+            await driven.press("enter", "3")
+            await driven.sees("WHO TALKS TO IT", "beta")
+            await driven.until(lambda: "alpha" not in driven.text.partition("WHO TALKS")[2])
+            assert {part.look for part in driven.app.parts} == {driven.app.look}
+
+    run(test())
