@@ -87,6 +87,13 @@ def test_csv_has_the_same_rows_and_words_go_to_standard_error(kept: Path) -> Non
     assert one_line(done).endswith("the first 2 rows: --limit 0 tells all")
 
 
+def test_the_keys_of_its_json_are_documented_in_order(kept: Path) -> None:
+    page = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    section = page.split("## `history ask -o json`")[1].split("\n## ")[0]
+    heads = re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(heads)) == list(asked(kept, "outcomes"))
+
+
 @pytest.mark.parametrize("wide", [80, 100, 120])
 def test_a_narrow_screen_leaves_out_columns_and_says_which(kept: Path, wide: int) -> None:
     answer = ask(kept, BY_NAME["blocked"], Limits())
