@@ -135,6 +135,10 @@ class LiveMonitor:
         with self._lock:
             return seen(self._aggregate.columns, self._aggregate.ends, key)
 
+    def hours(self, direction: str) -> list[int]:
+        with self._lock:
+            return view.hours(self._aggregate, direction)
+
     def retry(self) -> None:
         try_again(self._source)
 

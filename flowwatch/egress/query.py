@@ -67,6 +67,10 @@ class Monitor(Protocol):
         """Values of a key of filters (flowwatch.egress.filters.KEYS) that rows have."""
         ...
 
+    def hours(self, direction: str) -> list[int]:
+        """The hours since 1970 in which attempts of this direction began, in order."""
+        ...
+
     def state(self) -> SourceState: ...
 
     def retry(self) -> None:

@@ -159,6 +159,22 @@ def moment(aggregate: Aggregate, *, live: bool) -> float:
     return max(now, time.time() - tally.late / 1e9) if live else now
 
 
+_HOUR = 3_600 * SECOND
+
+
+def hours(aggregate: Aggregate, direction: str) -> list[int]:
+    """The hours since 1970 in which attempts of ``direction`` began, in order.
+
+    As far as the timeline tells them apart: past 600 buckets of an hour those beside a busy one count too.
+    """
+    line = timelines_together([aggregate.timelines[one] for one in _DIRECTIONS[direction]])
+    found: set[int] = set()
+    for bucket in line.buckets:
+        first, last = bucket * line.width, (bucket + 1) * line.width - 1
+        found.update(range(first // _HOUR, last // _HOUR + 1))
+    return sorted(found)
+
+
 def _window_words(window: tuple[int, int], too_many: bool) -> Iterator[str]:
     if too_many:
         yield (

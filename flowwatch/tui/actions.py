@@ -259,6 +259,8 @@ ACTIONS: dict[str, Action] = {
     "span": when.next_window,
     "earlier": lambda desk: when.step(desk, -1),
     "later": lambda desk: when.step(desk, 1),
+    "hour_before": lambda desk: when.hour(desk, -1),
+    "hour_after": lambda desk: when.hour(desk, 1),
     "now": when.now,
     "window": lambda desk: desk.seen.toggle("window"),
     "theme": _theme,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 from flowwatch.egress.query import Query
@@ -142,9 +143,18 @@ def ends(left: Line, right: Line, columns: int, role: str = "text") -> Line:
 
 
 def window_words(query: Query) -> str:
-    """``last 5m``, or from when to when; "" for all that was read."""
+    """``last 5m``, or from when to when, with the day if it isn't today; "" for all that was read."""
     if not query.window:
         return ""
     if not query.until:
         return f"last {span(query.window / SECOND)}"
-    return f"{time_of_day(max(query.until - query.window, 0))}-{time_of_day(query.until)}"
+    start = max(query.until - query.window, 0)
+    return f"{_day(start)}{time_of_day(start)}-{time_of_day(query.until)}"
+
+
+def _day(ns: int) -> str:
+    """``11-14 ``; nothing for today, the year as well for another one."""
+    then, now = time.gmtime(ns // SECOND), time.gmtime()
+    if then[:3] == now[:3]:
+        return ""
+    return time.strftime("%m-%d " if then[0] == now[0] else "%Y-%m-%d ", then)

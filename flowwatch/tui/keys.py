@@ -143,7 +143,16 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("earlier", ("[",), "half a window back in time", "", "view", context=TRAFFIC),
     Key("later", ("]",), "half a window on", "", "view", context=TRAFFIC),
-    Key("now", ("L",), "back to now: after [ and after a pause", "", "view", context=TRAFFIC),
+    Key(
+        "hour_before",
+        ("{",),
+        "the whole hour before in which anything was, as in a history; at first the last one",
+        "",
+        "view",
+        context=TRAFFIC,
+    ),
+    Key("hour_after", ("}",), "the whole hour after it", "", "view", context=TRAFFIC),
+    Key("now", ("L",), "back to now: after [ { and after a pause", "", "view", context=TRAFFIC),
     Key("window", ("z",), "timeline: everything, or the latest alone", "", "view", context=ROWS),
     Key(
         "mark",

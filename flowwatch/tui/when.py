@@ -11,6 +11,8 @@ from flowwatch.tui.parts.rows import Rows
 WINDOWS = (0, 60 * SECOND, 300 * SECOND, 900 * SECOND)
 """What the key goes through; 0: all that was read."""
 
+HOUR = 3_600 * SECOND
+
 
 def next_window(desk: Desk) -> None:
     """The next of WINDOWS, to the same end."""
@@ -59,6 +61,26 @@ def step(desk: Desk, steps: int) -> None:
     desk.say(f"{window_words(desk.chosen.query)} UTC{more}: L goes back to now", seconds=3.0)
 
 
+def hour(desk: Desk, steps: int) -> None:
+    """The whole hour before what is seen, or after it, in which anything began; at first the last one.
+    A history's files are parted so."""
+    query, readings = desk.chosen.query, desk.readings
+    known = readings.monitor.hours(query.direction) if readings is not None else []
+    if not known:
+        desk.say("nothing was read yet", "warn")
+        return
+    seen = (query.until - 1) // HOUR if query.until else known[-1] + 1
+    beyond = [one for one in known if (one > seen if steps > 0 else one < seen)]
+    if steps > 0 and not beyond:
+        now(desk)
+        return
+    # Of the first hour that is held there is none before.
+    to = known[0] if not beyond else beyond[0] if steps > 0 else beyond[-1]
+    desk.choose(window=HOUR, until=(to + 1) * HOUR)
+    more = ", the first hour that is held" if to == known[0] else ""
+    desk.say(f"{window_words(desk.chosen.query)} UTC{more}: L goes to the end", seconds=3.0)
+
+
 def between(desk: Desk, start: int, end: int) -> None:
     """The window that was drawn on the timeline."""
     desk.choose(window=max(end - start, SECOND), until=end)
@@ -70,7 +92,8 @@ def now(desk: Desk) -> None:
     if desk.chosen.paused:
         desk.hold(False)
     desk.choose(until=0)
-    desk.say(f"now: {window_words(desk.chosen.query) or 'all that was read'}", seconds=2.0)
+    where = "now" if desk.state.phase == "following" else "the end"
+    desk.say(f"{where}: {window_words(desk.chosen.query) or 'all that was read'}", seconds=2.0)
 
 
 def _seen(desk: Desk) -> Coverage:

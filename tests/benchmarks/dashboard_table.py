@@ -1,6 +1,6 @@
 """The table of docs/dashboard.md: the dashboard at each rate, in each view, over many rows, for long.
 
-    python -m tests.benchmarks.dashboard_table rates views rows start    one or several parts
+    python -m tests.benchmarks.dashboard_table rates views rows start steps    one or several parts
     python -m tests.benchmarks.dashboard_table memory 10                 so many minutes
 
 Against the real observer, through a pseudo-terminal of 120x40; needs Go. Prints a line a figure.
@@ -8,11 +8,16 @@ Against the real observer, through a pseudo-terminal of 120x40; needs Go. Prints
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from flowwatch.egress.folding import BY_WORKLOAD
 from flowwatch.egress.query import Query
@@ -25,6 +30,8 @@ from tests.benchmarks.pty_driver import measure as feel_of
 RATES = (0, 1_000, 20_000)
 RING = 65_535
 ROWS = (10_000, 1_000_000)
+DAY_ROWS = 10_000
+FLOWWATCH = (sys.executable, "-m", "flowwatch")
 TYPED = ("app-42", "d7.example", ":443", "!app-1", "ns:ns-3")
 
 
@@ -152,11 +159,67 @@ def memory(say: Callable[[str], None], minutes: float) -> None:
         _leave(terminal)
 
 
+def steps(say: Callable[[str], None]) -> None:
+    """Steps through a history of a day, by half a window and by the hour."""
+    with tempfile.TemporaryDirectory() as home:
+        records, kept = Path(home, "day.jsonl"), Path(home, "kept")
+        _day(records)
+        record = ["record", "--input-file", str(records), "--to", str(kept)]
+        subprocess.run([*FLOWWATCH, *record], check=True, capture_output=True)
+        argv = [*FLOWWATCH, "--history", str(kept), "--theme", "dark"]
+        with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
+            terminal.wait_for(lambda screen: "complete" in screen.rows[0], 300.0)
+            terminal.run_for(4.0)
+            for key in "{[":
+                took = []
+                for _ in range(15):
+                    before = terminal.screen.rows[0]
+                    terminal.press(key)
+
+                    def there(screen: Screen, before: str = before) -> bool:
+                        figures = re.search(r"([\d:]+) to ", screen.rows[1])
+                        return bool(
+                            figures and screen.rows[0] != before and figures[1] in screen.rows[0]
+                        )
+
+                    took.append(terminal.wait_for(there, 20.0) * 1000)
+                    terminal.run_for(0.3)
+                say(
+                    f"{key} in a day of {DAY_ROWS:,} rows: {statistics.median(took):.0f} ms median, "
+                    f"{max(took):.0f} ms worst"
+                )
+            _leave(terminal)
+
+
+def _day(path: Path) -> None:
+    """A day's drops as lines of JSON: of 1,000 pods to ten places, each of them every four hours."""
+    with path.open("w", encoding="utf-8") as lines:
+        for number in range(DAY_ROWS * 6):
+            row, at = number % DAY_ROWS, 1_799_000_000 + number * 86_400 // (DAY_ROWS * 6)
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+            flow = {
+                "time": when, "uuid": str(number), "verdict": "DROPPED", "drop_reason": 133,
+                "drop_reason_desc": "POLICY_DENIED", "IP": {
+                    "source": f"10.0.{row // 10 // 250}.{row // 10 % 250 + 1}",
+                    "destination": f"203.0.113.{row % 10 + 1}", "ipVersion": "IPv4",
+                },
+                "l4": {"TCP": {"source_port": 20_000 + number % 30_000, "destination_port": 443,
+                               "flags": {"SYN": True}}},
+                "source": {"identity": 1000 + row // 10, "namespace": f"ns-{row % 7}",
+                           "pod_name": f"app-{row // 10}"},
+                "destination": {"identity": 2, "labels": ["reserved:world"]},
+                "Type": "L3_L4", "node_name": "node-1", "event_type": {"type": 1, "sub_type": 133},
+                "traffic_direction": "EGRESS",
+            }  # fmt: skip
+            lines.write(json.dumps({"flow": flow, "node_name": "node-1", "time": when}) + "\n")
+
+
 PARTS: dict[str, Callable[[Callable[[str], None]], None]] = {
     "rates": rates,
     "views": views,
     "rows": rows,
     "start": start,
+    "steps": steps,
 }
 
 

@@ -203,6 +203,9 @@ class ShownMonitor:
     def recent(self, count: int) -> tuple[Recent, ...]:
         return self._shown.recent[-count:]
 
+    def hours(self, direction: str) -> list[int]:
+        return []
+
     def seen(self, key: str) -> list[str]:
         fields = {"ns": "namespace", "pod": "workload", "to": "peer"}
         return sorted({getattr(r, fields[key]) for r in self._shown.rows}) if key in fields else []

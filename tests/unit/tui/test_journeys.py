@@ -17,6 +17,7 @@ from pathlib import Path
 from flowwatch.demo.server import DemoServer
 from tests.benchmarks.pty_driver import Screen, Terminal, cursor_row
 from tests.command import flowwatch
+from tests.material import OWN
 
 PATIENCE = 60.0
 DEMO = (sys.executable, "-m", "flowwatch", "demo")
@@ -65,15 +66,16 @@ def person(
     *argv: str,
     columns: int = 80,
     lines: int = 24,
+    first: str = "weather-app",
     **env: str,
 ) -> Iterator[Person]:
-    """Someone who started it, and sees its first rows."""
+    """Someone who started it, and sees its rows: ``first`` is what was dropped most."""
     own = {"XDG_CACHE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), **env}
     with Terminal(argv or DEMO, columns=columns, lines=lines, env=own) as terminal:
         someone = Person(terminal)
         someone.until(lambda screen: cursor_row(screen) >= 0)
-        # The past in the ring is read: the weather app is what was dropped most.
-        someone.sees(r"▌✗ .*weather-app")
+        # The past in the ring is read.
+        someone.sees(rf"▌✗ .*{first}")
         yield someone
         terminal.press("\x03\x03")
         assert terminal.wait(PATIENCE) == 0
@@ -202,3 +204,27 @@ def test_the_mouse_alone_goes_everywhere(tmp_path: Path) -> None:
         someone.sees("L goes back to now", "━")
         someone.sees(r"\d\d:\d\d:\d\d-\d\d:\d\d:\d\d")
         assert someone.keys == 0
+
+
+def test_last_night_is_an_hour_back_by_one_key(tmp_path: Path) -> None:
+    records = Path(tmp_path, "night.jsonl")
+    told = (OWN / "captures" / "weather.jsonl").read_text(encoding="utf-8")
+    hours = [
+        told.replace("T17:", f"T{hour}:").replace('uuid":"', f'uuid":"{hour}') for hour in (21, 23)
+    ]
+    records.write_text("".join(hours), encoding="utf-8")
+    kept = str(tmp_path / "kept")
+    assert flowwatch("record", "--input-file", str(records), "--to", kept).returncode == 0
+    argv = (sys.executable, "-m", "flowwatch", "--history", kept)
+    with person(tmp_path, *argv, first="") as someone:
+        someone.sees("complete")
+        both = someone.dropped()
+        someone.press("{")
+        someone.sees(r"23:00:00-00:00:00")
+        someone.until(lambda _: 0 < someone.dropped() < both)
+        someone.press("{")
+        someone.sees(r"21:00:00-22:00:00")
+        someone.until(lambda _: 0 < someone.dropped() < both)
+        someone.press("L", "W")
+        someone.until(lambda _: someone.dropped() == both)
+        assert someone.keys == 4

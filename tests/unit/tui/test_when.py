@@ -74,6 +74,37 @@ def test_it_steps_back_and_on_and_no_further_than_what_was_seen() -> None:
     run(test())
 
 
+def night() -> list[Flow]:
+    """A minute at 22:13, another at 23:13, none until 02:13, when it is denied."""
+    flows = [
+        flow(hour * 3_600 + at, source_port=hour * 60 + at) for hour in (0, 1) for at in (1, 5)
+    ]
+    return flows + denied(4 * 3_600, source_port=9_999)
+
+
+def test_whole_hours_are_a_key_each_and_those_without_anything_are_left_out() -> None:
+    async def test() -> None:
+        async with played(Played(night())) as driven:
+            await driven.until(lambda: counts(driven) == [["1", "4"]], "all of it")
+            await driven.press("{")
+            await driven.sees("2023-11-15 02:00:00-03:00:00")
+            await driven.until(lambda: counts(driven) == [["1", "-"]], "the last hour")
+            await driven.press("{")
+            await driven.sees("2023-11-14 23:00:00-00:00:00")
+            await driven.until(lambda: counts(driven) == [["-", "2"]], "the one before")
+            await driven.press("{")
+            await driven.sees("2023-11-14 22:00:00-23:00:00")
+            await driven.press("{")
+            await driven.sees("the first hour that is held")
+            await driven.press("}")
+            await driven.sees("2023-11-14 23:00:00-00:00:00")
+            await driven.press("}", "}")
+            await driven.sees("the end: last 1h")
+            await driven.until(lambda: counts(driven) == [["1", "-"]], "the last hour")
+
+    run(test())
+
+
 def test_other_views_follow_the_window() -> None:
     async def test() -> None:
         async with played(Played(turned())) as driven:
