@@ -58,6 +58,8 @@ def make(folder: Path, found: Listing) -> Made | None:
             max((last for _, last in runs.values()), default=0),
             making.files,
         )
+        # Also where there is no attempt, and so no file that has made it.
+        _make_folder(aside)
         with open_output(str(aside / MARKER), "json") as out:
             out.write(text_of(made))
         unmake(folder, keep=aside)
@@ -167,9 +169,13 @@ def write(path: Path, table: Arrow) -> None:
     ) as writer:
         writer.write_table(table, row_group_size=ROWS)
         writer.add_key_value_metadata({"flowwatch": json.dumps({"format": FORMAT})})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"can't write {safe(str(path))}: {error.strerror}") from None
+    _make_folder(path.parent)
     with open_output(str(path), "parquet") as out:
         out.write_bytes(sink.getvalue().to_pybytes())
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"can't write {safe(str(path))}: {error.strerror}") from None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,7 @@ from flowwatch.flows.model import Batch
 from flowwatch.history.attempts import columns
 from flowwatch.history.recorder import Origin, Recorder
 from flowwatch.sources.files import FileSource
-from tests.command import ROOT
+from tests.command import ROOT, clean_environment
 from tests.in_process import flowwatch
 from tests.unit.history.asked import flows_of
 from tests.unit.history.test_answers import CAPTURES, record
@@ -221,3 +224,25 @@ def test_hours_that_grow_old_take_their_attempts_along(kept: Path, tmp_path: Pat
     assert (rows(kept, "attempts"), rows(kept, "minutes")) == ([], [])
     done = flowwatch("history", "verify", kept)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_history_without_records_has_no_attempts(tmp_path: Path) -> None:
+    folder = record(WEATHER.parent / "empty.jsonl", tmp_path / "kept")
+    done = flowwatch("history", "compact", folder)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "0 attempts made of the records")
+    assert flowwatch("history", "ask", "blocked", folder).stdout == "nothing\n"
+    assert flowwatch("history", "verify", folder).returncode == 0
+    assert flowwatch("history", "compact", folder).stdout == "nothing to merge\n"
+
+
+def test_where_nothing_can_be_written_what_was_there_stays(kept: Path) -> None:
+    before = rows(kept, "attempts")
+    flowwatch("record", "--input-file", WEATHER.parent / "dns.jsonl", "--to", kept)
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -f 1; exec {sys.executable} -m flowwatch history compact '{kept}'"],
+        cwd=ROOT, env=clean_environment(str(kept)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(r"flowwatch: can't write .*: File too large\n", done.stderr)
+    assert rows(kept, "attempts") == before
+    assert not list(kept.glob(".making-*"))
