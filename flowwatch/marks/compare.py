@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from flowwatch.flows.model import PolicyRef
 from flowwatch.flows.reasons import reason
 from flowwatch.marks.finding import Mark
-from flowwatch.marks.sightings import Edge, How, Pod, Sightings
+from flowwatch.marks.sightings import Edge, How, Pod, Sightings, pairs
 
 Change = Literal["cut", "new", "quiet", "same"]
 CHANGES: tuple[Change, ...] = ("cut", "new", "quiet", "same")
@@ -52,6 +52,7 @@ class Side:
         return self.passed + self.dropped + self.errors + self.unknown
 
 
+_NONE = array("q")
 _OUTCOMES = ("forwarded", "dropped", "audited", "errors", "unknown")
 
 
@@ -163,7 +164,7 @@ def _add_pod(
             named = row._allowed if how.passed else row._denied
             named.update(dict.fromkeys(sorted(how.names or (), key=str)))
     cut = sum(one.first < moment <= one.denied < whole.end for one in seen.cut.get(key, ()))
-    lasting = sum(first < moment < last for first, last in seen.lasting.get(key, ()))
+    lasting = sum(first < moment < last for first, last in pairs(seen.lasting.get(key, _NONE)))
     _add(row._was, was)
     _add(row._then, then)
     row.earlier = row._was.attempts - row.before.attempts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from flowwatch.audits.evidence import Observation
@@ -101,8 +102,8 @@ class Sightings:
         clock that most nodes share. Sorted by nothing."""
         self.cut: dict[tuple[Pod, Edge], list[Cut]] = {}
         """Connections that worked until a policy denied them."""
-        self.lasting: dict[tuple[Pod, Edge], list[tuple[int, int]]] = {}
-        """Those that lasted more than a second: first, last."""
+        self.lasting: dict[tuple[Pod, Edge], array[int]] = {}
+        """Those that lasted more than a second: first, last, and so on, 16 bytes each."""
         self.nodes: dict[tuple[str, str, str], str] = {}
         """Of a pod (server, namespace, name): the node whose records told its verdicts."""
         self.told: dict[tuple[Pod, Edge], tuple[int, str]] = {}
@@ -179,7 +180,7 @@ class Sightings:
             self._at(times, _as_before(seen), seen.first)
             return None
         if seen.last - seen.first > _LASTING and seen.outcome in _PASSED:
-            self.lasting.setdefault(key, []).append((seen.first, seen.last))
+            self.lasting.setdefault(key, array("q")).extend((seen.first, seen.last))
         # One that was let through on a retry passed only then.
         return key, self._at(times, _how(seen), seen.first + int(seen.waited * 1e9))
 
@@ -193,7 +194,7 @@ class Sightings:
                 return
             times = self.times[key] = {}
         if last - first > _LASTING and how.outcome in _PASSED:
-            self.lasting.setdefault(key, []).append((first, last))
+            self.lasting.setdefault(key, array("q")).extend((first, last))
         self._at(times, how, first)
 
     def _at(self, times: dict[How, array[int]], how: How, time: int) -> How:
@@ -211,7 +212,7 @@ class Sightings:
             key: {how: times[:] for how, times in hows.items()} for key, hows in self.times.items()
         }
         other.cut = {key: list(cuts) for key, cuts in self.cut.items()}
-        other.lasting = {key: list(spans) for key, spans in self.lasting.items()}
+        other.lasting = {key: spans[:] for key, spans in self.lasting.items()}
         other.told = dict(self.told)
         other.left_out = self.left_out
         other.nodes = dict(self.nodes)
@@ -235,7 +236,11 @@ class Sightings:
                 del self.times[key]
                 self.told.pop(key, None)
         self.cut = _later(self.cut, lambda cut: cut.denied >= since)
-        self.lasting = _later(self.lasting, lambda span: span[1] >= since)
+        for key, spans in list(self.lasting.items()):
+            later = [span for span in pairs(spans) if span[1] >= since]
+            self.lasting[key] = array("q", chain.from_iterable(later))
+            if not later:
+                del self.lasting[key]
         return since
 
     def node(self, pod: Pod) -> str:
@@ -266,6 +271,11 @@ class Sightings:
         for pod, edge in self.times:
             found.setdefault((pod, edge.direction), []).append(edge)
         yield from found.items()
+
+
+def pairs(spans: array[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each connection."""
+    return zip(spans[::2], spans[1::2], strict=True)
 
 
 def _later(

@@ -11,7 +11,8 @@ from flowwatch.marks.live import LiveChanges
 from flowwatch.report.changes import changes_object
 from flowwatch.sources.files import FileSource
 from tests.material import OWN
-from tests.unit.marks.traffic import ALLOW, API, EVIL, SECOND, START, Traffic
+from tests.unit.flows.made import flow
+from tests.unit.marks.traffic import ALLOW, API, EVIL, POD, SECOND, START, Traffic
 
 EGRESS = frozenset({"egress"})
 
@@ -92,3 +93,27 @@ def test_the_older_half_is_forgotten_and_told() -> None:
     assert kept <= 2_000 + 2 * len(scope.open_attempts())
     for one in report.differences:
         assert one.before.start >= changes._changes.since
+
+
+def test_what_is_kept_of_connections_that_last_is_bounded_and_16_bytes_each() -> None:
+    # Twice as many as are open at least: the older half is over.
+    traffic = Traffic()
+    for at in range(55_000):
+        traffic.passes(10.0 * at, API, asked=False, answered=False)
+        begun = traffic.records[-1]
+        traffic.records.append(
+            flow(
+                10.0 * at + 3, source=POD, source_ip=begun.source_ip, destination_ip=API,
+                source_port=begun.source_port, tcp_flags=16,
+            )
+        )  # fmt: skip
+    join = Join()
+    changes = LiveChanges(join, most=2_000)
+    for start in range(0, len(traffic.records), 512):
+        join.add(Batch(flows=traffic.records[start : start + 512]))
+    seen = changes._changes.seen
+    [times] = [at for hows in seen.times.values() for at in hows.values()]
+    [lasting] = seen.lasting.values()
+    assert changes._changes.since
+    assert 0 < len(times) <= 25_000
+    assert len(lasting) * lasting.itemsize == 16 * len(times)
