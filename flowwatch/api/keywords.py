@@ -109,7 +109,7 @@ class Which(TypedDict, total=False):
     input_file: Paths
     """Captures instead of a server, as the arguments before the keywords."""
     history: Path
-    """A folder that ``flowwatch record`` has written, instead of a server."""
+    """What ``flowwatch record`` has written, a folder or ``s3://BUCKET/PREFIX``, instead of a server."""
     keep_bad: Path
     """A folder: each record that can't be read becomes a file there."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowwatch.errors import UsageError
 from flowwatch.history.info import info
+from flowwatch.history.places import place_of
 from flowwatch.history.upkeep import Unwanted, compact, forget, verify
 from flowwatch.hubble.filters.request import parse_time
 from flowwatch.output import columns, open_output, put, say
 from flowwatch.report.history import write_info
-from flowwatch.text import plural, size_words
+from flowwatch.text import plural, safe, size_words
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -28,7 +28,7 @@ def run(parsed: Parsed) -> int:
         return _ask(parsed)
     if len(parsed.rest) != 1:
         raise UsageError(f"flowwatch {verb} is about one history", f"flowwatch {verb} DIR")
-    return _VERBS[verb](parsed, Path(parsed.rest[0]))
+    return _VERBS[verb](parsed, parsed.rest[0])
 
 
 def _ask(parsed: Parsed) -> int:
@@ -42,8 +42,14 @@ def _ask(parsed: Parsed) -> int:
         return 0
     if len(parsed.rest) != 2:
         raise UsageError("a question, and a history", "flowwatch history ask QUESTION DIR; --list")
-    name, folder = parsed.rest
+    name, where = parsed.rest
     question = question_of(name)
+    folder = place_of(where).local
+    if folder is None:
+        raise UsageError(
+            f"attempts are made in folders only, and {safe(where)} is none",
+            "copy it into one, or ask another verb with --history",
+        )
     limits = Limits(
         _moment(parsed, "since"),
         _moment(parsed, "until"),
@@ -53,7 +59,7 @@ def _ask(parsed: Parsed) -> int:
         parsed.text("peer"),
         parsed.number("limit"),
     )
-    told = ask(Path(folder), question, limits, ENGINES[parsed.text("engine")])
+    told = ask(folder, question, limits, ENGINES[parsed.text("engine")])
     form = parsed.text("output")
     with open_output(None, form) as out:
         write_answer(told, form, out, columns=columns())
@@ -72,16 +78,16 @@ def _moment(parsed: Parsed, flag: str) -> int | None:
     return time if text[:4].isdigit() and "-" in text else time // MINUTE * MINUTE
 
 
-def _info(parsed: Parsed, folder: Path) -> int:
-    found = info(folder)
+def _info(parsed: Parsed, where: str) -> int:
+    found = info(where)
     form = parsed.text("output")
     with open_output(None, form) as out:
         write_info(found, form, out)
     return int(bool(found.left_out))
 
 
-def _compact(_parsed: Parsed, folder: Path) -> int:
-    done = compact(folder)
+def _compact(_parsed: Parsed, where: str) -> int:
+    done = compact(where)
     if done.files:
         put(
             f"{plural(done.files, 'file')} of {size_words(done.before)} merged into "
@@ -94,8 +100,8 @@ def _compact(_parsed: Parsed, folder: Path) -> int:
     return _problems(done.problems)
 
 
-def _verify(_parsed: Parsed, folder: Path) -> int:
-    done = verify(folder)
+def _verify(_parsed: Parsed, where: str) -> int:
+    done = verify(where)
     attempts = f" and {plural(done.attempts, 'attempt')}" if done.attempts is not None else ""
     sound = "is sound" if done.files == 1 else "are sound"
     put(
@@ -105,7 +111,7 @@ def _verify(_parsed: Parsed, folder: Path) -> int:
     return _problems(done.problems)
 
 
-def _forget(parsed: Parsed, folder: Path) -> int:
+def _forget(parsed: Parsed, where: str) -> int:
     before = parsed.text("before")
     pods = []
     for text in parsed.list("pod"):
@@ -120,7 +126,7 @@ def _forget(parsed: Parsed, folder: Path) -> int:
     )
     if not unwanted.words:
         raise UsageError("nothing says what to forget", "--before, --namespace or --pod")
-    done = forget(folder, unwanted)
+    done = forget(where, unwanted)
     if done.rows:
         put(f"{plural(done.rows, 'record')} {' or '.join(unwanted.words)} deleted\n")
     else:
@@ -134,7 +140,7 @@ def _problems(lines: list[str]) -> int:
     return int(bool(lines))
 
 
-_VERBS: dict[str, Callable[[Parsed, Path], int]] = {
+_VERBS: dict[str, Callable[[Parsed, str], int]] = {
     "history info": _info,
     "history compact": _compact,
     "history verify": _verify,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.model import Batch
     from flowwatch.flows.source import Source
+    from flowwatch.history.store import Piece
     from flowwatch.proofs.checking import Manifest
 
 NOT_REPLAYED = 3
@@ -118,7 +120,7 @@ def _wanted(parsed: Parsed) -> FlowRequest:
     if wanted.history and window.until is None:
         from flowwatch.history.store import listing
 
-        found = listing(Path(wanted.history), since=window.since)
+        found = listing(wanted.history, since=window.since)
         newest = [group.times[1] for piece in found.flows for group in piece.groups]
         window = replace(window, until=max(newest, default=None))
     return replace(wanted, window=window)
@@ -211,10 +213,10 @@ def _files(wanted: FlowRequest) -> dict[str, object]:
         return {"from": "captures", "files": [_file(one.name, one) for one in captures]}
     from flowwatch.history.store import listing
 
-    folder, window = Path(wanted.history), wanted.window
-    found = listing(folder, since=window.since, until=window.until)
-    paths = sorted(piece.path for piece in (*found.flows, *found.events))
-    files = [_file(str(path.relative_to(folder)), path) for path in paths]
+    window = wanted.window
+    found = listing(wanted.history, since=window.since, until=window.until)
+    pieces = sorted((*found.flows, *found.events), key=lambda piece: piece.path)
+    files = [_kept(piece) for piece in pieces]
     return {"from": "history", "files": files}
 
 
@@ -224,6 +226,15 @@ def _file(name: str, path: Path) -> dict[str, object]:
     except OSError as error:
         raise InputError(f"cannot read {safe(str(path))}: {error.strerror}") from None
     return {"path": name, "bytes": size, "sha256": digest}
+
+
+def _kept(piece: Piece) -> dict[str, object]:
+    try:
+        data = piece.place.read(piece.path)
+    except OSError as error:
+        where = safe(piece.place.url(piece.path))
+        raise InputError(f"cannot read {where}: {error.strerror}") from None
+    return {"path": piece.path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 # Verifying ----------------------------------------------------------------------------------------
@@ -266,22 +277,25 @@ def _verify(parsed: Parsed) -> int:
                 return _ended(f"replayed {words}", wrong)
             put(f"replayed {words}: {plural(judged.summary['records'], 'record')}, all is equal\n")
         if history:
-            put(f"{_still(entries[FILES], Path(history))}\n")
+            put(f"{_still(entries[FILES], history)}\n")
     if not replays:
         say("not replayed, as it holds no flows: give --history DIR, or --input-file")
         return NOT_REPLAYED
     return 0
 
 
-def _still(files: Content, folder: Path) -> str:
+def _still(files: Content, history: str) -> str:
     """How many of the history's files are still there, as they were: merging makes others of them."""
+    from flowwatch.history.places import place_of
+
     told = msgspec.json.decode(files, type=_Files).files if isinstance(files, bytes) else []
+    place = place_of(history)
+    sizes = {file.path: file.size for file in place.files()}
     same = 0
     for one in told:
-        path = folder / one.path
-        inside = not {"..", ""} & {*one.path.split("/")}
-        if inside and path.is_file():
-            same += digest_of(path) == (one.bytes, one.sha256)
+        # What is empty is none of a history's, and may be a pipe.
+        if sizes.get(one.path, 0) == one.bytes > 0:
+            same += hashlib.sha256(place.read(one.path)).hexdigest() == one.sha256
     return f"of its {plural(len(told), 'file')} {same:,} lie there unchanged"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from flowwatch.cli.values import age_of, size_of
 from flowwatch.errors import UsageError
 from flowwatch.flows.join import Join, Joined
 from flowwatch.history import arrow, store
+from flowwatch.history.places import place_of
 from flowwatch.history.recorder import Origin, Recorder
 from flowwatch.history.resume import Resume, resume
 from flowwatch.history.retention import Limits, trim
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
+    from flowwatch.history.place import Place
 
 TRIMMED = 60.0
 """Seconds between looks at what has grown old."""
@@ -37,8 +38,8 @@ SHOWN, SAID = 1.0, 60.0
 
 def run(parsed: Parsed) -> int:
     """Record until the end, until ``--for`` is over, or until Ctrl-C, which is its end."""
-    folder = Path(parsed.text("to"))
-    if not parsed.text("to"):
+    to = parsed.text("to")
+    if not to:
         raise UsageError("nothing says where to keep what comes", "flowwatch record --to DIR")
     asked = flow_request(parsed, follow=_follows(parsed), several=True)
     wanted = replace(asked, raw=parsed.switch("raw"))
@@ -48,6 +49,7 @@ def run(parsed: Parsed) -> int:
     for line in wanted.settings.warnings:
         say(line)
     arrow.load()
+    folder = place_of(to)
     store.create(folder)
     source, before, origin = _source(wanted, folder)
     recorder = Recorder(folder, origin)
@@ -67,7 +69,7 @@ def _follows(parsed: Parsed) -> bool:
     return parsed.switch("follow") or not ends
 
 
-def _source(wanted: FlowRequest, folder: Path) -> tuple[Source, Resume, Origin]:
+def _source(wanted: FlowRequest, folder: Place) -> tuple[Source, Resume, Origin]:
     """What is recorded, from where an earlier run of the same has ended."""
     filters = raw_filters(wanted.filters) if wanted.filters else ""
     source = open_source(wanted, with_ring=True, keep_trying=wanted.window.follow)
@@ -83,7 +85,7 @@ class _Recording:
     """One run: reads, keeps, deletes what is old, and says how it goes."""
 
     def __init__(
-        self, folder: Path, source: Source, recorder: Recorder, before: Resume, limits: Limits
+        self, folder: Place, source: Source, recorder: Recorder, before: Resume, limits: Limits
     ) -> None:
         self._folder, self._source, self._recorder = folder, source, recorder
         self._before, self._limits = before, limits

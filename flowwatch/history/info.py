@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flowwatch.history.arrow import load
 from flowwatch.history.attempts.made import TABLES, Files, files_of, newer_records, read_made
-from flowwatch.history.columns import EVENTS
+from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, read_events
-from flowwatch.history.store import MADE, Listing, Piece, listing
+from flowwatch.history.places import Where, place_of
+from flowwatch.history.store import MADE, Listing, Piece, Unreadable, listing, rows
 
 
 @dataclass(slots=True)
@@ -52,16 +54,17 @@ class Info:
     """Files that can't be read: a safe line each."""
 
 
-def info(folder: Path) -> Info:
+def info(where: Where) -> Info:
     """Look at all of it, but only at two columns of the records. InputError for what is no history."""
-    found = listing(folder)
+    place = place_of(where)
+    found = listing(place)
     told = Info(left_out=list(found.left_out))
     for piece in (*found.flows, *found.events):
         told.files += 1
         told.bytes += piece.size
     for piece in found.flows:
-        _records(folder, piece, told)
-    events = [one for piece in found.events for one in _events(folder, piece, told)]
+        _records(piece, told)
+    events = [one for piece in found.events for one in _events(piece, told)]
     events.sort(key=lambda one: one.recorded)
     runs = {run: Run(run, began=first, last=last) for run, (first, last) in found.runs.items()}
     for one in events:
@@ -75,7 +78,8 @@ def info(folder: Path) -> Info:
             case "deleted":
                 told.deleted.append(one)
     told.runs = sorted((one for one in runs.values() if one.source), key=lambda one: one.began)
-    _made(folder, found, told)
+    if place.local is not None:
+        _made(place.local, found, told)
     return told
 
 
@@ -94,8 +98,8 @@ def _made(folder: Path, found: Listing, told: Info) -> None:
         told.left_out += one.left_out
 
 
-def _records(folder: Path, piece: Piece, told: Info) -> None:
-    table = _read(folder, piece, ["node", "time"], told)
+def _records(piece: Piece, told: Info) -> None:
+    table = _read(piece, [one for one in FLOWS if one.name in ("node", "time")], told)
     if table is None:
         return
     pa, _ = load()
@@ -117,16 +121,14 @@ def _records(folder: Path, piece: Piece, told: Info) -> None:
         told.first = min(told.first or first or 0, first or told.first)
 
 
-def _events(folder: Path, piece: Piece, told: Info) -> list[Event]:
-    table = _read(folder, piece, [one.name for one in EVENTS], told)
+def _events(piece: Piece, told: Info) -> list[Event]:
+    table = _read(piece, EVENTS, told)
     return list(read_events(table)) if table is not None else []
 
 
-def _read(folder: Path, piece: Piece, columns: list[str], told: Info) -> Any:
-    pa, parquet = load()
+def _read(piece: Piece, columns: Sequence[Kept], told: Info) -> Any:
     try:
-        with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
-            return file.read(columns=columns)
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        told.left_out.append(f"{piece.path.relative_to(folder)} is damaged")
+        return rows(piece, columns)
+    except Unreadable as error:
+        told.left_out.append(str(error))
         return None

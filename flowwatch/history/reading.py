@@ -14,18 +14,20 @@ from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 from flowwatch.errors import InputError
 from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState
-from flowwatch.history.arrow import Arrow, declared, load
+from flowwatch.history.arrow import Arrow
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, add_to, read_events
 from flowwatch.history.matching import Matching
-from flowwatch.history.store import Group, Listing, Piece, listing, spans
+from flowwatch.history.place import Place
+from flowwatch.history.places import place_of
+from flowwatch.history.store import Group, Listing, Piece, Unreadable, listing, spans
+from flowwatch.history.store import rows as rows_of
 from flowwatch.history.tables import Reader
 from flowwatch.hubble.captures.replay import Selection
 from flowwatch.text import plural, safe
@@ -51,20 +53,24 @@ class _Rows:
 
 
 class HistorySource:
-    """Flows of the history in ``folder`` that pass ``matching``, within ``window``.
+    """Flows of the history at ``where`` that pass ``matching``, within ``window``.
 
     ``batches()`` raises InputError for what is no history.
     """
 
     def __init__(
-        self, folder: str, *, matching: Matching | None = None, window: Selection | None = None
+        self,
+        where: str | Place,
+        *,
+        matching: Matching | None = None,
+        window: Selection | None = None,
     ) -> None:
-        self._folder = Path(folder)
+        self._place = place_of(where)
         self._matching = matching
         self._window = window or Selection()
         self._closed = threading.Event()
         self._problems: list[str] = []
-        self._state = SourceState(f"history {safe(folder)}", "connecting", since=time.time())
+        self._state = SourceState(f"history {self._place.name}", "connecting", since=time.time())
 
     def state(self) -> SourceState:
         """Where it stands."""
@@ -89,7 +95,7 @@ class HistorySource:
 
     def _all(self) -> Iterator[Batch]:
         window, matching = self._window, self._matching
-        found = listing(self._folder, since=window.since, until=window.until)
+        found = listing(self._place, since=window.since, until=window.until)
         self._problems += found.left_out
         doubles = _Doubles(found)
         for key, told, rows in self._merged(found):
@@ -178,7 +184,7 @@ class HistorySource:
                 flows = reader.flows(table)
             except (TypeError, ValueError):
                 # Nothing stands where something must.
-                self._problem(f"{safe(str(piece.path.relative_to(self._folder)))} is damaged")
+                self._problem(f"{safe(piece.path)} is damaged")
                 continue
             places = zip(
                 table.column("recorded").cast("int64").to_pylist(),
@@ -202,18 +208,10 @@ class HistorySource:
         """The rows of a group; None, and a line for the notes, where they can't be read."""
         if self._closed.is_set():
             return None
-        pa, parquet = load()
-        name = safe(str(piece.path.relative_to(self._folder)))
         try:
-            with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
-                table = file.read_row_group(group.number, columns=[one.name for one in columns])
-                if declared(pa, table, columns):
-                    return table
-                self._problem(f"{name} is damaged")
-        except FileNotFoundError:
-            self._problem(f"{name} went away while it was being read")
-        except (OSError, ValueError, KeyError, pa.ArrowException):
-            self._problem(f"{name} is damaged")
+            return rows_of(piece, columns, group)
+        except Unreadable as error:
+            self._problem(str(error))
         return None
 
     def _problem(self, line: str) -> None:

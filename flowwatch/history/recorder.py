@@ -19,12 +19,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from flowwatch.errors import OutputError
 from flowwatch.flows.model import Batch
 from flowwatch.history import store
 from flowwatch.history.events import Event, Place, events_of, late
+from flowwatch.history.places import Where, place_of
 from flowwatch.history.tables import Held
 from flowwatch.history.writing import Job, Written, write
 
@@ -72,7 +72,7 @@ class Recorder:
 
     def __init__(
         self,
-        folder: Path,
+        where: Where,
         origin: Origin,
         *,
         every: float = EVERY,
@@ -80,11 +80,11 @@ class Recorder:
         now: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Says in the history at ``folder``, which is there, that a run begins. OutputError.
+        """Says in the history at ``where``, which is there, that a run begins. OutputError.
 
         ``every`` is seconds, ``most`` flows; ``now`` and ``monotonic`` are this machine's clocks.
         """
-        self._folder, self._every, self._most = folder, every, most
+        self._place, self._every, self._most = place_of(where), every, most
         self._now, self._monotonic = now, monotonic
         began = now()
         self.run = (
@@ -164,7 +164,7 @@ class Recorder:
     def _start(self) -> None:
         """Have the first job written, if none is."""
         if self._jobs and self._writing is None:
-            self._writing = self._writer.submit(write, self._folder, self._jobs[0])
+            self._writing = self._writer.submit(write, self._place, self._jobs[0])
 
     def _finish(self) -> None:
         """Wait for the job that is being written. OutputError, and it is still the first."""

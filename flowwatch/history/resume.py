@@ -6,15 +6,15 @@ says whether something is missing: if the ring reached back to what is kept, tha
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from flowwatch.errors import InputError
 from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Batch, Flow, Gap
-from flowwatch.history.arrow import declared, load
-from flowwatch.history.columns import EVENTS, FLOWS
+from flowwatch.history.arrow import Arrow
+from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import read_events
+from flowwatch.history.places import Where
 from flowwatch.history.recorder import Origin
-from flowwatch.history.store import Listing, listing
+from flowwatch.history.store import Group, Listing, Piece, Unreadable, listing, rows
 from flowwatch.history.tables import Reader
 
 KNOWN = 300_000
@@ -77,49 +77,48 @@ class Resume:
             batch.gaps.append(Gap(newest, flow.time, WHY, (flow.node,), batch.origin))
 
 
-def resume(folder: Path, origin: Origin, *, live: bool) -> Resume:
-    """What the history in ``folder`` has of ``origin``. InputError for what is no history."""
-    found = listing(folder)
+def resume(where: Where, origin: Origin, *, live: bool) -> Resume:
+    """What a history has of ``origin``. InputError for what is no history, or a server that fails."""
+    found = listing(where)
     runs = _runs(found, origin)
     groups = sorted(
         (
-            (group.recorded[1], piece.path, group)
+            (group.recorded[1], piece.path, piece, group)
             for piece in found.flows
             if not runs.isdisjoint(piece.runs)
             for group in piece.groups
         ),
-        key=lambda one: one[0],
+        key=lambda one: one[:2],
         reverse=True,
     )
-    pa, parquet = load()
     reader = Reader()
     flows: list[Flow] = []
-    for _, path, group in groups:
+    for _, _, piece, group in groups:
         if len(flows) >= KNOWN:
             break
-        try:
-            with parquet.ParquetFile(path) as file:
-                table = file.read_row_group(group.number, columns=[one.name for one in FLOWS])
-        except (OSError, ValueError, pa.ArrowException):
-            # Told by whoever reads the history.
-            continue
-        if declared(pa, table, FLOWS):
+        table = _read(piece, FLOWS, group)
+        if table is not None:
             flows += reader.flows(table)
     return Resume(flows, live=live)
 
 
+def _read(piece: Piece, columns: tuple[Kept, ...], group: Group | None = None) -> Arrow | None:
+    """Rows; None where a file is damaged, which whoever reads the history tells."""
+    try:
+        return rows(piece, columns, group)
+    except Unreadable as error:
+        if piece.place.local is None and not error.gone:
+            # What is there and isn't known would be kept twice.
+            raise InputError(f"cannot read {piece.place.name}: {error}") from None
+        return None
+
+
 def _runs(found: Listing, origin: Origin) -> set[str]:
     """The runs that recorded ``origin``."""
-    pa, parquet = load()
     runs: set[str] = set()
     for piece in found.events:
-        try:
-            table = parquet.read_table(
-                piece.path, columns=[one.name for one in EVENTS], partitioning=None
-            )
-        except (OSError, ValueError, pa.ArrowException):
-            continue
-        for one in read_events(table) if declared(pa, table, EVENTS) else ():
+        table = _read(piece, EVENTS)
+        for one in read_events(table) if table is not None else ():
             if one.what == "run" and (one.name, one.text) == (origin.where, origin.filters):
                 runs.add(one.run)
     return runs

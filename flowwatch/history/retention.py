@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from flowwatch.history.places import Where, place_of
 from flowwatch.history.store import HOUR, hour_of
 
 
@@ -28,23 +28,25 @@ class Deleted:
     """The end of the latest hour of which something was deleted, ns since 1970."""
 
 
-def trim(folder: Path, limits: Limits, now: int) -> Deleted:
+def trim(where: Where, limits: Limits, now: int) -> Deleted:
     """Delete what is beyond ``limits`` at ``now`` (ns since 1970); the present hour stays.
 
-    A file that is gone already is no matter: another recorder may do the same.
+    A file that is gone already is no matter: another recorder may do the same. Nor is a place that can't
+    be listed now: the next look comes.
     """
     gone = Deleted()
     if not (limits.age or limits.size):
         return gone
-    files: list[tuple[int, Path, int]] = []
-    for path in folder.rglob("*.parquet"):
-        try:
-            about = path.stat()
-        except OSError:
-            continue
-        hour = hour_of(path)
-        began = about.st_mtime_ns // HOUR * HOUR if hour is None else hour
-        files.append((began, path, about.st_size))
+    place = place_of(where)
+    files: list[tuple[int, str, int]] = []
+    try:
+        for file in place.files():
+            if file.path.endswith(".parquet"):
+                hour = hour_of(file.path)
+                began = file.changed // HOUR * HOUR if hour is None else hour
+                files.append((began, file.path, file.size))
+    except OSError:
+        return gone
     files.sort(key=lambda one: one[0])
     total = sum(size for _, _, size in files)
     for began, path, size in files:
@@ -54,7 +56,7 @@ def trim(folder: Path, limits: Limits, now: int) -> Deleted:
         if ended > now or not (too_old or too_much):
             continue
         try:
-            path.unlink()
+            place.delete(path)
         except OSError:
             continue
         total -= size

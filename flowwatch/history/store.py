@@ -13,18 +13,18 @@ it replaces stands for them: what merges files is safe at any moment.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from flowwatch.errors import InputError, OutputError, UsageError
-from flowwatch.history.arrow import Arrow, load
+from flowwatch.errors import InputError, UsageError
+from flowwatch.history.arrow import Arrow, declared, load
 from flowwatch.history.columns import EVENTS, FLOWS, FORMAT, Kept
-from flowwatch.output import open_output
+from flowwatch.history.place import File, Place
+from flowwatch.history.places import Where, place_of
 from flowwatch.text import safe
 
 MARKER = "history.json"
@@ -35,6 +35,8 @@ HOUR = 3_600_000_000_000
 NO_TIME = "unknown"
 """Date and hour of records without a time, and of those of very many hours at once."""
 _KEY = "flowwatch"
+AT_ONCE = 16
+"""Footers that are asked for at once of a server."""
 _LONGEST = 100
 """Characters of a cluster's name in that of a folder."""
 
@@ -58,12 +60,14 @@ class Group:
 class Piece:
     """One file that can be read."""
 
-    path: Path
+    place: Place
+    path: str
+    """Relative to the place, with slashes."""
     runs: dict[str, tuple[int, int]]
     """By run, when the first and the last of its rows came."""
     groups: tuple[Group, ...]
     replaces: tuple[str, ...]
-    """Files that it stands for, relative to the folder."""
+    """Paths of files that it stands for."""
     size: int
     rows: int
 
@@ -76,7 +80,7 @@ class Listing:
     events: list[Piece] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Files that can't be read, or aren't a history's, with why: a safe line each."""
-    replaced: list[Path] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
     """Files that others stand for: what a merge that was interrupted has left."""
 
     @property
@@ -95,35 +99,34 @@ def spans(pieces: Iterable[Piece]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def create(folder: Path) -> None:
-    """Make ``folder`` a history if it is none yet. UsageError where other things lie, or nothing can."""
+def create(where: Where) -> None:
+    """Make ``where`` a history if it is none yet. UsageError where other things lie, or nothing can."""
+    place = place_of(where)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / MARKER).exists():
-            _check(folder)
-            return
-        others = [name for name in os.listdir(folder) if not name.startswith(".")]
+        place.make()
+        names = place.top()
     except OSError as error:
-        raise UsageError(f"cannot record to {safe(str(folder))}", str(error.strerror)) from None
+        raise UsageError(f"cannot record to {place.name}", str(error.strerror)) from None
+    if MARKER in names:
+        _check(place)
+        return
+    others = [name for name in names if not name.startswith(".")]
     if others:
         raise UsageError(
-            f"{safe(str(folder))} holds other things ({safe(sorted(others)[0])})",
-            "name an empty folder, or one that doesn't exist",
+            f"{place.name} holds other things ({safe(sorted(others)[0])})",
+            f"name an empty {'folder, or one' if place.local else 'prefix, or one'} that doesn't exist",
         )
-    text = json.dumps({"flowwatch_history": FORMAT})
-    with open_output(str(folder / MARKER), "json") as out:
-        out.write(text + "\n")
+    place.put(MARKER, (json.dumps({"flowwatch_history": FORMAT}) + "\n").encode())
 
 
-def _check(folder: Path) -> None:
-    """InputError for a folder that is no history, or that of a newer flowwatch."""
-    name = safe(str(folder))
+def _check(place: Place) -> None:
+    """InputError for a place that is no history, or that of a newer flowwatch."""
+    name = place.name
     try:
-        found = json.loads((folder / MARKER).read_text("utf-8"))["flowwatch_history"]
+        found = json.loads(place.read(MARKER).decode("utf-8"))["flowwatch_history"]
     except FileNotFoundError:
-        why = "there is no such folder" if not folder.exists() else f"it holds no {MARKER}"
         raise InputError(
-            f"{name} is no history: {why}", "flowwatch record --to DIR makes one"
+            f"{name} is no history: {_why_not(place)}", "flowwatch record --to DIR makes one"
         ) from None
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}") from None
@@ -136,6 +139,14 @@ def _check(folder: Path) -> None:
             f"{name} was written by a newer flowwatch (format {safe(str(found))}, this one knows {FORMAT})",
             "update flowwatch",
         )
+
+
+def _why_not(place: Place) -> str:
+    try:
+        place.check()
+    except OSError as error:
+        return str(error.strerror)
+    return f"it holds no {MARKER}"
 
 
 def partition(cluster: str, time: int | None) -> str:
@@ -154,23 +165,18 @@ def _hour(time: int | None) -> str:
     return f"{datetime.fromtimestamp(time // HOUR * 3600, UTC):date=%Y-%m-%d/hour=%H}"
 
 
-def hour_of(path: Path) -> int | None:
+def hour_of(path: str) -> int | None:
     """When the hour began (ns since 1970) that a file lies in; None where it is of none."""
     try:
-        date, hour = (part.partition("=")[2] for part in path.parts[-3:-1])
+        date, hour = (part.partition("=")[2] for part in path.split("/")[-3:-1])
         return int(datetime.fromisoformat(f"{date}T{hour}:00:00+00:00").timestamp()) * 1_000_000_000
     except ValueError:
         return None
 
 
-def cluster_of(path: Path) -> str:
-    """The cluster of a file of flows."""
-    return unquote(path.parts[-4].partition("=")[2])
-
-
-def write(folder: Path, path: str, table: Arrow, runs: dict[str, tuple[int, int]],
+def write(where: Where, path: str, table: Arrow, runs: dict[str, tuple[int, int]],
           replaces: Iterable[str] = ()) -> int:  # fmt: skip
-    """Write ``table`` as ``folder/path``, whole or not at all; how many bytes. OutputError."""
+    """Write ``table`` as ``path`` there, whole or not at all; how many bytes. OutputError."""
     pa, parquet = load()
     about = {"format": FORMAT, "runs": runs, "replaces": list(replaces)}
     sink = pa.BufferOutputStream()
@@ -193,13 +199,7 @@ def write(folder: Path, path: str, table: Arrow, runs: dict[str, tuple[int, int]
         writer.write_table(table, row_group_size=ROWS)
         writer.add_key_value_metadata({_KEY: json.dumps(about)})
     data = sink.getvalue().to_pybytes()
-    target = folder / path
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"can't write {safe(str(target))}: {error.strerror}") from None
-    with open_output(str(target), "parquet") as out:
-        out.write_bytes(data)
+    place_of(where).put(path, data)
     return len(data)
 
 
@@ -220,82 +220,130 @@ ROWS = 65_536
 """Of a row group: what is held in memory to be written, or read, at a time."""
 
 
-def listing(folder: Path, *, since: int | None = None, until: int | None = None) -> Listing:
-    """What lies in ``folder``; flows of hours outside of ``since`` to ``until`` (ns) are passed over.
+def listing(where: Where, *, since: int | None = None, until: int | None = None) -> Listing:
+    """What lies in a history; flows of hours outside of ``since`` to ``until`` (ns) are passed over.
 
-    InputError for what is no history.
+    InputError for what is no history, or can't be listed.
     """
-    _check(folder)
+    place = place_of(where)
+    _check(place)
     found = Listing()
-    every: list[tuple[str, Piece]] = []
-    for path in _files(folder, found):
-        hour = hour_of(path)
-        kind = path.relative_to(folder).parts[0]
-        if kind == "flows" and hour is not None:
-            if since is not None and hour + HOUR <= since:
-                continue
-            if until is not None and hour > until:
-                continue
-        piece = open_piece(path, folder, found)
-        if piece is not None:
-            every.append((kind, piece))
-    gone = {name for _, piece in every for name in piece.replaces}
-    for kind, piece in every:
-        if str(piece.path.relative_to(folder)) in gone:
+    try:
+        files = [file for file in _files(place, found) if _in_time(file.path, since, until)]
+    except OSError as error:
+        raise InputError(f"cannot read {place.name}: {error.strerror}") from None
+    every = [piece for piece in _opened(place, files, found) if piece is not None]
+    gone = {name for piece in every for name in piece.replaces}
+    for piece in every:
+        if piece.path in gone:
             found.replaced.append(piece.path)
         else:
-            (found.flows if kind == "flows" else found.events).append(piece)
+            (found.flows if piece.path.startswith("flows/") else found.events).append(piece)
     return found
 
 
-def _files(folder: Path, found: Listing) -> Iterator[Path]:
+def _in_time(path: str, since: int | None, until: int | None) -> bool:
+    """Whether a file may hold what is of that time."""
+    hour = hour_of(path)
+    if hour is None or not path.startswith("flows/"):
+        return True
+    return not (
+        (since is not None and hour + HOUR <= since) or (until is not None and hour > until)
+    )
+
+
+def _opened(place: Place, files: list[File], found: Listing) -> Iterator[Piece | None]:
+    if place.local is not None or len(files) < 2:
+        return (open_piece(place, file, found) for file in files)
+    # Each is a question to a server, and most of it is waiting.
+    with ThreadPoolExecutor(AT_ONCE, "flowwatch-listing") as several:
+        return iter(list(several.map(lambda file: open_piece(place, file, found), files)))
+
+
+def _files(place: Place, found: Listing) -> Iterator[File]:
     """All that may be a history's; what can't be is noted."""
-    for where, folders, names in os.walk(folder):
-        aside = MADE if Path(where) == folder else ""
-        folders[:] = sorted(one for one in folders if one != aside and not one.startswith("."))
-        for name in sorted(names):
-            path = Path(where, name)
-            parts = path.relative_to(folder).parts
-            if name.startswith(".") or parts == (MARKER,):
-                continue
-            if name.endswith(".parquet") and (parts[0], len(parts)) in (
-                ("flows", 5),
-                ("events", 4),
-            ):
-                yield path
-            else:
-                found.left_out.append(f"{_name(path, folder)} is none of a history's files")
+    for file in place.files():
+        parts = file.path.split("/")
+        if any(part.startswith(".") for part in parts) or parts == [MARKER] or parts[0] == MADE:
+            continue
+        if file.path.endswith(".parquet") and (parts[0], len(parts)) in (
+            ("flows", 5),
+            ("events", 4),
+        ):
+            yield file
+        else:
+            found.left_out.append(f"{safe(file.path)} is none of a history's files")
 
 
-def _name(path: Path, folder: Path) -> str:
-    return safe(str(path.relative_to(folder)))
-
-
-def open_piece(path: Path, folder: Path, found: Listing) -> Piece | None:
+def open_piece(place: Place, file: File, found: Listing) -> Piece | None:
     """What the footer of a file tells; None, and a line in ``found``, where it can't be read."""
     pa, parquet = load()
-    name = _name(path, folder)
+    name = safe(file.path)
     try:
-        about = parquet.read_metadata(path)
+        with parquet.ParquetFile(place.open(file.path)) as opened:
+            about = opened.metadata
         said: dict[str, Any] = json.loads((about.metadata or {})[_KEY.encode()])
         newer = said["format"] > FORMAT
         runs = {str(run): (int(span[0]), int(span[1])) for run, span in said["runs"].items()}
         replaces = tuple(str(one) for one in said["replaces"])
         groups = tuple(_group(about, number) for number in range(about.num_row_groups))
-    except FileNotFoundError:
-        found.left_out.append(f"{name} went away while it was being read")
-    except PermissionError:
-        found.left_out.append(f"{name} may not be read")
     except (KeyError, TypeError, AttributeError):
         found.left_out.append(f"{name} was not written by flowwatch")
-    except (OSError, ValueError, pa.ArrowException):
-        found.left_out.append(f"{name} is damaged, or was cut off")
+    except ConnectionError as error:
+        raise InputError(f"cannot read {place.name}: {error.strerror}") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        found.left_out.append(f"{name} {_why(error, cut=True)}")
     else:
         if newer:
             found.left_out.append(f"{name} was written by a newer flowwatch")
             return None
-        return Piece(path, runs, groups, replaces, path.stat().st_size, about.num_rows)
+        return Piece(place, file.path, runs, groups, replaces, file.size, about.num_rows)
     return None
+
+
+class Unreadable(Exception):
+    """Rows that can't be read; ``str()`` is a safe line that names the file and says why."""
+
+    def __init__(self, line: str, *, gone: bool) -> None:
+        super().__init__(line)
+        self.gone = gone
+        """Whether the file isn't there any more: its hour may have grown old."""
+
+
+def rows(piece: Piece, columns: Sequence[Kept], group: Group | None = None) -> Arrow:
+    """These columns of a file, or of one of its groups, its checksums checked. Unreadable."""
+    pa, parquet = load()
+    name = safe(piece.path)
+    wanted = [one.name for one in columns]
+    try:
+        with parquet.ParquetFile(
+            piece.place.open(piece.path),
+            page_checksum_verification=True,
+            pre_buffer=piece.place.local is None,
+        ) as file:
+            table = (
+                file.read(columns=wanted)
+                if group is None
+                else file.read_row_group(group.number, columns=wanted)
+            )
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        gone = isinstance(error, FileNotFoundError)
+        raise Unreadable(f"{name} {_why(error)}", gone=gone) from None
+    if not declared(pa, table, tuple(columns)):
+        raise Unreadable(f"{name} is damaged", gone=False)
+    return table
+
+
+def _why(error: Exception, *, cut: bool = False) -> str:
+    """Why a file can't be read: what stands behind its name."""
+    match error:
+        case FileNotFoundError():
+            return "went away while it was being read"
+        case PermissionError():
+            return "may not be read"
+        case _ if isinstance(error, ConnectionError) or "AWS Error" in str(error):
+            return f"could not be fetched ({error.strerror or 'the server failed'})"  # type: ignore[attr-defined]
+    return "is damaged, or was cut off" if cut else "is damaged"
 
 
 def _group(about: Arrow, number: int) -> Group:

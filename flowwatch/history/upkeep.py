@@ -7,7 +7,6 @@ which ones it stands for appears before these go.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +15,16 @@ from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
-from flowwatch.errors import InputError, OutputError, UsageError
+from flowwatch.errors import InputError, OutputError
 from flowwatch.history import store
-from flowwatch.history.arrow import Arrow, declared, load
+from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.checking import verify_made
 from flowwatch.history.attempts.made import read_made
 from flowwatch.history.attempts.making import make, unmake
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, events_table
+from flowwatch.history.place import Place
+from flowwatch.history.places import Where, place_of
 from flowwatch.history.store import HOUR, Listing, Piece, hour_of, listing
 from flowwatch.text import plural, safe
 
@@ -51,51 +52,59 @@ class Done:
     """A safe line for each file that can't be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A history that is being changed."""
+
+    place: Place
+    found: Listing
+    still: Callable[[], None]
+    """Called before each change; OutputError where another took over."""
+
+
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[Listing]:
+def _alone(where: Where) -> Iterator[_Work]:
     """The listing, while nobody else changes files. UsageError when somebody does."""
-    found = listing(folder)
-    try:
-        descriptor = os.open(folder / ".upkeep.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise OutputError(f"can't change {safe(str(folder))}: {error.strerror}") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another flowwatch is changing {safe(str(folder))}", "try again when it is done"
-            ) from None
+    place = place_of(where)
+    # Before the lock: nothing is written to what is no history.
+    listing(place)
+    with place.alone() as still:
+        # And behind it: what another has merged meanwhile is no longer there.
+        work = _Work(place, listing(place), still)
         # What a merge that was interrupted has left is nobody's.
-        for path in found.replaced:
-            _unlink(path)
-        yield found
-    finally:
-        os.close(descriptor)
+        for path in work.found.replaced:
+            _delete(work, path)
+        yield work
 
 
-def _unlink(path: Path) -> None:
+def _delete(work: _Work, path: str) -> None:
     try:
-        path.unlink(missing_ok=True)
+        work.place.delete(path)
     except OSError as error:
-        raise OutputError(f"can't delete {safe(str(path))}: {error.strerror}") from None
+        raise OutputError(f"can't delete {safe(work.place.url(path))}: {error.strerror}") from None
 
 
-def compact(folder: Path) -> Done:
+def compact(where: Where) -> Done:
     """Merge the small files of each hour, and make attempts of the records if these have changed.
 
     InputError, OutputError; the history is whole at any moment.
     """
     done = Done()
-    with _alone(folder) as found:
+    with _alone(where) as work:
+        found = work.found
         done.problems = list(found.left_out)
         for pieces, columns in ((found.flows, FLOWS), (found.events, EVENTS)):
-            for _, of_hour in groupby(pieces, key=lambda piece: piece.path.parent):
+            for _, of_hour in groupby(pieces, key=lambda piece: _parent(piece.path)):
                 for together in _small(list(of_hour)):
-                    _merge(folder, together, columns, done)
-        made = make(folder, found)
+                    _merge(work, together, columns, done)
+        local = work.place.local
+        made = make(local, found) if local is not None else None
         done.attempts = made.attempts if made is not None else None
     return done
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
@@ -111,19 +120,19 @@ def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield held
 
 
-def _merge(folder: Path, pieces: list[Piece], columns: tuple[Kept, ...], done: Done) -> None:
+def _merge(work: _Work, pieces: list[Piece], columns: tuple[Kept, ...], done: Done) -> None:
     pa, _ = load()
     tables = []
     good = []
     for piece in pieces:
-        table = _whole(folder, piece, columns, done)
+        table = _whole(piece, columns, done)
         if table is not None:
             good.append(piece)
             tables.append(table)
     if len(good) < 2:
         return
     table = pa.concat_tables(_apart(tables)).sort_by(_ORDER)
-    _replace(folder, good, table, done)
+    _replace(work, good, table, done)
 
 
 def _apart(tables: list[Arrow]) -> list[Arrow]:
@@ -144,56 +153,52 @@ def _apart(tables: list[Arrow]) -> list[Arrow]:
     return made
 
 
-def _replace(folder: Path, pieces: list[Piece], table: Arrow, done: Done) -> None:
+def _replace(work: _Work, pieces: list[Piece], table: Arrow, done: Done) -> None:
     """Let a file with the rows of ``table`` stand for ``pieces``; none where there are no rows."""
-    names = [str(piece.path.relative_to(folder)) for piece in pieces]
+    work.still()
+    names = [piece.path for piece in pieces]
     done.files += len(pieces)
     done.before += sum(piece.size for piece in pieces)
     if table.num_rows:
-        parent = pieces[0].path.parent.relative_to(folder)
+        parent = _parent(pieces[0].path)
         now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         path = f"{parent}/{now}-{os.urandom(4).hex()}-merged.parquet"
-        done.after += store.write(folder, path, table, store.spans(pieces), names)
+        done.after += store.write(work.place, path, table, store.spans(pieces), names)
         done.made += 1
     for piece in pieces:
-        _unlink(piece.path)
+        _delete(work, piece.path)
 
 
-def _whole(folder: Path, piece: Piece, columns: tuple[Kept, ...], done: Done) -> Arrow | None:
+def _whole(piece: Piece, columns: tuple[Kept, ...], done: Done) -> Arrow | None:
     """All rows of a file, its checksums checked; None, and a line in ``done``, where it can't be read."""
-    pa, parquet = load()
-    name = safe(str(piece.path.relative_to(folder)))
     try:
-        with parquet.ParquetFile(piece.path, page_checksum_verification=True) as file:
-            table = file.read(columns=[one.name for one in columns])
-        if declared(pa, table, columns):
-            return table
-    except FileNotFoundError:
-        # Its hour grew old just now.
+        return store.rows(piece, columns)
+    except store.Unreadable as error:
+        # One that is gone: its hour grew old just now.
+        if not error.gone:
+            done.problems.append(str(error))
         return None
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        pass
-    done.problems.append(f"{name} is damaged")
-    return None
 
 
-def verify(folder: Path) -> Done:
+def verify(where: Where) -> Done:
     """Read everything, and check it against its checksums. InputError for what is no history."""
-    found = listing(folder)
+    place = place_of(where)
+    found = listing(place)
     done = Done(problems=list(found.left_out))
     for pieces, columns in ((found.flows, FLOWS), (found.events, EVENTS)):
         for piece in pieces:
-            table = _whole(folder, piece, columns, done)
+            table = _whole(piece, columns, done)
             if table is None:
                 continue
             if table.num_rows != piece.rows:
-                done.problems.append(f"{safe(piece.path.name)} has lost rows")
+                done.problems.append(f"{safe(piece.path)} has lost rows")
                 continue
             done.files += 1
             done.before += piece.size
             done.rows += table.num_rows if columns is FLOWS else 0
-    sound, attempts = verify_made(folder, done.problems)
-    done.files, done.attempts = done.files + sound, attempts
+    if place.local is not None:
+        sound, done.attempts = verify_made(place.local, done.problems)
+        done.files += sound
     return done
 
 
@@ -218,23 +223,24 @@ class Unwanted:
         return said + [f"of pod {safe(namespace)}/{safe(name)}" for namespace, name in self.pods]
 
 
-def forget(folder: Path, unwanted: Unwanted, *, now: Callable[[], int] = time.time_ns) -> Done:
+def forget(where: Where, unwanted: Unwanted, *, now: Callable[[], int] = time.time_ns) -> Done:
     """Delete the records that are ``unwanted``, and keep that this was done; attempts are made anew.
 
     InputError when a file can't be read: it may hold some, and is named; all others are done by then.
     """
     done = Done()
-    with _alone(folder) as found:
+    with _alone(where) as work:
+        found, local = work.found, work.place.local
         done.problems = list(found.left_out)
         # Attempts may name what is to be forgotten, also where its records went before.
-        made = _may_name(folder, found, unwanted) and unmake(folder)
+        made = local is not None and _may_name(local, found, unwanted) and unmake(local)
         for piece in found.flows:
             if _passes(piece, unwanted):
-                _forget(folder, piece, unwanted, done)
+                _forget(work, piece, unwanted, done)
         if done.rows:
-            _tell(folder, unwanted, done, now())
-        if made:
-            make(folder, listing(folder))
+            _tell(work.place, unwanted, done, now())
+        if made and local is not None:
+            make(local, listing(local))
     if done.problems:
         raise InputError(
             f"{plural(done.rows, 'record')} deleted, but what can't be read may hold more: "
@@ -247,7 +253,7 @@ def forget(folder: Path, unwanted: Unwanted, *, now: Callable[[], int] = time.ti
 def _may_name(folder: Path, found: Listing, unwanted: Unwanted) -> bool:
     """Whether attempts may name what is unwanted."""
     made = read_made(folder, [])
-    hours = [hour_of(folder / name) for name in made.files] if made is not None else [None]
+    hours = [hour_of(name) for name in made.files] if made is not None else [None]
     return any(_passes(piece, unwanted) for piece in found.flows) or any(
         hour is None or hour < unwanted.before for hour in hours
     )
@@ -260,22 +266,23 @@ def _passes(piece: Piece, unwanted: Unwanted) -> bool:
     return any(0 < group.times[0] < unwanted.before for group in piece.groups)
 
 
-def _forget(folder: Path, piece: Piece, unwanted: Unwanted, done: Done) -> None:
+def _forget(work: _Work, piece: Piece, unwanted: Unwanted, done: Done) -> None:
     hour = hour_of(piece.path)
     by_time = not (unwanted.namespaces or unwanted.pods)
     if by_time and hour is not None and hour + HOUR <= unwanted.before:
         done.files, done.before = done.files + 1, done.before + piece.size
         done.rows += piece.rows
-        _unlink(piece.path)
+        work.still()
+        _delete(work, piece.path)
         return
-    table = _whole(folder, piece, FLOWS, done)
+    table = _whole(piece, FLOWS, done)
     if table is None:
         return
     pa, _ = load()
     kept = table.filter(import_module("pyarrow.compute").invert(_unwanted(pa, table, unwanted)))
     if kept.num_rows < table.num_rows:
         done.rows += table.num_rows - kept.num_rows
-        _replace(folder, [piece], kept, done)
+        _replace(work, [piece], kept, done)
 
 
 def _unwanted(pa: Arrow, table: Arrow, unwanted: Unwanted) -> Arrow:
@@ -295,11 +302,11 @@ def _unwanted(pa: Arrow, table: Arrow, unwanted: Unwanted) -> Arrow:
     return found
 
 
-def _tell(folder: Path, unwanted: Unwanted, done: Done, now: int) -> None:
+def _tell(place: Place, unwanted: Unwanted, done: Done, now: int) -> None:
     """Keep that records were deleted, and which: every answer says so."""
     pa, _ = load()
     run = f"forget-{os.urandom(4).hex()}"
     text = " or ".join(unwanted.words)
     event = Event(now, run, 0, "", "deleted", name="forgotten", text=text, count=done.rows)
     path = f"{store.event_partition(now)}/{run}.parquet"
-    store.write(folder, path, events_table(pa, [event]), {run: (now, now)})
+    store.write(place, path, events_table(pa, [event]), {run: (now, now)})

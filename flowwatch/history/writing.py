@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from flowwatch.errors import OutputError
 from flowwatch.history import store
 from flowwatch.history.arrow import load
 from flowwatch.history.events import Event, events_table
+from flowwatch.history.places import Where, place_of
 from flowwatch.history.tables import Held
 
 PARTITIONS = 64
@@ -36,9 +36,10 @@ class Written:
     bytes: int
 
 
-def write(folder: Path, job: Job) -> Written:
+def write(where: Where, job: Job) -> Written:
     """Write a job's files; they are safe when this returns. OutputError, and none of them is there."""
     pa, _ = load()
+    place = place_of(where)
     name = f"{job.run}-{job.number:06d}.parquet"
     files: list[str] = []
     size = 0
@@ -48,19 +49,19 @@ def write(folder: Path, job: Job) -> Written:
         if events:
             span = events[0].recorded, events[-1].recorded
             files.append(f"{store.event_partition(span[0])}/{name}")
-            size += store.write(folder, files[-1], events_table(pa, events), {job.run: span})
+            size += store.write(place, files[-1], events_table(pa, events), {job.run: span})
         if held.flows:
             table = held.table(pa)
             for partition, rows in _partitions(held).items():
                 part = table if len(rows) == len(held.flows) else table.take(pa.array(rows))
                 span = held.recorded[rows[0]], held.recorded[rows[-1]]
                 files.append(f"{partition}/{name}")
-                size += store.write(folder, files[-1], part, {job.run: span})
+                size += store.write(place, files[-1], part, {job.run: span})
     except OutputError:
         for path in files:
             # The last one was never there.
             with contextlib.suppress(OSError):
-                (folder / path).unlink()
+                place.delete(path)
         raise
     # Arrow keeps what it had for a row group: as much again as all else here.
     pa.default_memory_pool().release_unused()

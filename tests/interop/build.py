@@ -2,7 +2,8 @@
 
 `build()` makes the real Hubble parts out of Cilium's module (`tests/interop/hubble`), and
 `build_apiserver()` a Kubernetes API server out of its own (`tests/interop/apiserver`), beside the
-CRDs of Cilium and of ClusterNetworkPolicy, which are read from the modules that Hubble is built of.
+CRDs of Cilium and of ClusterNetworkPolicy, which are read from the modules that Hubble is built of;
+`build_s3()` makes an S3 server (`tests/interop/s3`).
 
 The binaries are kept outside the checkout, in `$FLOWWATCH_INTEROP_CACHE` or
 `$XDG_CACHE_HOME/flowwatch-interop` or `~/.cache/flowwatch-interop`, in a folder named after a hash of
@@ -27,9 +28,10 @@ from pathlib import Path
 
 HUBBLE = Path(__file__).parent / "hubble"
 APISERVER = Path(__file__).parent / "apiserver"
+S3 = Path(__file__).parent / "s3"
 
 GO_MISSING = (
-    "Go is not installed: the real Hubble and API server can't be built; "
+    "Go is not installed: the real Hubble, API server and S3 server can't be built; "
     "install Go 1.26 or newer (https://go.dev/dl)"
 )
 
@@ -177,6 +179,16 @@ def build_apiserver() -> ApiServer:
     # The versions of the CRDs are Hubble's.
     versions = " " + (HUBBLE / "go.mod").read_text() + repr(_CRDS)
     return ApiServer(_built(_key(APISERVER, versions), make))
+
+
+@functools.cache
+def build_s3() -> Path:
+    """Return an S3 server that keeps its objects in a folder (versitygw), built if need be; as `build`."""
+
+    def make(into: Path) -> None:
+        _go_build(S3, ("github.com/versity/versitygw/cmd/versitygw",), into)
+
+    return _built(_key(S3), make) / "versitygw"
 
 
 def _built(key: str, make: Callable[[Path], None]) -> Path:

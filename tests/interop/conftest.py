@@ -13,7 +13,9 @@ from typing import TypeVar
 import pytest
 
 from tests.interop import control_plane
+from tests.interop.build import build_s3
 from tests.interop.control_plane import ControlPlane
+from tests.interop.objects import S3Server
 from tests.interop.oracle import Oracle
 from tests.interop.real import Binaries, BuildFailed, GoMissing, build
 
@@ -41,6 +43,13 @@ def binaries() -> Binaries:
 def api() -> ControlPlane:
     """The real API server, built if need be; all tests of the process share it."""
     return _if_it_can_be_built(control_plane.shared)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3 server, built if need be; all tests of the process share it, with a bucket each."""
+    with S3Server(_if_it_can_be_built(build_s3)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

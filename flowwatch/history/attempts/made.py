@@ -18,8 +18,9 @@ from typing import Literal
 
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.columns import FORMAT
+from flowwatch.history.columns import EVENTS
 from flowwatch.history.events import Event, read_events
-from flowwatch.history.store import HOUR, MADE, Listing, Piece, hour_of
+from flowwatch.history.store import HOUR, MADE, Listing, Piece, Unreadable, hour_of, rows
 from flowwatch.text import safe
 
 MARKER = "made.json"
@@ -120,7 +121,7 @@ def files_of(
     found = Files()
     for name, (_, size) in made.files.items():
         path = folder / MADE / name
-        hour = hour_of(path)
+        hour = hour_of(name)
         if not name.startswith(f"{table}/") or not _overlaps(hour, since, until):
             continue
         try:
@@ -155,12 +156,11 @@ def foreign(folder: Path, made: Made) -> Iterator[str]:
 
 def events_of(found: Listing, problems: list[str]) -> Iterator[Event]:
     """What was told between a history's records; ``problems`` gets a safe line for each damaged file."""
-    pa, _ = load()
     for piece in found.events:
         try:
-            yield from read_events(read_table(piece.path))
-        except (OSError, ValueError, KeyError, pa.ArrowException):
-            problems.append(f"{safe(piece.path.name)} is damaged")
+            yield from read_events(rows(piece, EVENTS))
+        except Unreadable as error:
+            problems.append(str(error))
 
 
 def read_table(path: Path) -> Arrow:
