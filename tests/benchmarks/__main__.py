@@ -324,8 +324,8 @@ def history() -> list[Figure]:
         ),
         Figure("… events lost, gaps", f"{found.lost:,}, {found.gaps:,}", "0, 0"),
         Figure(
-            "… memory at half and at the end",
-            f"{found.half / 1e6:.0f} and {found.end / 1e6:.0f} MB",
+            f"… memory after each quarter (load {found.load:.1f})",
+            f"{', '.join(f'{one / 1e6:.0f}' for one in found.memory)} MB",
             "flat",
         ),
     ]

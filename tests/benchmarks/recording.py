@@ -3,13 +3,15 @@
     python -m tests.benchmarks.recording [RATE SECONDS]      prints the figures
 
 Beside what arrived it is told what recording costs, in CPU, of which the share of a core follows at any rate;
-whether the server had to leave out anything for us; and memory at half of the time and at its end.
+whether the server had to leave out anything for us; memory after each quarter of the time; and how busy the
+machine was with others.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +27,7 @@ from tests.benchmarks.stretch import Stretch
 from tests.benchmarks.traffic import SORTS
 
 RATE, SECONDS = 20_000, 60.0
+QUARTERS = 4
 WARM_UP = 5.0
 """Seconds that aren't counted: the ring is read, libraries are loaded."""
 LINES = 100_000
@@ -33,9 +36,10 @@ LINES = 100_000
 class Recorded(Stretch, frozen=True):
     """What one recorder did."""
 
-    half: int
-    """Bytes of memory (resident) after half of them."""
-    end: int
+    memory: list[int]
+    """Bytes of memory (resident) after each quarter of them."""
+    load: float
+    """Of the machine, the mean of a minute, at the end."""
     lost: int
     """Events that the server says it lost."""
     gaps: int
@@ -59,11 +63,12 @@ def record(rate: int = RATE, seconds: float = SECONDS) -> Recorded:
         process = psutil.Process(recorder.pid)
         time.sleep(WARM_UP)
         began, cpu, before = time.monotonic(), _cpu(process), _rows(folder)
-        time.sleep(seconds / 2)
-        half = process.memory_info().rss
-        time.sleep(seconds / 2)
-        end = process.memory_info().rss
+        memory: list[int] = []
+        for _ in range(QUARTERS):
+            time.sleep(seconds / QUARTERS)
+            memory.append(process.memory_info().rss)
         took, used, after = time.monotonic() - began, _cpu(process) - cpu, _rows(folder)
+        load = os.getloadavg()[0]
         recorder.send_signal(2)
         _, said = recorder.communicate(timeout=60)
         told = json.loads(_run("summary", "--history", folder, "-o", "json", "--max-rows", "1000"))
@@ -71,8 +76,8 @@ def record(rate: int = RATE, seconds: float = SECONDS) -> Recorded:
         gaps = re.search(r"([\d,]+) gaps?", said)
         assert gaps, said
         return Recorded(
-            took, after - before, used, half, end, told["lost_events"], int(gaps[1]), size,
-            told["records_read"],
+            took, after - before, used, memory, load, told["lost_events"], int(gaps[1]),
+            size, told["records_read"],
         )  # fmt: skip
 
 
