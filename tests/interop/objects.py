@@ -10,13 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 
+from tests.interop.build import build
 from tests.interop.program import Program, free_port, wait_until
 
 ACCESS, SECRET = "a-key-of-a-test", "a-secret-of-a-test"
 
 
 class S3Server:
-    """versitygw over a folder, while it is entered; what it holds are plain files there."""
+    """versitygw over a folder, while it is entered, on a leash: it ends with this process, however that
+    ends. What it holds are plain files there."""
 
     def __init__(self, program: Path) -> None:
         self._program = program
@@ -30,6 +32,7 @@ class S3Server:
             Path(self._folder.name, name).mkdir()
         self._running = Program(
             [
+                build().leash,
                 self._program, "--port", f"127.0.0.1:{self._port}", "--quiet", "posix",
                 "--sidecar", Path(self._folder.name, "about"), self.root,
             ],
