@@ -19,6 +19,10 @@ from flowwatch.egress.table import RATE_SECONDS, Columns
 Numbers = npt.NDArray[np.int64]
 
 
+_PAIR_BITS = 38
+"""What a port, a protocol and a direction leave of a number's."""
+
+
 class LargeGroups(Groups):
     """Folds whose rows stand one after the other in one array."""
 
@@ -54,8 +58,11 @@ def put_together(
     way = view(columns, "direction")[chosen].astype(np.int64)
     if by.port:
         way |= view(columns, "protocol")[chosen].astype(np.int64) << 2
-    # Whom and where in one number, then the rest: together they have up to 70 bits.
-    pair = _numbered(who << 32 | peer)
+    # Whom and where in one number, then the rest. Those that are too large together are numbered anew.
+    shift = int(peer.max(initial=0)).bit_length()
+    pair = who << shift | peer
+    if shift + len(subjects.things).bit_length() > _PAIR_BITS:
+        pair = _numbered(who << 32 | peer)
     group = _numbered(pair << 24 | port << 8 | way)
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))

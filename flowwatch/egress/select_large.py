@@ -247,6 +247,14 @@ def _order(
     return leading(chosen, keys, first)
 
 
+def ordered(columns: Columns, query: Query, rows: Sequence[int], now: float) -> list[int]:
+    """``rows``, of which each is there once, in the order asked for."""
+    found: list[int] = _order(
+        columns, query, np.sort(np.asarray(rows, np.int64)), now, None
+    ).tolist()
+    return found
+
+
 def sort(rows: Numbers, keys: Sequence[Key]) -> Numbers:
     """``rows`` by ``keys``, of which the last counts most; those that none tells apart stay as they came."""
     return rows[np.lexsort([key(rows) for key in keys])]

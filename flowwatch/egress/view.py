@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import exp
 
 import msgspec
@@ -61,8 +62,12 @@ def snapshot(
     folding = query.by != PLAIN
     asked = replace(query, drops_only=False) if folding else query
     hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else set[int]()
-    # Folds are put in an order of their own, but what is within them isn't. Of a window all are in order.
+    # Folds are put in an order of their own: of a great many rows only those of folds that are seen need one.
+    # Of a window all are in order.
+    scattered = folding and query.limit is not None and len(columns) > FEW
     first = None if folding or window[1] or query.limit is None else query.limit + len(hidden)
+    if scattered:
+        first = 0
     matching = select(columns, asked, directions, now, aggregate.ends, first=first)
     if window[1]:
         matching = [row for row in matching if any(count[row] for count in columns.counts)]
@@ -72,7 +77,9 @@ def snapshot(
     chosen: Sequence[int] = matching
     if hidden:
         chosen = [row for row in matching if row not in hidden]
-    lines = _Lines(aggregate, query, chosen, now)
+    if scattered and len(chosen) <= FEW:
+        chosen, scattered = _ordered(columns, query, chosen, now), False
+    lines = _Lines(aggregate, query, chosen, now, scattered)
     left_out = 0
     if query.drops_only and folding:
         left_out = len(chosen)
@@ -307,8 +314,15 @@ class _Lines:
     """What a table shows of the chosen rows: each of them, or folds, those that are open with their rows."""
 
     def __init__(
-        self, aggregate: Aggregate, query: Query, chosen: Sequence[int], now: float
+        self,
+        aggregate: Aggregate,
+        query: Query,
+        chosen: Sequence[int],
+        now: float,
+        scattered: bool = False,
     ) -> None:
+        """``scattered``: the rows are in no order yet."""
+        self._scattered = scattered
         self._aggregate, self._query, self._now = aggregate, query, now
         self.folds: dict[int, Fold] = {}
         self.within: dict[int, int] = {}
@@ -329,12 +343,24 @@ class _Lines:
         """The lines, up to the query's limit."""
         limit = self._query.limit
         made: list[Row] = []
-        for place in range(len(self.groups)):
+        for numbers in self._seen():
             if limit is not None and len(made) >= limit:
                 break
-            each = [_row(self._aggregate, i, self._now, labels) for i in self.groups.rows(place)]
-            made += each if self._query.by == PLAIN else self._folded(self.groups.rows(place), each)
+            each = [_row(self._aggregate, i, self._now, labels) for i in numbers]
+            made += each if self._query.by == PLAIN else self._folded(numbers, each)
         return made if limit is None else made[:limit]
+
+    def _seen(self) -> Iterator[Sequence[int]]:
+        """The rows of each fold, in the order asked for, as far as the limit may reach."""
+        found = (self.groups.rows(place) for place in range(len(self.groups)))
+        if not self._scattered:
+            yield from found
+            return
+        folds = list(islice(found, self._query.limit))
+        rows = [row for numbers in folds for row in numbers]
+        columns = self._aggregate.columns
+        places = {row: at for at, row in enumerate(_ordered(columns, self._query, rows, self._now))}
+        yield from (sorted(numbers, key=places.__getitem__) for numbers in folds)
 
     def _folded(self, numbers: Sequence[int], each: list[Row]) -> list[Row]:
         fold = self._subjects.fold(self._aggregate.columns, numbers[0])
@@ -347,6 +373,13 @@ class _Lines:
         self.within.update((row.key, fold.key) for row in each)
         # As they were chosen: in the order asked for.
         return [one, *each]
+
+
+def _ordered(columns: Columns, query: Query, rows: Sequence[int], now: float) -> list[int]:
+    """Some of a great many rows in the order asked for."""
+    from flowwatch.egress import select_large
+
+    return select_large.ordered(columns, query, rows, now)
 
 
 def _put_together(
