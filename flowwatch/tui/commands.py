@@ -55,7 +55,7 @@ COMMANDS: tuple[Command, ...] = (
         TRAFFIC,
         ("direction",),
     ),
-    Command("fold", "what rows are folded by", FOLDS, context=ROWS),
+    Command("fold", "what rows, and the map, are folded by", FOLDS, context=TRAFFIC),
     Command(
         "export",
         "write the rows to a file: .csv, .md, .json; or the screen as .svg",

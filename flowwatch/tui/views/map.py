@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
-from flowwatch.egress.folding import By, fold
+from msgspec.structs import replace
+
+from flowwatch.egress.folding import BY_WORKLOAD, By, fold
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.report.human import count, width
 from flowwatch.report.summary_table import worst
 from flowwatch.text import plural, safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import Line, Piece, fit
+from flowwatch.tui.keys import Key
 from flowwatch.tui.parts.columns import SIGNS
-from flowwatch.tui.parts.grouped import GroupedAnswer, grouped
+from flowwatch.tui.parts.grouped import Grouped, GroupedAnswer, plain
 from flowwatch.tui.parts.groups import filter_of, name_of
 from flowwatch.tui.parts.listing import Entry, Listed, ListView
 from flowwatch.tui.theme import FANCY, Signs
@@ -28,12 +32,50 @@ _EACH = 8
 """Lines of a box at most; the rest is counted."""
 
 
-def _made(snapshot: Snapshot) -> dict[str, list[Row]]:
-    """By workload, the most dropped first, what it reaches or would like to."""
-    found: dict[str, list[Row]] = {}
-    for row in fold(snapshot.rows, By("workload", "", True, False)):
-        found.setdefault(name_of(row), []).append(row)
-    return found
+class _Whose(NamedTuple):
+    """Who is on the left of the map."""
+
+    name: str
+    narrow: str
+    """The filter that finds them; empty where none does."""
+    by: By
+
+
+_Made = dict[_Whose, list[Row]]
+"""The most dropped first, what each reaches or would like to."""
+
+
+def _whose(row: Row, by: By) -> _Whose:
+    if by.label:
+        narrow = filter_of("label", row.workload) if "=" in row.workload else ""
+        return _Whose(row.workload if narrow else f"no label {by.label}", narrow, by)
+    if by.subject == "namespace" and row.namespace:
+        return _Whose(row.namespace, filter_of("ns", row.namespace), by)
+    name = f"{row.namespace}/{row.pod}" if by.subject == "pod" and row.namespace else name_of(row)
+    return _Whose(name, filter_of("pod", name), by)
+
+
+@cache
+def _maker(by: By) -> Callable[[Snapshot], _Made]:
+    """The same one each time, as questions are compared by it."""
+
+    def made(snapshot: Snapshot) -> _Made:
+        found: _Made = {}
+        # Labels are known where rows were taken: those are folded already.
+        for row in snapshot.rows if by.label else fold(snapshot.rows, by):
+            found.setdefault(_whose(row, by), []).append(row)
+        return found
+
+    return made
+
+
+def _question(desk: Desk, key: int) -> Grouped:
+    """Folded by what the table's rows are folded by, over all ports."""
+    by = desk.chosen.query.by._replace(port=False)
+    query = plain(desk.chosen.query)
+    return Grouped(
+        query=replace(query, by=by) if by.label else query, make=_maker(by), when=desk.chosen.when
+    )
 
 
 def _numbers(row: Row, signs: Signs) -> list[Piece]:
@@ -47,8 +89,8 @@ def _numbers(row: Row, signs: Signs) -> list[Piece]:
     return pieces or [(getattr(signs, SIGNS[worst(row)][0]), SIGNS[worst(row)][1])]
 
 
-def _matrix(made: dict[str, list[Row]], columns: int, signs: Signs) -> Listed:
-    wide = min(max([width(safe(name)) for name in made], default=0), max(columns // 4, 14))
+def _matrix(made: _Made, columns: int, signs: Signs) -> Listed:
+    wide = min(max([width(safe(one.name)) for one in made], default=0), max(columns // 4, 14))
     room = max((columns - wide - 4) // _CELL, 1)
     totals: dict[str, tuple[int, int]] = {}
     for row in (row for rows in made.values() for row in rows):
@@ -62,7 +104,8 @@ def _matrix(made: dict[str, list[Row]], columns: int, signs: Signs) -> Listed:
     )
     heading: Line = ((f"   {fit('FROM / TO', wide)} " + " ".join(titles), "head"),)
     entries = []
-    for name, rows in made.items():
+    for whose, rows in made.items():
+        name = whose.name
         by_peer = {row.peer: row for row in rows}
         line: list[Piece] = [("  ", "text"), (fit(safe(name), wide) + " ", "strong")]
         for peer in shown:
@@ -71,11 +114,13 @@ def _matrix(made: dict[str, list[Row]], columns: int, signs: Signs) -> Listed:
             others = [row for row in rows if row.peer in rest]
             dropped = sum(row.blocked for row in others)
             forwarded = sum(row.forwarded for row in others)
+            if others and not dropped and not forwarded:
+                line += _numbers(others[0], signs)
             line += [
                 (f"{signs.dropped}{count(dropped)} " if dropped else "", "drop"),
                 (f"{signs.forwarded}{count(forwarded)}" if forwarded else "", "ok"),
             ]
-        entries.append(Entry(tuple(line), name, filter_of("pod", name)))
+        entries.append(Entry(tuple(line), name, whose.narrow))
     return Listed(entries, heading)
 
 
@@ -102,22 +147,25 @@ _FANCY = _Frame("┌┐", "└┘", "│", "├", "─", "▶")
 _PLAIN = _Frame("++", "++", "|", "+", "-", ">")
 
 
-def _boxes(made: dict[str, list[Row]], columns: int, signs: Signs) -> Listed:
+def _boxes(made: _Made, columns: int, signs: Signs) -> Listed:
     """A box for each workload, and a line to each of its destinations."""
-    wide = min(max([width(safe(name)) for name in made], default=0) + 2, columns // 3)
+    wide = min(max([width(safe(one.name)) for one in made], default=0) + 2, columns // 3)
     frame = _FANCY if signs is FANCY else _PLAIN
     entries = [
-        entry for name, rows in made.items() for entry in _box(name, rows, wide, frame, signs)
+        entry for whose, rows in made.items() for entry in _box(whose, rows, wide, frame, signs)
     ]
-    heading: Line = ((f"   {fit('WORKLOAD', wide)}    ATTEMPTS           DESTINATION", "head"),)
+    by = next(iter(made)).by if made else BY_WORKLOAD
+    title = safe(by.label) or by.subject.upper()
+    heading: Line = ((f"   {fit(title, wide)}    ATTEMPTS           DESTINATION", "head"),)
     return Listed(entries, heading)
 
 
-def _box(name: str, rows: list[Row], wide: int, frame: _Frame, signs: Signs) -> Iterator[Entry]:
+def _box(whose: _Whose, rows: list[Row], wide: int, frame: _Frame, signs: Signs) -> Iterator[Entry]:
     yield Entry(((f"  {frame.top[0]}{frame.line * wide}{frame.top[1]}", "dim"),))
-    pods = max(row.pods for row in rows)
+    name, narrow, by = whose
+    # Of a namespace, or a label, no destination needs to have all pods.
+    pods = max(row.pods for row in rows) if by.subject == "workload" else 0
     texts = [safe(name), plural(pods, "pod") if pods > 1 else ""]
-    pod = filter_of("pod", name)
     for place, row in enumerate(rows[:_EACH]):
         text = texts[place] if place < len(texts) else ""
         start: list[Piece] = [
@@ -125,13 +173,13 @@ def _box(name: str, rows: list[Row], wide: int, frame: _Frame, signs: Signs) -> 
             (fit(f" {text}", wide), "dim" if place else "strong"),
             (frame.tee, "dim"),
         ]
-        narrow = f"{pod} {filter_of('to', row.peer)}"
+        to = f"{narrow} {filter_of('to', row.peer)}".lstrip()
         line = (*start, *_edge(row, frame, signs))
-        yield Entry(line, f"{name} {row.direction} {row.peer}", narrow)
+        yield Entry(line, f"{name} {row.direction} {row.peer}", to if narrow else "")
     if len(rows) > _EACH:
         more = f"and {plural(len(rows) - _EACH, 'more destination')}"
         yield Entry(
-            ((f"  {frame.side}{' ' * wide}{frame.tee} {more}", "dim"),), f"{name} more", pod
+            ((f"  {frame.side}{' ' * wide}{frame.tee} {more}", "dim"),), f"{name} more", narrow
         )
     yield Entry(((f"  {frame.bottom[0]}{frame.line * wide}{frame.bottom[1]}", "dim"),))
 
@@ -160,6 +208,14 @@ MAP = ListView(
     number=6,
     tab="Map",
     tab_short="Map",
-    question=grouped(_made),
+    question=_question,
     listed=_listed,
+    keys={
+        Key(
+            "fold_map",
+            ("v",),
+            "fold the map by workload, namespace or pod; :fold label:KEY",
+            "fold by",
+        ): lambda desk: desk.do("fold_by")
+    },
 )

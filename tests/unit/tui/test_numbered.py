@@ -8,11 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from flowwatch.egress.folding import By, fold
+from flowwatch.flows.model import Endpoint
 from flowwatch.tui.parts.tabs import tabs_line
 from flowwatch.tui.views import VIEWS
 from flowwatch.tui.views.flows import pairs
 from flowwatch.tui.views.nodes import nodes_seen
-from tests.unit.flows.made import flow
+from tests.unit.flows.made import denied, flow
 from tests.unit.tui.driven import Played, played, run, shown
 from tests.unit.tui.made import FOLLOWING, NOON, SECOND, STORY, ShownMonitor, record, row, snapshot
 from tests.unit.tui.test_dashboard import STORY as TRAFFIC
@@ -205,6 +206,30 @@ def test_the_map_has_boxes_and_lines_where_there_is_room() -> None:
             await driven.resize(80, 24)
             await driven.sees("FROM / TO")
             assert "├──" not in driven.text
+
+    run(test())
+
+
+def test_the_map_is_folded_by_workload_namespace_pod_or_a_label() -> None:
+    """And what is behind a line is what it was folded by."""
+    labelled = Endpoint(
+        identity=7, namespace="shop", pod="cart-1", workload="cart", labels=("k8s:tier=web",)
+    )
+    records = [*denied(0), flow(1, source=labelled, source_ip="10.0.0.2", destination_ip="1.2.3.5")]
+
+    async def test() -> None:
+        async with played(Played(records), size=(120, 40)) as driven:
+            await driven.press("6")
+            await driven.sees("WORKLOAD", "│ weather/weather-app", "│ shop/cart", "✗1", "✓1")
+            await driven.press("v")
+            await driven.sees("NAMESPACE", "│ weather ", "│ shop ", "✗1", "✓1")
+            await driven.press("v")
+            await driven.sees("POD", "│ weather/weather-app-1", "│ shop/cart-1")
+            await driven.type(":fold label:tier")
+            await driven.press("enter")
+            await driven.sees("│ no label tier", "│ tier=web", "✗1", "✓1")
+            await driven.press("G", "enter")
+            await driven.sees("tier=web ", "1.2.3.5:443", "of 1 row")
 
     run(test())
 
