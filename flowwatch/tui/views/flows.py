@@ -68,8 +68,9 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
 
 
 def _pair_line(records: Sequence[Recent], columns: int, signs: Signs) -> Line:
-    kinds = " + ".join([one.kind for one in records])
-    return tail_line(replace(records[-1], kind=kinds), columns, signs)
+    # Two records of one drop: how many, with room for the reason within 80 columns.
+    kind = f"{len(records)}x drop" if len(records) > 1 else records[0].kind
+    return tail_line(replace(records[-1], kind=kind), columns, signs)
 
 
 def _enter(desk: Desk, entry: Entry) -> None:
@@ -120,7 +121,7 @@ FLOWS = ListView(
     nothing="No record of these rows is among the last few thousand that are kept",
     advice=("f shows those of all rows", "y in 1 copies the hubble command that shows more"),
     help=(
-        "Flows: a dropped packet leaves two records, the policy's verdict and the drop, which are one line; "
+        "Flows: a dropped packet leaves two records, the policy's verdict and the drop: one line, 2x drop; "
         "enter shows both whole.",
     ),
 )
