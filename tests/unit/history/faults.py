@@ -29,6 +29,7 @@ from flowwatch.flows.model import Batch
 from flowwatch.history import columns, store
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.recorder import Recorder
+from flowwatch.history.upkeep import compact
 from tests.command import ROOT, clean_environment
 from tests.unit.history.asked import read
 from tests.unit.history.writer import BATCH, ORIGIN, number_of, numbered
@@ -95,7 +96,7 @@ def killed(folder: Path) -> Outcome:
     """At random moments, one after the other; each begins where the last was killed, or beyond."""
     chance, first, gaps = random.Random(11), 0, 0
     known: set[int] = set()
-    for _ in range(KILLS):
+    for kill in range(KILLS):
         writer = Writer(folder, first)
         until = time.monotonic() + chance.uniform(0.05, 0.5)
         writer.until(lambda until=until: time.monotonic() >= until)  # type: ignore[misc]
@@ -106,6 +107,9 @@ def killed(folder: Path) -> Outcome:
         assert len(set(got) - known) >= writer.safe, "less than was said to be safe"
         assert not [note for note in found.notes if "left out" in note]
         known = set(got)
+        if kill % 10 == 9:
+            # Else most of a hundred is reading ever more small files.
+            compact(folder)
         # What the server's memory still holds, or less.
         within = chance.random() < 0.5
         first = max(0, max(known) - BATCH) if within else max(known) + 1 + 4 * BATCH
