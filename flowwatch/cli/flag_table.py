@@ -1,7 +1,6 @@
 """Every verb and its flags, declared once: parser, ``--help``, errors and completion read this table.
 
-Names, short forms and meaning of hubble's flags are those of Cilium 1.20.2 (hubble/cmd); the words
-are ours.
+Names, short forms and meaning of hubble's flags are those of Cilium 1.20.2 (hubble/cmd).
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from flowwatch.cli.policy_flags import (
     output,
 )
 from flowwatch.cli.values import Choices, outputs
+from flowwatch.cli.watch_flags import WATCH
 from flowwatch.cli.web_flags import PAGE
 
 ROWS = Group(
@@ -413,6 +413,13 @@ VERBS: tuple[Verb, ...] = (
         "gate",
         (GATE, FILTERS, WHICH, SERVER),
         "flowwatch gate --namespace weather --for 5m --max-dropped 0",
+    ),
+    Verb(
+        "watch",
+        "alerts when something is newly blocked, quiet or cut; metrics",
+        "watch",
+        (WATCH, FILTERS, WHICH, SERVER),
+        files="RULES",
     ),
     Verb(
         "history info",

@@ -164,6 +164,8 @@ def outputs(*formats: str, also: tuple[str, ...] = ()) -> Choices:
     return Choices(formats, also, refusal="invalid output format")
 
 
+WEBHOOK = Choices(("alertmanager", "alertmanager-api", "slack"), refusal="invalid webhook format")
+WATCH_PRINTS = Choices(("example", "rules", "grafana"), refusal="nothing to print is called")
 ENGINE = Choices(("duckdb", "chdb", "spark"), refusal="invalid engine")
 QUESTION = Choices(
     (

@@ -9,6 +9,7 @@ import string
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowwatch.cli import program
+from flowwatch.cli.shared.listening import host_and_port
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.output import put, say
@@ -84,13 +85,8 @@ def words(parsed: Parsed, verb: str) -> list[str]:
 
 
 def read_place(text: str) -> Place:
-    """``127.0.0.1:8245``, ``[::1]:8245`` or ``:8245`` (all addresses). Raises UsageError."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if "[" in host else host
-    number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else -1
-    if not colon or not 0 <= number < 1 << 16 or (":" in host and "[" not in text):
-        raise UsageError(f"invalid --listen: {safe(text)}", "ADDRESS:PORT, as 127.0.0.1:8245")
-    return Place(host or "0.0.0.0", number)
+    """Where to listen. Raises UsageError."""
+    return Place(*host_and_port(text, "--listen", "127.0.0.1:8245"))
 
 
 def _token(parsed: Parsed, *, alone: bool) -> str:

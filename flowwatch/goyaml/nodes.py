@@ -241,6 +241,14 @@ class Value:
                 return value
         raise self._wrong("a whole number")
 
+    def decimal(self) -> float:
+        """A number, whole or not."""
+        if isinstance(self._node, Scalar) and self._node.tag in (INT, FLOAT):
+            value = number(self._node.text)
+            if value is not None:
+                return float(value)
+        raise self._wrong("a number")
+
     def number_or_text(self) -> int | str:
         """What Kubernetes calls IntOrString."""
         if isinstance(self._node, Scalar) and self._node.tag == INT:

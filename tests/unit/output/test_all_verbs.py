@@ -57,6 +57,7 @@ FINDING = (
     "gate",
     "explain",
     "proof",
+    "watch",
 )
 """Verbs that end with 1 for an answer, and with 2 for what others end with 1 for."""
 
@@ -85,6 +86,7 @@ COMMANDS = {
     "history verify": "history verify KEPT",
     "history forget": "history forget KEPT --before 2020-01-01",
     "proof": "proof -f POLICY --history KEPT -o -",
+    "watch": f"watch RULES --check {FILE}",
     "proof verify": "proof verify PROOF --history KEPT",
     "status": "status --server SERVER",
     "doctor": "doctor --server SERVER",
@@ -125,6 +127,7 @@ MORE = [
     *(f"gate --max-dropped 0 {FILE} -o {form}" for form in ("json", "junit", "github", "markdown")),
     "summary --history KEPT -o json",
     "proof --with-flows --input-file FLOWS -o -",
+    "watch --print grafana",
 ]
 EVERY = [*COMMANDS.values(), *MORE]
 DATA = ("json", "jsonl", "csv", "markdown", "parquet", "junit", "sarif", "github", "html")
@@ -176,6 +179,7 @@ class Place:
             "SERVER": self.server,
             "KEPT": self.folder / "kept",
             "PROOF": self.folder / "proof.zip",
+            "RULES": self.folder / "rules.yaml",
         }
         words = [str(names.get(word, word)) for word in command.split()]
         done = subprocess.run(
@@ -215,6 +219,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "policy.yaml").write_text(POLICY, "utf-8")
     (folder / "other.yaml").write_text(POLICY.replace("cluster", "world"), "utf-8")
     (folder / "flows.jsonl").write_text(json.dumps({"flow": FLOW}, ensure_ascii=False), "utf-8")
+    (folder / "rules.yaml").write_text("rules: [{when: cut, alert: Äpp}]\n", "utf-8")
     kept = flowwatch("record", "--input-file", folder / "flows.jsonl", "--to", folder / "kept")
     assert kept.returncode == 0
     # Merged already, so that to merge it says the same each time.

@@ -1,0 +1,1 @@
+"""Watching: rules over the stream of attempts, their alerts, and who is told of them."""
