@@ -17,6 +17,7 @@ from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.traffic import demo_traffic
 from flowwatch.errors import InputError, UsageError
 from flowwatch.flows.join import Join
+from flowwatch.flows.model import Batch
 from flowwatch.goyaml.nodes import DocumentError
 from flowwatch.hubble.client.config import seconds
 from flowwatch.hubble.filters.flags import raw_filters
@@ -24,6 +25,7 @@ from flowwatch.output import Output, open_output, put, say
 from flowwatch.sources.opening import open_source
 from flowwatch.sources.request import flow_request
 from flowwatch.text import plural, safe
+from flowwatch.watching.destinations import STEP
 from flowwatch.watching.outbox import Outbox, Sender
 from flowwatch.watching.rules import FORMATS, KINDS, Rules, read_rules
 from flowwatch.watching.senders import CommandSender, HttpSender, as_alert
@@ -32,7 +34,6 @@ from flowwatch.watching.watcher import Watcher
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
-    from flowwatch.flows.model import Batch
     from flowwatch.flows.source import Source
     from flowwatch.watching.alerts import Notice
 
@@ -207,6 +208,7 @@ class _Watching:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._kept = 0.0
+        self._step = 0
         self._failure: Exception | None = None
 
     def run(self, source: Source, stack: ExitStack) -> int:
@@ -260,11 +262,23 @@ class _Watching:
         return FIRED if self._watcher.alerts.fired else 0
 
     def _take(self, batch: Batch) -> None:
-        with self._lock:
-            if self._failure is not None:
-                raise self._failure
-            self._join.add(batch)
-            self._look(0)
+        for part in [batch] if self._live else self._parts(batch):
+            with self._lock:
+                if self._failure is not None:
+                    raise self._failure
+                self._join.add(part)
+                self._look(0)
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        """Each to the first record of a step, so that looks don't depend on a source's batches."""
+        flows, start = batch.flows, 0
+        rest = batch
+        for place, flow in enumerate(flows):
+            if flow.time // STEP > self._step:
+                self._step = flow.time // STEP
+                yield replace(rest, flows=flows[start : place + 1])
+                rest, start = Batch(origin=batch.origin), place + 1
+        yield replace(rest, flows=flows[start:])
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK):

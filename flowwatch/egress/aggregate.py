@@ -193,6 +193,10 @@ class Aggregate:
             kind = news.flow.kind
             if kind.named:
                 columns.add_policies(row, kind.allowed_by, kind.denied_by)
+        for attempt in joined.changed:
+            number = attempt.number
+            if outcomes[number] != _NOT_YET and attempt.version != versions[number]:
+                self._recount(attempt)
         if self.stager is not None:
             self.stager.see(joined, egress, ingress)
         if self.keep_recent:

@@ -62,11 +62,8 @@ PAIRS = 65_536
 EARLY = 4096
 """Answers remembered that were read before what they answer: each CPU's events are read in turn."""
 
-_ICMP_ERROR = (0, 0, "")
-"""Stands in a key for what an error doesn't tell of the packet that it is about."""
-
-_FAR = 1 << 80
-"""A time that is beside every attempt."""
+_ICMP_ERROR = (0, 0, "")  # In a key, for what an error doesn't tell of the packet that it is about.
+_FAR = 1 << 80  # A time beside every attempt.
 
 
 class Attempts:
@@ -98,6 +95,8 @@ class Attempts:
         self.news: list[tuple[OpenAttempt, News]] = []
         """What the last call of :meth:`observe_all` told, in the order of its records, for who counts
         them: each end of an attempt once, and once more for each record that names policies."""
+        self.changed: list[OpenAttempt] = []
+        """Open attempts whose fate that call learnt by no record of their own."""
         self.told_ahead: Mapping[str, int] = self.clocks.ahead
         """What is taken off nodes' times in ``news``: as it was when those who listen were last told."""
 
@@ -227,7 +226,7 @@ class Attempts:
     def _begin_news(self) -> None:
         for attempt, _ in self.news:
             attempt.egress_news = attempt.ingress_news = None
-        self.news = []
+        self.news, self.changed = [], []
 
     def _take(self, flow: Flow, key: Key) -> OpenAttempt | None:
         """Take in a record that may tell something; ``key`` is by what its kind and its ports say."""
@@ -479,6 +478,8 @@ class Attempts:
         if about is not None and not about.answer and flow.time - about.last <= GAP:
             about.answer = UNREACHABLE
             change(about)
+            if self._open.latest(about.key) is about:
+                self.changed.append(about)
         else:
             self._keep_early(flow, (flow.destination_ip, flow.source_ip, *_ICMP_ERROR))
 

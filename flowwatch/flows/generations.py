@@ -49,6 +49,10 @@ class Generations:
             self.young[key] = attempt
         return attempt
 
+    def latest(self, key: Key) -> OpenAttempt | None:
+        """The latest attempt of ``key``, without touching it."""
+        return self.young.get(key) or self.old.get(key)
+
     def has(self, key: Key) -> bool:
         """Whether any attempt of ``key`` is open."""
         return key in self.young or key in self.old

@@ -41,6 +41,8 @@ class Joined(msgspec.Struct, frozen=True):
     """Those of the batch's server, with its names."""
     extras: bool
     """The batch's own."""
+    changed: list[OpenAttempt]
+    """See :attr:`flowwatch.flows.attempts.Attempts.changed`."""
 
 
 class Listener(Protocol):
@@ -93,7 +95,9 @@ class Join:
         observe = scope.observe_rare if extras else scope.observe_all
         attempts = observe(batch.flows)
         scope.clocks.check(batch.flows, attempts)
-        return Joined(batch, attempts, scope.news, scope.take_closed(), scope, extras)
+        return Joined(
+            batch, attempts, scope.news, scope.take_closed(), scope, extras, scope.changed
+        )
 
     def open_attempts(self) -> Iterator[tuple[str, Attempts, OpenAttempt]]:
         """All that are open, with their server and its scope; of each server the oldest first."""

@@ -100,7 +100,7 @@ class Archive:
     def _check(self) -> None:
         every = self._zip.infolist()
         if len(every) > MOST_ENTRIES:
-            raise self._refused(f"{len(every):,} entries are too many")
+            raise self._refused(f"{plural(len(every), 'entry', 'entries')}: too many")
         seen: set[str] = set()
         text = 0
         for one in every:

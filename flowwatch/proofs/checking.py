@@ -22,7 +22,7 @@ from flowwatch.proofs.making import (
     Judged,
     manifest,
 )
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 _SHOWN = 10
 """Hours that differ and are told one by one."""
@@ -183,4 +183,5 @@ def _unlike_hours(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         if counts[0] == counts[1]:
             yield f"hour {safe(hour)}: other records, of the same number ({counts[0]:,})"
         else:
-            yield f"hour {safe(hour)}: {counts[0]:,} records, the replay has {counts[1]:,}"
+            known = plural(counts[0], "record")
+            yield f"hour {safe(hour)}: {known}, the replay has {counts[1]:,}"

@@ -114,6 +114,9 @@ class Destinations:
             told = self._told["ingress" if news.ingress else "egress"][number]
             if attempt.version != self._version[number] or told == _NOT_YET:
                 self._see(attempt, joined.scope)
+        for attempt in joined.changed:
+            if attempt.number < len(self._path):
+                self._see(attempt, joined.scope)
         for attempt in joined.closed:
             self._forget(attempt.number)
 

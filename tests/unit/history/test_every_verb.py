@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,7 @@ ASKED = {
     "unused": ["unused -o json -f POLICY", "unused -f POLICY"],
     "gap": ["gap -o json -f POLICY", "gap -f POLICY"],
     "gate": ["gate --max-dropped 5 -o json", "gate --max-dropped 5 --direction both"],
+    "watch": ["watch RULES -o json"],
     "": ["--plain"],
 }
 """By verb what is asked."""
@@ -68,7 +69,8 @@ class Recorded(NamedTuple):
     server: str
 
     def asked(self, command: str, *source: str | Path) -> Told:
-        words = [str(self.policy) if word == "POLICY" else word for word in command.split()]
+        files = {"POLICY": str(self.policy), "RULES": str(self.policy.with_name("rules.yaml"))}
+        words = [files.get(word, word) for word in command.split()]
         # The same moment for both, to count back from.
         words = [self.until_before(120) if word == "2m" else word for word in words]
         done = flowwatch(*words, "--until", self.until, *source)
@@ -92,6 +94,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     folder = tmp_path_factory.mktemp("demo")
     policy = folder / "weather.yaml"
     policy.write_text(flowwatch("demo", "--print-policy").stdout, "utf-8")
+    (folder / "rules.yaml").write_text(
+        "rules: [{when: new-blocked, learn: 1m}, {when: cut}]\n", "utf-8"
+    )
     serving = subprocess.Popen(
         [sys.executable, "-m", "flowwatch", "demo", "--serve=127.0.0.1:0"],
         cwd=ROOT,
@@ -104,8 +109,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
         assert serving.stdout is not None
         server = re.search(r"127\.0\.0\.1:\d+", serving.stdout.readline())
         assert server is not None
-        until = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        # Nodes' records come in a little later than they are made.
+        # Nodes' records come in a little later than they are made, on a busy machine by seconds.
+        until = (datetime.now(UTC) - timedelta(seconds=10)).isoformat().replace("+00:00", "Z")
         time.sleep(1)
         words = ("--server", server[0], "--to", folder / "kept", "--raw", "--for", "2s")
         done = flowwatch("record", *words)
