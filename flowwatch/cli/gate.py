@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
+from flowwatch.cli.shared.baseline import baseline
 from flowwatch.cli.shared.options import direction
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.traffic import demo_traffic
@@ -26,6 +26,7 @@ from flowwatch.sources.request import flow_request
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.egress.rows import Snapshot
+    from flowwatch.flows.model import Batch
     from flowwatch.flows.source import Source
 
 NO_EVIDENCE = 3
@@ -60,7 +61,7 @@ def _gate(parsed: Parsed) -> int:
     if parsed.switch("print-raw-filters"):
         put(raw_filters(flow_request(parsed).filters), "json")
         return 0
-    before = _baseline(parsed) if new is not None else None
+    before = _rows(parsed, baseline(parsed)) if new is not None else None
     if parsed.was_set("demo"):
         with demo_traffic(parsed.text("demo") or "all", parsed) as source:
             return _answer(parsed, source, most, new, before)
@@ -103,25 +104,14 @@ def _number(parsed: Parsed, flag: str) -> int | None:
 
 
 def _seen(parsed: Parsed, reading: Reading) -> Snapshot:
-    aggregate = Aggregate(keep_recent=False)
-    for batch in reading.batches():
-        aggregate.join.add(batch)
+    seen = _rows(parsed, reading.batches())
     reading.nothing()
+    return seen
+
+
+def _rows(parsed: Parsed, batches: Iterable[Batch]) -> Snapshot:
+    aggregate = Aggregate(keep_recent=False)
+    for batch in batches:
+        aggregate.join.add(batch)
     aggregate.learn()
     return snapshot(aggregate, Query(direction=direction(parsed)))
-
-
-def _baseline(parsed: Parsed) -> Snapshot:
-    """The rows of ``--baseline``, through the same filters, of all its time. InputError."""
-    folder = parsed.text("baseline")
-    wanted = flow_request(parsed, follow=False)
-    everything = replace(wanted.window, number=0, first=False, follow=False, since=None, until=None)
-    reading = Reading(
-        open_source(replace(wanted, files=[], servers=(), history=folder, window=everything))
-    )
-    seen = _seen(parsed, reading)
-    if reading.failure is not None:
-        raise reading.failure
-    if reading.stopped is not None:
-        raise reading.stopped
-    return seen

@@ -197,12 +197,7 @@ def _judged(
 def _read(asked: Asked, source: Source, keep: Callable[[Batch], None] | None = None) -> Judging:
     """All of ``source`` judged; what ends it early is raised: half a proof is none."""
     judging = Judging(asked, keep)
-    reading = Reading(source)
-    judging.read(reading.batches())
-    if reading.failure is not None:
-        raise reading.failure
-    if reading.stopped is not None:
-        raise reading.stopped
+    judging.read(Reading(source).whole())
     return judging
 
 

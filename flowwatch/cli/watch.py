@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from flowwatch import userfile
+from flowwatch.api.policy_files import read_text
+from flowwatch.cli.shared.baseline import baseline
 from flowwatch.cli.shared.listening import host_and_port
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.traffic import demo_traffic
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
     from flowwatch.watching.alerts import Notice
+    from flowwatch.watching.metrics import Metrics
 
 FIRED = 1
 """Exit code when an alert fired in what was read to its end."""
@@ -117,22 +119,10 @@ def _printed(what: str) -> str:
 
 
 def _rules(path: str) -> Rules:
-    def secret(other: str) -> str:
-        return _text(other)
-
     try:
-        return read_rules(_text(path), secret)
+        return read_rules(read_text(path, "rules"), lambda other: read_text(other, "a URL"))
     except DocumentError as error:
         raise InputError(f"{safe(path)}:{error.line}: {safe(error.reason)}") from None
-
-
-def _text(path: str) -> str:
-    try:
-        return userfile.read(path).decode()
-    except UnicodeDecodeError:
-        raise InputError(f"{safe(path)} is no text in UTF-8") from None
-    except OSError as error:
-        raise InputError(f"cannot read {safe(path)}: {error.strerror or error}") from None
 
 
 def _senders(parsed: Parsed, rules: Rules) -> list[Sender]:
@@ -163,22 +153,11 @@ def _source(parsed: Parsed) -> Iterator[tuple[Source, bool]]:
 
 def _baseline(parsed: Parsed, rules: Rules) -> Saved | None:
     """What ``--baseline`` holds, as how things are. InputError."""
-    folder = parsed.text("baseline")
-    if not folder:
+    if not parsed.text("baseline"):
         return None
-    wanted = flow_request(parsed, follow=False)
-    everything = replace(wanted.window, number=0, first=False, follow=False, since=None, until=None)
-    reading = Reading(
-        open_source(replace(wanted, files=[], servers=(), history=folder, window=everything))
-    )
     join = Join()
     watcher = Watcher(rules, join, live=False)
-    for batch in reading.batches():
-        join.add(batch)
-    if reading.failure is not None:
-        raise reading.failure
-    if reading.stopped is not None:
-        raise reading.stopped
+    join.read(baseline(parsed))
     return watcher.learnt()
 
 
@@ -213,18 +192,7 @@ class _Watching:
 
     def run(self, source: Source, stack: ExitStack) -> int:
         """Watch ``source`` to its end; the exit code."""
-        if self._parsed.was_set("metrics"):
-            from flowwatch.watching.metrics import Metrics, Served
-
-            alerts = self._watcher.alerts
-            metrics = Metrics(
-                self._join, live=self._live, active=alerts.by_rule, fired=lambda: dict(alerts.fired)
-            )
-            host, port = host_and_port(self._parsed.text("metrics"), "--metrics", "127.0.0.1:9435")
-            served = Served(metrics, host, port)
-            stack.callback(served.close)
-            shown = f"[{host}]" if ":" in host else host
-            say(f"metrics on http://{shown}:{served.port}/metrics")
+        metrics = self._serve(stack) if self._parsed.was_set("metrics") else None
         self._outbox.start()
         if self._outbox.strangers:
             say(
@@ -248,6 +216,8 @@ class _Watching:
         with self._lock:
             self._look(0, all_of_it=not self._live and not reading.partial)
             self._keep()
+        if metrics is not None:
+            metrics.finish()
         left = self._outbox.drain(_DELIVERED)
         if left:
             where = "lost" if self._folder is None else f"kept in {self._folder.name}"
@@ -260,6 +230,20 @@ class _Watching:
         if ended or self._live:
             return ended
         return FIRED if self._watcher.alerts.fired else 0
+
+    def _serve(self, stack: ExitStack) -> Metrics:
+        from flowwatch.watching.metrics import Metrics, Served
+
+        alerts = self._watcher.alerts
+        metrics = Metrics(
+            self._join, live=self._live, active=alerts.by_rule, fired=lambda: dict(alerts.fired)
+        )
+        host, port = host_and_port(self._parsed.text("metrics"), "--metrics", "127.0.0.1:9435")
+        served = Served(metrics, host, port)
+        stack.callback(served.close)
+        shown = f"[{host}]" if ":" in host else host
+        say(f"metrics on http://{shown}:{served.port}/metrics")
+        return metrics
 
     def _take(self, batch: Batch) -> None:
         for part in [batch] if self._live else self._parts(batch):

@@ -17,13 +17,13 @@ from flowwatch.flows.model import Endpoint
 from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import OpenAttempt, addresses
 from flowwatch.flows.reasons import reason
+from flowwatch.watching.rules import SECOND
 
-_SECOND = 1_000_000_000
-SETTLED = 10 * _SECOND
+SETTLED = 10 * SECOND
 """An attempt is counted so long after its last change, in flow time, or when it is over."""
-WAITING = 35 * _SECOND
+WAITING = 35 * SECOND
 """A dropped attempt that was tried again waits still: Linux waits 1, 2, 4, 8, 16, 32 s between its SYNs."""
-_RETRY = _SECOND // 2
+_RETRY = SECOND // 2
 """A record so long after the drop is a retry's."""
 NOISE = "noise"
 """Stands for the reason of what no policy was asked about."""

@@ -76,6 +76,14 @@ class Reading:
         batches = self.batches()
         return chain(list(islice(batches, 1)), batches)
 
+    def whole(self) -> Iterator[Batch]:
+        """The same for who can't do with a part: what ends it early is raised."""
+        yield from self.batches()
+        if self.failure is not None:
+            raise self.failure
+        if self.stopped is not None:
+            raise self.stopped
+
     @property
     def partial(self) -> bool:
         """Whether the end wasn't reached."""
