@@ -13,10 +13,10 @@ from flowwatch.marks.sightings import Edge
 from flowwatch.output import Writer
 from flowwatch.report.audit.words import short_window
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import fold, span
-from flowwatch.report.jsontext import to_json
+from flowwatch.report.human import span
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
+from flowwatch.report.telling import Forms, evidence_lines
 from flowwatch.text import plural, safe
 
 CHANGES_FORMATS = ("text", "json", "markdown")
@@ -48,23 +48,14 @@ _SIDES = (
 
 def write_changes(report: ChangesReport, form: str, out: Writer, *, style: Style) -> None:
     """Write ``report`` in one of CHANGES_FORMATS."""
-    if form == "json":
-        out.write(to_json(changes_object(report), indent=2) + "\n")
-        return
-    columns = 0 if form == "markdown" else style.width
-    for line in _markdown(report) if form == "markdown" else _text(report, style):
-        for part in fold(line, columns):
-            out.write(part + "\n")
+    Forms(changes_object, _markdown, _text).write(report, form, out, style=style)
 
 
 # Text ------------------------------------------------------------------------------------------
 
 
 def _text(report: ChangesReport, style: Style) -> Iterator[str]:
-    for at, line in enumerate(_evidence(report)):
-        yield f"{'' if at else 'Evidence:':10}{line}"
-    for note in report.notes:
-        yield style.paint(33, f"        ! {safe(note)}")
+    yield from evidence_lines(_evidence(report), report.notes, style)
     if not report.differences:
         yield ""
         yield NO_MARK

@@ -12,10 +12,9 @@ from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, OWN_CLUSTER
 from flowwatch.policy.party import Party
 from flowwatch.report.agent_options import options_object
-from flowwatch.report.human import fold
-from flowwatch.report.jsontext import to_json
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
+from flowwatch.report.telling import Forms
 from flowwatch.text import plural, safe
 
 DIFFERENCE_FORMATS = ("text", "json", "markdown")
@@ -47,13 +46,7 @@ class Compared:
 
 def write_difference(compared: Compared, form: str, out: Writer, *, style: Style) -> None:
     """Write ``compared`` in one of DIFFERENCE_FORMATS."""
-    if form == "json":
-        out.write(to_json(difference_object(compared), indent=2) + "\n")
-        return
-    columns = 0 if form == "markdown" else style.width
-    for line in _markdown(compared) if form == "markdown" else _text(compared, style):
-        for part in fold(line, columns):
-            out.write(part + "\n")
+    Forms(difference_object, _markdown, _text).write(compared, form, out, style=style)
 
 
 def _text(compared: Compared, style: Style) -> Iterator[str]:

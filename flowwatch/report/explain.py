@@ -9,8 +9,8 @@ from flowwatch.output import Writer
 from flowwatch.policy.explain import Explanation
 from flowwatch.policy.queries import answer_object
 from flowwatch.report.agent_options import options_object
-from flowwatch.report.human import fold
 from flowwatch.report.jsontext import to_json
+from flowwatch.report.telling import write_lines
 from flowwatch.text import plural, safe
 
 EXPLAIN_FORMATS = ("text", "json")
@@ -32,9 +32,7 @@ def write_explanation(
     if form == "json":
         out.write(to_json(explanation_object(answers), indent=2) + "\n")
         return
-    for line in _text(answers):
-        for part in fold(line, columns):
-            out.write(part + "\n")
+    write_lines(_text(answers), out, width=columns)
 
 
 def _text(answers: Sequence[Explanation]) -> Iterator[str]:

@@ -11,10 +11,10 @@ from flowwatch.policy.difference import Change
 from flowwatch.report.agent_options import options_object
 from flowwatch.report.difference import change_object, what_lines
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import fold, span
-from flowwatch.report.jsontext import to_json
+from flowwatch.report.human import span
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
+from flowwatch.report.telling import Forms, evidence_lines
 from flowwatch.text import plural, safe
 
 GAP_FORMATS = ("text", "json", "markdown")
@@ -28,13 +28,7 @@ _PARTS = (
 
 def write_gaps(report: GapReport, form: str, out: Writer, *, style: Style) -> None:
     """Write ``report`` in one of GAP_FORMATS."""
-    if form == "json":
-        out.write(to_json(gaps_object(report), indent=2) + "\n")
-        return
-    columns = 0 if form == "markdown" else style.width
-    for line in _markdown(report) if form == "markdown" else _text(report, style):
-        for part in fold(line, columns):
-            out.write(part + "\n")
+    Forms(gaps_object, _markdown, _text).write(report, form, out, style=style)
 
 
 def _parts(gap: Gap) -> Iterator[tuple[str, str, tuple[Change, ...]]]:
@@ -45,10 +39,7 @@ def _parts(gap: Gap) -> Iterator[tuple[str, str, tuple[Change, ...]]]:
 
 
 def _text(report: GapReport, style: Style) -> Iterator[str]:
-    for at, line in enumerate(_evidence(report)):
-        yield f"{'' if at else 'Evidence:':10}{line}"
-    for note in report.draft.notes:
-        yield style.paint(33, f"        ! {safe(note)}")
+    yield from evidence_lines(_evidence(report), report.draft.notes, style)
     for gap in report.gaps:
         yield ""
         yield f"{safe(gap.name)}: {safe(_headline(gap))}"

@@ -11,10 +11,10 @@ from flowwatch.output import Writer
 from flowwatch.report.agent_options import options_object
 from flowwatch.report.audit.words import short_window
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import fold, span
-from flowwatch.report.jsontext import to_json
+from flowwatch.report.human import span
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
+from flowwatch.report.telling import Forms, evidence_lines
 from flowwatch.text import plural, safe
 
 UNUSED_FORMATS = ("text", "json", "markdown")
@@ -23,13 +23,7 @@ _BY = {"verdicts": "as verdicts show", "file": "by the time of its file"}
 
 def write_unused(report: UnusedReport, form: str, out: Writer, *, style: Style) -> None:
     """Write ``report`` in one of UNUSED_FORMATS."""
-    if form == "json":
-        out.write(to_json(unused_object(report), indent=2) + "\n")
-        return
-    columns = 0 if form == "markdown" else style.width
-    for line in _markdown(report) if form == "markdown" else _text(report, style):
-        for part in fold(line, columns):
-            out.write(part + "\n")
+    Forms(unused_object, _markdown, _text).write(report, form, out, style=style)
 
 
 _Groups = tuple[tuple[str, list[Unused]], ...]
@@ -48,10 +42,7 @@ def _groups(report: UnusedReport) -> _Groups:
 
 
 def _text(report: UnusedReport, style: Style) -> Iterator[str]:
-    for at, line in enumerate(_evidence(report)):
-        yield f"{'' if at else 'Evidence:':10}{line}"
-    for note in report.audit.blind.notes:
-        yield style.paint(33, f"        ! {safe(note)}")
+    yield from evidence_lines(_evidence(report), report.audit.blind.notes, style)
     for title, found in _groups(report):
         if not found:
             continue

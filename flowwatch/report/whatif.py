@@ -12,10 +12,10 @@ from flowwatch.output import Writer
 from flowwatch.report.agent_options import options_object
 from flowwatch.report.audit.words import short_window
 from flowwatch.report.goformat import TimeFormat
-from flowwatch.report.human import fold, span
-from flowwatch.report.jsontext import to_json
+from flowwatch.report.human import span
 from flowwatch.report.summary_markdown import code
 from flowwatch.report.summary_table import Style
+from flowwatch.report.telling import Forms, evidence_lines
 from flowwatch.text import plural, safe
 
 WHATIF_FORMATS = ("text", "json", "markdown")
@@ -33,22 +33,11 @@ _SHOWN = 15
 
 def write_whatif(report: WhatIfReport, form: str, out: Writer, *, style: Style) -> None:
     """Write ``report`` in one of WHATIF_FORMATS."""
-    if form == "json":
-        out.write(to_json(whatif_object(report), indent=2) + "\n")
-        return
-    columns = 0 if form == "markdown" else style.width
-    for line in _markdown(report) if form == "markdown" else _text(report, style):
-        for part in fold(line, columns):
-            out.write(part + "\n")
+    Forms(whatif_object, _markdown, _text).write(report, form, out, style=style)
 
 
 def _text(report: WhatIfReport, style: Style) -> Iterator[str]:
-    for at, line in enumerate(_evidence(report)):
-        yield f"{'' if at else 'Evidence:':10}{line}"
-    for note in report.notes:
-        yield style.paint(33, f"        ! {safe(note)}")
-    for text in _first(report):
-        yield style.paint(33, f"        ! {safe(text)}")
+    yield from evidence_lines(_evidence(report), (*report.notes, *_first(report)), style)
     arrow, back = ("->", "<-") if style.ascii else ("→", "←")
     for change in CHANGES:
         rows = [row for row in report.rows if row.change == change]

@@ -9,8 +9,8 @@ from flowwatch.audits.findings import AuditReport
 from flowwatch.errors import UsageError
 from flowwatch.output import Writer
 from flowwatch.report.audit.text import audit_lines
-from flowwatch.report.human import fold
 from flowwatch.report.summary_table import Style
+from flowwatch.report.telling import write_lines
 from flowwatch.text import safe
 
 AUDIT_FORMATS = ("text", "json", "junit", "sarif", "github", "markdown", "html")
@@ -31,9 +31,7 @@ def write_audit(report: AuditReport, form: str, out: Writer, *, style: Style | N
         )
     if form == "text":
         style = style or Style(width=0)
-        for line in audit_lines(report, style):
-            for part in fold(line, style.width):
-                out.write(part + "\n")
+        write_lines(audit_lines(report, style), out, width=style.width)
         return
     # Each of the others only when it is asked for.
     name = f"audit_{form}"

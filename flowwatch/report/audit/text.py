@@ -18,6 +18,7 @@ from flowwatch.report.audit.words import (
     warnings,
 )
 from flowwatch.report.summary_table import Style
+from flowwatch.report.telling import evidence_lines
 from flowwatch.text import plural, safe
 
 _SIGNS: dict[Kind, tuple[str, str, int]] = {
@@ -70,10 +71,7 @@ def verdict(report: AuditReport, style: Style) -> str:
 
 
 def _evidence(report: AuditReport, style: Style) -> Iterator[str]:
-    for at, line in enumerate(evidence(report, safe)):
-        yield f"{'' if at else 'Evidence:':10}{line}"
-    for note in warnings(report):
-        yield style.paint(33, f"        ! {safe(note)}")
+    yield from evidence_lines(evidence(report, safe), warnings(report), style)
 
 
 def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
