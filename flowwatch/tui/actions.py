@@ -21,6 +21,7 @@ from flowwatch.tui.commands import FOLDS
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.hubble_command import command as hubble_command
+from flowwatch.tui.keys import TRAFFIC
 from flowwatch.tui.own import short
 from flowwatch.tui.own_table import arrange
 from flowwatch.tui.packet_commands import retina, tcpdump
@@ -42,8 +43,19 @@ def _sort(desk: Desk) -> None:
 
 def _direction(desk: Desk) -> None:
     place = DIRECTIONS.index(desk.chosen.query.direction)
-    desk.choose(direction=DIRECTIONS[(place + 1) % len(DIRECTIONS)])
-    desk.say(f"direction: {desk.chosen.query.direction}", seconds=2.0)
+    _towards(desk, DIRECTIONS[(place + 1) % len(DIRECTIONS)])
+
+
+def _towards(desk: Desk, direction: str) -> None:
+    """Ask for this direction, where that is seen."""
+    ways = desk.seen.ways
+    if ways == "both":
+        desk.say("both directions are here", "dim", 2.0)
+        return
+    if ways != "chosen":
+        desk.come_back_to(TRAFFIC)
+    desk.choose(direction=direction)
+    desk.say(f"direction: {direction}", seconds=2.0)
 
 
 def _pause(desk: Desk, on: bool | None = None) -> None:
@@ -311,7 +323,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "noise": lambda desk, text: _noise(desk, True if not text else _switched(text)),
     "all": lambda desk, _: desk.choose(text="", drops_only=False, noise=True),
     "sort": lambda desk, text: desk.choose(order=text),
-    "dir": lambda desk, text: desk.choose(direction=text),
+    "dir": _towards,
     "fold": _fold_by_name,
     "export": _export_to,
     "export!": lambda desk, text: _export_to(desk, text, over=True),

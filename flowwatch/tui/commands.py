@@ -52,8 +52,7 @@ COMMANDS: tuple[Command, ...] = (
         "direction of the attempts",
         "|".join(DIRECTIONS),
         DIRECTIONS,
-        TRAFFIC,
-        ("direction",),
+        aliases=("direction",),
     ),
     Command("fold", "what rows, and the map, are folded by", FOLDS, context=TRAFFIC),
     Command(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from flowwatch.egress.rows import Row
 from flowwatch.flows.source import SourceState
@@ -22,12 +22,20 @@ if TYPE_CHECKING:
     from flowwatch.drafts.drafting import Drafting
 
 
+Ways = Literal["chosen", "both", ""]
+"""Which directions a view shows: that which is chosen, both at once, or none, as it is of something else."""
+
+
 class Seen(Protocol):
     """The view on top, as far as keys act on it."""
 
     @property
     def selected(self) -> Row | None:
         """The row under the cursor, where there is one."""
+
+    @property
+    def ways(self) -> Ways:
+        """Which directions it shows."""
 
     def now_ns(self) -> int:
         """What ages are counted to: the clock while live, the moment of a pause, a file's end."""

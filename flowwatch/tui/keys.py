@@ -111,7 +111,7 @@ KEYS: tuple[Key, ...] = (
         context=ROWS,
     ),
     Key("reverse", ("S",), "turn the order round", context=ROWS),
-    Key("direction", ("i",), "egress, ingress, both", context=TRAFFIC),
+    Key("direction", ("i",), "egress, ingress, both: in every view"),
     Key("pause", ("p",), "hold the screen; reading and counting go on", "pause", "view"),
     Key(
         "tail", ("t",), "show or hide the last records, as they come", "tail", "view", context=ROWS

@@ -14,7 +14,7 @@ from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Row
 from flowwatch.flows.coverage import Coverage
 from flowwatch.tui.commands import COMMANDS, Command
-from flowwatch.tui.desk import Desk
+from flowwatch.tui.desk import Desk, Ways
 from flowwatch.tui.format import SECOND
 from flowwatch.tui.keys import ANYWHERE, KEYS, Key, KeyMap
 from flowwatch.tui.parts.lines import Lines
@@ -59,6 +59,8 @@ class View(ABC):
     """Lines for the help screen, beyond what its keys say."""
     headings: Mapping[str, str] = field(default_factory=dict)
     """What stands at the head of its columns, each with what it shows; for the help screen too."""
+    ways: Ways = "chosen"
+    """Which directions it shows; its heading tells the one that is chosen."""
     refusal: Callable[[Desk], str] = always
     """Why it can't be opened now; empty if it can."""
 
@@ -149,6 +151,11 @@ class Body(Container):
     def first_keys(self) -> tuple[str, ...]:
         """Actions whose keys the footer shows first, as things are."""
         return self.FIRST
+
+    @property
+    def ways(self) -> Ways:
+        """Which directions it shows."""
+        return self.view.ways
 
     @property
     def looked_into(self) -> int:

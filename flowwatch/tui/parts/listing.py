@@ -74,6 +74,8 @@ class ListView(View):
     """What is shown of the answer to its question, in so many columns."""
     enter: Callable[[Desk, Entry], None] | None = None
     """What the key enter does with the selected line; None: the rows behind it are shown."""
+    of_rows: bool = True
+    """Whether there is nothing to list where there are no rows."""
     nothing: str = ""
     """What stands there when there are rows, and nothing to list: a safe line."""
     advice: tuple[str, ...] = ()
@@ -346,7 +348,8 @@ class Listing(Body):
         self.chooser.update_from(self._shown)
 
     def _list(self, value: Any, snapshot: Snapshot, columns: int) -> Listed:
-        if value is not None and snapshot.rows:
+        there = snapshot.rows or (not self.view.of_rows and snapshot.coverage.records_read)
+        if value is not None and there:
             found = self.view.listed(self.desk, value, columns - 1)
             if snapshot.matched > MOST_ROWS:
                 text = f" of the {MOST_ROWS:,} most dropped of {plural(snapshot.matched, 'row')}"

@@ -47,11 +47,16 @@ class Page(Body):
     def parts(self) -> tuple[Lines, ...]:
         return (self.panel,)
 
+    @property
+    def first_keys(self) -> tuple[str, ...]:
+        return (*self.FIRST, "direction") if self.ways == "chosen" else self.FIRST
+
     def repaint(self) -> None:
         question = self.question()
         answer = self.desk.answer(type(question)) if question is not None else None
         columns = self.panel.size.width
-        made_of = (answer, self.desk.state, columns, self.desk.look.name)
+        direction = self.desk.chosen.query.direction
+        made_of = (answer, self.desk.state, columns, self.desk.look.name, direction)
         if columns <= 0:
             return
         if not self._made_of or any(
@@ -61,6 +66,8 @@ class Page(Body):
             self._lines = self.view.lines(self.desk, columns)
         arrow = f" {self.desk.look.signs.to} "
         title = arrow.join([*self.desk.trail[1:-1], self.view.title])
+        if self.ways == "chosen":
+            title += f" ({direction})"
         note = "paused" if self.desk.chosen.paused and question is not None else "esc closes"
         self.panel.fill_with(title, note, self._lines)
 

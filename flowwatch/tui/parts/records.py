@@ -54,6 +54,6 @@ def records_of_rows(desk: Desk, key: int) -> Records:
 
 
 def records_of_all(desk: Desk, key: int) -> Records:
-    """Of all rows, whatever was chosen: what there is to say of nodes."""
-    query = Query(limit=1, direction="both")
+    """Of all rows of the direction that was chosen, whatever else was: what there is to say of nodes."""
+    query = Query(limit=1, direction=desk.chosen.query.direction)
     return Records(query=query, when=desk.chosen.when)

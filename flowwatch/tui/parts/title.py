@@ -187,7 +187,7 @@ def _asked(view: ViewState) -> list[Part]:
             ((f" /{shorten(safe(query.text), 24)} ", "badge"),) if query.text else (),
             _SPACE,
         ),
-        Part(6 if query.direction == "egress" else 2, ((query.direction, "dim"),), _SPACE),
+        Part(6 if query.direction == "egress" else _FILTER, ((query.direction, "dim"),), _SPACE),
         Part(11, ((f"by {query.order}{turned}", "dim"),), _SPACE),
     ]
     return [part for part in parts if part.line]

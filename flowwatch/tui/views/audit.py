@@ -36,7 +36,7 @@ def _lines(desk: Desk, columns: int) -> list[Line]:
     # Loaded only for who gave policies.
     from flowwatch.tui.views.audit_report import report_lines
 
-    return report_lines(answer.value, columns, desk.look.signs)
+    return report_lines(answer.value, columns, desk.look.signs, desk.chosen.query.direction)
 
 
 def _refusal(desk: Desk) -> str:

@@ -40,15 +40,18 @@ _ANSWERS: dict[Conclusion, str] = {
 }
 
 
-def report_lines(report: AuditReport, columns: int, signs: Signs) -> list[Line]:
-    """The page for a terminal of so many columns; every text of it is safe."""
+def report_lines(
+    report: AuditReport, columns: int, signs: Signs, direction: str = "both"
+) -> list[Line]:
+    """The page for a terminal of so many columns; every text of it is safe. Verdict and counts are of both
+    directions, what was found is listed of ``direction``."""
     return [
         *_verdict(report, columns),
         *_counts(report, columns, signs),
-        *_findings(report, _FIRST, columns, signs),
+        *_findings(report, _FIRST, columns, signs, direction),
         *_hints(report, columns),
         *_policies(report, columns, signs),
-        *_findings(report, _LAST, columns, signs),
+        *_findings(report, _LAST, columns, signs, direction),
     ]
 
 
@@ -97,14 +100,19 @@ def _counts(report: AuditReport, columns: int, signs: Signs) -> Iterator[Line]:
 
 
 def _findings(
-    report: AuditReport, kinds: Sequence[Kind], columns: int, signs: Signs
+    report: AuditReport, kinds: Sequence[Kind], columns: int, signs: Signs, direction: str
 ) -> Iterator[Line]:
     for kind in kinds:
-        rows = [one for one in report.findings if one.kind == kind]
-        if not rows:
+        found = [one for one in report.findings if one.kind == kind]
+        if not found:
             continue
+        rows = [one for one in found if direction in ("both", one.direction)]
         yield ()
         yield ((f" {kind.capitalize()}", "head"),)
+        if elsewhere := len(found) - len(rows):
+            other = "egress" if direction == "ingress" else "ingress"
+            role = _ROLES[kind] if kind in FAILURES else "dim"
+            yield ((f"   {elsewhere:,} in {other}: i shows them", role),)
         for one in rows[:ROWS]:
             yield from _finding(one, columns, signs)
         if len(rows) > ROWS:

@@ -48,6 +48,7 @@ DRAFT = DraftView(
     words="a policy of what was seen, to be decided on row by row",
     key=("D",),
     refusal=_refusal,
+    ways="both",
     keys={
         Key("draft_take", (" ",), "need this peer, or leave it out", "need", "draft"): (
             _choosing(lambda sheet, row: sheet.toggle(row))

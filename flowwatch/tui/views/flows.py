@@ -130,6 +130,7 @@ RECORD = TextView(
     name="record",
     words="a record of Flows whole, as a tree",
     title="The record, as it was read",
+    ways="",
     question=records_of_rows,
     lines=_lines,
     refusal=_refusal,

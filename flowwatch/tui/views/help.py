@@ -63,4 +63,5 @@ HELP = TextView(
     alias=("h",),
     title="flowwatch: keys and commands",
     lines=_lines,
+    ways="",
 )

@@ -18,7 +18,7 @@ from flowwatch.tui.parts.records import RecordsAnswer, records_of_all
 COLUMNS = (
     head("STATE", 12, words="seen; `away`: relay can't reach it, and since when"),
     head("NODE", 16, good=20, most=60, words="as Hubble names it"),
-    head("RECORDS/s", 9, 1, number=True, words="of the last records that are kept"),
+    head("RECORDS/s", 9, 1, number=True, words="of the last records that are kept, in this direction"),
     head("LOST", 6, 1, number=True, role="warn", words="events that it said were lost"),
     head("CLOCK", 10, 3, role="warn", words="how far it is apart from the others', where it is"),
     head("LAST", 8, 2, role="dim", words="time of its last record (UTC)"),
@@ -80,7 +80,9 @@ def _items(snapshot: Snapshot, state: SourceState, seen: dict[str, NodeSeen]) ->
 
 
 def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
-    items = _items(value.snapshot, desk.state, nodes_seen(value.made))
+    way = desk.chosen.query.direction
+    records = [one for one in value.made if way in ("both", one.direction)]
+    items = _items(value.snapshot, desk.state, nodes_seen(records))
     return table(COLUMNS, items, value.snapshot, columns, desk.look.signs)
 
 
@@ -92,6 +94,7 @@ NODES = ListView(
     tab_short="Nodes",
     question=records_of_all,
     listed=_listed,
+    of_rows=False,
     nothing="No record has named a node yet",
     advice=("flowwatch list nodes asks relay for those that it knows",),
     headings={one.title: one.words for one in COLUMNS if one.title in ("CLOCK", "LAST VERDICT")},

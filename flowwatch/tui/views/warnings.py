@@ -104,5 +104,6 @@ WARNINGS = TextView(
     title="What these numbers include, and what not",
     question=rows,
     lines=_lines,
+    ways="",
     refusal=_refusal,
 )

@@ -128,6 +128,22 @@ def test_the_audits_page_goes_on() -> None:
     run(test())
 
 
+def test_the_audits_page_lists_the_direction_that_is_chosen_and_counts_the_other() -> None:
+    async def test() -> None:
+        async with audited(Played([*blocked(), *passed(1.0)])) as driven:
+            await driven.press("A")
+            await driven.sees("as the policies say? (egress)", "1 leak", "open.example:443/TCP")
+            await driven.press("i")
+            await driven.sees(
+                "as the policies say? (ingress)", "1 in egress: i shows them", "1 leak"
+            )
+            assert "open.example:443/TCP" not in driven.text
+            await driven.press("i")
+            await driven.sees("as the policies say? (both)", "open.example:443/TCP")
+
+    run(test())
+
+
 def test_what_a_count_means_is_told_to_its_end_in_80_columns() -> None:
     async def test() -> None:
         async with audited(Played(blocked()), (80, 24)) as driven:

@@ -8,12 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from flowwatch.egress.folding import By, fold
-from flowwatch.flows.model import Endpoint
+from flowwatch.flows.model import Direction, Endpoint
 from flowwatch.tui.parts.tabs import tabs_line
 from flowwatch.tui.views import VIEWS
 from flowwatch.tui.views.flows import pairs
 from flowwatch.tui.views.nodes import nodes_seen
-from tests.unit.flows.made import denied, flow
+from tests.unit.flows.made import API, denied, flow
 from tests.unit.tui.driven import Played, played, run, shown
 from tests.unit.tui.made import FOLLOWING, NOON, SECOND, STORY, ShownMonitor, record, row, snapshot
 from tests.unit.tui.test_dashboard import STORY as TRAFFIC
@@ -100,15 +100,41 @@ def test_enter_goes_into_the_rows_behind_a_line_and_esc_gives_the_others_back() 
     run(test())
 
 
-def test_ingress_is_one_key_away_in_every_view_of_traffic() -> None:
+def test_ingress_is_one_key_away_in_every_view_and_its_heading_says_so() -> None:
+    """Where a view is of something else, the traffic below it is seen."""
+
     async def test() -> None:
-        async with shown(ShownMonitor(snapshot())) as driven:
-            for key in "1234568":
-                await driven.press(key)
-                await driven.sees(f"[{key} ")
-                before = driven.app.chosen.query.direction
+        for size in ((80, 24), (120, 40)):
+            async with played(Played(TRAFFIC), size=size) as driven:
+                await driven.sees("PODS")
+                for view in [view for view in VIEWS if view.name not in ("audit", "draft")]:
+                    if view.name == "record":
+                        await driven.press("8", "enter")
+                        await driven.sees("The record, as it was read")
+                    else:
+                        driven.app.go(view.name)
+                    for direction in ("ingress", "both", "egress"):
+                        await driven.press("i")
+                        assert driven.app.chosen.query.direction == direction
+                        await driven.settled()
+                        assert direction in driven.screen[0], view.name
+                    assert (view.ways == "chosen") is (driven.app.trail[-1] == view.name)
+                    driven.app.go("rows")
+
+    run(test())
+
+
+def test_nodes_are_of_the_direction_that_is_chosen() -> None:
+    arriving = flow(1.0, direction=Direction.INGRESS, destination=API, node="node-2")
+
+    async def test() -> None:
+        async with played(Played([*denied(), arriving]), size=(120, 30)) as driven:
+            await driven.press("9")
+            for said in ("DROPPED drop 1.2.3.4", "FORWARDED to-stack"):
+                await driven.sees(said)
+                told = [line for line in driven.screen if "seen " in line]
+                assert [said in line for line in told] == [said[0] == "D", said[0] == "F"]
                 await driven.press("i")
-                assert driven.app.chosen.query.direction != before
 
     run(test())
 
