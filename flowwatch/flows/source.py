@@ -60,6 +60,9 @@ class SourceState(msgspec.Struct, frozen=True):
     backlog: int = 0
     """Messages read but not yet aggregated (bounded)."""
     backlog_limit: int = 0
+    progress: float | None = None
+    """How much has been read of what there was when reading began, from 0 to 1 in hundredths; None:
+    all of it, or nobody can tell."""
 
 
 class Source(Protocol):
@@ -101,6 +104,11 @@ class Source(Protocol):
     def close(self) -> None:
         """End ``batches()`` soon; safe to call twice."""
         ...
+
+
+def in_hundredths(progress: float | None) -> float | None:
+    """As :attr:`SourceState.progress` has it: a view compares states to see whether there is anything new."""
+    return None if progress is None else min(max(int(progress * 100), 0), 99) / 100
 
 
 def try_again(source: Source) -> None:

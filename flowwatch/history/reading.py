@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from msgspec.structs import replace
+
 from flowwatch.errors import InputError
 from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Batch, Flow
-from flowwatch.flows.source import SourceState
+from flowwatch.flows.source import SourceState, in_hundredths
 from flowwatch.history.arrow import Arrow
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, add_to, read_events
@@ -70,11 +72,15 @@ class HistorySource:
         self._window = window or Selection()
         self._closed = threading.Event()
         self._problems: list[str] = []
+        self._progress: float | None = None
         self._state = SourceState(f"history {self._place.name}", "connecting", since=time.time())
 
     def state(self) -> SourceState:
         """Where it stands."""
-        return self._state
+        state = self._state
+        if state.phase != "reading":
+            return state
+        return replace(state, progress=in_hundredths(self._progress))
 
     def close(self) -> None:
         """End ``batches()`` soon."""
@@ -173,7 +179,9 @@ class HistorySource:
         reader = Reader()
         ready: dict[Key, _Rows] = {}
         due: list[Key] = []
+        read, whole = 0, sum(group.rows for *_, group in groups)
         for first, _, piece, group in groups:
+            self._progress, read = read / max(whole, 1), read + group.rows
             while due and due[0][0] < first:
                 key = heapq.heappop(due)
                 yield key, ready.pop(key)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from flowwatch.errors import InputError, defect
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.first_or_last import first_or_last
@@ -14,7 +16,7 @@ from flowwatch.flows.guard import count, merge, unread
 from flowwatch.flows.json_structs import JsonLine, is_flow, may_wrap, texts_of, time_of
 from flowwatch.flows.model import Batch, Flow, Unread
 from flowwatch.flows.scanning import New, Scanning
-from flowwatch.flows.source import SourceState
+from flowwatch.flows.source import SourceState, in_hundredths
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.captures.replay import Match, Selection, newer_things, nothing_read
 from flowwatch.hubble.wire.errors import NotAFlow
@@ -68,7 +70,10 @@ class FileSource:
 
     def state(self) -> SourceState:
         """Where it stands; the message of a failed source says what could not be read."""
-        return self._state
+        state = self._state
+        if state.phase != "reading":
+            return state
+        return replace(state, progress=in_hundredths(self._reader.progress))
 
     def close(self) -> None:
         """End ``batches()`` soon."""

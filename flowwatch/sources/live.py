@@ -20,8 +20,9 @@ from flowwatch.errors import Refused, ServerError
 from flowwatch.flows.decode_wire import WireDecoder
 from flowwatch.flows.guard import records_in
 from flowwatch.flows.model import Batch, LostEvents, NodeStatus
-from flowwatch.flows.source import SourceState
+from flowwatch.flows.source import SourceState, in_hundredths
 from flowwatch.flows.whole import decode_whole
+from flowwatch.sources.catching_up import CatchingUp
 from flowwatch.sources.clock import Clock, SystemClock
 from flowwatch.sources.health import AHEAD, QUIET, StreamHealth
 from flowwatch.sources.nodes import CONNECTED
@@ -82,6 +83,7 @@ class LiveSource:
         self._polls: Asking | None = None
         self._loss = ""
         """Cause of the loss that the next connection comes back from."""
+        self._catching_up: CatchingUp | None = None
         self._phases = Phases(
             SourceState(
                 where, "connecting", encrypted=encrypted, backlog_limit=backlog_limit, had=False
@@ -147,6 +149,7 @@ class LiveSource:
     def _followed(self, server: Server, messages: Messages) -> Iterator[Batch]:
         health = self._health
         health.opened()
+        catching_up = self._catching_up = CatchingUp(self._clock.now())
         for chunk, batch in self._decoded(messages):
             if self._polls is None:
                 # Only now is it sure that the server took the request.
@@ -160,7 +163,9 @@ class LiveSource:
             for answer in self._polls.answers():
                 health.answered(answer, server, batch, messages.backlog)
             health.tell_aside(batch)
+            catching_up.brings(batch.flows)
             yield batch
+            catching_up.brought(batch.flows, waiting=not chunk)
 
     def _whole(self, messages: Messages) -> Iterator[Batch]:
         """A stream that ends; raises Refused at its end when nothing of it could be read."""
@@ -195,6 +200,7 @@ class LiveSource:
             messages, self._messages = self._messages, None
             server, self._server = self._server, None
             polls, self._polls = self._polls, None
+            self._catching_up = None
         if polls is not None:
             polls.stop()
             self._health.lost()
@@ -228,10 +234,11 @@ class LiveSource:
         """How it goes; see flowwatch.flows.source."""
         with self._lock:
             backlog = self._messages.backlog if self._messages is not None else 0
+            past = self._catching_up.progress if self._catching_up is not None else None
         state = self._phases.state
         # Whole seconds: a view compares states to see whether there is anything new.
         heard = max(state.heard, self._health.came / 1e9) // 1
-        return replace(state, backlog=backlog, heard=heard)
+        return replace(state, backlog=backlog, heard=heard, progress=in_hundredths(past))
 
     def retry(self) -> None:
         """Try to connect at once, where that is waited for."""

@@ -136,6 +136,9 @@ class MergedSource:
             encrypted=all(state.encrypted for state in states),
             backlog=sum(state.backlog for state in states),
             backlog_limit=sum(state.backlog_limit for state in states),
+            progress=min(
+                [state.progress for state in states if state.progress is not None], default=None
+            ),
         )
 
     def close(self) -> None:

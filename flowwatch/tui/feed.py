@@ -24,11 +24,17 @@ COSTLY = 0.25
 FAST_LINE = 15_000
 """Columns a second that may be painted before frames get rarer; with their styling some 25 KB."""
 
+FIRST_EVERY = 0.02
+"""Seconds between looks for the first record: until it is there, a screen says nothing at all."""
+
 STATE_EVERY = 0.25
 """Seconds between looks at the source's state (lost, back again)."""
 
 QUICK = 0.1
 """Seconds that an answer may have taken that a pause makes anew, for a view that isn't seen."""
+
+OVER = ("ended", "failed")
+"""Phases of a source that nothing more comes of."""
 
 SLIDES_EVERY = 1.0
 """Seconds between looks at a window of time that moves on, while nothing more is read."""
@@ -91,6 +97,8 @@ class Feed:
         self._frame: Frame | None = None
         self._readings: Readings | None = None
         self._second = 0
+        self._read = 0
+        """Records in the last answer."""
         self.painted = 0
         """Columns that the last frame changed on the screen; told by the app."""
         self.failure: BaseException | None = None
@@ -135,21 +143,32 @@ class Feed:
             of = self._readings = self._start()
             while not self._stopped:
                 question = self._question
-                revision = of.monitor.revision
-                frame = self._frame or Frame(question, of.monitor.state())
-                frame, seen, due = self._next(of, question, frame, revision)
+                # Before the numbers: of what is said to be complete all must be in them.
+                state, revision = of.monitor.state(), of.monitor.revision
+                frame = self._frame or Frame(question, state)
+                over = state.phase in OVER and frame.state.phase not in OVER
+                frame, seen, due = self._next(of, question, frame, revision, over=over)
                 if frame.question is not question:
                     frame = replace(frame, question=question)
-                self._deliver(frame, of.monitor.state())
+                self._deliver(frame, state)
                 self._sleep(question, due if of.monitor.revision != seen else 0.0)
         except BaseException as error:  # noqa: BLE001 - handed to the app, which raises it
             self.failure = error
             self._told()
 
     def _next(
-        self, of: Readings, question: Question[Any] | None, frame: Frame, revision: int
+        self,
+        of: Readings,
+        question: Question[Any] | None,
+        frame: Frame,
+        revision: int,
+        *,
+        over: bool,
     ) -> tuple[Frame, int, float]:
-        """The frame with ``question`` answered; its revision, and when it is due again."""
+        """The frame with ``question`` answered; its revision, and when it is due again.
+
+        ``over``: the source has just ended, and what it gave is answered at once.
+        """
         if question is None:
             return frame, revision, 0.0
         if question.when.at and (frame.question is None or frame.question.when != question.when):
@@ -164,7 +183,7 @@ class Feed:
                 return self._anew(of, question, frame, revision)
             held = replace(held, question=question, value=value)
             frame = _with(frame, held)
-        elif (revision != held.revision and now >= held.due) or (
+        elif (revision != held.revision and (over or now >= held.due)) or (
             question.slides and not question.when.at and now >= held.due + SLIDES_EVERY
         ):
             if not question.when.at:
@@ -188,12 +207,15 @@ class Feed:
     def _anew(
         self, of: Readings, question: Question[Any], frame: Frame, revision: int
     ) -> tuple[Frame, int, float]:
-        began = time.monotonic()
+        # What it costs others: a wait for the thread that reads, or for a core, costs them nothing.
+        began = time.thread_time()
         value = question.answer(of)
-        spent = time.monotonic() - began
+        spent = time.thread_time() - began
         slow_line = min(self.painted / FAST_LINE, COSTLY)
         pause = min(max(question.LEAST, slow_line, spent * 10), question.MOST)
-        records = question.records(of, value)
+        records = self._read = question.records(of, value)
+        if not records:
+            pause = FIRST_EVERY
         due = time.monotonic() + pause
         answer = Answer(question, value, time.time(), records, revision, due, spent)
         frame = replace(_with(frame, answer), behind=0, number=frame.number + 1)
@@ -214,8 +236,9 @@ class Feed:
         with self._wake:
             if self._stopped or question is not self._question:
                 return
-            left = due - time.monotonic() if due else STATE_EVERY
-            self._wake.wait(min(max(left, 0.005), STATE_EVERY))
+            most = STATE_EVERY if self._read else FIRST_EVERY
+            left = due - time.monotonic() if due else most
+            self._wake.wait(min(max(left, 0.005), most))
 
 
 def _with(frame: Frame, answer: Answer[Any]) -> Frame:

@@ -85,6 +85,9 @@ class CaptureReader:
         self._unread: list[tuple[str, bytes]] = []
         self._stdin = stdin
         self._closed = False
+        self._size: int | None = 0
+        """Bytes of all files; None where it isn't known, as of a pipe."""
+        self._taken = 0
         if self.paths.count("-") > 1:
             raise UsageError("standard input can be read only once")
         for path in self.paths:
@@ -95,6 +98,11 @@ class CaptureReader:
         """The input as a view names it; not made safe."""
         names = [_name(path) for path in self.paths]
         return names[0] if len(names) == 1 else f"{len(names)} files"
+
+    @property
+    def progress(self) -> float | None:
+        """How much of the files' bytes has been read, 0 to 1; None when nobody knows how many there are."""
+        return self._taken / self._size if self._size else None
 
     def close(self) -> None:
         """End :meth:`chunks` soon: after the present block, or within 0.1 s on a silent pipe."""
@@ -242,6 +250,7 @@ class CaptureReader:
                 continue
             if not block:
                 return
+            self._taken += len(block)
             yield block
 
     def _standard_input(self) -> BinaryIO:
@@ -254,6 +263,7 @@ class CaptureReader:
     def _look_at(self, path: str) -> None:
         """Raise when it can't be read."""
         if path == "-":
+            self._size = None
             stdin = self._standard_input()
             descriptor = _descriptor(stdin)
             if descriptor is not None and os.isatty(descriptor):
@@ -272,6 +282,8 @@ class CaptureReader:
         if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{safe(path)} is a directory", "name the capture files in it")
         _refuse_device(status, path)
+        if self._size is not None:
+            self._size = self._size + status.st_size if stat.S_ISREG(status.st_mode) else None
         if not os.access(path, os.R_OK):
             raise InputError(f"cannot read {safe(path)}", "permission denied")
 

@@ -133,7 +133,8 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
         seconds = sum(gap.seconds for gap in seen.gaps)
         word = "gap" if len(seen.gaps) == 1 else f"{len(seen.gaps)} gaps,"
         parts.append(((f"{word} {span(seconds)}", "warn"),))
-    live = state.phase in ("following", "lost", "connecting")
+    # Of what was there before, rates and ages say nothing yet.
+    live = state.phase in ("following", "lost", "connecting") and state.progress is None
     if live or snapshot.record_rate:
         parts.append(_rates(snapshot))
     if seen.last_seen and live:

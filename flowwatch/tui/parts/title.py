@@ -86,6 +86,9 @@ def _parts(
     phase = _PHASES.get(state.phase, safe(state.phase))
     if state.phase == "lost" and not state.had:
         phase = NEVER_HAD
+    if state.progress is not None:
+        # Of a ring too: what is live comes after it.
+        phase = f"reading {state.progress:.0%}"
     where = shorten(safe(state.where), max(columns // 3, 12))
     left = [
         Part(4, ((name, "strong"),)),

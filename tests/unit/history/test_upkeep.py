@@ -119,6 +119,15 @@ def test_a_damaged_file_is_named_and_ends_with_1(kept: Path) -> None:
     assert "what can't be read may hold more" in one_line(done)
 
 
+def test_how_much_of_a_history_is_read_is_told(kept: Path) -> None:
+    source = HistorySource(str(kept))
+    assert source.state().progress is None
+    told = [source.state().progress for _ in source.batches()]
+    assert told[0] is not None
+    assert told == sorted(told, key=lambda one: one or 0.0)
+    assert source.state().progress is None
+
+
 @pytest.mark.parametrize("compacted", [False, True])
 @pytest.mark.parametrize("what", ["--namespace", "--pod"])
 def test_what_is_forgotten_is_in_no_answer(kept: Path, what: str, compacted: bool) -> None:

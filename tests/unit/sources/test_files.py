@@ -13,6 +13,7 @@ import pytest
 from flowwatch.errors import InputError
 from flowwatch.flows.decode_json import LineDecoder
 from flowwatch.flows.model import Batch, Flow, LostEvents, NodeStatus, PolicyRef
+from flowwatch.hubble.captures import files as captures
 from flowwatch.hubble.captures.replay import FileRecords, Selection
 from flowwatch.hubble.wire.enum_names import newer_name
 from flowwatch.hubble.wire.errors import (
@@ -429,6 +430,25 @@ def test_states(capture: Write) -> None:
     assert source.state().phase == "reading"
     list(batches)
     assert (source.state().phase, source.state().where) == ("ended", "flows.jsonl")
+
+
+def test_how_much_is_read_is_told_of_files_and_not_of_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captures, "BLOCK", 1 << 10)
+    lines = (json.dumps(flow(1)) + "\n").encode() * 100
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    plain.write_bytes(lines)
+    packed.write_bytes(gzip.compress(lines, 0))
+    source = FileSource([plain, packed])
+    told = [source.state().progress or 0.0 for _ in source.batches()]
+    assert told == sorted(told)
+    assert 0.4 < told[len(told) // 2] < 0.6
+    assert source.state().progress is None
+    with plain.open("rb") as file:
+        reader = captures.CaptureReader([plain, "-"], stdin=file)
+        piped = FileSource([], reader=reader)
+        assert {piped.state().progress for _ in piped.batches()} == {None}
 
 
 @pytest.mark.parametrize("window", [Selection(), Selection(last=5)])

@@ -108,6 +108,28 @@ def test_a_server_of_which_nothing_can_be_read_is_refused(
         assert str(played.failure).startswith("here sent no record that can be read (")
 
 
+def progress(*steps: Step) -> list[float | None]:
+    """What is said of it while each step's batch is read, of a stream opened at the beginning."""
+    clock = HandClock()
+    server = ScriptedServer(clock, Connection(list(steps)))
+    source = LiveSource(
+        server.connect, where="here", follow=True, polling=PolledByHand(clock), clock=clock
+    )
+    batches = source.batches()
+    return [source.state().progress for _ in zip(steps, batches, strict=False)]
+
+
+def test_how_much_of_a_ring_is_read_is_told_by_the_times_of_its_records() -> None:
+    past: list[Step] = [(0.1, [at(second, f"r{second}")]) for second in (-100, -75, -50)]
+    # As long as a batch is read, what was before it counts.
+    assert progress((0.1, []), *past) == [None, 0.0, 0.0, 0.25]
+    # What has come since the stream was opened is none of it, nor what nothing is left of.
+    new: Step = (0.1, [at(1, "new")])
+    assert progress(*past, new, new) == [0.0, 0.0, 0.25, 0.5, None]
+    assert progress(*past, (1.0, []), (1.0, [at(-1, "late")])) == [0.0, 0.0, 0.25, 0.5, None]
+    assert progress(new, new) == [None, None]
+
+
 # The phases of a stream that is followed -------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ class Listed:
         self.closed = threading.Event()
         self.given = 0
         self.phase = "reading"
+        self.progress: float | None = None
 
     def batches(self) -> Iterator[Batch]:
         for batch in self._batches:
@@ -35,7 +36,13 @@ class Listed:
         self.phase = "ended"
 
     def state(self) -> SourceState:
-        return SourceState(self.where, self.phase, str(self._error or ""), nodes_connected=2)
+        return SourceState(
+            self.where,
+            self.phase,
+            str(self._error or ""),
+            nodes_connected=2,
+            progress=self.progress,
+        )
 
     def close(self) -> None:
         self.closed.set()
@@ -94,3 +101,10 @@ def test_a_slow_consumer_makes_the_sources_wait() -> None:
 def test_names_must_differ() -> None:
     with pytest.raises(ValueError, match="same name"):
         MergedSource([Listed("a"), Listed("a")])
+
+
+def test_as_much_is_read_as_of_the_one_that_is_slowest() -> None:
+    slow, quick, live = Listed("a"), Listed("b"), Listed("c")
+    slow.progress, quick.progress = 0.25, 0.75
+    assert MergedSource([slow, quick, live]).state().progress == 0.25
+    assert MergedSource([live]).state().progress is None
