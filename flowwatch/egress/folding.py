@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from flowwatch.egress.rows import MIXED, Row, Run
+from flowwatch.egress.rows import TURNS, Row, Run
 from flowwatch.errors import UsageError
 from flowwatch.flows.staged import together as staged_together
 from flowwatch.text import safe
@@ -24,7 +24,7 @@ DESTINATIONS = ("peer", "port")
 ALL = "*"
 """The peer of rows that are folded over several."""
 
-_LISTED = 4
+LISTED = 4
 """Addresses, and what a proxy refused, that a row has at most."""
 
 _Value = TypeVar("_Value", bound=Hashable)
@@ -116,19 +116,19 @@ def together(rows: Sequence[Row], by: By, name: str) -> Row:
     """Rows of one fold as one, under the fold's ``name``."""
     first = rows[0]
     single = len({(row.namespace, row.pod) for row in rows}) == 1
-    workload = name if by.label and name else _same(row.workload for row in rows) or ""
+    workload = name if by.label and name else same(row.workload for row in rows) or ""
     latest = sorted(rows, key=lambda row: row.last_seen, reverse=True)
     late = max(rows, key=lambda row: (row.waited, row.retries))
     worst = max(rows, key=lambda row: (bool(row.cause), row.blocked, row.attempts))
     return Row(
         direction=first.direction,
-        namespace=_same(row.namespace for row in rows) or "",
+        namespace=same(row.namespace for row in rows) or "",
         pod=first.pod if single else "",
         workload=workload,
-        peer=first.peer if by.peer else _same(row.peer for row in rows) or ALL,
-        peer_kind=_same(row.peer_kind for row in rows) or "other",
-        port=_same(row.port for row in rows) or 0,
-        protocol=_same(row.protocol for row in rows) or "",
+        peer=first.peer if by.peer else same(row.peer for row in rows) or ALL,
+        peer_kind=same(row.peer_kind for row in rows) or "other",
+        port=same(row.port for row in rows) or 0,
+        protocol=same(row.protocol for row in rows) or "",
         forwarded=sum(row.forwarded for row in rows),
         dropped=sum(row.dropped for row in rows),
         audited=sum(row.audited for row in rows),
@@ -136,12 +136,12 @@ def together(rows: Sequence[Row], by: By, name: str) -> Row:
         unknown=sum(row.unknown for row in rows),
         records=sum(row.records for row in rows),
         drop_reasons=_sums(row.drop_reasons for row in rows),
-        allowed_by=_each(one for row in rows for one in row.allowed_by),
-        denied_by=_each(one for row in rows for one in row.denied_by),
+        allowed_by=each_once(one for row in rows for one in row.allowed_by),
+        denied_by=each_once(one for row in rows for one in row.denied_by),
         first_seen=min((row.first_seen for row in rows if row.first_seen), default=0),
         last_seen=latest[0].last_seen,
         rate=sum(row.rate for row in rows),
-        peer_addresses=_each(one for row in latest for one in row.peer_addresses)[:_LISTED],
+        peer_addresses=each_once(one for row in latest for one in row.peer_addresses)[:LISTED],
         cluster=first.cluster,
         server=first.server,
         answered=sum(row.answered for row in rows),
@@ -151,16 +151,16 @@ def together(rows: Sequence[Row], by: By, name: str) -> Row:
         late=sum(row.late for row in rows),
         waited=late.waited,
         retries=late.retries,
-        proxy_refused=_each(one for row in latest for one in row.proxy_refused)[:_LISTED],
+        proxy_refused=each_once(one for row in latest for one in row.proxy_refused)[:LISTED],
         uncounted=sum(row.uncounted for row in rows),
         unsure=sum(row.unsure for row in rows),
         encrypted=_encrypted(rows),
-        policy_log=_each(one for row in rows for one in row.policy_log),
+        policy_log=each_once(one for row in rows for one in row.policy_log),
         key=min(row.key for row in rows),
         noise=_sums(row.noise for row in rows),
         cause=worst.cause,
         attribution=worst.attribution,
-        runs=_runs(rows),
+        runs=runs_together(row.runs for row in rows),
         waiting=sum(row.waiting for row in rows),
         blocked_pods=sum(row.blocked_pods for row in rows),
         staged=staged_together(row.staged for row in rows),
@@ -168,13 +168,13 @@ def together(rows: Sequence[Row], by: By, name: str) -> Row:
     )
 
 
-def _same(values: Iterable[_Value]) -> _Value | None:
+def same(values: Iterable[_Value]) -> _Value | None:
     """What all of ``values`` are; None where they differ."""
     found = set(values)
     return found.pop() if len(found) == 1 else None
 
 
-def _each(values: Iterable[_Value]) -> tuple[_Value, ...]:
+def each_once(values: Iterable[_Value]) -> tuple[_Value, ...]:
     return tuple(dict.fromkeys(values))
 
 
@@ -190,21 +190,32 @@ def _encrypted(rows: Sequence[Row]) -> str:
     return found.pop() if len(found) == 1 else "mixed" if found else ""
 
 
-def _runs(rows: Sequence[Row]) -> tuple[Run, ...]:
-    """What all of them went through: since the last of them did; none where they differ."""
-    if len(rows) == 1:
-        return rows[0].runs
-    state = _same(row.state for row in rows)
-    if state is None or state == MIXED or not all(row.runs for row in rows):
-        return ()
+def runs_together(every: Iterable[tuple[Run, ...]]) -> tuple[Run, ...]:
+    """What all of some rows went through: since the last of them did; none where they differ."""
+    known: list[tuple[Run, ...]] = []
+    for runs in every:
+        known.append(runs)
+        # Of thousands the first that differs decides.
+        if len(known) > 1 and not _alike(known[0], runs):
+            return ()
+    if len(known) == 1:
+        return known[0]
     now = Run(
-        state, max(row.runs[-1].since for row in rows), max(row.runs[-1].until for row in rows)
+        known[0][-1].state,
+        max(runs[-1].since for runs in known),
+        max(runs[-1].until for runs in known),
     )
-    before = _same(row.runs[-2].state if len(row.runs) > 1 else "" for row in rows)
+    before = same(runs[-2].state if len(runs) > 1 else "" for runs in known)
     if not before:
         return (now,) if before == "" else ()
-    earlier = [row.runs[-2] for row in rows]
+    earlier = [runs[-2] for runs in known]
     return (
         Run(before, min(run.since for run in earlier), max(run.until for run in earlier)),
         now,
     )
+
+
+def _alike(one: tuple[Run, ...], other: tuple[Run, ...]) -> bool:
+    """Whether both are known, tell a story, and came to the same."""
+    told = all(0 < len(runs) <= TURNS for runs in (one, other))
+    return told and one[-1].state == other[-1].state

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from math import exp
 
-import msgspec
 from msgspec.structs import replace
 
 from flowwatch.egress import groups
 from flowwatch.egress.aggregate import Aggregate
-from flowwatch.egress.folding import PLAIN, By, together
+from flowwatch.egress.folding import PLAIN, By
 from flowwatch.egress.groups import Groups, Subjects
 from flowwatch.egress.query import Query
 from flowwatch.egress.rates import Rate, Rates
 from flowwatch.egress.row_times import ROWS
 from flowwatch.egress.rows import SECOND, Fold, Recent, Row, Snapshot, Totals
-from flowwatch.egress.select import FEW, select
-from flowwatch.egress.table import ANY_POD, PROTOCOLS, RATE_SECONDS, Columns, Rare
+from flowwatch.egress.select import many, select
+from flowwatch.egress.spelt import fold_of, row_of, sums
+from flowwatch.egress.table import Columns, Rare
 from flowwatch.egress.timeline import together as timelines_together
 from flowwatch.egress.window import windowed
 from flowwatch.flows.cause import Cause
@@ -27,8 +26,7 @@ from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import other_way_words
 from flowwatch.flows.kinds import kind, tcp_flags
 from flowwatch.flows.meaning import verdict_name
-from flowwatch.flows.model import DIRECTION_WORDS, Direction, Flow
-from flowwatch.flows.open_attempt import ANSWER_DROPPED, REFUSED, UNREACHABLE
+from flowwatch.flows.model import Direction, Flow
 from flowwatch.flows.peers import PeerNames, subject
 from flowwatch.flows.reasons import reason
 from flowwatch.text import plural
@@ -64,7 +62,7 @@ def snapshot(
     hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else set[int]()
     # Folds are put in an order of their own: of a great many rows only those of folds that are seen need one.
     # Of a window all are in order.
-    scattered = folding and query.limit is not None and len(columns) > FEW
+    scattered = folding and query.limit is not None and many(len(columns))
     first = None if folding or window[1] or query.limit is None else query.limit + len(hidden)
     if scattered:
         first = 0
@@ -77,7 +75,7 @@ def snapshot(
     chosen: Sequence[int] = matching
     if hidden:
         chosen = [row for row in matching if row not in hidden]
-    if scattered and len(chosen) <= FEW:
+    if scattered and not many(len(chosen)):
         chosen, scattered = _ordered(columns, query, chosen, now), False
     lines = _Lines(aggregate, query, chosen, now, scattered)
     left_out = 0
@@ -209,94 +207,19 @@ def _clusters(columns: Columns) -> dict[tuple[str, str], str]:
     }
 
 
-def _row(aggregate: Aggregate, i: int, now: float, labels: Mapping[tuple[str, str], str]) -> Row:
-    columns = aggregate.columns
-    number = columns.pod[i]
-    namespace, pod, cluster, server = columns.pods.things[number]
-    kind, peer = columns.peer_of(i)
-    allowed, denied = columns.policy_sets.things[columns.policies[i]]
-    rare = columns.rare.get(i, _NOTHING_RARE)
-    cause = columns.causes.get(i, _NO_CAUSE)
-    fade = exp(min(columns.rated[i] - now, 0.0) / RATE_SECONDS)
-    return Row(
-        direction=DIRECTION_WORDS[columns.direction[i]],
-        namespace=namespace,
-        pod="" if pod.startswith(ANY_POD) else pod,
-        workload=columns.workloads[number],
-        peer=peer,
-        peer_kind=kind,
-        port=columns.port[i],
-        protocol=PROTOCOLS[columns.protocol[i]],
-        forwarded=columns.counts[0][i],
-        dropped=columns.counts[1][i],
-        audited=columns.counts[2][i],
-        errors=columns.counts[3][i],
-        unknown=columns.counts[4][i],
-        records=columns.records[i],
-        drop_reasons={reason(n).name: count for n, count in columns.reasons(i).items()},
-        allowed_by=allowed,
-        denied_by=denied,
-        first_seen=columns.first[i],
-        last_seen=columns.last[i],
-        rate=columns.rate[i] * fade,
-        peer_addresses=(peer,) if kind == "address" else columns.addresses.get(i, ()),
-        cluster=labels[cluster, server],
-        server=server,
-        answered=columns.answered[i],
-        refused=rare.answers[REFUSED],
-        unreachable=rare.answers[UNREACHABLE],
-        answers_dropped=rare.answers[ANSWER_DROPPED],
-        late=rare.late,
-        waited=rare.waited,
-        retries=rare.retries,
-        proxy_refused=columns.proxy_refused.get(i, ()),
-        uncounted=rare.uncounted,
-        unsure=rare.unsure,
-        encrypted=_encrypted(columns.counts[0][i] + columns.counts[2][i], rare.encrypted),
-        policy_log=tuple(rare.policy_log),
-        key=columns.ident[i],
-        noise=_together([columns.noise[i]]) if i in columns.noise else {},
-        runs=aggregate.turns.of(i),
-        cause=cause.words,
-        attribution=cause.attribution,
-        waiting=columns.waiting.get(i, 0) / 1e9,
-        staged=columns.staged.get(i),
-    )
-
-
-def _encrypted(passed: int, encrypted: int) -> str:
-    """How many of the attempts that were let through were seen encrypted, in a word."""
-    if not passed:
-        return ""
-    if not encrypted:
-        return "none"
-    return "all" if encrypted >= passed else "mixed"
-
-
 def _totals(aggregate: Aggregate, directions: tuple[int, ...]) -> Totals:
     kept, dropped, audited, errors, unknown = (
         sum(counts) for counts in zip(*(aggregate.totals[d] for d in directions), strict=True)
     )
     rows = sum(aggregate.columns.rows_of[direction] for direction in directions)
-    noise = _together([aggregate.columns.noise_of[direction] for direction in directions])
+    noise = sums([aggregate.columns.noise_of[direction] for direction in directions])
     quiet = min(sum(noise.values()), dropped)
     return Totals(kept, dropped - quiet, audited, errors, unknown, rows, noise)
 
 
-def _together(counted: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sums by name, the most first."""
-    sums: dict[str, int] = {}
-    for counts in counted:
-        for name, count in counts.items():
-            sums[name] = sums.get(name, 0) + count
-    return dict(
-        sorted(((k, n) for k, n in sums.items() if n > 0), key=lambda one: (-one[1], one[0]))
-    )
-
-
 def _of_rows(columns: Columns, rows: Sequence[int], matching: Sequence[int]) -> Totals:
     """The totals of some rows, with the noise of all that match, be it folded."""
-    if len(rows) > FEW:
+    if many(len(rows)):
         from flowwatch.egress import select_large
 
         counted = select_large.summed(columns, rows)
@@ -306,7 +229,7 @@ def _of_rows(columns: Columns, rows: Sequence[int], matching: Sequence[int]) -> 
     noise: dict[str, int] = {}
     if columns.noise:
         dropped -= sum([columns.quiet(row) for row in rows if row in columns.noise])
-        noise = _together([columns.noise[row] for row in matching if row in columns.noise])
+        noise = sums([columns.noise[row] for row in matching if row in columns.noise])
     return Totals(forwarded, dropped, audited, errors, unknown, len(rows), noise)
 
 
@@ -346,8 +269,10 @@ class _Lines:
         for numbers in self._seen():
             if limit is not None and len(made) >= limit:
                 break
-            each = [_row(self._aggregate, i, self._now, labels) for i in numbers]
-            made += each if self._query.by == PLAIN else self._folded(numbers, each)
+            if self._query.by == PLAIN:
+                made += [row_of(self._aggregate, i, self._now, labels) for i in numbers]
+            else:
+                made += self._folded(numbers, labels)
         return made if limit is None else made[:limit]
 
     def _seen(self) -> Iterator[Sequence[int]]:
@@ -362,13 +287,13 @@ class _Lines:
         places = {row: at for at, row in enumerate(_ordered(columns, self._query, rows, self._now))}
         yield from (sorted(numbers, key=places.__getitem__) for numbers in folds)
 
-    def _folded(self, numbers: Sequence[int], each: list[Row]) -> list[Row]:
+    def _folded(self, numbers: Sequence[int], labels: Mapping[tuple[str, str], str]) -> list[Row]:
         fold = self._subjects.fold(self._aggregate.columns, numbers[0])
         self.folds[fold.key] = fold
-        one = together(each, self._query.by, fold.name)
-        one = msgspec.structs.replace(one, key=fold.key)
-        if fold.key not in self._query.unfolded or len(each) < 2:
+        one = fold_of(self._aggregate, numbers, self._query.by, fold, self._now, labels)
+        if fold.key not in self._query.unfolded or len(numbers) < 2:
             return [one]
+        each = [row_of(self._aggregate, i, self._now, labels) for i in numbers]
         self._more += len(each)
         self.within.update((row.key, fold.key) for row in each)
         # As they were chosen: in the order asked for.
@@ -385,7 +310,7 @@ def _ordered(columns: Columns, query: Query, rows: Sequence[int], now: float) ->
 def _put_together(
     columns: Columns, chosen: Sequence[int], subjects: Subjects, query: Query, now: float
 ) -> Groups:
-    if len(chosen) > FEW:
+    if many(len(chosen)):
         from flowwatch.egress import groups_large
 
         return groups_large.put_together(columns, chosen, subjects, query, now)

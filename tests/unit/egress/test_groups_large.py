@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from flowwatch.egress import groups_large
 from flowwatch.egress import select as select_module
-from flowwatch.egress import view as view_module
 from flowwatch.egress.folding import BY_WORKLOAD, By
 from flowwatch.egress.query import ORDERS, Query
 from flowwatch.egress.view import snapshot
@@ -30,7 +29,6 @@ def test_many_rows_are_folded_as_few_are(
     ):
         few = snapshot(aggregate, query)
         monkeypatch.setattr(select_module, "FEW", 0)
-        monkeypatch.setattr(view_module, "FEW", 0)
         many = snapshot(aggregate, query)
         monkeypatch.undo()
         assert [row.key for row in many.rows] == [row.key for row in few.rows]
@@ -56,7 +54,6 @@ def test_the_first_of_many_folds_are_those_that_all_of_them_begin_with(
     for reverse in (False, True):
         query = replace(closed, unfolded=unfolded, reverse=reverse)
         monkeypatch.setattr(select_module, "FEW", few)
-        monkeypatch.setattr(view_module, "FEW", few)
         monkeypatch.setattr(groups_large, "_PAIR_BITS", bits)
         every = snapshot(aggregate, query)
         for limit in (1, 7, 40):

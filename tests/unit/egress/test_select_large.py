@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,3 +49,13 @@ def test_what_leads_is_what_a_whole_sort_puts_first(
     found = leading(numbers, keys, count).tolist()
     assert found[:count] == np.lexsort(columns).tolist()[:count]
     assert sorted(found) == numbers.tolist()
+
+
+def test_where_numpy_is_there_anyhow_fewer_rows_are_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert select_module.many(select_module.SOME + 1)
+    assert not select_module.many(select_module.SOME)
+    monkeypatch.delitem(sys.modules, "numpy")
+    assert not select_module.many(select_module.FEW)
+    assert select_module.many(select_module.FEW + 1)
