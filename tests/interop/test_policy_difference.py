@@ -11,7 +11,7 @@ from tests.interop.policy_universe import OPTIONS
 # (FlakyStrategyDefinition): the number of pairs is the bound.
 pytestmark = pytest.mark.timeout(0)
 
-PAIRS = int(os.environ.get("FLOWWATCH_POLICY_PAIRS", "250"))
+PAIRS = int(os.environ.get("FLOWWATCH_POLICY_PAIRS", "150"))
 
 
 def test_each_difference_named_is_one_and_none_is_missed(

@@ -129,7 +129,7 @@ def test_at_any_moment_nothing_stays_behind(tmp_path: Path, verb: str) -> None:
         for word in VERBS[verb]
     ]
     chance = random.Random(verb)
-    for _ in range(8):
+    for _ in range(5):
         number, word = chance.choice(SIGNALS)
         with running(tmp_path, words) as process:
             assert process.stdin is not None
