@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.close_up import close_up
-from flowwatch.egress.query import Query
+from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rates import Rates
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.egress.select import SOME
@@ -25,6 +28,9 @@ from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.source import Source, SourceState, try_again
 from flowwatch.flows.staged import Stager
+
+if TYPE_CHECKING:
+    from flowwatch.flows.hiding import Hiding
 
 _LEARNT = 200
 """Rows that a snapshot asks the causes of, at most: 0.1 to 0.15 s on a loaded machine."""
@@ -70,7 +76,7 @@ class LiveMonitor:
         self._aggregate = _Locked(max_rows, join=self._join, teller=teller, stager=stager)
         self._stager = stager
         self._lock = self._aggregate.lock
-        self._live = live
+        self.live = live
         self._revision = 0
         self._rates = Rates()
         self._thread = threading.Thread(target=self._run, name="flowwatch-reader", daemon=True)
@@ -111,6 +117,10 @@ class LiveMonitor:
             self._revision += 1
 
     def snapshot(self, query: Query) -> Snapshot:
+        return self.snapshot_of(lambda: self._aggregate, query)
+
+    def snapshot_of(self, shown: Callable[[], Aggregate], query: Query) -> Snapshot:
+        """The same of what ``shown`` gives in place of the aggregate."""
         if self._stager is not None and self._stager.refresh():
             self._revision += 1
         if len(self._aggregate.columns) > SOME:
@@ -123,25 +133,35 @@ class LiveMonitor:
         with self._lock, self._join.lock:
             if not self._aggregate.judge(_JUDGED if query.limit is not None else None):
                 self._revision += 1
-            return view.snapshot(
-                self._aggregate, query, recent=TAIL, live=self._live, rates=self._rates
-            )
+            return view.snapshot(shown(), query, recent=TAIL, live=self.live, rates=self._rates)
 
     def close_up(self, query: Query, key: int, fold: Fold | None, records: int) -> CloseUp | None:
-        with self._lock, self._join.lock:
-            return close_up(self._aggregate, query, key, fold, records, live=self._live)
+        with self.looked_at() as aggregate:
+            return close_up(aggregate, query, key, fold, records, live=self.live)
 
     def recent(self, count: int) -> tuple[Recent, ...]:
-        with self._lock, self._join.lock:
-            return tuple(view.records(self._aggregate, count))
+        with self.looked_at() as aggregate:
+            return tuple(view.records(aggregate, count))
 
     def seen(self, key: str) -> list[str]:
-        with self._lock:
-            return seen(self._aggregate.columns, self._aggregate.ends, key)
+        with self.looked_at() as aggregate:
+            return seen(aggregate.columns, aggregate.ends, key)
 
     def hours(self, direction: str) -> list[int]:
         with self._lock:
             return view.hours(self._aggregate, direction)
+
+    def hidden(self, hiding: Hiding) -> Monitor:
+        # Loaded for who hides anything.
+        from flowwatch.egress.hidden import HiddenMonitor
+
+        return HiddenMonitor(self, hiding)
+
+    @contextmanager
+    def looked_at(self) -> Iterator[Aggregate]:
+        """The aggregate between two batches."""
+        with self._lock, self._join.lock:
+            yield self._aggregate
 
     def retry(self) -> None:
         try_again(self._source)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from flowwatch.egress.folding import PLAIN, By
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.flows.source import SourceState
+
+if TYPE_CHECKING:
+    from flowwatch.flows.hiding import Hiding
 
 ORDERS: dict[str, str] = {
     "drops": "most dropped attempts first, then audited, errors, forwarded",
@@ -69,6 +72,10 @@ class Monitor(Protocol):
 
     def hours(self, direction: str) -> list[int]:
         """The hours since 1970 in which attempts of this direction began, in order."""
+        ...
+
+    def hidden(self, hiding: Hiding) -> Monitor:
+        """The same with pseudonyms in place of names and addresses."""
         ...
 
     def state(self) -> SourceState: ...

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
+from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
 from flowwatch.marks.changes import Changes, ChangesReport
 
@@ -58,14 +59,18 @@ class LiveChanges:
 
     def report(self, directions: frozenset[str], given: tuple[int, ...] = ()) -> ChangesReport:
         """The marks by now, or those ``given``, and what differs beside each."""
-        with self._lock:
-            now = self._changes.so_far()
-        with now.join.lock:
-            coverage = now.join.coverage()
+        now, coverage = self.by_now()
         report = replace(now, directions=directions, given=given).report(coverage)
         if not given:
             self._note(report)
         return report
+
+    def by_now(self) -> tuple[Changes, Coverage]:
+        """What was taken in, apart from what is still to come; and what was and wasn't seen."""
+        with self._lock:
+            now = self._changes.so_far()
+        with now.join.lock:
+            return now, now.join.coverage()
 
     def marks(self) -> tuple[Seen, ...]:
         """Those that were found last; looked for anew now and then, once more was read."""

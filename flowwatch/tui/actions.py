@@ -16,7 +16,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.coverage import Coverage
 from flowwatch.text import safe
-from flowwatch.tui import when
+from flowwatch.tui import private, when
 from flowwatch.tui.commands import FOLDS
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND
@@ -275,6 +275,7 @@ ACTIONS: dict[str, Action] = {
     "hour_after": lambda desk: when.hour(desk, 1),
     "now": when.now,
     "window": lambda desk: desk.seen.toggle("window"),
+    "private": private.toggle,
     "theme": _theme,
     "mouse": _mouse,
     "down": _scroll(lambda page: 1),
@@ -339,6 +340,7 @@ COMMAND_ACTIONS: dict[str, Callable[[Desk, str], None]] = {
     "tail": lambda desk, text: desk.seen.toggle("tail", _switched(text)),
     "copy": _copy_named,
     "columns": arrange,
+    "private": lambda desk, text: private.toggle(desk, _switched(text)),
     "theme": _theme_named,
     "mouse": lambda desk, text: _mouse(desk, _switched(text)),
     "save": _save,

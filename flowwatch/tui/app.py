@@ -58,6 +58,7 @@ def run(
     drafting: Drafting | None = None,
     opened: str = "",
     private: bool = False,
+    hidden_words: str = "names hidden",
 ) -> int:
     """Show ``monitor`` until the user leaves; returns the exit code.
 
@@ -73,7 +74,8 @@ def run(
     ``audit``: of the policies that were given; it must hear of what ``monitor`` reads, and so must what
     ``changes`` gives, which is called after ``monitor``.
     ``drafting``: what the editor edits. ``opened``: the view that is seen at first, over the rows.
-    ``private``: no name and no path is shown but those that ``monitor`` has.
+    ``private``: no name and no path is shown but those that ``monitor`` has. ``hidden_words``: what stands in
+    place of the filters where names are hidden.
 
     Returns 0 when the user leaves. Raises Stopped when a signal ended it, or the terminal went away;
     UsageError if the theme is unknown or there is no terminal.
@@ -123,6 +125,7 @@ def run(
             in_browser=bool(os.environ.get(IN_BROWSER)),
             saved=saved_file(os.environ) if not private else None,
             private=private,
+            hidden_words=hidden_words,
         )
 
         def start() -> Monitor:

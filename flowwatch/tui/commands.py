@@ -97,6 +97,12 @@ COMMANDS: tuple[Command, ...] = (
         "[NAME,NAME|default]",
         context=ROWS,
     ),
+    Command(
+        "private",
+        "pseudonyms in place of names and addresses, for a screenshot",
+        "[on|off]",
+        _SWITCH,
+    ),
     Command("theme", "colours", "|".join(THEMES), tuple(THEMES)),
     Command("mouse", "mouse for the dashboard, or for the terminal", "[on|off]", _SWITCH),
     Command("save", "write the draft that is edited to a file", "[FILE]"),

@@ -191,6 +191,13 @@ class Desk(Protocol):
     def write(self, sequence: str) -> None:
         """Send a control sequence to the terminal, as it is."""
 
+    @property
+    def hidden_for_good(self) -> bool:
+        """Whether names were hidden before anything was read: nobody has the real ones."""
+
+    def hide(self, on: bool) -> None:
+        """Show pseudonyms in place of names and addresses, or these again; filters by them are left."""
+
     def picture(self) -> str:
         """What is on the screen, as SVG."""
 

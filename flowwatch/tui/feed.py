@@ -96,6 +96,9 @@ class Feed:
         self._stopped = False
         self._frame: Frame | None = None
         self._readings: Readings | None = None
+        self._hidden: Readings | None = None
+        """The same with pseudonyms, once that was asked for."""
+        self._hide = False
         self._second = 0
         self._read = 0
         """Records in the last answer."""
@@ -136,12 +139,26 @@ class Feed:
     @property
     def readings(self) -> Readings | None:
         """What is asked, once it has started."""
-        return self._readings
+        if self._hide and self._hidden is None and self._readings is not None:
+            from flowwatch.flows.hiding import Hiding
+
+            self._hidden = self._readings.hidden(Hiding())
+        return self._hidden if self._hide else self._readings
+
+    def hide(self, on: bool) -> None:
+        """Ask for pseudonyms in place of names, or for these again: what was answered before is gone at
+        once."""
+        with self._wake:
+            self._hide = on
+            of = self.readings
+            if of is not None:
+                self._frame = Frame(None, of.monitor.state())
+            self._wake.notify()
 
     def _run(self) -> None:
         try:
-            of = self._readings = self._start()
-            while not self._stopped:
+            self._readings = self._start()
+            while not self._stopped and (of := self.readings) is not None:
                 question = self._question
                 # Before the numbers: of what is said to be complete all must be in them.
                 state, revision = of.monitor.state(), of.monitor.revision
@@ -150,7 +167,7 @@ class Feed:
                 frame, seen, due = self._next(of, question, frame, revision, over=over)
                 if frame.question is not question:
                     frame = replace(frame, question=question)
-                self._deliver(frame, state)
+                self._deliver(of, frame, state)
                 self._sleep(question, due if of.monitor.revision != seen else 0.0)
         except BaseException as error:  # noqa: BLE001 - handed to the app, which raises it
             self.failure = error
@@ -221,14 +238,17 @@ class Feed:
         frame = replace(_with(frame, answer), behind=0, number=frame.number + 1)
         return frame, revision, due
 
-    def _deliver(self, frame: Frame, state: SourceState) -> None:
+    def _deliver(self, of: Readings, frame: Frame, state: SourceState) -> None:
         if state != frame.state:
             frame = replace(frame, state=state)
-        told = self._frame
         second = int(time.time())
-        if frame is not told or second != self._second:
-            self._frame = frame
-            self._second = second
+        with self._wake:
+            # By names that aren't shown any more.
+            if of is not self.readings:
+                return
+            news = frame is not self._frame or second != self._second
+            self._frame, self._second = frame, second
+        if news:
             self._told()
 
     def _sleep(self, question: Question[Any] | None, due: float) -> None:

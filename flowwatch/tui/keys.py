@@ -163,6 +163,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("retry", ("r",), "try to connect now, where that is waited for", "", "view"),
     Key(
+        "private",
+        ("N",),
+        "pseudonyms in place of names and addresses, for a screenshot, or the names again",
+        "",
+        "view",
+    ),
+    Key(
         "theme",
         ("T",),
         "next theme: dark, light, contrast, contrast-light, ansi, mono, your own",

@@ -17,6 +17,7 @@ MEANINGS = {
     "export": "save csv download write",
     "copy": "clipboard yank command",
     "copy_row": "clipboard yank ticket",
+    "private": "hide names addresses screenshot mask anonymous pseudonyms privacy",
     "theme": "colour color dark light contrast",
     "quit": "exit leave end",
     "tail": "log stream follow",

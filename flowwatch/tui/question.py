@@ -14,6 +14,8 @@ from flowwatch.egress.query import Monitor, Query
 
 if TYPE_CHECKING:
     from flowwatch.audits.live import LiveAudit
+    from flowwatch.flows.hiding import Hiding
+    from flowwatch.marks.hidden import HiddenChanges
     from flowwatch.marks.live import LiveChanges
 
 A = TypeVar("A")
@@ -39,8 +41,19 @@ class Readings:
     audit: LiveAudit | None = None
     """Of the policies that were given; it hears of all that the monitor reads."""
 
-    changes: LiveChanges | None = None
+    changes: LiveChanges | HiddenChanges | None = None
     """What policies change, of the same."""
+
+    def hidden(self, hiding: Hiding) -> Readings:
+        """The same with pseudonyms in place of names; policies that were given are about real ones."""
+        changes = self.changes
+        if changes is not None:
+            from flowwatch.marks.hidden import HiddenChanges
+            from flowwatch.marks.live import LiveChanges
+
+            if isinstance(changes, LiveChanges):
+                changes = HiddenChanges(changes, hiding)
+        return Readings(self.monitor.hidden(hiding), None, changes)
 
     @property
     def records(self) -> int:

@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 
-from flowwatch.egress.query import Monitor, Query
+from flowwatch.egress.query import Monitor
 from flowwatch.errors import Stopped
 from flowwatch.flows.source import SourceState
 from flowwatch.tui import keys, prompt
@@ -38,10 +38,11 @@ from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.parts.prompt import Prompt
 from flowwatch.tui.parts.tabs import Tabs
 from flowwatch.tui.parts.title import Title
+from flowwatch.tui.private import Named, begin_anew
 from flowwatch.tui.question import NOW, A, Question, Readings, When
 from flowwatch.tui.spans import SpanScreen
 from flowwatch.tui.stack import Stack
-from flowwatch.tui.state import FIRST_LIMIT, Options, ViewState
+from flowwatch.tui.state import FIRST_LIMIT, Options, ViewState, first_state
 from flowwatch.tui.theme import Look
 from flowwatch.tui.view import Body, View, command_table, key_map
 
@@ -82,27 +83,11 @@ class Dashboard(App[int], inherit_bindings=False):
         given, hears of all that its monitor reads, and so does what ``changes`` gives after it."""
         # The terminal's own background, and colours as they are given.
         super().__init__(driver_class=TerminalDriver, ansi_color=True)
-        self.options = options or Options()
+        given = audit.given if audit is not None else ()
+        self._named = Named(options or Options(), audit is not None, given, drafting)
+        self.options, self.with_policies, self.given_policies, self.drafting = self._named
         self.look = self._look(self.options.theme)
-        self.chosen: ViewState = ViewState(
-            title=self.options.title,
-            filter_words=self.options.filter_words,
-            query=Query(
-                direction=self.options.direction,
-                drops_only=self.options.drops_only,
-                noise=self.options.noise,
-                text=self.options.text,
-                order=self.options.order,
-                reverse=self.options.reverse,
-                limit=FIRST_LIMIT,
-                by=self.options.by,
-            ),
-            mouse=self.options.mouse,
-            columns=self.options.columns,
-        )
-        self.with_policies = audit is not None
-        self.given_policies = audit.given if audit is not None else ()
-        self.drafting = drafting
+        self.chosen: ViewState = first_state(self.options)
         self.key_map = key_map(views)
         if self.options.keys is not None:
             self.key_map = read_keys(self.options.keys, self.key_map)
@@ -369,6 +354,22 @@ class Dashboard(App[int], inherit_bindings=False):
 
     def hold(self, on: bool) -> None:
         self.chosen.when = When(at=time.time_ns()) if on else NOW
+        self.ask()
+        self.repaint()
+
+    @property
+    def hidden_for_good(self) -> bool:
+        return self._named.options.private
+
+    def hide(self, on: bool) -> None:
+        named = self._named.hidden() if on else self._named
+        self.options, self.with_policies, self.given_policies, self.drafting = named
+        begin_anew(self.chosen, self.options)
+        self.feed.hide(on)
+        self.frame = self.feed.frame
+        self.footer.forget()
+        self._unsay()
+        self.stack.forget()
         self.ask()
         self.repaint()
 

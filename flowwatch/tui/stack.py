@@ -122,6 +122,19 @@ class Stack:
             self._desk.refresh_view()
         return bool(closing)
 
+    def forget(self) -> None:
+        """What is seen is called otherwise now: leave what was entered by a name, and what can't be open any
+        more; and show no line of before."""
+        leads = [body.came_from is not None or body.view.refusal(self._desk) for body in self.open]
+        if True in map(bool, leads):
+            gone = self.open[list(map(bool, leads)).index(True) :]
+            self._close_while(lambda body: body in gone)
+        for body in self._kept.values():
+            body.remove()
+        self._kept.clear()
+        for part in [part for body in self.open for part in body.parts]:
+            part.show([])
+
     def _put_away(self, body: Body) -> None:
         """Keep it for the next time, as if it were new, where it can be."""
         view = body.view

@@ -55,6 +55,8 @@ class Options:
     """The view that is opened over the first at once; "" for none."""
     private: bool = False
     """Whether names are hidden: no path is shown either."""
+    hidden_words: str = "names hidden"
+    """What stands in place of the filters where they are."""
     in_browser: bool = False
     """Whether it is seen in a browser's tab: no shell is behind it, that could continue it."""
 
@@ -87,3 +89,24 @@ class ViewState:
     @property
     def paused(self) -> bool:
         return self.when.at > 0
+
+
+def first_state(options: Options) -> ViewState:
+    """What is chosen at first."""
+    query = Query(
+        direction=options.direction,
+        drops_only=options.drops_only,
+        noise=options.noise,
+        text=options.text,
+        order=options.order,
+        reverse=options.reverse,
+        limit=FIRST_LIMIT,
+        by=options.by,
+    )
+    return ViewState(
+        title=options.title,
+        filter_words=options.filter_words,
+        query=query,
+        mouse=options.mouse,
+        columns=options.columns,
+    )

@@ -28,10 +28,10 @@ def copy_text(desk: Desk, text: str, what: str) -> None:
     if kept is None:
         desk.say(f"{what} copied, if your terminal takes OSC 52 (else m, then select)")
     else:
-        desk.say(f"{what} copied (OSC 52); also in {_shown(desk, kept)}")
+        desk.say(f"{what} copied (OSC 52); also in {shown_path(desk, kept)}")
 
 
-def _shown(desk: Desk, path: Path) -> str:
+def shown_path(desk: Desk, path: Path) -> str:
     """A path for the screen; its name alone where names are hidden: a home has one of a person's."""
     return safe(path.name if desk.options.private else str(path))
 
@@ -87,16 +87,16 @@ def export_rows(desk: Desk, path: Path | None, *, over: bool = False) -> None:
             if picture:
                 write_picture(picture, target, taken, filters)
                 desk.from_beside(
-                    desk.say, f"the screen is in {_shown(desk, target)}", "strong", 8.0
+                    desk.say, f"the screen is in {shown_path(desk, target)}", "strong", 8.0
                 )
                 return
             attributed = readings.audit is not None
             count, beside = write_form(taken, target, filters, attributed=attributed)
         except OutputError as error:
-            why = f"can't write {_shown(desk, target)}" if desk.options.private else str(error)
+            why = f"can't write {shown_path(desk, target)}" if desk.options.private else str(error)
             desk.from_beside(desk.say, why, "drop", 10.0)
             return
-        text = f"{plural(count, 'row')} written to {_shown(desk, target)}"
+        text = f"{plural(count, 'row')} written to {shown_path(desk, target)}"
         if paused and taken.matched > count:
             text += f", the first of {taken.matched:,} (paused)"
         if beside:

@@ -99,6 +99,7 @@ def show_dashboard(
             text=text,
             hubble=("hubble", "observe") if private else hubble_command(parsed, server),
             private=private,
+            hidden_words=_hidden(parsed),
             audit=audit,
             changes=lambda: told[0],
             drafting=drafting(parsed, again, audit),

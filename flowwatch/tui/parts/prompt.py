@@ -54,6 +54,10 @@ class Prompt(Footer):
         if way is not None:
             way.left()
 
+    def forget(self) -> None:
+        """Forget what was typed."""
+        self._history.clear()
+
     def show_line(self) -> None:
         """What is typed, and advice."""
         if self.line is not None and self._way is not None:

@@ -42,6 +42,8 @@ def _lines(desk: Desk, columns: int) -> list[Line]:
 def _refusal(desk: Desk) -> str:
     if desk.with_policies:
         return ""
+    if desk.options.private:
+        return "policies are about names that are hidden"
     return "no policies were given: start with flowwatch --policies FILE"
 
 

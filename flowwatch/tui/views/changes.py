@@ -15,6 +15,7 @@ from flowwatch.tui.format import Line, wrap
 from flowwatch.tui.keys import Key
 from flowwatch.tui.parts.page import TextView
 from flowwatch.tui.question import Question, Readings
+from flowwatch.tui.take_away import shown_path
 
 if TYPE_CHECKING:
     from flowwatch.marks.changes import ChangesReport, Difference
@@ -135,10 +136,11 @@ def _export(desk: Desk) -> None:
             with open_output(str(path)) as out:
                 write_changes(report, "markdown", out, style=Style())
         except OutputError as error:
-            desk.from_beside(desk.say, str(error), "drop", 10.0)
+            why = f"can't write {shown_path(desk, path)}" if desk.options.private else str(error)
+            desk.from_beside(desk.say, why, "drop", 10.0)
             return
         rows = sum(len(one.rows) for one in report.differences)
-        text = f"{plural(rows, 'row')} written to {safe(str(path))}"
+        text = f"{plural(rows, 'row')} written to {shown_path(desk, path)}"
         desk.from_beside(desk.say, text, "strong", 8.0)
 
     desk.beside(work)

@@ -39,7 +39,8 @@ def _choosing(how: Callable[[Sheet, int], None]) -> Callable[[Desk], None]:
 
 def _refusal(desk: Desk) -> str:
     if desk.drafting is None:
-        return "nothing can be drafted here"
+        hidden = desk.options.private
+        return "a draft is about names that are hidden" if hidden else "nothing can be drafted here"
     return desk.drafting.refusal
 
 

@@ -6,6 +6,7 @@ import base64
 import ipaddress
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.query import Query
+from flowwatch.egress.rows import Row
 from flowwatch.egress.view import snapshot
+from flowwatch.flows.hiding import HIDDEN, Hiding, Pseudonyms
 from flowwatch.flows.join import Join
 from flowwatch.flows.model import (
     Batch,
@@ -31,11 +34,11 @@ from flowwatch.flows.source import NodeChange, SourceState
 from flowwatch.output import open_output
 from flowwatch.report.summary import write_summary
 from flowwatch.report.summary_table import Style
-from flowwatch.sources.private import HIDDEN, PrivateSource, Pseudonyms
+from flowwatch.sources.private import PrivateSource
 from tests.benchmarks.pty_driver import Terminal
 from tests.command import clean_environment, one_line
 from tests.in_process import flowwatch
-from tests.unit.tui.driven import Played, played, run
+from tests.unit.tui.driven import Driven, Played, played, run
 from tests.unit.tui.test_screens import story
 
 REAL = re.compile(r"qx|10\.7[67]\.")
@@ -59,8 +62,7 @@ class Marked(PrivateSource):
     """The demo's story with such names."""
 
     def __init__(self, flows: tuple[Flow, ...]) -> None:
-        super().__init__(Played(flows))
-        self._names = Telling()
+        super().__init__(Played(flows), Hiding(Telling()))
 
     def state(self) -> SourceState:
         return SourceState(
@@ -71,9 +73,7 @@ class Marked(PrivateSource):
 
 def marked() -> tuple[Flow, ...]:
     """The story, marked."""
-    source = Marked(())
-    (batch,) = [source._batch(Batch(flows=list(story())))]
-    return tuple(batch.flows)
+    return tuple(Hiding(Telling()).batch(Batch(flows=list(story()))).flows)
 
 
 class Given:
@@ -137,14 +137,13 @@ def test_nothing_of_a_real_name_is_left_in_a_batch_or_a_state() -> None:
 
 
 def test_what_is_counted_is_as_without_it() -> None:
-    def counts(flows: list[Flow]) -> list[tuple[int, ...]]:
+    def counted(flows: list[Flow]) -> list[tuple[int, ...]]:
         aggregate = Aggregate(join=Join())
         aggregate.join.add(Batch(flows=flows))
-        rows = snapshot(aggregate, Query(direction="both")).rows
-        return sorted((r.dropped, r.forwarded, r.audited, r.port, r.records) for r in rows)
+        return counts(snapshot(aggregate, Query(direction="both")).rows)
 
     flows = list(story())
-    assert counts(PrivateSource(Given(Batch()))._batch(Batch(flows=flows)).flows) == counts(flows)
+    assert counted(Hiding().batch(Batch(flows=flows)).flows) == counted(flows)
 
 
 def test_pseudonyms_are_consistent_and_of_their_kind() -> None:
@@ -165,7 +164,7 @@ def test_pseudonyms_are_consistent_and_of_their_kind() -> None:
 
 
 def test_past_the_bound_names_are_still_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowwatch.sources.private.MOST", 2)
+    monkeypatch.setattr("flowwatch.flows.hiding.MOST", 2)
     names = Pseudonyms()
     found = [names.of("pod", f"p{number}") for number in range(50)]
     assert found[:2] == ["pod-1", "pod-2"]
@@ -181,17 +180,17 @@ def test_past_the_bound_names_are_still_told_apart(monkeypatch: pytest.MonkeyPat
 def test_headers_and_policies_logs_are_left_out() -> None:
     seen = Layer7(http_method="GET", http_url="http://qx/a", http_headers=(("x", "qx"),))
     flow = msgspec.structs.replace(story()[0], l7=seen, raw=b"qx")
-    (found,) = PrivateSource(Given(Batch()))._batch(Batch(flows=[flow])).flows
+    (found,) = Hiding().batch(Batch(flows=[flow])).flows
     assert found.l7 is not None
     assert (found.l7.http_headers, found.raw) == ((), b"")
-    one = PrivateSource(Given(Batch()))._policy(PolicyRef("CiliumNetworkPolicy", "qx", "qx"))
+    one = Hiding().policy(PolicyRef("CiliumNetworkPolicy", "qx", "qx"))
     assert one == PolicyRef("CiliumNetworkPolicy", "ns-1", "policy-1")
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "markdown"])
 def test_no_output_has_one(tmp_path: Path, form: str) -> None:
     aggregate = Aggregate(join=Join())
-    aggregate.join.add(PrivateSource(Given(Batch()))._batch(Batch(flows=list(marked()))))
+    aggregate.join.add(Hiding().batch(Batch(flows=list(marked()))))
     path = tmp_path / "out"
     with open_output(str(path), form) as out:
         write_summary(snapshot(aggregate, Query(direction="both")), form, out, style=Style())
@@ -200,6 +199,29 @@ def test_no_output_has_one(tmp_path: Path, form: str) -> None:
 
 
 KEYS = (*"123456789wci1", "space", "enter", "question_mark", "escape", "8", "enter")
+
+
+async def nothing_real(driven: Driven, tmp_path: Path, written: list[str]) -> None:
+    """Every view, and all that leaves: by no name that is real."""
+    for key in KEYS:
+        await driven.press(key)
+        await driven.settled()
+        assert not REAL.search(driven.text), (key, driven.text)
+    await driven.press("escape", "1", "y", "Y", "e")
+    await driven.sees("written to")
+    assert str(tmp_path) not in driven.text
+    for name in ("x.svg", "x.md", "x.json"):
+        await driven.press("colon")
+        await driven.type(f"export {name}")
+        await driven.press("enter")
+        await driven.until((tmp_path / name).exists, name)
+    await driven.press("c", "e")
+    await driven.sees("written to flowwatch-changes-")
+    copied = [base64.b64decode(one.split(";")[2].rstrip("\a")).decode() for one in written]
+    assert len(copied) == 2
+    for text in (*copied, *(path.read_text("utf-8") for path in tmp_path.iterdir())):
+        assert len(text) > 50
+        assert not REAL.search(text)
 
 
 def test_no_screen_has_one_nor_what_leaves_it(
@@ -213,25 +235,46 @@ def test_no_screen_has_one_nor_what_leaves_it(
             )
             written: list[str] = []
             monkeypatch.setattr(driven.app, "write", written.append)
-            for key in KEYS:
-                await driven.press(key)
-                await driven.settled()
-                assert not REAL.search(driven.text), (key, driven.text)
-            await driven.press("escape", "1", "y", "Y", "e")
-            await driven.sees("written to")
-            assert str(tmp_path) not in driven.text
-            for name in ("x.svg", "x.md", "x.json"):
-                await driven.press("colon")
-                await driven.type(f"export {name}")
-                await driven.press("enter")
-                await driven.until((tmp_path / name).exists, name)
-            copied = [base64.b64decode(one.split(";")[2].rstrip("\a")).decode() for one in written]
-            assert len(copied) == 2
-            for text in (*copied, *(path.read_text("utf-8") for path in tmp_path.iterdir())):
-                assert len(text) > 50
-                assert not REAL.search(text)
+            await nothing_real(driven, tmp_path, written)
+            await driven.press("N")
+            await driven.sees("names are hidden from the start (--private)")
 
     run(test())
+
+
+def test_a_key_hides_names_while_it_runs_and_shows_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        given = {"filter_words": "-n qxns-3", "hubble": ("hubble", "observe", "--server", "qx:1")}
+        async with played(Marked(story()), (200, 60), export_dir=tmp_path, **given) as driven:  # type: ignore[arg-type]
+            await driven.until(lambda: "qxapp-" in driven.text, "rows")
+            await driven.sees("-n qxns-3")
+            # A filter by a real name, and the rows behind one, are left.
+            await driven.press("2", "j", "enter", "slash")
+            await driven.type("qxapp")
+            await driven.press("enter")
+            headline = driven.screen[1]
+            assert driven.app.chosen.query.text
+            await driven.press("N")
+            assert not REAL.search(driven.text), "not for one frame"
+            assert driven.app.chosen.query.text == ""
+            await driven.sees("names hidden", "app-")
+            written: list[str] = []
+            monkeypatch.setattr(driven.app, "write", written.append)
+            await nothing_real(driven, tmp_path, written)
+            await driven.press("c", "1", "slash")
+            await driven.type("qxapp")
+            await driven.sees("None of", "matches /qxapp")
+            await driven.press("escape", "N")
+            await driven.sees("names are shown again", "qxapp-", "-n qxns-3")
+            assert driven.screen[1] != headline
+
+    run(test())
+
+
+def counts(rows: Iterable[Row]) -> list[tuple[int, ...]]:
+    return sorted((r.dropped, r.forwarded, r.audited, r.port, r.records) for r in rows)
 
 
 @pytest.mark.parametrize("flag", ["--policies x.yaml", "--staged x", "--filter ns:shop"])

@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from flowwatch.egress.query import Query
+from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Row, Snapshot, Timeline, Totals
 from flowwatch.flows.coverage import LostTotal
+from flowwatch.flows.hiding import Hiding
 from flowwatch.flows.model import Endpoint, PolicyRef
 from flowwatch.flows.source import SourceState
 from tests.unit.flows.made import take_coverage
@@ -205,6 +206,9 @@ class ShownMonitor:
 
     def hours(self, direction: str) -> list[int]:
         return []
+
+    def hidden(self, hiding: Hiding) -> Monitor:
+        return self
 
     def seen(self, key: str) -> list[str]:
         fields = {"ns": "namespace", "pod": "workload", "to": "peer"}

@@ -222,8 +222,8 @@ class FormView(View):
 
 def test_what_has_the_focus_has_the_keys() -> None:
     async def test() -> None:
-        async with viewed(FormView(name="form", words="a form", key=("N",))) as driven:
-            await driven.press("N")
+        async with viewed(FormView(name="form", words="a form", key=("X",))) as driven:
+            await driven.press("X")
             await driven.until(lambda: driven.app.focused is not None, "the focus")
             await driven.type("d?q:")
             assert driven.app.query_one(Input).value == "d?q:"
