@@ -236,7 +236,11 @@ class _Watching:
 
         alerts = self._watcher.alerts
         metrics = Metrics(
-            self._join, live=self._live, active=alerts.by_rule, fired=lambda: dict(alerts.fired)
+            self._join,
+            live=self._live,
+            active=alerts.by_rule,
+            fired=lambda: dict(alerts.fired),
+            names=self._watcher.names,
         )
         host, port = host_and_port(self._parsed.text("metrics"), "--metrics", "127.0.0.1:9435")
         served = Served(metrics, host, port)

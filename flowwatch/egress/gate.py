@@ -15,9 +15,9 @@ from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.flows.coverage import Coverage
 
 _ALPHABET = "[bcdfghjklmnpqrstvwxz2456789]"
-_MADE = re.compile(rf"(?:(?:-{_ALPHABET}{{1,10}})?-{_ALPHABET}{{5}}|-\d+)\Z")
-"""What is put behind a name: a ReplicaSet's hash and a pod's five characters (Kubernetes,
-apimachinery/pkg/util/rand), or a StatefulSet's number."""
+_MADE = re.compile(rf"(?:(?:-(?:{_ALPHABET}{{1,10}}|\d{{1,10}}))?-{_ALPHABET}{{5}}|-\d+)\Z")
+"""What is put behind a name: a ReplicaSet's hash, or a CronJob's time or a Job's index, and a pod's five
+characters (Kubernetes, apimachinery/pkg/util/rand); or a StatefulSet's number."""
 
 Destination = tuple[str, str, str, str, str, int, str]
 """Direction, cluster, namespace, workload (or pod), peer, port, protocol."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
+from flowwatch.watching.names import Path
 from flowwatch.watching.rules import SECOND, WatchRule
 
 Status = Literal["firing", "resolved"]
@@ -30,6 +31,9 @@ class Alert(msgspec.Struct):
     ends: int = 0
     """0 while it goes on."""
     told: bool = False
+    about: Path | None = None
+    """By the names of now, which its labels keep not to: receivers know it by these. Of a workload as a
+    whole, its destination is empty. None of one that an older flowwatch has kept."""
 
     @property
     def fingerprint(self) -> str:
@@ -61,6 +65,8 @@ class Alerts:
         self._rules = rules
         self.active: dict[str, Alert] = {}
         """By fingerprint."""
+        self._about: dict[tuple[str, Path], str] = {}
+        """By rule and what it is about."""
         self.news: list[Notice] = []
         self.came_and_went = 0
         """Alerts over before anybody was told, as there were too many."""
@@ -69,22 +75,34 @@ class Alerts:
         self.fired: dict[str, int] = {}
         self._when: dict[str, deque[int]] = {}
 
-    def fire(
-        self,
-        rule: WatchRule,
-        labels: Mapping[str, str],
-        annotations: Mapping[str, str],
-        starts: int,
-    ) -> str:
-        """Begin an alert, unless it goes on already; its fingerprint."""
-        every = {"severity": "warning", **labels, **rule.labels, "alertname": rule.alert}
+    def begin(self, alerts: list[Alert]) -> None:
+        """Go on with those of an earlier run."""
+        self.active = {alert.fingerprint: alert for alert in alerts}
+        self.rename(lambda path: path)
+
+    def rename(self, by: Callable[[Path], Path]) -> None:
+        """Go on by the names of now: of two that are one then, both go on."""
+        for alert in self.active.values():
+            alert.about = by(about(alert))
+        self._about = {
+            (alert.rule, about(alert)): key for key, alert in reversed(self.active.items())
+        }
+
+    def fire(self, rule: WatchRule, path: Path, annotations: Mapping[str, str], starts: int) -> str:
+        """Begin an alert about it, unless it goes on already; its fingerprint."""
+        known = self._about.get((rule.alert, path))
+        if known is not None:
+            return known
+        every = {"severity": "warning", **_labels(path), **rule.labels, "alertname": rule.alert}
         key = fingerprint(every)
         if key in self.active:
             return key
         if len(self.active) >= MOST:
             self.beyond += 1
             return ""
-        self.active[key] = Alert(rule.alert, every, {**annotations, **rule.annotations}, starts)
+        told = {**annotations, **rule.annotations}
+        self.active[key] = Alert(rule.alert, every, told, starts, about=path)
+        self._about[rule.alert, path] = key
         self.fired[rule.alert] = self.fired.get(rule.alert, 0) + 1
         return key
 
@@ -93,6 +111,9 @@ class Alerts:
         alert = self.active.pop(key, None)
         if alert is None:
             return
+        subject = alert.rule, about(alert)
+        if self._about.get(subject) == key:
+            del self._about[subject]
         alert.ends = max(ends, alert.starts)
         if alert.told:
             self.news.append(Notice("resolved", alert))
@@ -131,3 +152,26 @@ class Alerts:
         """What began and what is over since the last time."""
         news, self.news = self.news, []
         return news
+
+
+def about(alert: Alert) -> Path:
+    """The path that an alert is about, by the names of now."""
+    if alert.about is not None:
+        return alert.about
+    of = alert.labels.get
+    return Path(
+        of("direction", ""), of("cluster", ""), of("workload", ""), of("peer", ""),
+        int(of("port", "0")), of("protocol", ""),
+    )  # fmt: skip
+
+
+def _labels(path: Path) -> dict[str, str]:
+    labels = {
+        "direction": path.direction,
+        "cluster": path.cluster,
+        "workload": path.subject,
+        "peer": path.peer,
+        "port": str(path.port or ""),
+        "protocol": path.protocol,
+    }
+    return {name: value for name, value in labels.items() if value}

@@ -8,17 +8,15 @@ over belongs to the next.
 from __future__ import annotations
 
 from array import array
-from typing import NamedTuple
 
 import msgspec
 
-from flowwatch.audits.ends import name_of, named_cluster
 from flowwatch.flows import meaning
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.join import Joined
 from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import ANSWERED, REFUSED, UNREACHABLE, OpenAttempt, addresses
-from flowwatch.flows.peers import UNKNOWN
+from flowwatch.watching.names import Names, Path, renamed
 from flowwatch.watching.rules import SECOND
 
 STEP = 5 * SECOND
@@ -32,18 +30,6 @@ MOST = 50_000
 _NOT_YET = -1
 _PASSED = (meaning.FORWARDED, meaning.AUDIT)
 _WAYS = ("egress", "ingress")
-
-
-class Path(NamedTuple):
-    """A workload and its destination, as people name them."""
-
-    direction: str
-    cluster: str
-    subject: str
-    """``namespace/workload``."""
-    peer: str
-    port: int
-    protocol: str
 
 
 class PathState(msgspec.Struct):
@@ -64,6 +50,19 @@ class PathState(msgspec.Struct):
     """Attempts since then that were let through and that nobody answered."""
     silent_at: int = 0
 
+    def add(self, other: PathState) -> PathState:
+        """Itself, with what was known of it by another name."""
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
+        self.tried += other.tried
+        self.passed += other.passed
+        self.passed_at = max(self.passed_at, other.passed_at)
+        self.dropped_at = max(self.dropped_at, other.dropped_at)
+        self.answered = self.answered or other.answered
+        self.silent += other.silent
+        self.silent_at = max(self.silent_at, other.silent_at)
+        return self
+
 
 class Step(msgspec.Struct):
     """What became of a path's attempts in one step."""
@@ -78,6 +77,18 @@ class Step(msgspec.Struct):
     """Why the last was dropped, and by which policies, where records name them."""
     denied_by: tuple[str, ...] = ()
 
+    def add(self, other: Step) -> Step:
+        """Itself, with what became of those to the same destination by another name."""
+        self.passed += other.passed
+        self.dropped += other.dropped
+        self.answered += other.answered
+        self.silent += other.silent
+        if other.last >= self.last:
+            self.last = other.last
+            self.reason = other.reason or self.reason
+            self.denied_by = other.denied_by or self.denied_by
+        return self
+
 
 Steps = dict[Path, Step]
 
@@ -85,7 +96,8 @@ Steps = dict[Path, Step]
 class Destinations:
     """Takes in what the join tells, and gives it out by steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names) -> None:
+        self._names = names
         self.paths: dict[Path, PathState] = {}
         self.forgotten = 0
         """Paths of more than MOST."""
@@ -105,6 +117,9 @@ class Destinations:
         """Take in a batch (flowwatch.flows.join.Listener)."""
         for attempt, news in joined.news:
             number = attempt.number
+            ends = news.flow.ends
+            self._names.see(ends.source)
+            self._names.see(ends.destination)
             if number >= len(self._path):
                 self._grow(number + 1)
             if news.last and (path := self._path[number]) is not None:
@@ -150,7 +165,7 @@ class Destinations:
             told[number] = outcome
             if outcome == meaning.UNKNOWN or not time or _is_noise(attempt):
                 continue
-            path = path_of(attempt, way)
+            path = self._names.of(attempt, way)
             if way == "egress" or not attempt.egress:
                 self._path[number] = path
             if time <= self.skip_until:
@@ -219,6 +234,14 @@ class Destinations:
         step.last = max(step.last, time)
         return step
 
+    def rename(self) -> None:
+        """Go on by the names of now."""
+        by = self._names.path
+        self.paths = renamed(self.paths, by, PathState.add)
+        self._steps = {number: renamed(one, by, Step.add) for number, one in self._steps.items()}
+        self._path = [path and by(path) for path in self._path]
+        self._waiting = {number: (at, by(path)) for number, (at, path) in self._waiting.items()}
+
     def over(self, now: int, *, all_of_it: bool = False) -> list[tuple[int, Steps]]:
         """The steps that are over at ``now`` (ns since 1970), each with its end, in their order; of those
         without any attempt the last alone."""
@@ -233,20 +256,6 @@ class Destinations:
         found = [((number + 1) * STEP, self._steps.pop(number, {})) for number in numbers]
         self._done = last + 1
         return found
-
-
-def path_of(attempt: OpenAttempt, way: str) -> Path:
-    """Whose attempt it is in a direction, and where it goes."""
-    client_ip, server_ip = addresses(attempt.key)
-    if way == "egress":
-        pod, address, other, other_address = attempt.client, client_ip, attempt.server, server_ip
-        peer = attempt.egress_peer or UNKNOWN
-    else:
-        pod, address, other, other_address = attempt.server, server_ip, attempt.client, client_ip
-        peer = attempt.ingress_peer or UNKNOWN
-    name = name_of(other, other_address) if peer.kind == "pod" else peer.name
-    _, _, _, port, protocol = attempt.key
-    return Path(way, named_cluster(pod), name_of(pod, address), name, port, protocol)
 
 
 def _is_noise(attempt: OpenAttempt) -> bool:

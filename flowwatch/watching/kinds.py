@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import sqrt
 
 import msgspec
@@ -10,8 +10,10 @@ import msgspec
 from flowwatch.flows.reasons import reason
 from flowwatch.marks.changes import ChangesReport
 from flowwatch.marks.finding import TOGETHER
-from flowwatch.watching.alerts import Alert, Alerts
-from flowwatch.watching.destinations import Path, PathState, Step, Steps
+from flowwatch.marks.sightings import Edge
+from flowwatch.watching.alerts import Alert, Alerts, about
+from flowwatch.watching.destinations import PathState, Step, Steps
+from flowwatch.watching.names import Names, Path, renamed
 from flowwatch.watching.rules import SECOND, Kind, WatchRule
 
 _PAUSES = 5
@@ -36,6 +38,18 @@ class Learned(msgspec.Struct):
     """By rule, direction, cluster and workload."""
     since: int = 0
     """When watching began, in flow time."""
+
+    def rename(self, by: Callable[[Path], Path]) -> None:
+        """Go on by the names of now; ``paths`` are somebody else's."""
+        self.blocked = {rule: renamed(one, by, max) for rule, one in self.blocked.items()}
+        self.cut = renamed(self.cut, by, max)
+        normal, self.normal = self.normal, {}
+        for name, one in normal.items():
+            rule, direction, cluster, subject = name.split("\0")
+            owner = by(Path(direction, cluster, subject, "", 0, ""))[:3]
+            there = self.normal.setdefault("\0".join((rule, *owner)), one)
+            if one.windows > there.windows:
+                self.normal["\0".join((rule, *owner))] = one
 
 
 class Normal(msgspec.Struct):
@@ -69,6 +83,7 @@ class Now(msgspec.Struct):
     steps: Steps
     learned: Learned
     alerts: Alerts
+    names: Names
     watched_since: int
     """Since when flows come without a break that is known of."""
 
@@ -83,12 +98,19 @@ class RuleOf:
         """Look at one step."""
         raise NotImplementedError
 
-    def _mine(self, steps: Steps) -> list[tuple[Path, Step]]:
-        return [
-            (path, step)
-            for path, step in steps.items()
-            if self.rule.about(path.direction, path.subject, path.peer)
-        ]
+    def rename(self, by: Callable[[Path], Path]) -> None:
+        """Go on by the names of now."""
+
+    def _about(self, now: Now, path: Path) -> bool:
+        """Whether it watches this destination, by whatever name a record has it."""
+        rule, (direction, _, subject, peer, _, _) = self.rule, path
+        return rule.about(direction, subject, peer) or (
+            rule.peer != "*"
+            and any(rule.about(direction, subject, other) for other in now.names.others(path))
+        )
+
+    def _mine(self, now: Now) -> list[tuple[Path, Step]]:
+        return [(path, step) for path, step in now.steps.items() if self._about(now, path)]
 
     def _active(self, alerts: Alerts) -> list[tuple[str, Alert]]:
         return [
@@ -96,7 +118,7 @@ class RuleOf:
         ]
 
     def _fire(self, now: Now, path: Path, starts: int, words: str) -> None:
-        now.alerts.fire(self.rule, _labels(path), {"summary": words}, starts)
+        now.alerts.fire(self.rule, path, {"summary": words}, starts)
 
 
 class NewBlocked(RuleOf):
@@ -107,10 +129,13 @@ class NewBlocked(RuleOf):
         self._begun: dict[Path, tuple[int, int]] = {}
         """Of paths that were dropped, but not often enough yet: how often, and since when."""
 
+    def rename(self, by: Callable[[Path], Path]) -> None:
+        self._begun = renamed(self._begun, by, lambda a, b: (a[0] + b[0], min(a[1], b[1])))
+
     def look(self, now: Now) -> None:
         blocked = now.learned.blocked.setdefault(self.rule.alert, {})
         learning = now.end <= now.learned.since + self.rule.learn
-        for path, step in self._mine(now.steps):
+        for path, step in self._mine(now):
             if not step.dropped or step.passed:
                 continue
             known = path in blocked
@@ -124,7 +149,7 @@ class NewBlocked(RuleOf):
             del self._begun[path]
             blocked[path] = now.end
             by = f", by {', '.join(step.denied_by)}" if step.denied_by else ""
-            words = f"{_words(path)} is blocked: {reason(step.reason).name}{by}"
+            words = f"{_words(now, path)} is blocked: {reason(step.reason).name}{by}"
             self._fire(now, path, since, words)
         for path, step in now.steps.items():
             if step.passed:
@@ -132,7 +157,7 @@ class NewBlocked(RuleOf):
                 blocked.pop(path, None)
                 self._begun.pop(path, None)
         for key, alert in self._active(now.alerts):
-            path = path_in(alert)
+            path = about(alert)
             step = now.steps.get(path, _NOTHING)
             last = blocked.get(path)
             if step.passed:
@@ -146,7 +171,7 @@ class DropShare(RuleOf):
 
     def look(self, now: Now) -> None:
         sums: dict[Owner, list[int]] = {}
-        for path, step in self._mine(now.steps):
+        for path, step in self._mine(now):
             both = sums.setdefault(path[:3], [0, 0])
             both[0] += step.passed
             both[1] += step.dropped
@@ -155,7 +180,7 @@ class DropShare(RuleOf):
             one = of.setdefault(self._name(owner), Normal(since=now.end))
             one.passed += passed
             one.dropped += dropped
-        active = {_owner_in(alert): key for key, alert in self._active(now.alerts)}
+        active = {about(alert)[:3]: key for key, alert in self._active(now.alerts)}
         for owner in {**sums, **active}:
             one = of.setdefault(self._name(owner), Normal(since=now.end))
             key = active.get(owner)
@@ -180,13 +205,12 @@ class DropShare(RuleOf):
         if not learnt or share <= limit:
             one.learn(share)
             return
-        direction, cluster, subject = owner
-        labels = {"direction": direction, "cluster": cluster, "workload": subject}
+        path = Path(*owner, "", 0, "")
         words = (
-            f"{subject}: {share:.0%} of its {passed + dropped} attempts were dropped, "
+            f"{path.subject}: {share:.0%} of its {passed + dropped} attempts were dropped, "
             f"where {one.mean:.0%} are normal"
         )
-        now.alerts.fire(self.rule, _without_empty(labels), {"summary": words}, starts)
+        self._fire(now, path, starts, words)
 
     def _name(self, owner: Owner) -> str:
         return "\0".join((self.rule.alert, *owner))
@@ -204,14 +228,14 @@ class GoneQuiet(RuleOf):
             quiet = now.end - since
             if quiet <= max(self.rule.quiet, _PAUSES * pause) or quiet > self.rule.clear:
                 continue
-            if self.rule.about(path.direction, path.subject, path.peer):
+            if self._about(now, path):
                 words = (
-                    f"{_words(path)} was tried {state.tried} times, once in {pause / SECOND:.0f} s, "
+                    f"{_words(now, path)} was tried {state.tried} times, once in {pause / SECOND:.0f} s, "
                     f"and is no more"
                 )
                 self._fire(now, path, since, words)
         for key, alert in self._active(now.alerts):
-            known = now.learned.paths.get(path_in(alert))
+            known = now.learned.paths.get(about(alert))
             if known is None or now.end - max(known.last, alert.starts) > self.rule.clear:
                 now.alerts.recover(key, now.end)
             elif known.last > alert.starts:
@@ -232,13 +256,11 @@ class Unanswered(RuleOf):
             # A datagram may want no answer.
             asks = path.protocol in ("TCP", "SCTP") or state.answered
             enough = step.silent and state.silent >= self.rule.attempts
-            if enough and asks and self.rule.about(path.direction, path.subject, path.peer):
-                words = (
-                    f"{_words(path)}: {state.silent} attempts were let through, and nobody answered"
-                )
+            if enough and asks and self._about(now, path):
+                words = f"{_words(now, path)}: {state.silent} attempts were let through, and nobody answered"
                 self._fire(now, path, step.last, words)
         for key, alert in self._active(now.alerts):
-            path = path_in(alert)
+            path = about(alert)
             state = paths.get(path)
             step = now.steps.get(path, _NOTHING)
             if step.answered:
@@ -252,10 +274,8 @@ class CutOff(RuleOf):
 
     def look(self, now: Now) -> None:
         for key, alert in self._active(now.alerts):
-            state = now.learned.paths.get(path_in(alert))
-            if state is None:
-                now.alerts.recover(key, now.end)
-            elif state.passed_at > alert.starts:
+            state = now.learned.paths.get(about(alert), _NEVER)
+            if state.passed_at > alert.starts:
                 now.alerts.recover(key, state.passed_at)
             elif now.end - max(state.dropped_at, alert.starts) > self.rule.clear:
                 now.alerts.recover(key, now.end)
@@ -266,26 +286,22 @@ class CutOff(RuleOf):
         for difference in report.differences:
             time = difference.mark.time
             for row in difference.rows:
-                edge = row.edge
-                if row.change != "cut" or not self.rule.about(
-                    edge.direction, edge.subject, edge.peer
-                ):
+                path = now.names.told(_path(row.edge))
+                if row.change != "cut" or not self._about(now, path):
                     continue
-                path = Path(
-                    edge.direction, edge.cluster, edge.subject, edge.peer, edge.port, edge.protocol
-                )
                 # A mark that is found again may be dated more exactly.
                 if time <= now.learned.cut.get(path, 0) + TOGETHER:
                     continue
                 found[path] = time
                 by = ", ".join(difference.mark.policies) or "policies that no record names"
-                words = f"{_words(path)} is cut since {by} changed: {row.cause}"
+                words = f"{_words(now, path)} is cut since {by} changed: {row.cause}"
                 self._fire(now, path, time, words)
         self.look(now)
         return found
 
 
 _NOTHING = Step()
+_NEVER = PathState()
 
 OF_KIND: Mapping[Kind, type[RuleOf]] = {
     "new-blocked": NewBlocked,
@@ -294,6 +310,10 @@ OF_KIND: Mapping[Kind, type[RuleOf]] = {
     "unanswered": Unanswered,
     "cut": CutOff,
 }
+
+
+def _path(edge: Edge) -> Path:
+    return Path(edge.direction, edge.cluster, edge.subject, edge.peer, edge.port, edge.protocol)
 
 
 def note(learned: Learned, steps: Steps) -> None:
@@ -309,36 +329,8 @@ def note(learned: Learned, steps: Steps) -> None:
             state.silent_at = step.last
 
 
-def _labels(path: Path) -> dict[str, str]:
-    return _without_empty(
-        {
-            "direction": path.direction,
-            "cluster": path.cluster,
-            "workload": path.subject,
-            "peer": path.peer,
-            "port": str(path.port or ""),
-            "protocol": path.protocol,
-        }
-    )
-
-
-def path_in(alert: Alert) -> Path:
-    """The path that an alert is about."""
-    of = alert.labels.get
-    return Path(
-        of("direction", ""), of("cluster", ""), of("workload", ""), of("peer", ""),
-        int(of("port", "0")), of("protocol", ""),
-    )  # fmt: skip
-
-
-def _owner_in(alert: Alert) -> Owner:
-    return path_in(alert)[:3]
-
-
-def _without_empty(labels: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in labels.items() if value}
-
-
-def _words(path: Path) -> str:
+def _words(now: Now, path: Path) -> str:
     arrow = "→" if path.direction == "egress" else "←"
-    return f"{path.subject} {arrow} {path.peer}{f':{path.port}' if path.port else ''}"
+    service = now.names.service(path)
+    behind = f" (service {service})" if service else ""
+    return f"{path.subject} {arrow} {path.peer}{f':{path.port}' if path.port else ''}{behind}"

@@ -17,6 +17,7 @@ from flowwatch.errors import UsageError
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
 from flowwatch.text import safe
+from flowwatch.watching.names import Names
 from flowwatch.watching.settled import Settled, Sort, Subject
 
 if TYPE_CHECKING:
@@ -90,16 +91,23 @@ class Metrics:
     """Counts what a join tells, and gives it out when it is scraped, from another thread."""
 
     def __init__(
-        self, join: Join, *, live: bool, active: Told = _nothing, fired: Told = _nothing
+        self,
+        join: Join,
+        *,
+        live: bool,
+        active: Told = _nothing,
+        fired: Told = _nothing,
+        names: Names | None = None,
     ) -> None:
-        """``live``: flow time is now. ``active`` and ``fired``: alerts by their rules' names."""
+        """``live``: flow time is now. ``active`` and ``fired``: alerts by their rules' names. ``names``: what
+        is learnt of workloads elsewhere."""
         self._join = join
         self._live = live
         self._active, self._fired = active, fired
         self._attempts: dict[Sort, int] = {}
         self._known: set[Subject] = set()
         self._folded = 0
-        self._settled = Settled(self._count)
+        self._settled = Settled(self._count, names or Names())
         # Listeners are told without the join's lock.
         self._lock = threading.Lock()
         join.listen(self)

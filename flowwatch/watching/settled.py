@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from flowwatch.audits.ends import name_of
 from flowwatch.flows.join import Joined
 from flowwatch.flows.meaning import DROPPED, OUTCOMES
 from flowwatch.flows.model import Endpoint
 from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import OpenAttempt, addresses
 from flowwatch.flows.reasons import reason
+from flowwatch.watching.names import Names
 from flowwatch.watching.rules import SECOND
 
 SETTLED = 10 * SECOND
@@ -51,9 +51,9 @@ class Sort(NamedTuple):
 class Settled:
     """Listens to a join. One thread adds to it, and asks here."""
 
-    def __init__(self, count: Callable[[Sort], None]) -> None:
+    def __init__(self, count: Callable[[Sort], None], names: Names) -> None:
         """``count`` is called once for each end at which an attempt was seen."""
-        self._count = count
+        self._count, self._names = count, names
         self._now = 0
         self._due: dict[int, tuple[int, OpenAttempt, int]] = {}
         """By number until when its attempt may change, and the version that it is; the next due in front."""
@@ -99,7 +99,7 @@ class Settled:
         for attempt in self._dropped.values():
             retried = attempt.last - attempt.decided >= _RETRY and not attempt.uncounted
             if retried and self._now - attempt.last <= WAITING:
-                for direction, subject in _ends(attempt):
+                for direction, subject in self._ends(attempt):
                     key = direction, subject
                     found[key] = found.get(key, 0) + 1
         return found
@@ -109,23 +109,23 @@ class Settled:
         self._told.add(attempt.number)
         outcome = OUTCOMES[attempt.outcome]
         why = _reason(attempt) if attempt.outcome == DROPPED else ""
-        for direction, subject in _ends(attempt):
+        for direction, subject in self._ends(attempt):
             self._count(Sort(direction, subject, outcome, why))
 
+    def _ends(self, attempt: OpenAttempt) -> list[tuple[str, Subject]]:
+        """The ends at which an attempt was seen."""
+        client, server = addresses(attempt.key)
+        found = []
+        if attempt.egress:
+            found.append(("egress", self._subject(attempt.client, client)))
+        if attempt.ingress:
+            found.append(("ingress", self._subject(attempt.server, server)))
+        return found
 
-def _ends(attempt: OpenAttempt) -> list[tuple[str, Subject]]:
-    """The ends at which an attempt was seen."""
-    client, server = addresses(attempt.key)
-    found = []
-    if attempt.egress:
-        found.append(("egress", _subject(attempt.client, client)))
-    if attempt.ingress:
-        found.append(("ingress", _subject(attempt.server, server)))
-    return found
-
-
-def _subject(end: Endpoint, address: str) -> Subject:
-    return Subject(end.namespace, name_of(end, address).removeprefix(f"{end.namespace}/"))
+    def _subject(self, end: Endpoint, address: str) -> Subject:
+        self._names.see(end)
+        name = self._names.end(end, address)
+        return Subject(end.namespace, name.removeprefix(f"{end.namespace}/"))
 
 
 def _reason(attempt: OpenAttempt) -> str:

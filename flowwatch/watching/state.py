@@ -16,8 +16,9 @@ import msgspec
 from flowwatch.errors import InputError, OutputError
 from flowwatch.text import safe
 from flowwatch.watching.alerts import Alert, Notice
-from flowwatch.watching.destinations import Path, PathState
+from flowwatch.watching.destinations import PathState
 from flowwatch.watching.kinds import Learned, Normal
+from flowwatch.watching.names import Learnt, Path
 
 VERSION = 1
 
@@ -29,6 +30,7 @@ class Saved(msgspec.Struct):
     """Up to when it has looked, in flow time."""
     active: list[Alert] = []
     learned: Learned = msgspec.field(default_factory=Learned)
+    names: Learnt = msgspec.field(default_factory=Learnt)
 
 
 class _Paths(msgspec.Struct):
@@ -42,6 +44,7 @@ class _Paths(msgspec.Struct):
     blocked: dict[str, list[tuple[Path, int]]]
     cut: list[tuple[Path, int]]
     normal: dict[str, Normal]
+    names: Learnt = msgspec.field(default_factory=Learnt)
 
 
 class Waiting(msgspec.Struct):
@@ -88,7 +91,7 @@ class Folder:
             known.normal,
             known.since,
         )
-        return Saved(known.now, known.active, learned)
+        return Saved(known.now, known.active, learned, known.names)
 
     def save(self, saved: Saved) -> None:
         """Keep it. Raises OutputError."""
@@ -102,6 +105,7 @@ class Folder:
             {rule: list(known.items()) for rule, known in learned.blocked.items()},
             list(learned.cut.items()),
             learned.normal,
+            saved.names,
         )
         self._write("state.json", pairs)
 

@@ -14,8 +14,9 @@ import time
 from flowwatch.flows.join import Join
 from flowwatch.marks.live import LiveChanges
 from flowwatch.watching.alerts import Alerts, Notice
-from flowwatch.watching.destinations import MOST, Destinations, Path
+from flowwatch.watching.destinations import MOST, Destinations
 from flowwatch.watching.kinds import OF_KIND, CutOff, Learned, Now, note
+from flowwatch.watching.names import Names, Path
 from flowwatch.watching.rules import SECOND, Rules
 from flowwatch.watching.state import Saved
 
@@ -41,7 +42,9 @@ class Watcher:
         self._cuts = [one for one in self._rules if isinstance(one, CutOff)]
         self.alerts = Alerts({rule.alert: rule for rule in rules.rules})
         self.learned = Learned()
-        self.destinations = Destinations()
+        self.names = Names(saved.names if saved is not None else None)
+        """Of ends, as they are known by now."""
+        self.destinations = Destinations(self.names)
         self._changes = LiveChanges(join) if self._cuts else None
         self.now = 0
         """Up to when rules have looked, in flow time."""
@@ -51,7 +54,7 @@ class Watcher:
         self._due = 0.0
         if saved is not None:
             self.now = self._begun_at = saved.now
-            self.alerts.active = {alert.fingerprint: alert for alert in saved.active}
+            self.alerts.begin(saved.active)
             self.learned = saved.learned
             self.destinations.skip_until = saved.now
         self.destinations.paths = self.learned.paths
@@ -60,16 +63,19 @@ class Watcher:
     def learnt(self) -> Saved:
         """What another may begin with: how things are, and no alert (a baseline)."""
         self.look(0, all_of_it=True)
-        return Saved(learned=self.learned)
+        return Saved(learned=self.learned, names=self.names.learnt())
 
     def saved(self) -> Saved:
         """What goes on from here after a restart."""
-        return Saved(self.now, list(self.alerts.active.values()), self.learned)
+        active = list(self.alerts.active.values())
+        return Saved(self.now, active, self.learned, self.names.learnt())
 
     def look(self, clock: int, *, all_of_it: bool = False) -> list[Notice]:
         """What is new by now. ``clock``: the time on the flows' clock where it is known to have come
         (ns since 1970); ``all_of_it``: nothing follows."""
         seen = self._join.tally.last_seen
+        if self.names.renamed:
+            self._rename()
         stepped = self.destinations.over(max(seen, clock), all_of_it=all_of_it)
         self.learned.paths = self.destinations.paths
         first = self._join.tally.first_seen
@@ -85,7 +91,7 @@ class Watcher:
                 self._watched_since = end
             note(self.learned, steps)
             self.now = end
-            now = Now(end, steps, self.learned, self.alerts, self._watched_since)
+            now = Now(end, steps, self.learned, self.alerts, self.names, self._watched_since)
             for rule in self._rules:
                 rule.look(now)
             self._bound()
@@ -94,6 +100,15 @@ class Watcher:
             self._look_for_changes(now, at_once=all_of_it)
             self.alerts.tell(now.end)
         return self.alerts.take_news()
+
+    def _rename(self) -> None:
+        self.names.renamed = False
+        by = self.names.path
+        self.destinations.rename()
+        self.learned.rename(by)
+        self.alerts.rename(by)
+        for rule in self._rules:
+            rule.rename(by)
 
     def _look_for_changes(self, now: Now, *, at_once: bool) -> None:
         changes = self._changes

@@ -28,6 +28,7 @@ def row(**values: Any) -> Row:
         ("shop/cart-6f7d8c9b5d-x2x4z", "shop/cart"),
         ("kube-system/cilium-x2x4z", "kube-system/cilium"),
         ("data/postgres-0", "data/postgres"),
+        ("batch/import-29013060-x2x4z", "batch/import"),
         ("shop/cart", "shop/cart"),
         ("shop/front-end", "shop/front-end"),
     ],
