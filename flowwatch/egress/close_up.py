@@ -94,7 +94,9 @@ def _asked(aggregate: Aggregate, rows: Sequence[int]) -> tuple[Lookup, ...]:
 def _others(aggregate: Aggregate, there: Sequence[int], mine: set[int], by: By) -> list[Fate]:
     """The others that go there, by workload; those that get through first."""
     columns = aggregate.columns
-    workloads = subjects_of(aggregate, BY_WORKLOAD) if by != BY_WORKLOAD else Subjects(columns, by)
+    workloads = (
+        subjects_of(aggregate, BY_WORKLOAD) if by != BY_WORKLOAD else Subjects.known(columns, by)
+    )
     found: dict[Fold, list[int]] = {}
     for row in there:
         if row not in mine:

@@ -25,15 +25,32 @@ class Subjects:
 
     def __init__(self, columns: Columns, by: By, labels: Labels = ()) -> None:
         self.by = by
-        numbers: dict[tuple[str, str, str], int] = {}
         self.of: list[int] = []
         """By the number of a pod: whom of ``things``."""
-        for number, (namespace, pod, cluster, server) in enumerate(columns.pods.things):
+        self.things: list[tuple[str, str, str]] = []
+        self._numbers: dict[tuple[str, str, str], int] = {}
+        self._grow(columns, labels)
+
+    @classmethod
+    def known(cls, columns: Columns, by: By) -> Subjects:
+        """Those of before, with the pods that came since; not by a label, as pods may get others."""
+        found: Subjects | None = columns.subjects.get(by)
+        if found is None:
+            found = columns.subjects[by] = cls(columns, by)
+        found._grow(columns)
+        return found
+
+    def _grow(self, columns: Columns, labels: Labels = ()) -> None:
+        for number in range(len(self.of), len(columns.pods)):
+            namespace, pod, cluster, server = columns.pods.things[number]
             own = "" if pod.startswith(ANY_POD) else pod
             of = labels[number] if labels else ()
-            name = subject(by, namespace, own, columns.workloads[number], of)
-            self.of.append(numbers.setdefault((name, cluster, server), len(numbers)))
-        self.things = list(numbers)
+            name = subject(self.by, namespace, own, columns.workloads[number], of)
+            whom = (name, cluster, server)
+            if whom not in self._numbers:
+                self._numbers[whom] = len(self.things)
+                self.things.append(whom)
+            self.of.append(self._numbers[whom])
 
     def fold(self, columns: Columns, row: int) -> Fold:
         """The fold that ``row`` is of."""

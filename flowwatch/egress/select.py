@@ -49,18 +49,21 @@ def select(
     ends: RowEnds | None = None,
     *,
     first: int | None = None,
+    only: Sequence[int] | None = None,
 ) -> Sequence[int]:
     """The rows of ``directions`` that ``query`` means, in its order; its limit is the caller's.
 
     Ties are by namespace, pod, destination, port. ``now`` (seconds) is when rates are asked for;
     ``ends``: whose labels ``label:`` asks for; ``first``: how many the caller needs in order, those after
-    them may be in any.
+    them may be in any; ``only``: the rows that are chosen from, in order, if not all are.
     """
     if many(len(columns)):
         from flowwatch.egress import select_large
 
-        return select_large.select(columns, query, directions, now, ends, first=first)
-    chosen = [row for row, way in enumerate(columns.direction) if way in directions]
+        return select_large.select(columns, query, directions, now, ends, first=first, only=only)
+    way = columns.direction
+    among = range(len(columns)) if only is None else only
+    chosen = [row for row in among if way[row] in directions]
     if query.drops_only:
         dropped, audited = (columns.counts[COUNTS.index(n)] for n in ("dropped", "audited"))
         chosen = [row for row in chosen if dropped[row] or audited[row]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable, Mapping
 from math import exp
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flowwatch.egress.row_index import RowIndex
 from flowwatch.flows.cause import Cause
@@ -157,6 +157,8 @@ class Columns:
         self.places: dict[tuple[str, str], None] = {}
         """Clusters, each with the server it was seen through."""
         self.workloads: list[str] = []
+        self.subjects: dict[object, Any] = {}
+        """Under whom pods are folded, by what: kept by flowwatch.egress.groups."""
         self.peer_names: Interned[str] = Interned()
         self.policy_sets: Interned[PolicyPair] = Interned()
         self.policy_sets.number(((), ()))
@@ -238,6 +240,7 @@ class Columns:
         elif workload and not self.workloads[pod_number]:
             # Only the pod's own node knows the workload: take it from whichever record has it.
             self.workloads[pod_number] = workload
+            self.subjects.clear()
         peer_number = self.peer_names.number(peer[1]) << 3 | _KIND[peer[0]]
         protocol_number = PROTOCOL_NUMBER.get(protocol, 0)
         key = pod_number, peer_number, port, protocol_number, direction

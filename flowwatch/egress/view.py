@@ -55,20 +55,17 @@ def snapshot(
     """
     directions = _DIRECTIONS[query.direction]
     now = moment(aggregate, live=live)
-    aggregate, window, too_many = windowed(aggregate, query, now)
+    aggregate, window, too_many, only = windowed(aggregate, query, now)
     columns = aggregate.columns
     folding = query.by != PLAIN
     asked = replace(query, drops_only=False) if folding else query
     hidden = columns.only_noise(drops_only=query.drops_only) if not query.noise else set[int]()
     # Folds are put in an order of their own: of a great many rows only those of folds that are seen need one.
-    # Of a window all are in order.
     scattered = folding and query.limit is not None and many(len(columns))
-    first = None if folding or window[1] or query.limit is None else query.limit + len(hidden)
+    first = None if folding or query.limit is None else query.limit + len(hidden)
     if scattered:
         first = 0
-    matching = select(columns, asked, directions, now, aggregate.ends, first=first)
-    if window[1]:
-        matching = [row for row in matching if any(count[row] for count in columns.counts)]
+    matching = select(columns, asked, directions, now, aggregate.ends, first=first, only=only)
     if folding and hidden:
         # Whether a fold has drops is asked of all its rows together.
         hidden = columns.only_noise()
@@ -319,8 +316,9 @@ def _put_together(
 
 def subjects_of(aggregate: Aggregate, by: By) -> Subjects:
     """Under whom rows are folded by ``by``."""
-    labels = pod_labels(aggregate) if by.label else ()
-    return Subjects(aggregate.columns, by, labels)
+    if by.label:
+        return Subjects(aggregate.columns, by, pod_labels(aggregate))
+    return Subjects.known(aggregate.columns, by)
 
 
 def pod_labels(aggregate: Aggregate) -> list[tuple[str, ...]]:

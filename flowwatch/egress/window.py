@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ class Windowed(NamedTuple):
     """From when to when, in whole buckets (ns); zeros: all that was read."""
     too_many: bool
     """Whether a window was asked for that there are too many rows for."""
+    rows: Sequence[int] | None = None
+    """Those that had an attempt in it, in order; None: there is no window."""
 
 
 def windowed(aggregate: Aggregate, query: Query, now: float) -> Windowed:
@@ -37,7 +40,7 @@ def windowed(aggregate: Aggregate, query: Query, now: float) -> Windowed:
     columns = seen.columns = copy(aggregate.columns)
     rows = len(columns)
     columns.counts = tuple([_padded(one, rows) for one in counts])
-    any_of = [sum(each) for each in zip(*columns.counts, strict=True)]
+    any_of = list(map(sum, zip(*columns.counts, strict=True)))
     seconds = max((bounds[1] - bounds[0]) / SECOND, 1.0)
     columns.rate = array("d", [count / seconds for count in any_of])
     columns.rated = array("d", [now]) * rows
@@ -45,14 +48,12 @@ def windowed(aggregate: Aggregate, query: Query, now: float) -> Windowed:
     columns.noise, columns.noise_of = {}, {way: {} for way in columns.noise_of}
     columns.rows_of = [0] * len(columns.rows_of)
     seen.totals = {way: [0] * len(COUNTS) for way in aggregate.totals}
-    for row, count in enumerate(any_of):
-        if not count:
-            continue
-        way = columns.direction[row]
-        columns.rows_of[way] += 1
-        for place, column in enumerate(columns.counts):
-            seen.totals[way][place] += column[row]
-    return Windowed(seen, bounds, False)
+    there = [row for row, count in enumerate(any_of) if count]
+    for way in seen.totals:
+        of_it = [row for row in there if columns.direction[row] == way]
+        columns.rows_of[way] = len(of_it)
+        seen.totals[way] = [sum([column[row] for row in of_it]) for column in columns.counts]
+    return Windowed(seen, bounds, False, there)
 
 
 def _padded(counts: array[int], rows: int) -> array[int]:

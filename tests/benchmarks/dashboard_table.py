@@ -177,9 +177,12 @@ def steps(say: Callable[[str], None]) -> None:
                     terminal.press(key)
 
                     def there(screen: Screen, before: str = before) -> bool:
+                        # Of hours the start of the one before is the end of the next.
                         figures = re.search(r"([\d:]+) to ", screen.rows[1])
                         return bool(
-                            figures and screen.rows[0] != before and figures[1] in screen.rows[0]
+                            figures
+                            and screen.rows[0] != before
+                            and f"{figures[1]}-" in screen.rows[0]
                         )
 
                     took.append(terminal.wait_for(there, 20.0) * 1000)

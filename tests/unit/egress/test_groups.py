@@ -12,7 +12,9 @@ from flowwatch.egress.folding import BY_WORKLOAD, By, fold
 from flowwatch.egress.query import Query
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.view import labels_of, snapshot
+from flowwatch.flows.model import Batch
 from tests.unit.egress.made import counted, pods, traffic
+from tests.unit.flows.made import flow
 
 BYS = (BY_WORKLOAD, By("namespace", "", True, True), By("", "app", True, True))
 COUNTS = ("forwarded", "dropped", "audited", "errors", "unknown", "records", "answered", "late")
@@ -83,3 +85,19 @@ def test_a_pod_is_found_by_the_name_that_its_row_shows() -> None:
     (one,) = snapshot(pods(1, 2), Query(text="weather-app·x0002")).rows
 
     assert one.pod == "weather-app-7d9f8-x0002"
+
+
+def test_a_pod_whose_workload_is_told_later_is_folded_with_its_others() -> None:
+    """Who is folded with whom is kept from one look to the next."""
+    aggregate = counted()
+
+    def seen(number: int, workload: str) -> list[tuple[str, int]]:
+        base = flow(number)
+        pod = replace(base.source, pod=f"web-{number % 2}", workload=workload)
+        ends = replace(base.ends, source=pod)
+        aggregate.join.add(Batch(flows=[replace(base, ends=ends, source_port=1000 + number)]))
+        return [(row.workload, row.pods) for row in snapshot(aggregate, Query(by=BY_WORKLOAD)).rows]
+
+    assert seen(0, "web") == [("web", 1)]
+    assert sorted(seen(1, "")) == [("", 1), ("web", 1)]
+    assert seen(3, "web") == [("web", 2)]

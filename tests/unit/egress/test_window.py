@@ -6,15 +6,16 @@ import random
 
 import pytest
 
+from flowwatch.egress import select
 from flowwatch.egress.aggregate import Aggregate
-from flowwatch.egress.folding import BY_WORKLOAD
+from flowwatch.egress.folding import BY_WORKLOAD, PLAIN, By
 from flowwatch.egress.query import Query
 from flowwatch.egress.row_times import RowTimes
 from flowwatch.egress.rows import SECOND, Snapshot
 from flowwatch.egress.view import snapshot
 from flowwatch.flows import meaning
 from flowwatch.flows.model import Flow
-from tests.unit.egress.made import counted
+from tests.unit.egress.made import counted, traffic
 from tests.unit.flows.made import denied, flow
 
 START = 1_700_000_000
@@ -130,3 +131,20 @@ def test_where_rows_are_too_many_all_is_told_and_said() -> None:
     assert taken.window == (0, 0)
     assert "no window" in taken.coverage.warnings[-1]
     assert taken.totals.attempts == 13
+
+
+@pytest.mark.parametrize("by", [PLAIN, BY_WORKLOAD])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_of_a_window_many_rows_are_chosen_and_ordered_as_few_are(
+    by: By, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aggregate = counted(*traffic(300, workloads=3))
+    at = aggregate.tally.last_seen
+    for text in ("", "pod-1"):
+        query = Query(by=by, window=60 * SECOND, until=at - 100 * SECOND, limit=limit, text=text)
+        few = snapshot(aggregate, query)
+        with monkeypatch.context() as patched:
+            patched.setattr(select, "FEW", 0)
+            many = snapshot(aggregate, query)
+        assert 0 < few.shown.attempts < 100
+        assert many == few
