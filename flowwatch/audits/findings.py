@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -97,6 +98,10 @@ class PolicyUse:
     unproven: tuple[str, ...] = ()
     """What neither blocked nor leaked: a direction (``egress``) where nothing tried anything that is
     forbidden there, else ``egress, by default deny`` or ``egress, by spec.egressDeny.0``."""
+    rehearsed: Mapping[str, int] = field(default_factory=dict)
+    """By direction: attempts at what it forbids, which passed in audit mode."""
+    unclear: Mapping[str, int] = field(default_factory=dict)
+    """By direction: attempts of which can't be told whether it forbids them."""
     unlabelled: int = 0
     """Attempts of pods whose labels aren't recorded: it may select these, too."""
 

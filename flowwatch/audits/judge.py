@@ -16,6 +16,7 @@ from flowwatch.flows import meaning
 from flowwatch.flows.model import Layer7, PolicyRef
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.l7 import missed
+from flowwatch.policy.missed_names import missed_lookup
 from flowwatch.policy.nearest import closest
 from flowwatch.policy.peers import Block, LabelledBlocks, Name
 from flowwatch.policy.rules import Direction, Policy
@@ -128,12 +129,16 @@ class Judge:
         named = tuple(ref for ref in named if ref.kind in _KINDS)
         if not named:
             return ""  # what Cilium derives itself is no document
-        missing = [ref for ref in named if (ref.kind, ref.namespace, ref.name) not in self._known]
+        missing = self.ungiven(named)
         who = ", ".join(str(ref) for ref in (missing or named))
         mine = ", ".join(map(str, ours)) or "none of these policies"
         if missing:
             return f"Hubble says {who} {word} it, which was not given"
         return f"Hubble says {who} {word} it; by these policies it is {mine}"
+
+    def ungiven(self, named: Sequence[PolicyRef]) -> list[PolicyRef]:
+        """Those of Hubble's names of policies that aren't among these."""
+        return [one for one in named if (one.kind, one.namespace, one.name) not in self._known]
 
     def closest(self, seen: Observation, decision: Decision) -> str:
         """For a default deny: the rule that misses by the least, in words; else ""."""
@@ -386,6 +391,8 @@ def refusal(seen: Observation, decision: Decision) -> str:
         return ""
     rules = [rule.l7 for rule in decision.ports if rule.l7 is not None]
     closest = missed(rules, refused.http_method, refused.http_url) if refused.http_method else ""
+    if refused.dns_query:
+        closest = missed_lookup([name for one in rules for name in one.dns], refused.dns_query)
     return describe(refused) + closest
 
 

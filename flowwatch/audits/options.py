@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from flowwatch.audits.ends import several_clusters
 from flowwatch.audits.evidence import Observation
-from flowwatch.audits.findings import Kind
 from flowwatch.policy.agent_options import AgentOptions
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.party import Party
@@ -96,25 +95,3 @@ class Elsewhere:
 _ELSEWHERE = AgentOptions(cidr_match_mode=("nodes", "pods"), origin="a cluster set up otherwise")
 _MAY = {"allowed": "allows", "denied": "denies", "cant_tell": "may allow or deny"}
 _MOST = 10_000
-_LEAK = "check that the policy is applied and enforced{}, and that no wider one allows it"
-_ADVICE: dict[Kind, str] = {
-    "leak": _LEAK.format(
-        " (enable-policy and policy-audit-mode of cilium-config: --cilium-config)"
-    ),
-    "overblock": "look for another policy that denies it, an older revision, or changed labels",
-    "unexplained": "the policies given can't be all: documents are missing (kubectl get cnp,ccnp,netpol -A "
-    "-o yaml has them), something else applied one, or enable-policy is always: cilium-config says "
-    "(--cilium-config)",
-    "difference": "give all policies of the cluster: kubectl get cnp,ccnp,netpol -A -o yaml",
-}
-_KNOWN: dict[Kind, str] = {
-    "leak": _LEAK.format(""),
-    "unexplained": "the policies given can't be all: documents are missing (kubectl get cnp,ccnp,netpol -A "
-    "-o yaml has them), or something else applied one",
-}
-
-
-def advice(kind: Kind, options: AgentOptions) -> str:
-    """What to look at next; "" when there is nothing to do."""
-    known = _KNOWN.get(kind, "") if options.known else ""
-    return known or _ADVICE.get(kind, "")

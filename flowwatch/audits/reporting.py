@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from flowwatch.audits.advice import advice
 from flowwatch.audits.counts import TIMED, Counts, JudgedRow
 from flowwatch.audits.document_notes import document_notes, foreign_notes, foreign_of
 from flowwatch.audits.evidence import Observer, Version
@@ -19,9 +20,10 @@ from flowwatch.audits.findings import (
     PolicyUse,
     RuleUse,
 )
-from flowwatch.audits.hints import Judged, hints
+from flowwatch.audits.hints import hints
 from flowwatch.audits.judge import BY_OTHERS, Judge, deciders, refusal
-from flowwatch.audits.options import advice, care_of_options
+from flowwatch.audits.judged import Judged
+from flowwatch.audits.options import care_of_options
 from flowwatch.flows import meaning
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.join import Join
@@ -72,7 +74,7 @@ class Reporter:
         judged = sum(counts[kind] for kind in ("leak", "overblock", "ok"))
         covered = judged + counts["inconclusive"]
         total = covered + counts["unexplained"] + counts["not covered"]
-        blind = BlindSpots(self._coverage, total, judged, tuple(self._care(covered)), self._source)
+        blind = BlindSpots(self._coverage, total, judged, tuple(self._care()), self._source)
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:
             since = {}  # what came before was left out at once
@@ -97,15 +99,19 @@ class Reporter:
             self.policies.options,
         )  # fmt: skip
 
-    def _care(self, covered: int) -> Iterator[str]:
+    def _care(self) -> Iterator[str]:
         """What to bear in mind, before all numbers."""
         yield from care_of_options(self.policies.options, self._observer.clusters)
         seen = sorted(
             set().union(*(one.subjects_seen for one in self._both)), key=lambda one: one[1]
         )
         yield from foreign_notes(self.policies.documents, seen)
+        asked = any(
+            row.observation.judged and row.kind not in ("unexplained", "not covered")
+            for row in self._rows
+        )
         if (
-            covered
+            asked
             and not any(one.verdicts for one in self._both)
             and self.policies.options.enforcement != "never"
         ):
@@ -158,13 +164,14 @@ class Reporter:
         return Finding(
             kind, seen.direction, before + seen.subject_name, seen.peer_name, seen.protocol, seen.port,
             attempts, row.first, row.last, expected, _OUTCOMES[seen.outcome], why + more,
-            decision.entries, tuple(deciders(decision)), advice(kind, self.policies.options),
+            decision.entries, tuple(deciders(decision)), advice(kind, self.judge, seen, decision),
             _some(row.addresses),
         )  # fmt: skip
 
     def _uses(self, leaked: set[tuple[Policy, str] | Entry]) -> tuple[PolicyUse, ...]:
         """What each policy did; what leaked was tried, so that nothing is unproven there."""
         tried = leaked.union(*(one.blocked for one in self._both))
+        rehearsed, unclear = self._open_questions()
         uses = []
         for policy in self.policies.policies:
             rules = [rule for rule in self.policies.rules if rule.policy is policy]
@@ -177,10 +184,31 @@ class Reporter:
                     ),
                     tuple(map(self._rule_use, entries)),
                     tuple(_unproven(policy, rules, tried)),
+                    rehearsed.get(policy, {}),
+                    unclear.get(policy, {}),
                     sum(one.unlabelled for one in self._both),
                 )
             )
         return tuple(uses)
+
+    def _open_questions(self) -> tuple[_ByPolicy, _ByPolicy]:
+        """Attempts that audit mode let through, and those that can't be told, by whose they may be."""
+        rehearsed: _ByPolicy = {}
+        unclear: _ByPolicy = {}
+        for row in self._rows:
+            seen, decision = row.observation, row.decision
+            if row.kind != "inconclusive" or not seen.judged:
+                continue
+            if seen.outcome == meaning.AUDIT:
+                into, whose = rehearsed, deciders(decision)
+            elif decision.decision == "cant_tell":
+                entries = self.policies.selected(seen.subject, seen.direction).entries
+                into, whose = unclear, [entry.policy for entry in entries]
+            else:
+                continue
+            for policy in dict.fromkeys(whose):
+                into.setdefault(policy, Counter())[seen.direction] += row.attempts
+        return rehearsed, unclear
 
     def _rule_use(self, entry: Entry) -> RuleUse:
         peers = {at for one in self._both for at in one.met_peers.get(entry, ())}
@@ -239,6 +267,7 @@ def _told_apart(findings: list[Finding]) -> Iterator[Finding]:
         yield one if len(alike[line(one)]) > 1 else replace(one, apart="")
 
 
+_ByPolicy = dict[Policy, Counter[str]]
 _NO_TIMES = array("q")
 
 

@@ -15,7 +15,8 @@ from flowwatch.audits.comparison import CHANGES, Change, Comparison
 from flowwatch.audits.document_notes import document_notes
 from flowwatch.audits.evidence import Observation, Observer
 from flowwatch.audits.findings import Hint
-from flowwatch.audits.hints import Judged, hints
+from flowwatch.audits.hints import hints
+from flowwatch.audits.judged import Judged
 from flowwatch.audits.options import care_of_options
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined

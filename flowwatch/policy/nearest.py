@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from flowwatch.policy.engine import Decision, PolicySet
 from flowwatch.policy.labels import CLUSTER, EQUALS, IN, NAMESPACE, OWN_CLUSTER, Requirement
+from flowwatch.policy.missed_names import missed_name
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
 from flowwatch.policy.peers import Block, Entity, Name, PeerRule, Pods
@@ -21,6 +22,7 @@ _ICMP = (ICMP4, ICMP6)
 _FAR = 10
 _NODES = frozenset({"host", "remote-node"})
 _EVERYBODY = frozenset({"all", "world", "world-ipv4", "world-ipv6", "cluster", "cluster-mesh"})
+_TO: dict[Direction, str] = {"egress": "to", "ingress": "from"}
 _SCOPES = (f"k8s:{NAMESPACE}", f"any:{NAMESPACE}", NAMESPACE)
 
 
@@ -113,16 +115,19 @@ class _Asked:
             return (_OTHER_KIND, 0, f"would allow {ports}; {words}") if icmp else None
         words = f"would allow {ports}; this is {self.port}/{self.protocol}"
         listener = self.listener
-        if not listener.outside and not listener.reserved and listener.labels:
+        if any(rule.low <= self.port <= rule.high and not rule.name for rule in rules):
+            words += f": {self.protocol} is another protocol"
+        elif not listener.outside and not listener.reserved and listener.labels:
             words += " (policies see a pod's own port, not its service's)"
         same = any(rule.protocol in (self.protocol, "ANY") for rule in rules)
         rank = _WIDE if any(map(is_wide, entry.peers or ())) else _BY_PORT
         return rank, 0 if same else 1, words
 
     def _by_peer(self, entry: Entry, peers: tuple[PeerRule, ...]) -> tuple[int, float, str]:
-        because = next((words for one in peers if (words := self._reason(one, entry))), "")
+        likely = sorted(peers, key=lambda one: _other_labels(one, self.peer))
+        because = next((words for one in likely if (words := self._reason(one, entry))), "")
         named = ", ".join(str(one) for one in peers[:_NAMED])
-        words = because or f"would allow {named}; this is {self._who}"
+        words = because or f"would allow {named}; this is {self._who}{self._reserved(entry, peers)}"
         if self.known.was and self.peer.outside:
             address = self.known.address or self.peer.ip
             words += f"; {address} was the pod {self.known.was} a moment ago"
@@ -137,17 +142,30 @@ class _Asked:
             return str(self.peer)
         return self.known.name or str(self.peer)
 
+    def _reserved(self, entry: Entry, peers: tuple[PeerRule, ...]) -> str:
+        """How a rule takes in a peer that is no pod and no address outside; "" for others."""
+        if self.peer.outside or not self.peer.reserved:
+            return ""
+        what = by_entity(self.peer, self.direction, entry.policy.kind)
+        masked = self.direction == "ingress" and "remote-node" in self.peer.reserved
+        if masked and any(isinstance(one, Block) or is_wide(one) for one in peers):
+            what += (
+                "; what comes from outside through another node has that node's address, unless the service "
+                "has externalTrafficPolicy: Local"
+            )
+        return f" ({what})"
+
     def _reason(self, peer: PeerRule, entry: Entry) -> str:
         """Why a rule's peer nearly means this one, where that can be told; else ""."""
         if isinstance(peer, Block):
-            return self._outside_of_block(peer)
+            return self._outside_of_block(peer, entry.policy.kind)
         if isinstance(peer, Pods):
             return _other_pod(peer, self.peer, entry.policy.kind)
         if isinstance(peer, Name):
             return self._inside_by_name(peer) or _other_name(peer.rule, self.peer)
         return ""
 
-    def _outside_of_block(self, block: Block) -> str:
+    def _outside_of_block(self, block: Block, kind: str) -> str:
         party = self.peer
         address = self.known.address or party.ip
         at = Party((), address).address
@@ -155,18 +173,22 @@ class _Asked:
             return _beside_block(block, at, address) if at is not None else ""
         why = block.reach.without(party, every=not block.length)
         # Of an endpoint whose address nobody knows, only a block of everything surely holds it.
-        if not why or (not block.contains(*at) if at is not None else block.length):
+        if not why or (not _spans(block, at) if at is not None else block.length):
             return ""
-        this, to = address or "this", "from" if self.direction == "ingress" else "to"
+        this = address or "this"
         if "kube-apiserver" in party.reserved:
             return (
                 f"would allow {block}; {this} is the API server on a node, which CIDRs don't mean "
-                f"({why}): {to}Entities: [kube-apiserver] does"
+                f"({why}): {by_entity(party, self.direction, kind)} does"
             )
         what = f"a node ({self._who})" if party.reserved & _NODES else f"a pod ({self._who})"
-        how = f"its labels ({to}Endpoints), or {to}Entities: [cluster]"
         if party.reserved:
-            how = f"{to}Entities: [{', '.join(sorted(party.reserved))}]"
+            how = by_entity(party, self.direction, kind)
+        elif kind.startswith("Cilium"):
+            to = _TO[self.direction]
+            how = f"its labels ({to}Endpoints), or {to}Entities: [cluster]"
+        else:
+            how = "its labels (podSelector, namespaceSelector)"
         return (
             f"would allow {block}; {this} is {what}, and CIDRs mean addresses outside ({why}): "
             f"select it by {how}"
@@ -188,6 +210,20 @@ class _Asked:
         )
 
 
+def by_entity(party: Party, direction: Direction, kind: str) -> str:
+    """What takes in a party that is known by a reserved identity: the kinds that aren't Cilium's can't."""
+    names = {"kube-apiserver"} & party.reserved or party.reserved
+    written = f"{_TO[direction]}Entities: [{', '.join(sorted(names))}]"
+    return written if kind.startswith("Cilium") else f"a CiliumNetworkPolicy with {written}"
+
+
+def by_namespace(namespace: str, kind: str) -> str:
+    """What a rule for pods by labels needs, to mean those of another namespace."""
+    if kind.startswith("Cilium"):
+        return f"add k8s:{NAMESPACE}: {namespace}"
+    return f"add, beside the podSelector: namespaceSelector with kubernetes.io/metadata.name: {namespace}"
+
+
 def is_wide(peer: PeerRule) -> bool:
     """Whether a rule's peer means nearly everybody: that it matches says little."""
     if isinstance(peer, Entity):
@@ -195,6 +231,19 @@ def is_wide(peer: PeerRule) -> bool:
     if isinstance(peer, Block):
         return not peer.length
     return isinstance(peer, Pods) and all(map(_is_scope, peer.selector.requirements))
+
+
+def _other_labels(peer: PeerRule, party: Party) -> int:
+    """How many labels of its own a selector asks for that a party hasn't: its place aside."""
+    if not isinstance(peer, Pods):
+        return 0
+    asked = [one for one in peer.selector.requirements if not _is_scope(one)]
+    return sum(not one.matches(party.label_set) for one in asked)
+
+
+def _spans(block: Block, at: tuple[int, int]) -> bool:
+    """Whether a block holds an address, in what it leaves out, too."""
+    return block.contains(*at) or any(one.contains(*at) for one in block.excepted)
 
 
 def _distance(peer: PeerRule, party: Party) -> int:
@@ -277,7 +326,7 @@ def _other_pod(pods: Pods, party: Party, kind: str) -> str:
         wanted = ", ".join(one.values) or "another"
         return (
             f"would allow {pods}: that is namespace {wanted}; this is in {party.namespace} "
-            f"(add k8s:{NAMESPACE}: {party.namespace})"
+            f"({by_namespace(party.namespace, kind)})"
         )
     if _is_scope(one) or len(asked) < 2:  # one of one: another pod, not a wrong label
         return ""
@@ -295,12 +344,5 @@ def _is_scope(one: Requirement) -> bool:
 
 
 def _other_name(rule: NameRule, party: Party) -> str:
-    if rule.exact or not party.names or not rule.text.startswith("*."):
-        return ""
-    base = rule.text.lstrip("*").rstrip(".").lower()
-    for name in (one.rstrip(".").lower() for one in party.names):
-        if name == base[1:]:
-            return f"would allow {rule}, which is names below {base[1:]}; {name} itself needs a matchName"
-        if name.endswith(base) and not rule.text.startswith("**"):
-            return f"would allow {rule}: * is one label; {name} needs **{base} (Cilium 1.19 on)"
-    return ""
+    near = next((words for name in party.names or () if (words := missed_name(rule, name))), "")
+    return f"would allow {near}" if near else ""

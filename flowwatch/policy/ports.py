@@ -52,6 +52,10 @@ _ICMP_TYPES: dict[str, dict[str, int]] = {
 }  # fmt: skip
 
 
+UNNAMED = "flows do not carry the name of a port"
+"""How a doubt about a port's name begins."""
+
+
 @dataclass(frozen=True, slots=True)
 class PortRule:
     """One port, range, name or ICMP type that a rule allows or denies."""
@@ -81,7 +85,7 @@ class PortRule:
         if not self.name:
             return self.low <= port <= self.high
         if named is None:
-            return f'flows do not carry the name of a port, so "{self.name}" can\'t be compared'
+            return f'{UNNAMED}, so "{self.name}" can\'t be compared'
         low = named.get(self.name)
         return low is not None and low <= port <= max(low, self.end)
 

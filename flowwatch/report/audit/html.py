@@ -13,7 +13,6 @@ from html import escape
 
 from flowwatch import __version__
 from flowwatch.audits.findings import (
-    FAILURES,
     KINDS,
     MEANING,
     AuditReport,
@@ -33,7 +32,9 @@ from flowwatch.report.audit.words import (
     destination,
     evidence,
     selects_nothing,
+    steps,
     unexercised,
+    unproven,
     warnings,
 )
 from flowwatch.report.goformat import TimeFormat
@@ -92,7 +93,7 @@ def _evidence(report: AuditReport) -> Iterator[str]:
     for use in report.policies:
         for way in use.unproven:
             name = _text(use.policy.reference)
-            yield f'<li class="warning">{name}, {_text(way)}: {_UNPROVEN}</li>'
+            yield f'<li class="warning">{name}, {_text(way)}: {unproven(use, way)}</li>'
     if not warnings(report) and report.blind.coverage.records_read:
         yield "<li>no lost events, no nodes out of reach, no unreadable records were reported</li>"
     yield "</ul></section>"
@@ -111,8 +112,8 @@ def _section(kind: Kind, rows: list[Finding]) -> Iterator[str]:
     total = plural(sum(one.attempts for one in rows), "attempt")
     yield f'<section><h2><span class="{_COLORS[kind]}">{_text(kind.capitalize())}</span>: '
     yield f"{_text(total)}, {_text(MEANING[kind])}</h2>"
-    if rows[0].advice and kind in FAILURES:
-        yield f"<p>What to do: {_text(rows[0].advice)}</p>"
+    for step in steps(rows):
+        yield f"<p>What to do: {_text(step)}</p>"
     yield from _table(
         ("Pod", "Peer", "#Attempts", "First and last (UTC)", "Expected, seen", "Why, and the rule"),
         (_finding(one) for one in rows[:MAX_ROWS]),
@@ -233,7 +234,7 @@ def _policy(use: PolicyUse) -> Iterator[str]:
     else:
         nothing = selects_nothing(use)
         yield f'<p class="warn">{nothing[0].upper()}{nothing[1:]}</p>'
-    yield from (f'<p class="warn">{_text(way)}: {_UNPROVEN}</p>' for way in use.unproven)
+    yield from (f'<p class="warn">{_text(way)}: {unproven(use, way)}</p>' for way in use.unproven)
     if use.rules:
         yield from _table(
             ("Rule", "Line", "Does", "#Attempts that met it", "Not met"),

@@ -13,6 +13,7 @@ from flowwatch.report.audit.words import (
     destination,
     evidence,
     selects_nothing,
+    steps,
     warnings,
 )
 from flowwatch.report.summary_markdown import code
@@ -84,9 +85,9 @@ def _section(kind: Kind, rows: list[Finding]) -> Iterator[str]:
     if len(rows) > MAX_ROWS:
         yield ""
         yield f"… and {plural(len(rows) - MAX_ROWS, 'more row')} (`-o json` has them all)"
-    if rows[0].advice and not folded:
+    for step in () if folded else steps(rows):
         yield ""
-        yield f"⇒ {code(rows[0].advice)}"
+        yield f"⇒ {code(step)}"
     if folded:
         yield ""
         yield "</details>"

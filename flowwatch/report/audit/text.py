@@ -15,6 +15,7 @@ from flowwatch.report.audit.words import (
     expectation_text,
     selects_nothing,
     unexercised,
+    unproven,
     warnings,
 )
 from flowwatch.report.summary_table import Style
@@ -82,19 +83,19 @@ def _section(kind: Kind, rows: list[Finding], style: Style) -> Iterator[str]:
     arrow = "->" if style.ascii else "→"
     back = "<-" if style.ascii else "←"
     shown = rows[: _BRIEF[kind]] if kind in _BRIEF else rows
-    for one in shown:
+    for at, one in enumerate(shown):
         way = arrow if one.direction == "egress" else back
         who = f"{safe(one.subject)} {way} {safe(destination(one))}"
         ended = f" {one.observed}" if kind in _BRIEF else ""
         yield f"  {style.paint(color, mark)} {who}  {one.attempts:,}x{ended}"
         if kind not in _BRIEF or one.observed == "dropped":
             yield f"      {safe(one.reason)}"
+        if one.advice and [one.advice] != [two.advice for two in shown[at + 1 : at + 2]]:
+            yield f"    {'=>' if style.ascii else '⇒'} {one.advice}"
     if len(rows) > len(shown):
         yield f"    … and {plural(len(rows) - len(shown), 'more row')} (-o json has them all)".replace(
             "…", "..." if style.ascii else "…"
         )
-    if rows[0].advice:
-        yield f"    {'=>' if style.ascii else '⇒'} {rows[0].advice}"
 
 
 def _expectations(report: AuditReport, style: Style) -> Iterator[str]:
@@ -130,6 +131,4 @@ def _policies(report: AuditReport, style: Style) -> Iterator[str]:
             if rule.unused:
                 yield f"        unused: {safe('; '.join(rule.unused))}"
         for way in use.unproven:
-            yield style.paint(
-                33, f"    ? {way}: nothing tried what it forbids; that it blocks is unproven"
-            )
+            yield style.paint(33, f"    ? {way}: {unproven(use, way)}")

@@ -6,7 +6,7 @@ annotations) are made from remarks, so they can't disagree on what counts, nor o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -126,6 +126,22 @@ def selects_nothing(use: PolicyUse) -> str:
         return "selects nothing that was seen"
     attempts = plural(use.unlabelled, "attempt has", "attempts have")
     return f"selects nothing that was seen with labels, but {attempts} none recorded: can't tell"
+
+
+def unproven(use: PolicyUse, part: str) -> str:
+    """What to say of a part of a policy (PolicyUse.unproven) that nothing was seen to be blocked by."""
+    way = part.partition(",")[0]
+    tried = "nothing tried what it forbids"
+    if rehearsed := use.rehearsed.get(way):
+        tried = f"{plural(rehearsed, 'attempt')} at what it forbids passed in audit mode"
+    elif unclear := use.unclear.get(way):
+        tried = f"nothing surely tried what it forbids ({plural(unclear, 'attempt')} can't be told)"
+    return f"{tried}; that it blocks is unproven"
+
+
+def steps(rows: Iterable[Finding]) -> list[str]:
+    """What to do about findings of one kind, each step once."""
+    return list(dict.fromkeys(one.advice for one in rows if one.advice))
 
 
 def unexercised(use: RuleUse) -> str:
@@ -281,7 +297,7 @@ def _use(use: PolicyUse) -> Iterator[Remark]:
     name = policy.reference
     for way in use.unproven:
         yield Remark(
-            "unproven-block", f"{name}, {way}: nothing tried what it forbids; that it blocks is unproven",
+            "unproven-block", f"{name}, {way}: {unproven(use, way)}",
             policy.file, policy.line, f"{name}\n{way}",
         )  # fmt: skip
     if not use.subjects:

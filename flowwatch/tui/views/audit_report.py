@@ -15,7 +15,14 @@ from flowwatch.audits.findings import (
     PolicyUse,
 )
 from flowwatch.flows.clocks import time_of_day
-from flowwatch.report.audit.words import DOINGS, MISTAKES, Conclusion, answer, selects_nothing
+from flowwatch.report.audit.words import (
+    DOINGS,
+    MISTAKES,
+    Conclusion,
+    answer,
+    selects_nothing,
+    unproven,
+)
 from flowwatch.report.human import percent, span
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, Piece, wrap
@@ -175,8 +182,7 @@ def _policy(use: PolicyUse, columns: int, signs: Signs) -> Iterator[Line]:
         if rule.unused:
             yield from _wrapped(f"unused: {safe('; '.join(rule.unused))}", columns, 7, "warn")
     for way in use.unproven:
-        text = f"? {way}: nothing tried what it forbids; that it blocks is unproven"
-        yield from _wrapped(text, columns, 3, "warn")
+        yield from _wrapped(f"? {way}: {unproven(use, way)}", columns, 3, "warn")
 
 
 def _sign(kind: Kind, signs: Signs) -> str:

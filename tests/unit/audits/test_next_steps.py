@@ -1,0 +1,236 @@
+"""What to do about what was found, and what to say of what nothing proves: by what the records show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.audits.told import Capture, attributed, audited, said
+
+OUT = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  egress:
+    - toEntities: [world]
+"""
+NAMES = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  egress:
+    - toEndpoints: [{matchLabels: {k8s-app: kube-dns, io.kubernetes.pod.namespace: kube-system}}]
+      toPorts:
+        - ports: [{port: "53", protocol: ANY}]
+          rules: {dns: [{matchName: api.example.com}, {matchPattern: "*.example.org"}]}
+    - toFQDNs: [{matchName: api.example.com}]
+"""
+TO_API = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Egress]
+  egress:
+    - to:
+        - {podSelector: {matchLabels: {app: api}}}
+        - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: data}}
+          podSelector: {matchLabels: {app: db}}
+"""
+DENY = 181
+API_SERVER = {"identity": 7, "labels": ["reserved:kube-apiserver", "reserved:remote-node"]}
+METADATA = {"name": "metadata", "kind": "CiliumClusterwideNetworkPolicy"}
+
+
+def step(policy: str, flows: Capture, folder: Path) -> str:
+    """What to do about the worst finding."""
+    return audited(policy, flows, folder).findings[0].advice
+
+
+def test_a_drop_without_a_deny_rule_is_no_other_policys(tmp_path: Path) -> None:
+    """Allows add up, and a deny rule has a drop reason of its own."""
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 443, "DROPPED")
+    assert "no deny rule did this (Hubble would say POLICY_DENY)" in step(OUT, flows, tmp_path)
+
+
+def test_a_deny_rule_that_was_not_given_is_asked_for(tmp_path: Path) -> None:
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 443, "DROPPED", drop_reason=DENY)
+    assert "a deny rule did this, and none of these" in step(OUT, flows, tmp_path)
+    named = Capture().add(
+        "shop/web", "→", "192.0.2.9", 443, "DROPPED", egress_denied_by=[METADATA],
+        event_type={"type": 5}, drop_reason=DENY,
+    )  # fmt: skip
+    assert "give the policy that Hubble names, too" in step(OUT, named, tmp_path)
+
+
+def test_each_cause_has_its_own_step(tmp_path: Path) -> None:
+    flows = Capture()
+    flows.add("shop/web", "→", "192.0.2.8", 80, "DROPPED", drop_reason=DENY)
+    flows.add("shop/web", "→", "192.0.2.9", 443, "DROPPED")
+    text = said(audited(OUT, flows, tmp_path))
+    assert text.count("⇒") == 2
+    first, second = (line for line in text.splitlines() if "⇒" in line)
+    assert "a deny rule did this" in first
+    assert "no deny rule did this" in second
+
+
+def test_a_name_that_the_agent_had_is_asked_of_the_agent(tmp_path: Path) -> None:
+    flows = Capture().answer("shop/web", "api.example.com", "192.0.2.9", 300)
+    flows.add("shop/web", "→", "192.0.2.9", 443, "DROPPED")
+    policy = NAMES.replace("k8s-app: kube-dns", "app: coredns")
+    assert "cilium-dbg fqdn cache list" in step(policy, flows, tmp_path)
+
+
+def test_a_packet_that_no_policy_lost_has_the_step_of_its_reason(tmp_path: Path) -> None:
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 80, "DROPPED", drop_reason=158)
+    report = audited(OUT, flows, tmp_path)
+    assert report.findings[0].advice.startswith(
+        "The service exists, but no ready pod stands behind it."
+    )
+    # No policy was asked of it, so that no verdict is missing.
+    assert not any("no policy verdict" in note for note in report.blind.notes)
+
+
+def test_the_name_of_a_port_is_in_the_pods_spec(tmp_path: Path) -> None:
+    policy = OUT.replace("toEntities: [world]", "toEndpoints: [{}]")
+    policy += '      toPorts: [{ports: [{port: "http", protocol: TCP}]}]\n'
+    flows = Capture().add("shop/web", "→", "shop/api", 80)
+    assert "containerPort" in step(policy, flows, tmp_path)
+    assert (
+        "? egress: nothing surely tried what it forbids (1 attempt can't be told); that it blocks is unproven"
+        in said(audited(policy, flows, tmp_path))
+    )
+
+
+def test_what_audit_mode_let_through_was_tried(tmp_path: Path) -> None:
+    flows = Capture().add("shop/web", "→", "shop/api", 80, "AUDIT")
+    report = audited(OUT, flows, tmp_path)
+    assert "? egress: 1 attempt at what it forbids passed in audit mode" in said(report)
+    assert "take audit mode off" in report.findings[0].advice
+    assert report.policies[0].unproven == ("egress",)
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (TO_API, "ask kube-system/coredns on port 53"),
+        (NAMES, "(spec.egress.0 sends them to pods with"),
+    ],
+)
+def test_lookups_that_are_all_denied_are_a_mistake(policy: str, says: str, tmp_path: Path) -> None:
+    flows = Capture()
+    for _ in range(2):
+        flows.add("shop/web", "→", "kube-system/coredns", 53, "DROPPED", protocol="UDP")
+    [hint] = audited(policy, flows, tmp_path).hints
+    assert (hint.name, hint.attempts) == ("lookups-denied", 2)
+    assert says in hint.text
+
+
+def test_a_policy_that_lets_nothing_out_forgot_no_lookups(tmp_path: Path) -> None:
+    nothing = TO_API.partition("  egress:")[0]
+    flows = Capture().add("shop/web", "→", "kube-system/coredns", 53, "DROPPED", protocol="UDP")
+    assert audited(nothing, flows, tmp_path).hints == ()
+
+
+def refused(name: str, folder: Path) -> str:
+    """What a policy says of a lookup that the proxy refused."""
+    flows = Capture()
+    flows.add("shop/web", "→", "kube-system/coredns", 53, "REDIRECTED", protocol="UDP",
+              labels={"k8s-app": "kube-dns"})  # fmt: skip
+    flow = {**flows.flows[-1], "uuid": "l", "verdict": "DROPPED", "Type": "L7", "event_type": {"type": 129},
+            "l7": {"type": "REQUEST", "dns": {"query": f"{name}.", "qtypes": ["A"]}}}  # fmt: skip
+    flows.flows.append(flow)
+    [finding] = audited(NAMES, flows, folder).findings
+    return finding.reason.partition(f"DNS query for {name}")[2]
+
+
+def test_a_lookup_with_a_search_domain_is_told_as_that(tmp_path: Path) -> None:
+    told = refused("api.example.com.shop.svc.cluster.local", tmp_path)
+    assert (
+        "api.example.com, which is allowed, with the search domain shop.svc.cluster.local" in told
+    )
+    assert "nameError" in told
+    # A stranger's domain behind an allowed name is no resolver's doing.
+    assert refused("api.example.com.evil.test", tmp_path) == ""
+
+
+def test_a_refused_lookup_is_told_by_what_it_misses(tmp_path: Path) -> None:
+    assert "example.org itself needs a matchName" in refused("example.org", tmp_path)
+    assert "a.b.example.org needs **.example.org" in refused("a.b.example.org", tmp_path)
+
+
+def test_another_protocol_is_no_services_port(tmp_path: Path) -> None:
+    policy = TO_API + "      ports: [{port: 5060}]\n"
+    flows = Capture().add("shop/web", "→", "shop/api", 5060, "DROPPED", protocol="UDP")
+    [why] = attributed(policy, flows, tmp_path)
+    assert why.endswith("would allow 5060/TCP; this is 5060/UDP: UDP is another protocol")
+
+
+def test_of_several_peers_the_one_with_its_labels_is_the_closest(tmp_path: Path) -> None:
+    """``app: api`` of another namespace, which a NetworkPolicy asks for in its own way."""
+    policy = TO_API.replace("app: db", "app: mq").replace("app: api", "app: db")
+    flows = Capture().add("shop/web", "→", "data/db", 80, "DROPPED")
+    report = audited(policy, flows, tmp_path)
+    assert (
+        "would allow pods with app=db, namespace=shop: that is namespace shop; this is in data (add, beside "
+        "the podSelector: namespaceSelector with kubernetes.io/metadata.name: data)"
+    ) in report.findings[0].reason
+    assert "beside the podSelector" in report.hints[0].text
+
+
+def test_a_pod_that_a_block_leaves_out_is_still_a_pod(tmp_path: Path) -> None:
+    policy = OUT.replace(
+        "toEntities: [world]", "toCIDRSet: [{cidr: 0.0.0.0/0, except: [10.0.0.0/8]}]"
+    )
+    flows = Capture().add("shop/web", "→", "shop/api", 80, "DROPPED")
+    [why] = attributed(policy, flows, tmp_path)
+    assert "is a pod (shop/api), and CIDRs mean addresses outside" in why
+
+
+@pytest.mark.parametrize(
+    ("peer", "says"),
+    [
+        ("host", "this is host (fromEntities: [host])"),
+        ("remote-node", "(fromEntities: [remote-node]; what comes from outside through another node has that "
+         "node's address, unless the service has externalTrafficPolicy: Local)"),
+    ],
+)  # fmt: skip
+def test_a_node_is_told_with_the_entity_that_means_it(peer: str, says: str, tmp_path: Path) -> None:
+    policy = OUT.replace("egress", "ingress").replace(
+        "toEntities: [world]", "fromEntities: [world]"
+    )
+    flows = Capture().add(peer, "←", "shop/web", 8080, "DROPPED")
+    if peer == "host":  # the own node reaches its pods
+        policy += "  ingressDeny: [{fromEntities: [health]}]\n"
+        assert "allowed" in audited(policy, flows, tmp_path).findings[0].expected
+        return
+    [why] = attributed(policy, flows, tmp_path)
+    assert why.endswith(f"this is {peer} {says}" if says.startswith("(") else says)
+
+
+def test_a_networkpolicy_has_no_entities(tmp_path: Path) -> None:
+    policy = TO_API.partition("    - to:")[0] + "    - to: [{ipBlock: {cidr: 10.0.1.0/24}}]\n"
+    flows = Capture().add("shop/web", "→", "kube-apiserver", 6443, "DROPPED")
+    flows.flows[0]["destination"] = API_SERVER
+    report = audited(policy, flows, tmp_path)
+    assert (
+        "a CiliumNetworkPolicy with toEntities: [kube-apiserver] does" in report.findings[0].reason
+    )
+    [hint] = report.hints
+    assert hint.text.endswith("that takes a CiliumNetworkPolicy with toEntities: [kube-apiserver]")
+
+
+def test_a_document_without_a_namespace_is_in_default(tmp_path: Path) -> None:
+    policy = TO_API.replace(", namespace: shop", "")
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 443)
+    [hint] = audited(policy, flows, tmp_path).hints
+    assert hint.name == "selects-nothing"
+    assert hint.text.endswith("its selector fits shop/web: metadata needs namespace: shop for that")
+    # Beside policies that have a namespace it may well be meant for pods that weren't seen.
+    assert not audited(f"{policy}---\n{OUT}", flows, tmp_path).hints
