@@ -22,6 +22,9 @@ from flowwatch.marks.finding import Mark, find
 from flowwatch.marks.sightings import MAX_EDGES, Sightings
 from flowwatch.text import plural
 
+ALL = (0, 0)
+"""In place of a window: all that was read."""
+
 _AT_ONCE = 200
 """Open attempts looked at while the join waits: 2 ms."""
 
@@ -54,6 +57,10 @@ class ChangesReport:
     """What makes the answer less than the whole truth, each in words."""
     shows_answers: bool = False
     """Whether records of answers are there: else nothing tells whether a server answered."""
+    within: tuple[int, int] = ALL
+    """From when until when it looked, where that isn't all that was read; nanoseconds since 1970."""
+    outside: int = 0
+    """Marks that lie outside."""
 
     @property
     def cut(self) -> int:
@@ -149,13 +156,25 @@ class Changes:
         if ways is not None and sighting is not None:
             self._alike.learn(ways[seen.direction], sighting)
 
-    def report(self, coverage: Coverage | None = None) -> ChangesReport:
-        """The marks by now, and what differs beside each; ``coverage``: the join's, where it goes on."""
+    def report(
+        self, coverage: Coverage | None = None, within: tuple[int, int] = ALL
+    ) -> ChangesReport:
+        """The marks by now, and what differs beside each; ``coverage``: the join's, where it goes on.
+
+        ``within``: only marks from then until before then, compared with what lies between; nanoseconds since
+        1970."""
         coverage = coverage or self.join.coverage()
         marks = [Mark(time) for time in sorted(set(self.given))] or find(self.seen)
         compared = []
         first = max(coverage.first_seen, self.since)
-        every = Beside.of(marks, first, coverage.last_seen)
+        last = coverage.last_seen
+        outside = 0
+        if within != ALL:
+            first, last = max(first, within[0]), min(last, within[1] - 1)
+            outside = len(marks)
+            marks = [mark for mark in marks if within[0] <= mark.time < within[1]]
+            outside -= len(marks)
+        every = Beside.of(marks, first, last)
         for number, (mark, beside) in enumerate(zip(marks, every, strict=True), 1):
             rows = compare(self.seen, mark, number, beside)
             told = tuple(row for row in rows if row.edge.direction in self.directions)
@@ -168,5 +187,11 @@ class Changes:
                 f"{plural(self.seen.left_out, 'attempt')} of more than {MAX_EDGES:,} destinations left out"
             )
         return ChangesReport(
-            tuple(compared), self._attempts, coverage, tuple(notes), self.join.shows_answers
+            tuple(compared),
+            self._attempts,
+            coverage,
+            tuple(notes),
+            self.join.shows_answers,
+            within,
+            outside,
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowwatch.audits.ends import ANSWERS_OF
 from flowwatch.flows.hiding import Hiding
-from flowwatch.marks.changes import ChangesReport
+from flowwatch.marks.changes import ALL, ChangesReport
 from flowwatch.marks.live import LiveChanges, Seen
 from flowwatch.marks.sightings import Edge, How, Pod, Sightings
 
@@ -19,12 +19,17 @@ class HiddenChanges:
     def __init__(self, real: LiveChanges, hiding: Hiding) -> None:
         self._real, self._hiding = real, hiding
 
-    def report(self, directions: frozenset[str], given: tuple[int, ...] = ()) -> ChangesReport:
+    def report(
+        self,
+        directions: frozenset[str],
+        given: tuple[int, ...] = (),
+        within: tuple[int, int] = ALL,
+    ) -> ChangesReport:
         now, coverage = self._real.by_now()
         shown = replace(
             now, directions=directions, given=given, seen=hidden(now.seen, self._hiding)
         )
-        return shown.report(self._hiding.coverage(coverage))
+        return shown.report(self._hiding.coverage(coverage), within)
 
     def marks(self) -> tuple[Seen, ...]:
         told = self._hiding.named_policy

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
-from flowwatch.marks.changes import Changes, ChangesReport
+from flowwatch.marks.changes import ALL, Changes, ChangesReport
 
 MOST = 4_000_000
 """Attempts kept, in either direction: 32 MB. Past it the older half is forgotten, and told."""
@@ -57,11 +57,16 @@ class LiveChanges:
                 self._changes.since = self._changes.seen.forget_half()
                 self._kept //= 2
 
-    def report(self, directions: frozenset[str], given: tuple[int, ...] = ()) -> ChangesReport:
-        """The marks by now, or those ``given``, and what differs beside each."""
+    def report(
+        self,
+        directions: frozenset[str],
+        given: tuple[int, ...] = (),
+        within: tuple[int, int] = ALL,
+    ) -> ChangesReport:
+        """The marks by now, or those ``given``, and what differs beside each; ``within`` as for Changes."""
         now, coverage = self.by_now()
-        report = replace(now, directions=directions, given=given).report(coverage)
-        if not given:
+        report = replace(now, directions=directions, given=given).report(coverage, within)
+        if not given and within == ALL:
             self._note(report)
         return report
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowwatch.audits.ends import beside
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.marks.changes import ChangesReport, Difference
 from flowwatch.marks.compare import CHANGES, Change, ChangeRow, Side, Window
 from flowwatch.marks.finding import Mark, Turned
@@ -233,8 +234,20 @@ def _evidence(report: ChangesReport) -> Iterator[str]:
         return
     attempts = plural(report.attempts, "attempt")
     yield f"{plural(seen.records_read, 'record')} in {span(seen.seconds)}, {attempts}"
+    if report.within[1]:
+        yield window_told(report)
     if note := short_window(seen):
         yield note
+
+
+def window_told(report: ChangesReport) -> str:
+    """Which time was compared, and whether marks lie outside it."""
+    seen, (start, end) = report.coverage, report.within
+    if not end:
+        return f"of {time_of_day(seen.first_seen)} to {time_of_day(seen.last_seen)} UTC, all that was read"
+    marks = plural(report.outside, "mark lies", "marks lie")
+    outside = f"; {marks} outside" if report.outside else ""
+    return f"of {time_of_day(start)} to {time_of_day(end)} UTC alone{outside}"
 
 
 def counts(report: ChangesReport) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flowwatch.egress.query import DIRECTIONS, ORDERS
 from flowwatch.text import safe
-from flowwatch.tui.keys import ANYWHERE, ROWS, TRAFFIC
+from flowwatch.tui.keys import ANYWHERE, ROWS, TIMED, TRAFFIC
 from flowwatch.tui.theme import THEMES
 
 _SWITCH = ("on", "off")
@@ -72,7 +72,7 @@ COMMANDS: tuple[Command, ...] = (
         "since",
         "numbers of the last 5m, 90s, 1h …; without one, of all that was read",
         "[DURATION|all]",
-        context=TRAFFIC,
+        context=TIMED,
     ),
     Command("ns", "only this namespace; without one, all", "[NAMESPACE]", context=TRAFFIC),
     Command("pod", "only this pod or workload; without one, all", "[POD]", context=TRAFFIC),

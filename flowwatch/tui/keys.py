@@ -13,6 +13,7 @@ from dataclasses import dataclass
 ANYWHERE = "anywhere"
 ROWS = "rows"
 TRAFFIC = "traffic"
+TIMED = "timed"
 LISTED = "listed"
 OPENED = "opened"
 
@@ -20,6 +21,7 @@ CONTEXTS: dict[str, str] = {
     ROWS: "a table of rows",
     LISTED: "a list",
     TRAFFIC: "a view of traffic",
+    TIMED: "a view of a window of time",
     OPENED: "a view that was opened over another",
     ANYWHERE: "all that is seen",
 }
@@ -139,20 +141,20 @@ KEYS: tuple[Key, ...] = (
         "numbers of the last minute, 5 minutes, 15 minutes, or all that was read; :since 90s any other",
         "window",
         "view",
-        context=TRAFFIC,
+        context=TIMED,
     ),
-    Key("earlier", ("[",), "half a window back in time", "", "view", context=TRAFFIC),
-    Key("later", ("]",), "half a window on", "", "view", context=TRAFFIC),
+    Key("earlier", ("[",), "half a window back in time", "", "view", context=TIMED),
+    Key("later", ("]",), "half a window on", "", "view", context=TIMED),
     Key(
         "hour_before",
         ("{",),
         "the whole hour before in which anything was, as in a history; at first the last one",
         "",
         "view",
-        context=TRAFFIC,
+        context=TIMED,
     ),
-    Key("hour_after", ("}",), "the whole hour after it", "", "view", context=TRAFFIC),
-    Key("now", ("L",), "back to now: after [ { and after a pause", "", "view", context=TRAFFIC),
+    Key("hour_after", ("}",), "the whole hour after it", "", "view", context=TIMED),
+    Key("now", ("L",), "back to now: after [ { and after a pause", "", "view", context=TIMED),
     Key("window", ("z",), "timeline: everything, or the latest alone", "", "view", context=ROWS),
     Key(
         "mark",

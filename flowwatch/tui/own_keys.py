@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from flowwatch.text import safe
-from flowwatch.tui.keys import ANYWHERE, LISTED, OPENED, ROWS, TRAFFIC, Key, KeyMap, label
+from flowwatch.tui.keys import ANYWHERE, LISTED, OPENED, ROWS, TIMED, TRAFFIC, Key, KeyMap, label
 from flowwatch.tui.own import Entry, entries, meant
 
 NONE = "none"
@@ -32,7 +32,11 @@ _WITH = ("ctrl", "shift", "alt")
 _ALSO = {"esc": "escape", "pgup": "pageup", "pgdn": "pagedown", "space": " ", "del": "delete"}
 """As the dashboard writes some of them."""
 
-_TOGETHER = ({ROWS, TRAFFIC}, {LISTED, TRAFFIC})
+_TOGETHER = tuple(
+    {one, other}
+    for one, other in combinations((ROWS, TRAFFIC, TIMED, LISTED), 2)
+    if {one, other} != {ROWS, LISTED}
+)
 """Contexts that hold at a time, beside those that always do."""
 
 

@@ -415,7 +415,7 @@ class Dashboard(App[int], inherit_bindings=False):
     def contexts(self) -> tuple[str, ...]:
         """Whose keys act now, the nearest first."""
         opened = (keys.OPENED,) if self.stack.opened else ()
-        return (self.seen.view.name, *self.seen.CONTEXTS, *opened, keys.ANYWHERE)
+        return (self.seen.view.name, *self.seen.contexts, *opened, keys.ANYWHERE)
 
     @property
     def keys(self) -> tuple[Key, ...]:

@@ -98,7 +98,7 @@ class Stack:
 
     def come_back_to(self, context: str) -> None:
         if context != keys.ANYWHERE:
-            self._close_while(lambda body: context not in body.CONTEXTS)
+            self._close_while(lambda body: context not in body.contexts)
 
     def _close_while(self, wanted: Callable[[Body], bool]) -> bool:
         """Close views from the top while ``wanted`` says so of the one that was there at first."""

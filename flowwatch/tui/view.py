@@ -153,6 +153,11 @@ class Body(Container):
         return self.FIRST
 
     @property
+    def contexts(self) -> tuple[str, ...]:
+        """Which of keys.CONTEXTS act on it, as it is."""
+        return self.CONTEXTS
+
+    @property
     def ways(self) -> Ways:
         """Which directions it shows."""
         return self.view.ways

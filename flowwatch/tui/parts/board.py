@@ -51,7 +51,7 @@ class TableView(View):
 class Board(Body):
     """The body of a table of rows: figures, timeline, table, detail and tail."""
 
-    CONTEXTS = (keys.ROWS, keys.TRAFFIC)
+    CONTEXTS = (keys.ROWS, keys.TRAFFIC, keys.TIMED)
     DEFAULT_CSS = "Board #middle { height: 1fr; width: 1fr; }"
 
     view: TableView

@@ -290,7 +290,7 @@ def _wide(line: Line) -> int:
 class Listing(Body):
     """The body of a list: the figures, and the lines."""
 
-    CONTEXTS = (keys.LISTED, keys.TRAFFIC)
+    CONTEXTS = (keys.LISTED, keys.TRAFFIC, keys.TIMED)
     FIRST = ("go_in", "filter", "drops", "direction")
 
     view: ListView

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textual import events
 
+from flowwatch.tui import keys
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import Line
 from flowwatch.tui.parts.lines import Lines
@@ -19,6 +20,8 @@ class TextView(View):
     """A view of lines, that covers everything but the footer and scrolls."""
 
     title: str
+    timed: bool = False
+    """Whether it is of the window of time that is chosen."""
     lines: Callable[[Desk, int], Sequence[Line]]
     """Its text, for a terminal of so many columns; every text of it is safe."""
 
@@ -48,6 +51,10 @@ class Page(Body):
         return (self.panel,)
 
     @property
+    def contexts(self) -> tuple[str, ...]:
+        return (keys.TIMED,) if self.view.timed else ()
+
+    @property
     def first_keys(self) -> tuple[str, ...]:
         return (*self.FIRST, "direction") if self.ways == "chosen" else self.FIRST
 
@@ -55,8 +62,8 @@ class Page(Body):
         question = self.question()
         answer = self.desk.answer(type(question)) if question is not None else None
         columns = self.panel.size.width
-        direction = self.desk.chosen.query.direction
-        made_of = (answer, self.desk.state, columns, self.desk.look.name, direction)
+        query = self.desk.chosen.query
+        made_of = (answer, self.desk.state, columns, self.desk.look.name, query)
         if columns <= 0:
             return
         if not self._made_of or any(
@@ -67,7 +74,7 @@ class Page(Body):
         arrow = f" {self.desk.look.signs.to} "
         title = arrow.join([*self.desk.trail[1:-1], self.view.title])
         if self.ways == "chosen":
-            title += f" ({direction})"
+            title += f" ({query.direction})"
         note = "paused" if self.desk.chosen.paused and question is not None else "esc closes"
         self.panel.fill_with(title, note, self._lines)
 

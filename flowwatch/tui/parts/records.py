@@ -22,7 +22,9 @@ class RecordsAnswer:
 
     snapshot: Snapshot
     made: tuple[Recent, ...]
-    """The newest last."""
+    """Of the window that is chosen, the newest last."""
+    held: int = 0
+    """The time of the first that is kept; 0: none is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,15 @@ class Records(Question[RecordsAnswer]):
             taken = of.monitor.snapshot(self.query)
             keys = {row.key for row in taken.rows}
             found = tuple([record for record in found if record.key in keys])
-        return RecordsAnswer(taken, found)
+        held = found[0].time if found else 0
+        start, end = taken.window
+        if end:
+            found = tuple([record for record in found if start <= record.time < end])
+        return RecordsAnswer(taken, found, held)
+
+    @property
+    def slides(self) -> bool:
+        return bool(self.query.window and not self.query.until)
 
     def records(self, of: Readings, answer: RecordsAnswer) -> int:
         return answer.snapshot.coverage.records_read
@@ -55,5 +65,6 @@ def records_of_rows(desk: Desk, key: int) -> Records:
 
 def records_of_all(desk: Desk, key: int) -> Records:
     """Of all rows of the direction that was chosen, whatever else was: what there is to say of nodes."""
-    query = Query(limit=1, direction=desk.chosen.query.direction)
+    chosen = desk.chosen.query
+    query = Query(limit=1, direction=chosen.direction, window=chosen.window, until=chosen.until)
     return Records(query=query, when=desk.chosen.when)

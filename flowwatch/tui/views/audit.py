@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from flowwatch.tui.desk import Desk
-from flowwatch.tui.format import Line
+from flowwatch.tui.format import Line, window_words
 from flowwatch.tui.parts.page import TextView
 from flowwatch.tui.question import Question, Readings
 
@@ -36,7 +36,12 @@ def _lines(desk: Desk, columns: int) -> list[Line]:
     # Loaded only for who gave policies.
     from flowwatch.tui.views.audit_report import report_lines
 
-    return report_lines(answer.value, columns, desk.look.signs, desk.chosen.query.direction)
+    query = desk.chosen.query
+    lines = report_lines(answer.value, columns, desk.look.signs, query.direction)
+    if query.window:
+        told = f" of all that was read, not of {window_words(query)} alone"
+        lines.insert(1, ((told, "warn"),))
+    return lines
 
 
 def _refusal(desk: Desk) -> str:

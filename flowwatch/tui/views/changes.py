@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from flowwatch.egress.query import Query
 from flowwatch.errors import OutputError
 from flowwatch.text import plural, safe
 from flowwatch.tui.desk import Desk
@@ -37,18 +38,35 @@ class ChangesSoFar(Question["ChangesReport | None"]):
 
     direction: str
     given: tuple[int, ...] = ()
+    window: int = 0
+    until: int = 0
+    """As of a Query."""
+
+    @property
+    def slides(self) -> bool:
+        return bool(self.window and not self.until)
 
     def answer(self, of: Readings) -> ChangesReport | None:
         if of.changes is None:
             return None
         both = frozenset({"egress", "ingress"})
         ways = both if self.direction == "both" else frozenset({self.direction})
-        return of.changes.report(ways, self.given)
+        # The same moments as the figures of rows are of.
+        window = Query(limit=0, window=self.window, until=self.until)
+        within = of.monitor.snapshot(window).window if self.window else (0, 0)
+        return of.changes.report(ways, self.given, within)
 
 
 def _question(desk: Desk, key: int) -> ChangesSoFar:
     chosen = desk.chosen
-    return ChangesSoFar(direction=chosen.query.direction, given=chosen.marks, when=chosen.when)
+    query = chosen.query
+    return ChangesSoFar(
+        direction=query.direction,
+        given=chosen.marks,
+        window=query.window,
+        until=query.until,
+        when=chosen.when,
+    )
 
 
 def _lines(desk: Desk, columns: int) -> list[Line]:
@@ -60,13 +78,16 @@ def _lines(desk: Desk, columns: int) -> list[Line]:
 
 def report_lines(report: ChangesReport, columns: int, desk: Desk) -> Iterator[Line]:
     """The page for a terminal of so many columns; every text of it is safe."""
-    from flowwatch.report.changes import counts
+    from flowwatch.report.changes import counts, window_told
 
     if report.differences:
         yield ((f" {counts(report)}", "drop" if report.cut else "strong"),)
     else:
-        text = "No change of policies shows in what was read so far: M sets a mark by hand."
+        where = "this window" if report.within[1] else "what was read so far"
+        text = f"No change of policies shows in {where}: M sets a mark by hand."
         yield from _wrapped(text, columns, 1, "strong")
+    if report.coverage.first_seen:
+        yield from _wrapped(window_told(report), columns, 1, "dim")
     for note in report.notes:
         yield from _wrapped(f"! {safe(note)}", columns, 1, "warn")
     # The latest first: it is what whoever applied a policy looks for.
@@ -162,5 +183,6 @@ CHANGES = TextView(
     question=_question,
     lines=_lines,
     refusal=_refusal,
+    timed=True,
     keys={Key("export_changes", ("e",), "write the comparison as Markdown", "export"): _export},
 )

@@ -8,6 +8,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from flowwatch.egress.rows import SECOND, Recent
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import Line
 from flowwatch.tui.keys import Key
@@ -56,15 +57,27 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
     for records in pairs(value.made):
         line = partial(_pair_line, records, columns, signs)
         entries.append(Entry(line, str(records[-1].number), "record"))
+    if not entries and value.snapshot.window[1] and value.held:
+        entries.append(
+            Entry((("   No record of this window is kept any more: its counts are", "strong"),))
+        )
     of = (
         "of the selected row (f: of all rows)"
         if desk.chosen.row
         else "of all rows (f: of the selected one)"
     )
-    heading: Line = (
-        (f" TIME (UTC)    VERDICT      FROM, TO, KIND   the newest first, {of}", "head"),
-    )
+    told = f"{_times(value)}, {of}, the newest first"
+    heading: Line = ((f" TIME (UTC)    VERDICT      FROM, TO, KIND   {told}", "head"),)
     return Listed(entries, heading)
+
+
+def _times(value: RecordsAnswer) -> str:
+    """From when to when records are listed: they are kept for less long than counts are."""
+    start, end = value.snapshot.window
+    if not end and value.made:
+        return f"{time_of_day(value.made[0].time)}-{time_of_day(value.made[-1].time)}"
+    kept = f" (kept from {time_of_day(value.held)} on)" if value.held > start else ""
+    return f"{time_of_day(start)}-{time_of_day(end)}{kept}" if end else "none"
 
 
 def _pair_line(records: Sequence[Recent], columns: int, signs: Signs) -> Line:

@@ -10,6 +10,7 @@ from flowwatch.tui.format import SECOND
 from flowwatch.tui.parts.timeline import TimelineView
 from tests.unit.flows.made import denied, flow
 from tests.unit.tui.driven import Driven, Played, lines_of, played, run
+from tests.unit.tui.test_changes import STORY as CHANGED
 from tests.unit.tui.test_fold import STORY, attempts, rows
 
 START = 1_700_000_000
@@ -116,6 +117,65 @@ def test_other_views_follow_the_window() -> None:
             await driven.until(
                 lambda: any(line.split()[1:3] == ["3", "-"] for line in driven.screen), "3 dropped"
             )
+
+    run(test())
+
+
+def test_before_and_after_is_of_the_window_and_says_which() -> None:
+    async def test() -> None:
+        async with played(Played(CHANGED), size=(120, 30)) as driven:
+            await driven.press("c")
+            await driven.sees("of 22:13:20 to 22:14:19 UTC, all that was read", "✓ 29 → ✗ 30")
+            await driven.type(":since 20s")
+            await driven.press("enter")
+            await driven.sees(
+                "UTC alone; 1 mark lies outside", "No change of policies shows in this window"
+            )
+            assert driven.app.trail == ("rows", "changes")
+            await driven.press("[", "[")
+            # 20 s back: the mark is amid it, 10 s each.
+            await driven.sees("of 22:13:39 to 22:14:00 UTC alone", "✓ 10 → ✗ 10")
+            await driven.press("L", "W")
+            await driven.sees("of 22:13:19 to 22:14:20 UTC alone", "✓ 29 → ✗ 30")
+
+    run(test())
+
+
+def test_records_are_those_of_the_window() -> None:
+    async def test() -> None:
+        async with played(Played(turned()), size=(120, 30)) as driven:
+            await driven.press("8")
+            await driven.sees("22:13:20-22:16:10, of all rows")
+            await driven.type(":since 25s")
+            await driven.press("enter")
+            await driven.sees("22:15:45-22:16:11", "2x drop")
+            told = [line[2:10] for line in driven.screen if "2x drop" in line]
+            assert told == ["22:16:10", "22:16:00", "22:15:50"]
+            await driven.press("[")
+            await driven.until(lambda: "22:15:40" in driven.text, "half of it back")
+
+    run(test())
+
+
+def waited(driven: Driven) -> list[str]:
+    """DROPPED of those who wait."""
+    return [line.split()[2] for line in driven.screen if " hangs " in line]
+
+
+def test_who_waits_says_which_number_is_of_which_time() -> None:
+    async def test() -> None:
+        async with played(Played(turned()), size=(120, 30)) as driven:
+            await driven.press("H")
+            await driven.sees("now is 22:16:10 UTC, the last record; numbers are from 22:13:20 on")
+            await driven.type(":since 25s")
+            await driven.press("enter")
+            await driven.sees(
+                "DROPPED is of 22:15:45 to 22:16:11, WAITED and SINCE from 22:13:20 on"
+            )
+            await driven.until(lambda: waited(driven) == ["3"], "of it")
+            await driven.press("[")
+            await driven.sees("who waited then isn't kept")
+            await driven.until(lambda: waited(driven) == ["6"], "now")
 
     run(test())
 
