@@ -109,7 +109,8 @@ class Which(TypedDict, total=False):
     input_file: Paths
     """Captures instead of a server, as the arguments before the keywords."""
     history: Path
-    """What ``flowwatch record`` has written, a folder or ``s3://BUCKET/PREFIX``, instead of a server."""
+    """What ``flowwatch record`` has written, a folder, ``s3://BUCKET/PREFIX`` or
+    ``clickhouse://HOST/DATABASE``, instead of a server."""
     keep_bad: Path
     """A folder: each record that can't be read becomes a file there."""
 

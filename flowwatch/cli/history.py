@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowwatch.errors import UsageError
-from flowwatch.history.info import info
-from flowwatch.history.places import place_of
-from flowwatch.history.upkeep import Unwanted, compact, forget, verify
+from flowwatch.history.kept import Kept, kept_at
+from flowwatch.history.upkeep import Unwanted
 from flowwatch.hubble.filters.request import parse_time
 from flowwatch.output import columns, open_output, put, say
 from flowwatch.report.history import write_info
-from flowwatch.text import plural, safe, size_words
+from flowwatch.text import plural, size_words
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -28,7 +27,7 @@ def run(parsed: Parsed) -> int:
         return _ask(parsed)
     if len(parsed.rest) != 1:
         raise UsageError(f"flowwatch {verb} is about one history", f"flowwatch {verb} DIR")
-    return _VERBS[verb](parsed, parsed.rest[0])
+    return _VERBS[verb](parsed, kept_at(parsed.rest[0]))
 
 
 def _ask(parsed: Parsed) -> int:
@@ -44,10 +43,12 @@ def _ask(parsed: Parsed) -> int:
         raise UsageError("a question, and a history", "flowwatch history ask QUESTION DIR; --list")
     name, where = parsed.rest
     question = question_of(name)
-    folder = place_of(where).local
+    kept = kept_at(where)
+    files = kept.files
+    folder = files.local if files is not None else None
     if folder is None:
         raise UsageError(
-            f"attempts are made in folders only, and {safe(where)} is none",
+            f"attempts are made in folders only, and {kept.name} is none",
             "copy it into one, or ask another verb with --history",
         )
     limits = Limits(
@@ -78,16 +79,19 @@ def _moment(parsed: Parsed, flag: str) -> int | None:
     return time if text[:4].isdigit() and "-" in text else time // MINUTE * MINUTE
 
 
-def _info(parsed: Parsed, where: str) -> int:
-    found = info(where)
+def _info(parsed: Parsed, kept: Kept) -> int:
+    found = kept.info()
     form = parsed.text("output")
     with open_output(None, form) as out:
         write_info(found, form, out)
     return int(bool(found.left_out))
 
 
-def _compact(_parsed: Parsed, where: str) -> int:
-    done = compact(where)
+def _compact(_parsed: Parsed, kept: Kept) -> int:
+    done = kept.compact()
+    if done is None:
+        put(f"nothing to do: ClickHouse merges {kept.name} by itself\n")
+        return 0
     if done.files:
         put(
             f"{plural(done.files, 'file')} of {size_words(done.before)} merged into "
@@ -100,18 +104,18 @@ def _compact(_parsed: Parsed, where: str) -> int:
     return _problems(done.problems)
 
 
-def _verify(_parsed: Parsed, where: str) -> int:
-    done = verify(where)
+def _verify(_parsed: Parsed, kept: Kept) -> int:
+    done = kept.verify()
     attempts = f" and {plural(done.attempts, 'attempt')}" if done.attempts is not None else ""
     sound = "is sound" if done.files == 1 else "are sound"
     put(
-        f"{plural(done.files, 'file')} {sound}: {plural(done.rows, 'record')}{attempts}, "
+        f"{plural(done.files, kept.unit)} {sound}: {plural(done.rows, 'record')}{attempts}, "
         f"{size_words(done.before)}\n"
     )
     return _problems(done.problems)
 
 
-def _forget(parsed: Parsed, where: str) -> int:
+def _forget(parsed: Parsed, kept: Kept) -> int:
     before = parsed.text("before")
     pods = []
     for text in parsed.list("pod"):
@@ -126,7 +130,7 @@ def _forget(parsed: Parsed, where: str) -> int:
     )
     if not unwanted.words:
         raise UsageError("nothing says what to forget", "--before, --namespace or --pod")
-    done = forget(where, unwanted)
+    done = kept.forget(unwanted)
     if done.rows:
         put(f"{plural(done.rows, 'record')} {' or '.join(unwanted.words)} deleted\n")
     else:
@@ -140,7 +144,7 @@ def _problems(lines: list[str]) -> int:
     return int(bool(lines))
 
 
-_VERBS: dict[str, Callable[[Parsed, str], int]] = {
+_VERBS: dict[str, Callable[[Parsed, Kept], int]] = {
     "history info": _info,
     "history compact": _compact,
     "history verify": _verify,

@@ -10,7 +10,12 @@ from flowwatch.cli.values import outputs
 RECORD = Group(
     "Record",
     (
-        Flag("to", TEXT, "keep what comes there, as Parquet: a folder, s3://BUCKET/PREFIX", "DIR"),
+        Flag(
+            "to",
+            TEXT,
+            "keep what comes there: a folder, s3://BUCKET/PREFIX, clickhouse://HOST/DATABASE",
+            "DIR",
+        ),
         Flag("for", TEXT, "end after this long", "DURATION", check=values.DURATION),
         Flag("keep", TEXT, "delete what is older: 7d, 12h", "AGE", check=values.AGE),
         Flag(

@@ -11,11 +11,11 @@ from flowwatch.cli.shared.reading import Reading
 from flowwatch.cli.values import age_of, size_of
 from flowwatch.errors import UsageError
 from flowwatch.flows.join import Join, Joined
-from flowwatch.history import arrow, store
-from flowwatch.history.places import place_of
+from flowwatch.history import arrow
+from flowwatch.history.kept import Kept, kept_at
 from flowwatch.history.recorder import Origin, Recorder
-from flowwatch.history.resume import Resume, resume
-from flowwatch.history.retention import Limits, trim
+from flowwatch.history.resume import Resume
+from flowwatch.history.retention import Limits
 from flowwatch.hubble.client.config import seconds
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.output import StandardError, put, say
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.source import Source
-    from flowwatch.history.place import Place
 
 TRIMMED = 60.0
 """Seconds between looks at what has grown old."""
@@ -49,12 +48,11 @@ def run(parsed: Parsed) -> int:
     for line in wanted.settings.warnings:
         say(line)
     arrow.load()
-    folder = place_of(to)
-    store.create(folder)
-    source, before, origin = _source(wanted, folder)
-    recorder = Recorder(folder, origin)
+    kept = kept_at(to)
     limits = Limits(_amount(parsed, "keep", age_of), _amount(parsed, "max-size", size_of))
-    recording = _Recording(folder, source, recorder, before, limits)
+    kept.create(limits)
+    source, before, origin = _source(wanted, kept)
+    recording = _Recording(kept, source, kept.recorder(origin), before, limits)
     return recording.run(seconds(parsed.text("for")) if parsed.text("for") else None)
 
 
@@ -69,12 +67,12 @@ def _follows(parsed: Parsed) -> bool:
     return parsed.switch("follow") or not ends
 
 
-def _source(wanted: FlowRequest, folder: Place) -> tuple[Source, Resume, Origin]:
+def _source(wanted: FlowRequest, kept: Kept) -> tuple[Source, Resume, Origin]:
     """What is recorded, from where an earlier run of the same has ended."""
     filters = raw_filters(wanted.filters) if wanted.filters else ""
     source = open_source(wanted, with_ring=True, keep_trying=wanted.window.follow)
     origin = Origin(source.state().where, filters)
-    before = resume(folder, origin, live=wanted.live)
+    before = kept.resume(origin, live=wanted.live)
     if wanted.window.follow and wanted.window.since is None and before.since is not None:
         again = resumed(wanted, before.since)
         source = open_source(again, with_ring=True, keep_trying=True)
@@ -85,9 +83,9 @@ class _Recording:
     """One run: reads, keeps, deletes what is old, and says how it goes."""
 
     def __init__(
-        self, folder: Place, source: Source, recorder: Recorder, before: Resume, limits: Limits
+        self, kept: Kept, source: Source, recorder: Recorder, before: Resume, limits: Limits
     ) -> None:
-        self._folder, self._source, self._recorder = folder, source, recorder
+        self._kept, self._source, self._recorder = kept, source, recorder
         self._before, self._limits = before, limits
         self._join = Join()
         self._closed = 0
@@ -153,7 +151,7 @@ class _Recording:
                 say(words)
 
     def _trim(self) -> None:
-        gone = trim(self._folder, self._limits, time.time_ns())
+        gone = self._kept.trim(self._limits, time.time_ns())
         if gone.files:
             self._recorder.tell(
                 "deleted",
@@ -174,7 +172,7 @@ class _Recording:
         parts = [
             f"{plural(progress.kept if done == 'kept' else progress.flows, 'flow')} {done}",
             plural(attempts, "attempt"),
-            f"{size_words(progress.bytes)} in {plural(progress.files, 'file')}",
+            f"{size_words(progress.bytes)} in {plural(progress.files, self._kept.written)}",
         ]
         if self._phase == "following" and progress.newest:
             parts.append(f"lag {max(0.0, (time.time_ns() - progress.newest) / 1e9):.1f} s")

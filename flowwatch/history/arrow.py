@@ -48,7 +48,7 @@ def schema(pa: Arrow, columns: tuple[Kept, ...]) -> Arrow:
 _EVERY_ROW = frozenset({"recorded", "run", "sequence", "server"})
 
 
-def _always(one: Kept) -> bool:
+def is_always(one: Kept) -> bool:
     """Whether each row has a value there."""
     return one.name in _EVERY_ROW or (one.part in ("kind", "ends") and one.kind != "bool")
 
@@ -59,7 +59,7 @@ def declared(pa: Arrow, table: Arrow, columns: tuple[Kept, ...]) -> bool:
     return all(
         one.name in table.column_names
         and table.schema.field(one.name).type.equals(wanted.field(one.name).type)
-        and not (_always(one) and table.column(one.name).null_count)
+        and not (is_always(one) and table.column(one.name).null_count)
         for one in columns
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Info:
     records: int = 0
     bytes: int = 0
     files: int = 0
+    unit: str = "file"
+    """What they are: the parts of a table, in a database."""
     nodes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By node its records, and the time of the last."""
     runs: list[Run] = field(default_factory=list)
@@ -64,10 +66,16 @@ def info(where: Where) -> Info:
         told.bytes += piece.size
     for piece in found.flows:
         _records(piece, told)
-    events = [one for piece in found.events for one in _events(piece, told)]
-    events.sort(key=lambda one: one.recorded)
-    runs = {run: Run(run, began=first, last=last) for run, (first, last) in found.runs.items()}
-    for one in events:
+    tell_events(told, [one for piece in found.events for one in _events(piece, told)], found.runs)
+    if place.local is not None:
+        _made(place.local, found, told)
+    return told
+
+
+def tell_events(told: Info, events: list[Event], spans: Mapping[str, tuple[int, int]]) -> None:
+    """Tell what ``events`` say; ``spans``: by run, when the first and the last of its rows came."""
+    runs = {run: Run(run, began=first, last=last) for run, (first, last) in spans.items()}
+    for one in sorted(events, key=lambda one: one.recorded):
         match one.what:
             case "run":
                 runs[one.run].source, runs[one.run].filters = one.name, one.text
@@ -78,9 +86,6 @@ def info(where: Where) -> Info:
             case "deleted":
                 told.deleted.append(one)
     told.runs = sorted((one for one in runs.values() if one.source), key=lambda one: one.began)
-    if place.local is not None:
-        _made(place.local, found, told)
-    return told
 
 
 def _made(folder: Path, found: Listing, told: Info) -> None:

@@ -22,9 +22,15 @@ def place_of(where: Where) -> Place:
     scheme, separator, _ = where.partition("://")
     if not separator:
         return Folder(Path(where))
+    if scheme == "clickhouse":
+        raise UsageError(
+            f"{safe(where)} holds rows, and files are asked for",
+            "record to a folder, or to s3://BUCKET/PREFIX",
+        )
     if scheme != "s3":
         raise UsageError(
-            f"no history lies at {safe(where)}", "name a folder, or s3://BUCKET/PREFIX"
+            f"no history lies at {safe(where)}",
+            "name a folder, s3://BUCKET/PREFIX or clickhouse://HOST/DATABASE",
         )
     # Only for who has one: it loads what speaks to a server.
     from flowwatch.history.bucket import Bucket

@@ -7,12 +7,10 @@ damaged, gaps in recording) is told in the batches, as a live source tells it.
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
 from bisect import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from msgspec.structs import replace
@@ -22,17 +20,13 @@ from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.identity import identity
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState, in_hundredths
-from flowwatch.history.arrow import Arrow
-from flowwatch.history.columns import EVENTS, FLOWS, Kept
-from flowwatch.history.events import Event, add_to, read_events
+from flowwatch.history.events import Event, add_to
 from flowwatch.history.matching import Matching
 from flowwatch.history.place import Place
 from flowwatch.history.places import place_of
-from flowwatch.history.store import Group, Listing, Piece, Unreadable, listing, spans
-from flowwatch.history.store import rows as rows_of
-from flowwatch.history.tables import Reader
+from flowwatch.history.records import FileRecords, Key, Records, Rows
 from flowwatch.hubble.captures.replay import Selection
-from flowwatch.text import plural, safe
+from flowwatch.text import plural
 
 _NAMED = 3
 """Files that were left out and are named."""
@@ -40,18 +34,6 @@ _KNOWN = 500_000
 """Records of one recorder remembered at least, to know them again in another's."""
 _WRITTEN_WITHIN = 600_000_000_000
 """Nanoseconds: what waits for a full or slow disk longer than this may count twice after a restart."""
-
-Key = tuple[int, str]
-"""When a batch came, and its run."""
-
-
-@dataclass(slots=True)
-class _Rows:
-    """The flows of one batch, or of a part of it."""
-
-    server: str
-    flows: list[tuple[int, Flow]] = field(default_factory=list)
-    """With their sequence."""
 
 
 class HistorySource:
@@ -62,25 +44,26 @@ class HistorySource:
 
     def __init__(
         self,
-        where: str | Place,
+        where: str | Place | Records,
         *,
         matching: Matching | None = None,
         window: Selection | None = None,
     ) -> None:
-        self._place = place_of(where)
+        """``where`` is files, or whatever else gives their rows."""
+        self._records: Records = (
+            where if isinstance(where, Records) else FileRecords(place_of(where))
+        )
         self._matching = matching
         self._window = window or Selection()
         self._closed = threading.Event()
-        self._problems: list[str] = []
-        self._progress: float | None = None
-        self._state = SourceState(f"history {self._place.name}", "connecting", since=time.time())
+        self._state = SourceState(f"history {self._records.name}", "connecting", since=time.time())
 
     def state(self) -> SourceState:
         """Where it stands."""
         state = self._state
         if state.phase != "reading":
             return state
-        return replace(state, progress=in_hundredths(self._progress))
+        return replace(state, progress=in_hundredths(self._records.progress))
 
     def close(self) -> None:
         """End ``batches()`` soon."""
@@ -101,10 +84,8 @@ class HistorySource:
 
     def _all(self) -> Iterator[Batch]:
         window, matching = self._window, self._matching
-        found = listing(self._place, since=window.since, until=window.until)
-        self._problems += found.left_out
-        doubles = _Doubles(found)
-        for key, told, rows in self._merged(found):
+        doubles = _Doubles(self._records.open(window, self._closed))
+        for key, told, rows in self._merged():
             if self._closed.is_set():
                 return
             events = [one for one in told if not window.timed or _within(window, one)]
@@ -126,7 +107,7 @@ class HistorySource:
         yield Batch(notes=[*self._notes(), *(matching.words() if matching else [])])
 
     def _notes(self) -> list[str]:
-        left = self._problems
+        left = self._records.problems
         if not left:
             return []
         named = "; ".join(left[:_NAMED]) + (
@@ -137,11 +118,11 @@ class HistorySource:
 
     # Merging ----------------------------------------------------------------------------------
 
-    def _merged(self, found: Listing) -> Iterator[tuple[Key, list[Event], _Rows | None]]:
+    def _merged(self) -> Iterator[tuple[Key, list[Event], Rows | None]]:
         """What came at once, in the order of time: events and flows."""
-        events = self._events(found)
+        events = self._records.events()
         waiting = next(events, None)
-        for key, rows in self._rows(found):
+        for key, rows in self._records.rows():
             while waiting is not None and waiting[0] < key:
                 yield waiting[0], waiting[1], None
                 waiting = next(events, None)
@@ -153,78 +134,6 @@ class HistorySource:
         while waiting is not None:
             yield waiting[0], waiting[1], None
             waiting = next(events, None)
-
-    def _events(self, found: Listing) -> Iterator[tuple[Key, list[Event]]]:
-        every: dict[Key, list[Event]] = {}
-        for piece in found.events:
-            for group in piece.groups:
-                table = self._table(piece, group, EVENTS)
-                for one in read_events(table) if table is not None else ():
-                    every.setdefault((one.recorded, one.run), []).append(one)
-        yield from sorted(every.items())
-
-    def _rows(self, found: Listing) -> Iterator[tuple[Key, _Rows]]:
-        """The flows by batch, in the order in which batches came.
-
-        A row group is read when its first row is due: what lies in memory is what overlaps.
-        """
-        window = self._window
-        groups = [
-            (group.recorded[0], number, piece, group)
-            for number, piece in enumerate(found.flows)
-            for group in piece.groups
-            if not window.timed or _overlaps(window, group)
-        ]
-        groups.sort(key=lambda one: one[:2])
-        reader = Reader()
-        ready: dict[Key, _Rows] = {}
-        due: list[Key] = []
-        read, whole = 0, sum(group.rows for *_, group in groups)
-        for first, _, piece, group in groups:
-            self._progress, read = read / max(whole, 1), read + group.rows
-            while due and due[0][0] < first:
-                key = heapq.heappop(due)
-                yield key, ready.pop(key)
-            table = self._table(piece, group, FLOWS)
-            if table is None:
-                continue
-            try:
-                flows = reader.flows(table)
-            except (TypeError, ValueError):
-                # Nothing stands where something must.
-                self._problem(f"{safe(piece.path)} is damaged")
-                continue
-            places = zip(
-                table.column("recorded").cast("int64").to_pylist(),
-                table.column("run").to_pylist(),
-                table.column("sequence").to_pylist(),
-                table.column("server").to_pylist(),
-                flows,
-                strict=True,
-            )
-            for recorded, run, sequence, server, flow in places:
-                rows = ready.get((recorded, run))
-                if rows is None:
-                    rows = ready[recorded, run] = _Rows(server)
-                    heapq.heappush(due, (recorded, run))
-                rows.flows.append((sequence, flow))
-        while due:
-            key = heapq.heappop(due)
-            yield key, ready.pop(key)
-
-    def _table(self, piece: Piece, group: Group, columns: tuple[Kept, ...]) -> Arrow | None:
-        """The rows of a group; None, and a line for the notes, where they can't be read."""
-        if self._closed.is_set():
-            return None
-        try:
-            return rows_of(piece, columns, group)
-        except Unreadable as error:
-            self._problem(str(error))
-        return None
-
-    def _problem(self, line: str) -> None:
-        if line not in self._problems:
-            self._problems.append(line)
 
 
 def _within(window: Selection, event: Event) -> bool:
@@ -238,21 +147,15 @@ def _within(window: Selection, event: Event) -> bool:
     )
 
 
-def _overlaps(window: Selection, group: Group) -> bool:
-    first, last = group.times
-    return (window.since is None or last >= window.since) and (
-        window.until is None or first <= window.until
-    )
-
-
 class _Doubles:
     """Knows the records again that two recorders have that ran at the same time, or nearly.
 
     What one has taken reaches the disk later: one that starts then doesn't know it, and asks for it again.
     """
 
-    def __init__(self, found: Listing) -> None:
-        runs = sorted(spans(found.flows).values())
+    def __init__(self, spans: dict[str, tuple[int, int]]) -> None:
+        """``spans``: by run, when the first and the last of its rows came."""
+        runs = sorted(spans.values())
         pairs = list(pairwise(runs))
         self._always = any(later[0] <= earlier[1] for earlier, later in pairs)
         self._starts = [

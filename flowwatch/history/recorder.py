@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from flowwatch.errors import OutputError
 from flowwatch.flows.model import Batch
@@ -26,7 +27,7 @@ from flowwatch.history import store
 from flowwatch.history.events import Event, Place, events_of, late
 from flowwatch.history.places import Where, place_of
 from flowwatch.history.tables import Held
-from flowwatch.history.writing import Job, Written, write
+from flowwatch.history.writing import Job, Writer, Written, write
 
 EVERY = 5.0
 """Seconds at most that flows wait to be written: what a killed process loses."""
@@ -72,7 +73,7 @@ class Recorder:
 
     def __init__(
         self,
-        where: Where,
+        where: Where | Writer,
         origin: Origin,
         *,
         every: float = EVERY,
@@ -82,9 +83,11 @@ class Recorder:
     ) -> None:
         """Says in the history at ``where``, which is there, that a run begins. OutputError.
 
+        ``where`` is files, or whatever else takes jobs.
         ``every`` is seconds, ``most`` flows; ``now`` and ``monotonic`` are this machine's clocks.
         """
-        self._place, self._every, self._most = place_of(where), every, most
+        self._write = where.write if isinstance(where, Writer) else partial(write, place_of(where))
+        self._every, self._most = every, most
         self._now, self._monotonic = now, monotonic
         began = now()
         self.run = (
@@ -164,7 +167,7 @@ class Recorder:
     def _start(self) -> None:
         """Have the first job written, if none is."""
         if self._jobs and self._writing is None:
-            self._writing = self._writer.submit(write, self._place, self._jobs[0])
+            self._writing = self._writer.submit(self._write, self._jobs[0])
 
     def _finish(self) -> None:
         """Wait for the job that is being written. OutputError, and it is still the first."""

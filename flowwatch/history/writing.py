@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from flowwatch.errors import OutputError
 from flowwatch.history import store
@@ -34,6 +35,14 @@ class Written:
 
     files: int
     bytes: int
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """What takes jobs. One thread calls it."""
+
+    def write(self, job: Job) -> Written:
+        """Write a job; it is safe when this returns. OutputError, and it is tried again."""
 
 
 def write(where: Where, job: Job) -> Written:

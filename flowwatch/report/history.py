@@ -81,7 +81,7 @@ def _text(info: Info) -> Iterator[str]:
     span = f"{_moment(info.first)} to {_moment(info.last)}" if info.first else "no records"
     yield f"Records:  {info.records:,}, {span}"
     each = f", {info.bytes / info.records:.0f} bytes a record" if info.records else ""
-    yield f"Size:     {size_words(info.bytes)} in {plural(info.files, 'file')}{each}"
+    yield f"Size:     {size_words(info.bytes)} in {plural(info.files, info.unit)}{each}"
     yield f"Attempts: {_attempts(info)}"
     nodes = [
         f"{safe(node)}: {plural(records, 'record')}, the last {_moment(last)}"
@@ -112,6 +112,8 @@ def _text(info: Info) -> Iterator[str]:
 
 
 def _attempts(info: Info) -> str:
+    if info.attempts is None and info.unit != "file":
+        return "none: they are made in folders"
     if info.attempts is None:
         return "none were made of the records: flowwatch history compact"
     more = f"; {plural(info.not_made, 'record')} came or went since" if info.not_made else ""

@@ -72,13 +72,12 @@ def _files(wanted: FlowRequest, keep: bool) -> Source:
 
 
 def _history(wanted: FlowRequest) -> Source:
+    from flowwatch.history.kept import kept_at
     from flowwatch.history.matching import Matching
-    from flowwatch.history.reading import HistorySource
     from flowwatch.sources.sought import Sought
 
     match, filters = matcher(wanted.filters), wanted.filters
-    return HistorySource(
-        wanted.history,
+    return kept_at(wanted.history).source(
         matching=Matching(filters, match, Sought(filters)) if match is not None else None,
         window=file_window(wanted),
     )

@@ -1,0 +1,75 @@
+"""A history in a ClickHouse server, as verbs ask of it."""
+
+from __future__ import annotations
+
+from flowwatch.history.clickhouse import resuming, tables, upkeep
+from flowwatch.history.clickhouse.database import Database
+from flowwatch.history.clickhouse.records import TableRecords
+from flowwatch.history.clickhouse.sending import Sending
+from flowwatch.history.clickhouse.url import server_of
+from flowwatch.history.info import Info
+from flowwatch.history.matching import Matching
+from flowwatch.history.reading import HistorySource
+from flowwatch.history.recorder import Origin, Recorder
+from flowwatch.history.resume import Resume
+from flowwatch.history.retention import Deleted, Limits
+from flowwatch.history.upkeep import Done, Unwanted
+from flowwatch.hubble.captures.replay import Selection
+
+
+class KeptTables:
+    """See :class:`flowwatch.history.kept.Kept`."""
+
+    written, unit = "insert", "part"
+    files = None
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def name(self) -> str:
+        """The URL, without who asks."""
+        return self._database.name
+
+    def create(self, limits: Limits) -> None:
+        """By the tables, and how long they keep rows."""
+        tables.create(self._database)
+        upkeep.keep(self._database, limits)
+
+    def resume(self, origin: Origin, *, live: bool) -> Resume:
+        """Of the newest rows."""
+        return resuming.resume(self._database, origin, live=live)
+
+    def recorder(self, origin: Origin) -> Recorder:
+        """By inserts."""
+        return Recorder(Sending(self._database), origin)
+
+    def trim(self, limits: Limits, now: int) -> Deleted:
+        """The oldest days, as far as the server doesn't."""
+        return upkeep.trim(self._database, limits, now)
+
+    def source(
+        self, *, matching: Matching | None = None, window: Selection | None = None
+    ) -> HistorySource:
+        """By questions of a page each."""
+        return HistorySource(TableRecords(self._database), matching=matching, window=window)
+
+    def info(self) -> Info:
+        """By questions."""
+        return upkeep.info(self._database)
+
+    def compact(self) -> None:
+        """The server merges by itself."""
+
+    def verify(self) -> Done:
+        """By the server's own checksums."""
+        return upkeep.verify(self._database)
+
+    def forget(self, unwanted: Unwanted) -> Done:
+        """By a mutation."""
+        return upkeep.forget(self._database, unwanted)
+
+
+def kept_in(url: str) -> KeptTables:
+    """What is kept at ``clickhouse://…``; nothing is asked yet. UsageError."""
+    return KeptTables(Database(server_of(url)))

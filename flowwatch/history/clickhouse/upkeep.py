@@ -1,0 +1,224 @@
+"""Looking after a history in a database: what lies in it, whether it is sound, and what shall go.
+
+The server merges by itself what inserts have brought, keeps checksums of it, and deletes what is too old.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flowwatch.errors import OutputError
+from flowwatch.history.arrow import load
+from flowwatch.history.clickhouse.database import Database
+from flowwatch.history.clickhouse.records import TableRecords, pages, spans
+from flowwatch.history.clickhouse.tables import (
+    EVENTS_TABLE,
+    FLOWS_TABLE,
+    TABLES,
+    Table,
+    check,
+    number_of,
+    quoted,
+    unreadable,
+)
+from flowwatch.history.events import Event, events_table
+from flowwatch.history.info import Info, tell_events
+from flowwatch.history.retention import Deleted, Limits
+from flowwatch.history.store import HOUR
+from flowwatch.history.upkeep import Done, Unwanted
+from flowwatch.text import safe
+
+SECOND = 1_000_000_000
+"""Nanoseconds."""
+DAY = 24 * HOUR
+DELETING = 0.2
+"""Seconds between looks at whether the server is done."""
+
+
+def info(database: Database) -> Info:
+    """What lies there. InputError for what is no history."""
+    check(database)
+    told = Info(unit="part")
+    with _reading(database):
+        for table in TABLES:
+            told.files += _parts(database, table)
+            told.bytes += sum(size for _, size in _days(database, table))
+        last = database.flavour.number("time")
+        for node, records, first, newest in database.rows(
+            f"SELECT node, count(), minIf({last}, {last} > 0), max({last}) "
+            f"FROM {FLOWS_TABLE.name} GROUP BY node"
+        ):
+            told.records += records
+            told.nodes[node] = records, newest
+            told.last = max(told.last, newest)
+            if newest:
+                told.first = min(told.first or first, first)
+        runs: dict[str, tuple[int, int]] = {}
+        for table in TABLES:
+            for run, (first, newest) in spans(database, table, []).items():
+                before = runs.get(run, (first, newest))
+                runs[run] = min(first, before[0]), max(newest, before[1])
+    events = [event for _, some in TableRecords(database).events() for event in some]
+    tell_events(told, events, runs)
+    return told
+
+
+def verify(database: Database) -> Done:
+    """Have the server check all that it has against its checksums. InputError for what is no history."""
+    check(database)
+    done = Done()
+    with _reading(database):
+        for table in TABLES:
+            done.files += _parts(database, table)
+            done.before += sum(size for _, size in _days(database, table))
+            done.problems += _damaged(database, table)
+        done.rows = number_of(database, FLOWS_TABLE)
+    return done
+
+
+def _damaged(database: Database, table: Table) -> Iterator[str]:
+    if not database.flavour.arrow:
+        # Such servers check what is read, and only then.
+        for _ in pages(database, table, []):
+            pass
+        return
+    for part, passed, why in database.lines(
+        f"CHECK TABLE {table.name} SETTINGS check_query_single_value_result = 0"
+    ):
+        if passed not in ("1", "true"):
+            yield f"{table.name}, part {safe(part)} is damaged ({safe(why)})"
+
+
+def forget(
+    database: Database, unwanted: Unwanted, *, now: Callable[[], int] = time.time_ns
+) -> Done:
+    """Delete the records that are ``unwanted``, and keep that this was done. InputError, OutputError."""
+    check(database)
+    done = Done()
+    where = " OR ".join(_conditions(database, unwanted))
+    with _reading(database):
+        found = database.rows(f"SELECT count() FROM {FLOWS_TABLE.name} WHERE {where}")
+        done.rows = int(found[0][0])
+    if not done.rows:
+        return done
+    with _changing(database):
+        _delete(database, FLOWS_TABLE, where)
+        _tell(database, unwanted, done, now())
+    return done
+
+
+def _conditions(database: Database, unwanted: Unwanted) -> Iterator[str]:
+    if unwanted.before:
+        at = database.flavour.at
+        yield f"time < {at(unwanted.before)} AND time > {at(0)}"
+    for end in ("source", "destination"):
+        for namespace in unwanted.namespaces:
+            yield f"{end}_namespace = {quoted(namespace)}"
+        for namespace, pod in unwanted.pods:
+            yield f"{end}_namespace = {quoted(namespace)} AND {end}_pod = {quoted(pod)}"
+
+
+def _delete(database: Database, table: Table, where: str) -> None:
+    """Delete rows; they are gone when this returns."""
+    database.do(f"ALTER TABLE {table.name} DELETE WHERE {where}")
+    unfinished = (
+        f"SELECT count() FROM system.mutations WHERE database = {quoted(database.database)} "
+        f"AND table = {quoted(table.name)} AND NOT is_done"
+    )
+    while database.rows(unfinished)[0][0]:
+        time.sleep(DELETING)
+
+
+def _tell(database: Database, unwanted: Unwanted, done: Done, now: int) -> None:
+    """Keep that records were deleted, and which: every answer says so."""
+    pa, _ = load()
+    run = f"forget-{os.urandom(4).hex()}"
+    text = " or ".join(unwanted.words)
+    event = Event(now, run, 0, "", "deleted", name="forgotten", text=text, count=done.rows)
+    table = events_table(pa, [event]).append_column("number", pa.array([0], pa.int64()))
+    database.insert(EVENTS_TABLE.name, table, EVENTS_TABLE.columns)
+
+
+def keep(database: Database, limits: Limits) -> None:
+    """Have the server delete what grows older than ``limits.age``, if it knows how. OutputError."""
+    if not (limits.age and database.flavour.arrow):
+        return
+    seconds = max(1, limits.age // SECOND)
+    with _changing(database):
+        for table in TABLES:
+            # A record without a time is as old as it is here.
+            since = (
+                "recorded"
+                if table.time == "recorded"
+                else f"if(toUnixTimestamp64Nano({table.time}) = 0, recorded, {table.time})"
+            )
+            database.do(
+                f"ALTER TABLE {table.name} MODIFY TTL toDateTime({since}) + toIntervalSecond({seconds})"
+            )
+
+
+def trim(database: Database, limits: Limits, now: int) -> Deleted:
+    """Delete the days beyond ``limits`` at ``now`` (ns), as far as the server doesn't by itself; today stays.
+
+    That it can't be now is no matter: the next look comes.
+    """
+    gone = Deleted()
+    age = limits.age if not database.flavour.arrow else 0
+    if not (age or limits.size):
+        return gone
+    try:
+        for table in TABLES:
+            found = _days(database, table)
+            total = sum(size for _, size in found)
+            for began, size in found:
+                too_old = age and began + DAY <= now - age
+                too_much = limits.size and total > limits.size
+                if began + DAY > now or not (too_old or too_much):
+                    continue
+                words = time.strftime("%Y-%m-%d", time.gmtime(began // SECOND))
+                database.do(f"ALTER TABLE {table.name} DROP PARTITION {quoted(words)}")
+                total -= size
+                gone.files += 1
+                gone.bytes += size
+                gone.until = max(gone.until, began + DAY)
+    except OSError:
+        pass
+    return gone
+
+
+def _days(database: Database, table: Table) -> list[tuple[int, int]]:
+    """By day that rows came, when it began (ns since 1970), and bytes on the server's disk."""
+    found = database.rows(
+        "SELECT toUInt32(toDateTime(partition, 'UTC')), sum(bytes_on_disk) FROM (SELECT "
+        "toDate(partition) AS partition, bytes_on_disk FROM system.parts WHERE active "
+        f"AND database = {quoted(database.database)} AND table = {quoted(table.name)}) "
+        "GROUP BY partition ORDER BY partition"
+    )
+    return [(int(began) * SECOND, int(size)) for began, size in found]
+
+
+def _parts(database: Database, table: Table) -> int:
+    found = database.rows(
+        f"SELECT count() FROM system.parts WHERE active AND database = {quoted(database.database)} "
+        f"AND table = {quoted(table.name)}"
+    )
+    return int(found[0][0])
+
+
+@contextmanager
+def _reading(database: Database) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(database, error) from None
+
+
+@contextmanager
+def _changing(database: Database) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"can't change {database.name}: {error.strerror}") from None

@@ -1,0 +1,161 @@
+"""The rows of a history that are read, as a source takes them: by batch, in the order in which these came.
+
+Of files here; a database has its own (:mod:`flowwatch.history.clickhouse.records`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from flowwatch.flows.model import Flow
+from flowwatch.history.arrow import Arrow
+from flowwatch.history.columns import EVENTS, FLOWS, Kept
+from flowwatch.history.events import Event, read_events
+from flowwatch.history.place import Place
+from flowwatch.history.store import Group, Listing, Piece, Unreadable, listing, spans
+from flowwatch.history.store import rows as rows_of
+from flowwatch.history.tables import Reader
+from flowwatch.hubble.captures.replay import Selection
+from flowwatch.text import safe
+
+Key = tuple[int, str]
+"""When a batch came, and its run."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """The flows of one batch, or of a part of it."""
+
+    server: str
+    flows: list[tuple[int, Flow]] = field(default_factory=list)
+    """With their sequence."""
+
+
+@runtime_checkable
+class Records(Protocol):
+    """Where they lie. ``events`` and ``rows`` come behind ``open``."""
+
+    problems: list[str]
+    """What was left out, and why: a safe line each."""
+    progress: float | None
+    """How much of the rows was read, 0 to 1; None before it is known."""
+
+    @property
+    def name(self) -> str:
+        """Of the place, safe to print."""
+
+    def open(self, window: Selection, closed: threading.Event) -> dict[str, tuple[int, int]]:
+        """By run, when the first and the last of its rows came. Reading ends soon behind ``closed``.
+
+        What is outside of ``window`` may come or not. InputError for what is no history.
+        """
+
+    def events(self) -> Iterator[tuple[Key, list[Event]]]:
+        """What was told, by batch."""
+
+    def rows(self) -> Iterator[tuple[Key, Rows]]:
+        """The flows by batch."""
+
+
+class FileRecords:
+    """Those of files."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._window = Selection()
+        self._closed = threading.Event()
+        self._found = Listing()
+        self.problems: list[str] = []
+        self.progress: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The place's."""
+        return self._place.name
+
+    def open(self, window: Selection, closed: threading.Event) -> dict[str, tuple[int, int]]:
+        """List the files."""
+        self._window, self._closed = window, closed
+        self._found = listing(self._place, since=window.since, until=window.until)
+        self.problems += self._found.left_out
+        return spans(self._found.flows)
+
+    def events(self) -> Iterator[tuple[Key, list[Event]]]:
+        every: dict[Key, list[Event]] = {}
+        for piece in self._found.events:
+            for group in piece.groups:
+                table = self._table(piece, group, EVENTS)
+                for one in read_events(table) if table is not None else ():
+                    every.setdefault((one.recorded, one.run), []).append(one)
+        yield from sorted(every.items())
+
+    def rows(self) -> Iterator[tuple[Key, Rows]]:
+        """A row group is read when its first row is due: what lies in memory is what overlaps."""
+        window = self._window
+        groups = [
+            (group.recorded[0], number, piece, group)
+            for number, piece in enumerate(self._found.flows)
+            for group in piece.groups
+            if not window.timed or _overlaps(window, group)
+        ]
+        groups.sort(key=lambda one: one[:2])
+        reader = Reader()
+        ready: dict[Key, Rows] = {}
+        due: list[Key] = []
+        read, whole = 0, sum(group.rows for *_, group in groups)
+        for first, _, piece, group in groups:
+            self.progress, read = read / max(whole, 1), read + group.rows
+            while due and due[0][0] < first:
+                key = heapq.heappop(due)
+                yield key, ready.pop(key)
+            table = self._table(piece, group, FLOWS)
+            if table is None:
+                continue
+            try:
+                flows = reader.flows(table)
+            except (TypeError, ValueError):
+                # Nothing stands where something must.
+                self._problem(f"{safe(piece.path)} is damaged")
+                continue
+            places = zip(
+                table.column("recorded").cast("int64").to_pylist(),
+                table.column("run").to_pylist(),
+                table.column("sequence").to_pylist(),
+                table.column("server").to_pylist(),
+                flows,
+                strict=True,
+            )
+            for recorded, run, sequence, server, flow in places:
+                rows = ready.get((recorded, run))
+                if rows is None:
+                    rows = ready[recorded, run] = Rows(server)
+                    heapq.heappush(due, (recorded, run))
+                rows.flows.append((sequence, flow))
+        while due:
+            key = heapq.heappop(due)
+            yield key, ready.pop(key)
+
+    def _table(self, piece: Piece, group: Group, columns: tuple[Kept, ...]) -> Arrow | None:
+        """The rows of a group; None, and a line for the notes, where they can't be read."""
+        if self._closed.is_set():
+            return None
+        try:
+            return rows_of(piece, columns, group)
+        except Unreadable as error:
+            self._problem(str(error))
+        return None
+
+    def _problem(self, line: str) -> None:
+        if line not in self.problems:
+            self.problems.append(line)
+
+
+def _overlaps(window: Selection, group: Group) -> bool:
+    first, last = group.times
+    return (window.since is None or last >= window.since) and (
+        window.until is None or first <= window.until
+    )
