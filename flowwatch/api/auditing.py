@@ -11,10 +11,13 @@ from flowwatch.api.agent_options import read_options
 from flowwatch.api.keywords import GivenKeywords, Keywords, Path, Paths
 from flowwatch.api.policies_in_force import read_cluster
 from flowwatch.api.policy_files import read_policies, read_text
-from flowwatch.api.traffic import ended_source
+from flowwatch.api.traffic import ended_source, filter_text
 from flowwatch.audits.audit import Audit
 from flowwatch.audits.expect import read_expected
+from flowwatch.egress.chosen import ChosenJoin
 from flowwatch.errors import UsageError
+from flowwatch.flows.join import Join
+from flowwatch.flows.model import BOTH
 from flowwatch.goyaml.nodes import DocumentError
 from flowwatch.hubble.filters.request import parse_time
 from flowwatch.text import safe
@@ -35,6 +38,7 @@ def audit(
     expect: Path = "",
     applied_at: str = "",
     source: Source | None = None,
+    filter: str = "",
     **keywords: Unpack[Keywords],
 ) -> AuditReport:
     """Does the policy block as expected, and only that? Traffic judged by policies.
@@ -52,6 +56,8 @@ def audit(
         applied_at: when the policies were applied (``5m`` ago, ``2026-01-31T10:00:00Z``); else
             since verdicts show it.
         source: read this instead, as :func:`flowwatch.read` does.
+        filter: only the traffic of the rows that it finds, in the dashboard's language: ``ns:shop port:443``.
+            All that is read is then held in memory, as rows are known at the end.
         keywords: as :func:`flowwatch.open_source` takes them.
 
     What is odd about the policies comes as UserWarning; what wasn't seen of the traffic stands in
@@ -59,15 +65,18 @@ def audit(
     """
     told: list[str] = []
     options = read_options(os.fspath(cilium_config))
+    chosen = ChosenJoin(filter_text(filter), BOTH) if filter else None
     audit = auditor(
         _policies(_paths(policies), policies_from_cluster, GivenKeywords(keywords), told, options),
         applied_at=applied_at,
         expect=os.fspath(expect),
+        join=chosen,
     )
     source, warned = ended_source(source, files, keywords, "an audit ends")
     audit.source = source.state().where
     try:
-        report = audit.read(source.batches())
+        batches = source.batches()
+        report = audit.read(batches if chosen is None else chosen.chosen(batches))
     finally:
         source.close()
     for line in (*told, *warned):
@@ -75,12 +84,15 @@ def audit(
     return report
 
 
-def auditor(policies: PolicySet, *, applied_at: str = "", expect: str = "") -> Audit:
-    """An audit that waits for batches. ``applied_at`` and ``expect`` as above; raises UsageError."""
+def auditor(
+    policies: PolicySet, *, applied_at: str = "", expect: str = "", join: Join | None = None
+) -> Audit:
+    """An audit that waits for batches of ``join``. The rest as above; raises UsageError."""
     return Audit(
         policies,
         applied_at=parse_time(applied_at, "applied-at") if applied_at else None,
         expected=_expected(expect) if expect else [],
+        join=join,
     )
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 
 from flowwatch.api.keywords import GivenKeywords, Keywords, Path
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
+from flowwatch.egress.chosen import saying_filter
 from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.folding import PLAIN, fold, read_by
 from flowwatch.egress.frame import frame
+from flowwatch.egress.matching import asks_for
 from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.schema import WAITING
 from flowwatch.egress.view import labels_of, snapshot
@@ -66,6 +68,7 @@ def read(
     max_rows: int | str = MAX_ROWS,
     by: str = "",
     waiting: bool = False,
+    filter: str = "",
     **keywords: Unpack[Keywords],
 ) -> pd.DataFrame:
     """The egress table of capture files, of a Hubble server, or of a source, as a pandas frame.
@@ -84,12 +87,14 @@ def read(
         by: fold rows: ``workload``, ``workload,peer,port``, ``namespace,peer``, ``label:team`` …
         waiting: only who is blocked at the end of what was read, by workload and destination, the longest
             waits first; columns: see :data:`flowwatch.egress.schema.WAITING`. Takes no ``by``.
+        filter: only the rows that it finds, in the dashboard's language:
+            ``ns:shop !to:*.example.com port:443``.
         keywords: as :func:`flowwatch.open_source` takes them.
 
     What makes the numbers less than the whole truth comes as UserWarning. Raises FlowwatchError,
     one line that says what to do.
     """
-    query = Query(direction=_direction(direction))
+    query = Query(direction=_direction(direction), text=filter_text(filter))
     folding = read_by(by) if by else PLAIN
     if waiting and by:
         raise UsageError("waiting is by workload and destination", "leave out by")
@@ -97,7 +102,7 @@ def read(
         aggregate = Aggregate(int(max_rows), keep_recent=False)
     except ValueError as error:
         raise UsageError(f"invalid max_rows: {safe(str(max_rows))}", safe(str(error))) from None
-    if folding.label:
+    if folding.label or asks_for(filter, "label"):
         aggregate.ends = RowEnds()
     source, told = ended_source(source, files, keywords, "a frame ends")
     try:
@@ -105,7 +110,7 @@ def read(
             aggregate.join.add(batch)
     finally:
         source.close()
-    taken = snapshot(aggregate, query)
+    taken = saying_filter(snapshot(aggregate, query), filter)
     _warn((*told, *taken.coverage.warnings))
     if waiting:
         return frame(waiting_rows(taken.rows, taken.coverage.last_seen), WAITING)
@@ -147,6 +152,13 @@ def ended_source(
     if wanted.window.follow:
         raise UsageError(ends, "leave out follow")
     return opening.open_source(wanted), wanted.settings.warnings
+
+
+def filter_text(text: str) -> str:
+    """``text``, which is a filter that attempts and rows of now can be asked. Raises UsageError."""
+    if asks_for(text, "staged"):
+        raise UsageError("staged: asks what staged policies would do", "flowwatch --staged DIR")
+    return text
 
 
 def _direction(text: str) -> str:

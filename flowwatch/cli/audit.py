@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from flowwatch.api.auditing import auditor
 from flowwatch.cli.audit_follow import News
+from flowwatch.cli.shared.chosen import Traffic
 from flowwatch.cli.shared.options import filter_words
 from flowwatch.cli.shared.policies import read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.style import style
 from flowwatch.cli.shared.traffic import source_of
+from flowwatch.flows.model import BOTH
 from flowwatch.hubble.client.config import seconds
 from flowwatch.output import open_output
 from flowwatch.report.audit import write_audit
@@ -32,7 +34,13 @@ def run(parsed: Parsed) -> int:
 def _audit(parsed: Parsed) -> int:
     form = parsed.text("output")
     policies = read_set(parsed)
-    audit = auditor(policies, applied_at=parsed.text("applied-at"), expect=parsed.text("expect"))
+    traffic = Traffic(parsed, BOTH)
+    audit = auditor(
+        policies,
+        applied_at=parsed.text("applied-at"),
+        expect=parsed.text("expect"),
+        join=traffic.join,
+    )
     with source_of(parsed) as source:
         if source is None:
             return 0
@@ -42,7 +50,7 @@ def _audit(parsed: Parsed) -> int:
         follows = parsed.switch("follow") and not parsed.was_set("demo")
         news = News(audit) if follows else None
         with _ended_after(parsed, source):
-            for batch in reading.batches():
+            for batch in traffic.batches(reading):
                 audit.join.add(batch)
                 if news is not None:
                     news.look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.shared.chosen import Traffic
 from flowwatch.cli.shared.options import directions
 from flowwatch.cli.shared.policies import in_force
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
@@ -34,11 +35,14 @@ def _compare(parsed: Parsed) -> int:
     marks = tuple(parse_time(text, "mark") for text in parsed.list("mark"))
     policies = in_force(parsed)
     judge = Judge(policies) if policies is not None else None
+    ways = directions(parsed)
+    traffic = Traffic(parsed, ways, judge)
     with source_of(parsed) as source:
         if source is None:
             return 0
         reading = Reading(source)
-        report = Changes(directions(parsed), marks, judge).read(reading.batches())
+        changes = Changes(ways, marks, judge, traffic.join)
+        report = changes.read(traffic.batches(reading))
         reading.nothing()
     with open_output(None, form) as out:
         write_changes(report, form, out, style=style(parsed))

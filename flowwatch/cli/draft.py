@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flowwatch.api.policy_files import read_text, shown
+from flowwatch.cli.shared.chosen import Traffic
 from flowwatch.cli.shared.options import directions, stable_of
 from flowwatch.cli.shared.policies import agent_options, given_of
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, at_terminal, telling_apart
@@ -55,10 +56,12 @@ def _draft(parsed: Parsed) -> int:
         given = load([(shown(parsed.text("onto")), existing)], options=options)
     stable, follows = stable_of(parsed), parsed.switch("follow")
     picked = tuple(parsed.list("allow"))
+    ways = directions(parsed)
+    traffic = Traffic(parsed, ways)
     drafter = Drafter(
-        owner, kind, directions(parsed), picked, options, given,
+        owner, kind, ways, picked, options, given,
         stable=stable, follows=follows, l7=parsed.switch("l7"), dns_names=parsed.switch("dns-names"),
-        explains=bool(asked),
+        explains=bool(asked), join=traffic.join,
     )  # fmt: skip
     if follows:
         say("following until nothing new comes any more (Ctrl-C writes what is known by then)")
@@ -66,7 +69,7 @@ def _draft(parsed: Parsed) -> int:
         if source is None:
             return 0
         reading = Reading(source)
-        draft = drafter.read(reading.batches())
+        draft = drafter.read(traffic.batches(reading))
         reading.nothing()
     if existing is not None:
         found = _write_onto(draft, parsed, existing, options)
@@ -84,7 +87,7 @@ def _edit(parsed: Parsed) -> int:
     """The editor, in the dashboard; its own exit code."""
     from flowwatch.cli.shared.screen import show_dashboard
 
-    for other in ("explain", "onto", "diff"):
+    for other in ("explain", "onto", "diff", "filter"):
         if parsed.was_set(other):
             raise UsageError(f"cannot set both --edit and --{other}")
     if "-" in (*parsed.list("input-file"), *parsed.list("policies")):

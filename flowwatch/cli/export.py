@@ -10,6 +10,7 @@ from flowwatch.cli.shared.causes import asks_for_policies, judge_of, row_causes
 from flowwatch.cli.shared.options import direction, directions, filter_text, max_rows
 from flowwatch.cli.shared.reading import Reading
 from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.chosen import saying_filter, told_chosen
 from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.matching import asks_for, matcher
 from flowwatch.egress.query import Query
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from flowwatch.audits.judge import Judge
     from flowwatch.cli.flags import Parsed
+    from flowwatch.flows.attempt import Attempt
     from flowwatch.flows.listing import Teller
 
 # Verdicts of the records that --raw writes for an outcome.
@@ -113,6 +115,31 @@ def _outcomes(parsed: Parsed) -> frozenset[str]:
     return frozenset(chosen or {"dropped"})
 
 
+class _Asked:
+    """The attempts of a listing that a filter finds; all without one."""
+
+    def __init__(self, listing: AttemptListing, text: str) -> None:
+        self._listing, self._text = listing, text
+        self._found = self._every = 0
+
+    def __iter__(self) -> Iterator[Attempt]:
+        if not self._text:
+            yield from self._listing
+            return
+        meant = matcher(self._text)
+        for attempt in self._listing:
+            self._every += 1
+            if meant(attempt):
+                self._found += 1
+                yield attempt
+
+    def told(self, seen: Coverage) -> Coverage:
+        """``seen``, and what was chosen of it."""
+        if not self._text:
+            return seen
+        return told_chosen(seen, self._text, attempt=(self._found, self._every))
+
+
 class _Export:
     """One of the three shapes of the export."""
 
@@ -146,9 +173,9 @@ class _Export:
         listing = AttemptListing(
             self.reading.batches(), self._directions, self._outcomes, self._teller()
         )
-        asked = filter(matcher(self._query.text), listing) if self._query.text else listing
+        asked = _Asked(listing, self._query.text)
         count = write_attempts(asked, out, self._form, attributed=attributed)
-        coverage = listing.tally.coverage()
+        coverage = asked.told(listing.tally.coverage())
         other = other_way_words(self._query.direction, count, listing.elsewhere)
         self._end(replace(coverage, warnings=(*coverage.warnings, *other)))
         return count
@@ -171,7 +198,7 @@ class _Export:
         for batch in self.reading.batches():
             aggregate.join.add(batch)
         aggregate.learn()
-        taken = snapshot(aggregate, self._query)
+        taken = saying_filter(snapshot(aggregate, self._query), self._query.text)
         columns = {"error": "errors"}
         rows = [
             row

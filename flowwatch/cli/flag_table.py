@@ -20,6 +20,8 @@ from flowwatch.cli.policy_flags import (
     DIFF,
     DIRECTION,
     DRAFT,
+    FILTER_WORDS,
+    FOUND,
     FROM_CLUSTER,
     GAP,
     KUBERNETES,
@@ -46,12 +48,6 @@ ROWS = Group(
 )
 NOISE = Flag(
     "noise", SWITCH, "list also what no policy was asked about: neighbour discovery, multicast …"
-)
-FILTER_WORDS = Flag(
-    "filter",
-    TEXT,
-    "only what this finds, in the dashboard's language: 'ns:shop !to:*.example.com port:443'",
-    "WORDS",
 )
 TABLE = Group(ROWS.title, (*ROWS.flags, FILTER_WORDS, NOISE))
 LISTED = Group(ROWS.title, (*ROWS.flags, FILTER_WORDS))
@@ -320,35 +316,35 @@ VERBS: tuple[Verb, ...] = (
         "observe",
         "flows, printed as hubble observe does",
         "observe",
-        (OBSERVE, FILTERS, WHICH, SERVER),
+        (OBSERVE, FOUND, FILTERS, WHICH, SERVER),
         "flowwatch observe --namespace weather --verdict DROPPED -f",
     ),
     Verb(
         "audit",
         "does the policy block as expected, and only that?",
         "audit",
-        (POLICIES, AUDIT, FILTERS, WHICH_LONG, SERVER),
+        (POLICIES, AUDIT, FOUND, FILTERS, WHICH_LONG, SERVER),
         "flowwatch audit -f policy.yaml --namespace weather",
     ),
     Verb(
         "whatif",
         "what a draft would do to the traffic already seen",
         "whatif",
-        (POLICIES, WHATIF, FILTERS, WHICH_LONG, SERVER),
+        (POLICIES, WHATIF, FOUND, FILTERS, WHICH_LONG, SERVER),
         "flowwatch whatif -f draft.yaml --current current.yaml",
     ),
     Verb(
         "changes",
         "what a policy changed: before and after it took effect",
         "changes",
-        (CHANGES, IN_FORCE, FILTERS, WHICH, SERVER),
+        (CHANGES, IN_FORCE, FOUND, FILTERS, WHICH, SERVER),
         "flowwatch changes --namespace weather --last 10000",
     ),
     Verb(
         "draft",
         "the least policy that lets through what was let through",
         "draft",
-        (DRAFT, FILTERS, WHICH, SERVER),
+        (DRAFT, FOUND, FILTERS, WHICH, SERVER),
         "flowwatch draft --namespace weather --last 10000 -o weather.yaml",
     ),
     Verb(
@@ -362,14 +358,14 @@ VERBS: tuple[Verb, ...] = (
         "unused",
         "policies, rules, peers and ports that nothing in the evidence needed",
         "unused",
-        (POLICIES, UNUSED, FILTERS, WHICH_LONG, SERVER),
+        (POLICIES, UNUSED, FOUND, FILTERS, WHICH_LONG, SERVER),
         "flowwatch unused -f policies/ --input-file flows.jsonl",
     ),
     Verb(
         "gap",
         "what policies allow beside what was used, and the narrowest that keep it",
         "gap",
-        (POLICIES, GAP, FILTERS, WHICH_LONG, SERVER),
+        (POLICIES, GAP, FOUND, FILTERS, WHICH_LONG, SERVER),
         "flowwatch gap -f p.yaml --input-file flows.jsonl --drop-in narrow/",
     ),
     Verb(
@@ -411,7 +407,7 @@ VERBS: tuple[Verb, ...] = (
         "gate",
         "do rows stay within what is allowed? for pipelines: exit 0 or 1",
         "gate",
-        (GATE, FILTERS, WHICH, SERVER),
+        (GATE, FOUND, FILTERS, WHICH, SERVER),
         "flowwatch gate --namespace weather --for 5m --max-dropped 0",
     ),
     Verb(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.shared.chosen import Traffic
 from flowwatch.cli.shared.options import directions
 from flowwatch.cli.shared.policies import read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
@@ -41,12 +42,14 @@ def _gap(parsed: Parsed) -> int:
             "the answer goes to standard output", "name a file or folder for --drop-in"
         )
     policies = read_set(parsed)
-    drafter = Drafter(directions=directions(parsed), options=policies.options)
+    ways = directions(parsed)
+    traffic = Traffic(parsed, ways)
+    drafter = Drafter(directions=ways, options=policies.options, join=traffic.join)
     with source_of(parsed) as source:
         if source is None:
             return 0
         reading = Reading(source)
-        draft = drafter.read(reading.batches())
+        draft = drafter.read(traffic.batches(reading))
         reading.nothing()
     report = gaps(draft, policies)
     with open_output(None, form) as out:

@@ -7,11 +7,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.baseline import baseline
-from flowwatch.cli.shared.options import direction
+from flowwatch.cli.shared.options import direction, filter_text
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.traffic import demo_traffic
 from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.chosen import saying_filter
+from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.gate import judge
+from flowwatch.egress.matching import asks_for
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
@@ -51,7 +54,7 @@ def _gate(parsed: Parsed) -> int:
             "what is new is told by a baseline",
             "give both --max-new-destinations N and --baseline DIR",
         )
-    lasts = parsed.text("for")
+    text, lasts = filter_text(parsed), parsed.text("for")
     if parsed.switch("follow") and not lasts:
         raise UsageError("a gate ends", "--for 5m says when")
     if lasts and (parsed.list("input-file") or parsed.text("history") or parsed.was_set("demo")):
@@ -64,7 +67,7 @@ def _gate(parsed: Parsed) -> int:
     before = _rows(parsed, baseline(parsed)) if new is not None else None
     if parsed.was_set("demo"):
         with demo_traffic(parsed.text("demo") or "all", parsed) as source:
-            return _answer(parsed, source, most, new, before)
+            return _answer(parsed, source, text, most, new, before)
     wanted = flow_request(parsed, follow=bool(lasts) or None, several=True)
     for line in wanted.settings.warnings:
         say(line)
@@ -73,14 +76,21 @@ def _gate(parsed: Parsed) -> int:
         timer = threading.Timer(seconds(lasts), source.close)
         timer.daemon = True
         timer.start()
-    return _answer(parsed, source, most, new, before)
+    return _answer(parsed, source, text, most, new, before)
 
 
 def _answer(
-    parsed: Parsed, source: Source, most: int | None, new: int | None, before: Snapshot | None
+    parsed: Parsed,
+    source: Source,
+    text: str,
+    most: int | None,
+    new: int | None,
+    before: Snapshot | None,
 ) -> int:
+    """``text`` is a filter: destinations are new that it finds, whatever was known of them before."""
     reading = Reading(source)
-    seen = _seen(parsed, reading)
+    seen = _rows(parsed, reading.batches(), text)
+    reading.nothing()
     found = judge(seen, max_dropped=most, max_new=new, baseline=before)
     form = parsed.text("output")
     with open_output(None, form) as out:
@@ -103,15 +113,13 @@ def _number(parsed: Parsed, flag: str) -> int | None:
     return parsed.number(flag) if parsed.was_set(flag) else None
 
 
-def _seen(parsed: Parsed, reading: Reading) -> Snapshot:
-    seen = _rows(parsed, reading.batches())
-    reading.nothing()
-    return seen
-
-
-def _rows(parsed: Parsed, batches: Iterable[Batch]) -> Snapshot:
+def _rows(parsed: Parsed, batches: Iterable[Batch], text: str = "") -> Snapshot:
+    """The rows that the filter ``text`` finds."""
     aggregate = Aggregate(keep_recent=False)
+    if asks_for(text, "label"):
+        aggregate.ends = RowEnds()
     for batch in batches:
         aggregate.join.add(batch)
     aggregate.learn()
-    return snapshot(aggregate, Query(direction=direction(parsed)))
+    taken = snapshot(aggregate, Query(direction=direction(parsed), text=text))
+    return saying_filter(taken, text)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 from msgspec.structs import replace
 
+from flowwatch.cli.shared.chosen import Traffic
+from flowwatch.cli.shared.reading import Reading
 from flowwatch.errors import Defect, FlowwatchError, OutputError, Stopped, UsageError, defect
 from flowwatch.flows.counting import Tally, note_place
-from flowwatch.flows.coverage import skipped_words, unwrapped_words
-from flowwatch.flows.model import Unread
+from flowwatch.flows.coverage import Coverage, skipped_words, unwrapped_words
+from flowwatch.flows.join import Joined
+from flowwatch.flows.model import BOTH, Batch, Unread
 from flowwatch.hubble.filters.flags import raw_filters
 from flowwatch.hubble.filters.request import LAST_BY_DEFAULT
 from flowwatch.hubble.wire.pb.observer import observer_pb2
@@ -63,10 +66,13 @@ def run(parsed: Parsed) -> int:
     """Print until the end, or until Ctrl-C when following (that is its end, exit code 0)."""
     form = parsed.text("output")
     kind = check_output(form, follow=parsed.switch("follow"))
-    wanted = flow_request(parsed, default=LAST_BY_DEFAULT)
+    # The last 20 are seldom what a filter finds anything in.
+    chooses = bool(parsed.text("filter"))
+    wanted = flow_request(parsed, default=0 if chooses else LAST_BY_DEFAULT)
     if parsed.switch("print-raw-filters"):
         put(raw_filters(wanted.filters), "json")
         return 0
+    traffic = Traffic(parsed, BOTH) if chooses else None
     wanted = _masked(parsed, wanted, kind)
     silent = parsed.switch("silent-errors")
     if not silent:
@@ -84,7 +90,8 @@ def run(parsed: Parsed) -> int:
         legacy_json="legacy-json-output" in os.environ.get("HUBBLE_COMPAT", ""),
     )
     with open_output(None, kind) as out:
-        return _print(wanted, make_printer(options, out, StandardError()), out, silent)
+        reading = _reading(wanted) if traffic is None else _Chosen(wanted, traffic)
+        return _print(wanted, reading, make_printer(options, out, StandardError()), out, silent)
 
 
 def _masked(parsed: Parsed, wanted: FlowRequest, kind: str) -> FlowRequest:
@@ -92,16 +99,21 @@ def _masked(parsed: Parsed, wanted: FlowRequest, kind: str) -> FlowRequest:
         raise UsageError(
             f"{safe(parsed.text('output'))} output format is not compatible with custom field mask"
         )
+    if parsed.text("filter"):
+        if wanted.mask:
+            raise UsageError("--filter looks at whole records", "leave out --field-mask")
+        return wanted
     if parsed.switch("use-default-field-masks") and kind not in ("jsonpb", "csv"):
         return replace(wanted, mask=DEFAULT_MASK)
     return wanted
 
 
-def _print(wanted: FlowRequest, printer: Printer, out: Output, silent: bool) -> int:
+def _print(
+    wanted: FlowRequest, reading: _Reading, printer: Printer, out: Output, silent: bool
+) -> int:
     printed = 0
     failure: FlowwatchError | None = None
     stopped: Stopped | None = None
-    reading = _reading(wanted)
     try:
         for chunk in reading.chunks():
             for number, response in chunk:
@@ -180,11 +192,18 @@ class _History(_Reading):
         self._source = open_source(wanted)
         self._tally = Tally()
 
+    def _batches(self) -> Iterator[Batch]:
+        for batch in self._source.batches():
+            self._tally.add(batch)
+            yield batch
+
+    def _lacks(self) -> Coverage:
+        return self._tally.coverage()
+
     def chunks(self) -> Chunks:
         parse = observer_pb2.GetFlowsResponse.FromString
         number = 0
-        for batch in self._source.batches():
-            self._tally.add(batch)
+        for batch in self._batches():
             parsed, before = [], None
             for flow in batch.flows:
                 extras = flow.extras
@@ -203,7 +222,32 @@ class _History(_Reading):
 
     def words(self) -> list[str]:
         """With what the history lacks."""
-        return [*super().words(), *self._tally.coverage().warnings]
+        return [*super().words(), *self._lacks().warnings]
+
+
+class _Chosen(_History):
+    """Those of the rows that ``--filter`` finds, of any source that keeps records whole."""
+
+    def __init__(self, wanted: FlowRequest, traffic: Traffic) -> None:
+        super().__init__(replace(wanted, raw=True))
+        self._again, self._traffic = replace(wanted, raw=True), traffic
+        self._told = Batch()
+        traffic.join.listen(self)
+
+    def take(self, joined: Joined) -> None:
+        """Note what of a batch was found (flowwatch.flows.join.Listener)."""
+        self._told = joined.batch
+
+    def _batches(self) -> Iterator[Batch]:
+        reading = Reading(self._source)
+        for batch in self._traffic.batches(reading, lambda: open_source(self._again)):
+            self._traffic.join.add(batch)
+            yield self._told
+        if why := reading.failure or reading.stopped:
+            raise why
+
+    def _lacks(self) -> Coverage:
+        return self._traffic.join.coverage()
 
 
 class _Live(_Reading):

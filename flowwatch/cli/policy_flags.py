@@ -20,6 +20,15 @@ def output(choices: Choices) -> Flag:
     return Flag("output", TEXT, "{choices}", "FORMAT", "o", choices.all()[0], choices=choices)
 
 
+FILTER_WORDS = Flag(
+    "filter",
+    TEXT,
+    "only what this finds, in the dashboard's language: 'ns:shop !to:*.example.com port:443'",
+    "WORDS",
+)
+FOUND = Group("Rows", (FILTER_WORDS,))
+"""Of verbs that show no table: what they tell is of the traffic of the rows that it finds."""
+
 COLOR = Flag("color", TEXT, "{choices}", "WHEN", default="auto", choices=values.COLOR)
 
 CILIUM_CONFIG = Flag(

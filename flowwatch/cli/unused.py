@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.shared.chosen import Traffic
 from flowwatch.cli.shared.policies import read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.style import style
 from flowwatch.cli.shared.traffic import source_of
 from flowwatch.errors import UsageError
+from flowwatch.flows.model import BOTH
 from flowwatch.hubble.client.config import seconds
 from flowwatch.output import open_output
 from flowwatch.report.unused import write_unused
@@ -32,12 +34,14 @@ def _look(parsed: Parsed) -> int:
         raise UsageError("what is unused is told at the end", "leave out --follow")
     policies = read_set(parsed)
     recent = int(seconds(parsed.text("recent")) * 1e9)
-    finder = Finder(policies, recent, _written if parsed.switch("file-times") else None)
+    traffic = Traffic(parsed, BOTH)
+    written = _written if parsed.switch("file-times") else None
+    finder = Finder(policies, recent, written, traffic.join)
     with source_of(parsed) as source:
         if source is None:
             return 0
         reading = Reading(source)
-        report = finder.read(reading.batches())
+        report = finder.read(traffic.batches(reading))
         reading.nothing()
     with open_output(None, form) as out:
         write_unused(report, form, out, style=style(parsed))

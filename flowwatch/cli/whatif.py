@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowwatch.cli.shared.chosen import Traffic
 from flowwatch.cli.shared.options import directions
 from flowwatch.cli.shared.policies import agent_options, read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
@@ -32,11 +33,13 @@ def _compare(parsed: Parsed) -> int:
     options = agent_options(parsed)
     draft = read_set(parsed, options=options)
     current = read_set(parsed, "current", options) if parsed.list("current") else None
+    ways = directions(parsed)
+    traffic = Traffic(parsed, ways)
     with source_of(parsed) as source:
         if source is None:
             return 0
         reading = Reading(source)
-        report = WhatIf(draft, current, directions(parsed)).read(reading.batches())
+        report = WhatIf(draft, current, ways, traffic.join).read(traffic.batches(reading))
         reading.nothing()
     with open_output(None, form) as out:
         write_whatif(report, form, out, style=style(parsed))

@@ -21,6 +21,7 @@ from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.drafts.stability import Stability, until_stable
 from flowwatch.flows.clocks import span
 from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch
 from flowwatch.policy import PolicySet, load
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
@@ -143,12 +144,14 @@ class Drafter:
     """Whether only lookups of what is needed are let pass."""
     explains: bool = False
     """Whether it will be asked why something isn't in the draft."""
+    join: Join = field(default_factory=Join)
+    """What it listens to."""
     needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
         reach = self.options.reach
         self.needs = Needs(
-            self.owner, self.directions, reach=reach,
+            self.owner, self.directions, self.join, reach=reach,
             requests=self.l7, lookups=self.dns_names or self.explains,
         )  # fmt: skip
 

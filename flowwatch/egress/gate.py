@@ -78,9 +78,9 @@ def judge(
     rules = []
     if max_dropped is not None:
         rows = tuple([row for row in fold(seen.rows, BY_WORKLOAD) if row.blocked])
-        rules.append(Rule("dropped attempts", max_dropped, seen.totals.dropped, rows))
+        rules.append(Rule("dropped attempts", max_dropped, seen.shown.dropped, rows))
     if max_new is not None and baseline is not None:
         known = destinations(baseline.rows)
         new = [row for key, row in destinations(seen.rows).items() if key not in known]
         rules.append(Rule("new destinations", max_new, len(new), tuple(new)))
-    return Gate(tuple(rules), seen.totals.attempts, seen.coverage)
+    return Gate(tuple(rules), seen.shown.attempts, seen.coverage)

@@ -108,6 +108,8 @@ class Coverage(msgspec.Struct, frozen=True):
     servers_apart: tuple[ServerApart, ...] = ()
     clock_late: int = 0
     """How far this machine's clock is ahead of most nodes', nanoseconds; 0 when that isn't sure."""
+    filter: str = ""
+    """What ``--filter`` chose rows by, as it was typed; "" where all is told."""
     warnings: tuple[str, ...] = ()
     """Each one safe line: what makes the numbers less than the whole truth."""
 

@@ -77,8 +77,9 @@ class Join:
         """Take in a batch, and tell of it."""
         with self.lock:
             joined = self._joined(batch)
+        told = self._told(joined)
         for listener in self._listeners:
-            listener.take(joined)
+            listener.take(told)
         for scope in self.scopes.values():
             scope.told_ahead = scope.clocks.ahead
         self.numbers.give_back(joined.closed)
@@ -98,6 +99,10 @@ class Join:
         return Joined(
             batch, attempts, scope.news, scope.take_closed(), scope, extras, scope.changed
         )
+
+    def _told(self, joined: Joined) -> Joined:
+        """What those who listen are told of it: all."""
+        return joined
 
     def open_attempts(self) -> Iterator[tuple[str, Attempts, OpenAttempt]]:
         """All that are open, with their server and its scope; of each server the oldest first."""

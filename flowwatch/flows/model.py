@@ -40,6 +40,7 @@ class Direction(IntEnum):
 
 DIRECTION_WORDS: dict[int, str] = {Direction.EGRESS: "egress", Direction.INGRESS: "ingress"}
 """As every output, every flag and the policies' engine say it."""
+BOTH = frozenset(DIRECTION_WORDS.values())
 
 
 class EventType(IntEnum):

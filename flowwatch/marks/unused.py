@@ -91,11 +91,15 @@ class Finder:
     """
 
     def __init__(
-        self, policies: PolicySet, recent: int, written: Callable[[str], int] | None = None
+        self,
+        policies: PolicySet,
+        recent: int,
+        written: Callable[[str], int] | None = None,
+        join: Join | None = None,
     ) -> None:
         self._recent = recent
         self._written = written
-        join = Join()
+        join = join or Join()
         self._audit = Audit(policies, join=join)
         self._changes = Changes(frozenset({"egress", "ingress"}), join=join)
 

@@ -310,6 +310,7 @@ def changes_object(report: ChangesReport) -> dict[str, Any]:
         "window": {"first": time(seen.first_seen), "last": time(seen.last_seen)},
         "records": seen.records_read,
         "attempts": report.attempts,
+        "filter": seen.filter,
         "warnings": list(report.notes),
         "marks": [
             {

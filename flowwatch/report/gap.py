@@ -120,6 +120,7 @@ def gaps_object(report: GapReport) -> dict[str, Any]:
         },
         "records": seen.records_read,
         "attempts": report.draft.attempts,
+        "filter": seen.filter,
         "warnings": list(report.draft.notes),
         "options": options_object(report.policies.options),
         "quiet": list(report.draft.quiet),

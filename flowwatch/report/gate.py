@@ -96,6 +96,7 @@ def _object(gate: Gate) -> dict[str, Any]:
             }
             for rule in gate.rules
         ],
+        "filter": gate.coverage.filter,
         "warnings": list(warning_lines(gate.coverage)),
     }
 

@@ -109,6 +109,11 @@ SUMMARY: tuple[JsonKey[Snapshot], ...] = (
         "array of objects with the columns of the table above, `schema_version` excepted",
         _rows,
     ),
+    JsonKey(
+        "filter",
+        "what `--filter` chose the rows by, as it was typed; empty without",
+        lambda s: s.coverage.filter,
+    ),
     *map(_of_coverage, COVERAGE),
 )
 """The keys of ``-o json``; docs/formats.md has them."""

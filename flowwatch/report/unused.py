@@ -137,6 +137,7 @@ def unused_object(report: UnusedReport) -> dict[str, Any]:
         },
         "records": seen.records_read,
         "attempts": report.audit.blind.attempts,
+        "filter": seen.filter,
         "warnings": list(report.audit.blind.notes),
         "options": options_object(report.audit.options),
         "policies": len(report.audit.policies),

@@ -130,6 +130,7 @@ def whatif_object(report: WhatIfReport) -> dict[str, Any]:
         "records": seen.records_read,
         "attempts": report.attempts,
         "counts": {change: report.counts.get(change, 0) for change in CHANGES},
+        "filter": seen.filter,
         "warnings": list(report.notes),
         "options": options_object(report.options),
         "selecting_nothing": [policy.reference for policy in report.selecting_nothing],

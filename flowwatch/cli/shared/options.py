@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowwatch.errors import UsageError
+from flowwatch.flows.model import BOTH
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
@@ -18,7 +19,7 @@ def direction(parsed: Parsed) -> str:
 def directions(parsed: Parsed) -> frozenset[str]:
     """The directions that ``--direction`` means."""
     way = direction(parsed)
-    return frozenset(("egress", "ingress") if way == "both" else (way,))
+    return BOTH if way == "both" else frozenset((way,))
 
 
 def max_rows(parsed: Parsed) -> int:

@@ -54,6 +54,10 @@ def print_rows(
     reading.nothing()
     aggregate.learn()
     taken = snapshot(aggregate, query)
+    if text:
+        from flowwatch.egress.chosen import saying_filter
+
+        taken = saying_filter(taken, text)
     if by != PLAIN:
         rows = tuple(fold(taken.rows, by, labels_of(aggregate)))
         taken = replace(taken, rows=rows, matched=len(rows))

@@ -49,6 +49,7 @@ def evidence_object(report: AuditReport) -> dict[str, Any]:
     blind, seen = report.blind, report.blind.coverage
     return {
         "source": blind.source,
+        "filter": seen.filter,
         "first": _time(seen.first_seen),
         "last": _time(seen.last_seen),
         "records": seen.records_read,

@@ -119,6 +119,8 @@ MORE = [
     *(f"audit -f POLICY {FILE} -o {form}" for form in ("json", "junit", "sarif", "github", "html")),
     *(f"diff POLICY OTHER -o {form}" for form in ("json", "markdown")),
     f"unused -f POLICY {FILE} -o json",
+    f"audit -f POLICY {FILE} --filter ns:weather",
+    f"observe {FILE} --filter ns:weather",
     f"gap -f POLICY {FILE} -o json",
     "doctor --server SERVER -o json",
     "history info KEPT -o json",
