@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.join import Join, Joined
 from flowwatch.marks.changes import ALL, Changes, ChangesReport
+from flowwatch.marks.finding import Mark, find
 
 MOST = 4_000_000
 """Attempts kept, in either direction: 32 MB. Past it the older half is forgotten, and told."""
 
 EVERY = 5.0
-"""Seconds between two searches for marks at least, while only those are asked for."""
+"""Seconds between two searches for marks at least, for a timeline."""
 
 _COSTLY = 50
 """No more than one part in so many of the time goes into them."""
@@ -38,10 +40,12 @@ class Seen(NamedTuple):
 class LiveChanges:
     """Safe from any thread: while a report is made, whoever adds batches waits."""
 
-    def __init__(self, join: Join, most: int = MOST) -> None:
+    def __init__(self, join: Join, most: int = MOST, every: float = EVERY) -> None:
+        """``every``: seconds between two searches for marks at least, while only those are asked for."""
         self._lock = threading.Lock()
         self._changes = Changes(join=join)
         self._most = most
+        self._every = every
         self._kept = 0
         self._marks: tuple[Seen, ...] = ()
         self._due = 0.0
@@ -67,7 +71,7 @@ class LiveChanges:
         now, coverage = self.by_now()
         report = replace(now, directions=directions, given=given).report(coverage, within)
         if not given and within == ALL:
-            self._note(report)
+            self._note([one.mark for one in report.differences])
         return report
 
     def by_now(self) -> tuple[Changes, Coverage]:
@@ -83,11 +87,14 @@ class LiveChanges:
         if read != self._looked_at and time.monotonic() >= self._due:
             self._looked_at = read
             began = time.monotonic()
-            self.report(frozenset())
-            self._due = time.monotonic() + max(EVERY, (time.monotonic() - began) * _COSTLY)
+            self.look()
+            self._due = time.monotonic() + max(self._every, (time.monotonic() - began) * _COSTLY)
         return self._marks
 
-    def _note(self, report: ChangesReport) -> None:
-        self._marks = tuple(
-            [Seen(one.mark.time, one.mark.policies) for one in report.differences if one.mark.turns]
-        )
+    def look(self) -> None:
+        """Look for marks now."""
+        now, _ = self.by_now()
+        self._note(find(now.seen))
+
+    def _note(self, marks: Sequence[Mark]) -> None:
+        self._marks = tuple([Seen(one.time, one.policies) for one in marks if one.turns])

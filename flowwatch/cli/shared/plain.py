@@ -46,7 +46,8 @@ def print_events(parsed: Parsed, source: Source, audit: LiveAudit | None, join: 
     )
     teller = audit.causes if audit is not None else None
     live = LiveMonitor(source, max_rows(parsed), live=False, join=join, teller=teller)
-    changes, events = LiveChanges(join), Events()
+    # Marks are looked for each time, as whoever reads a log learns of them nowhere else.
+    changes, events = LiveChanges(join, every=0.0), Events()
     stopped: list[Stopped] = []
 
     def stop(number: int) -> None:
@@ -79,7 +80,7 @@ def _follow(
         began = time.monotonic()
         if over:
             # Those of the last seconds, too.
-            changes.report(frozenset())
+            changes.look()
         lines = events.look(live.snapshot(query), live.state(), changes.marks(), last=over)
         if lines:
             put("".join(f"{line}\n" for line in lines))

@@ -117,3 +117,25 @@ def test_what_is_kept_of_connections_that_last_is_bounded_and_16_bytes_each() ->
     assert changes._changes.since
     assert 0 < len(times) <= 25_000
     assert len(lasting) * lasting.itemsize == 16 * len(times)
+
+
+def test_a_mark_is_told_with_the_first_records_that_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As ``--plain`` asks: each time that more was read. A timeline waits for seconds."""
+    monkeypatch.setattr("flowwatch.marks.live._COSTLY", 0)
+    records = turning().records
+    join = Join()
+    at_once, slow = LiveChanges(join, every=0.0), LiveChanges(join, every=3600.0)
+    seen = []
+    for number, record in enumerate(records, 1):
+        join.add(Batch(flows=[record]))
+        slow.marks()
+        if at_once.marks():
+            seen.append(number)
+    there = [n for n in range(1, len(records) + 1) if live(records[:n]).report(EGRESS).differences]
+    assert seen == there
+    assert 0 < len(seen) < len(records)
+    assert slow.marks() == ()
+    slow.look()
+    assert slow.marks() == at_once.marks()
