@@ -17,6 +17,7 @@ from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.close_up import close_up
 from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.lookups import Lookup, Lookups
+from flowwatch.egress.passing import Passing
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.egress.table import ANY_POD, Columns, Interned, PodName, Rare
@@ -268,6 +269,10 @@ class HiddenMonitor:
 
     def hidden(self, hiding: Hiding) -> Monitor:
         return self
+
+    @property
+    def passing(self) -> Passing:
+        return self._real.passing
 
     def retry(self) -> None:
         self._real.retry()

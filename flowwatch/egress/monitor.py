@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.close_up import close_up
+from flowwatch.egress.passing import Passing
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rates import Rates
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
@@ -79,6 +80,7 @@ class LiveMonitor:
         self.live = live
         self._revision = 0
         self._rates = Rates()
+        self.passing = Passing()
         self._thread = threading.Thread(target=self._run, name="flowwatch-reader", daemon=True)
         self.failure: BaseException | None = None
         """What ended the reading, if not the end of the source. FlowwatchError is for the user;
@@ -97,11 +99,14 @@ class LiveMonitor:
         try:
             for batch in self._source.batches():
                 if batch:
+                    self.passing.wait()
                     self._join.add(batch)
                     self._revision += 1
                     # Let go of the interpreter, so that a key press never waits for two batches.
                     time.sleep(0)
                 self._tick()
+                # To decode what comes next is as much work as to count it.
+                self.passing.wait()
         except FlowwatchError as error:
             self.failure = error
         except BaseException as error:  # noqa: BLE001 - handed over, not swallowed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from flowwatch.egress.folding import PLAIN, By
+from flowwatch.egress.passing import Passing
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.flows.source import SourceState
 
@@ -79,6 +80,11 @@ class Monitor(Protocol):
         ...
 
     def state(self) -> SourceState: ...
+
+    @property
+    def passing(self) -> Passing:
+        """What reading waits for."""
+        ...
 
     def retry(self) -> None:
         """Have the source try now, if it waits to connect again."""

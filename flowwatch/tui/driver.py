@@ -14,6 +14,7 @@ import selectors
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, cast
 
 from textual._xterm_parser import XTermParser
@@ -42,6 +43,7 @@ class TerminalDriver(LinuxDriver):
         super().__init__(app, **options)
         self._screen = Screen(self._hung_up)
         self._file = cast(Any, self._screen)
+        self._begun: Callable[[], None] = partial(cast(Any, app).feed.let_pass, True)
 
     def run_input_thread(self) -> None:
         """Textual's, but for how it decodes, and how it ends."""
@@ -56,6 +58,7 @@ class TerminalDriver(LinuxDriver):
                         if not data:
                             self._hung_up()
                             break
+                        self._begun()
                         self._process(typed.feed(data))
                     self._process(typed.tick())
             self._process(typed.end())

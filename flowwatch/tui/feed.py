@@ -126,6 +126,12 @@ class Feed:
                 self._question = question
                 self._wake.notify()
 
+    def let_pass(self, on: bool) -> None:
+        """Answers, and reading, wait while something is on its way to the screen."""
+        if self._readings is not None:
+            passing = self._readings.monitor.passing
+            (passing.begin if on else passing.end)()
+
     @property
     def asked(self) -> Question[Any] | None:
         """What is asked now."""
@@ -159,6 +165,7 @@ class Feed:
         try:
             self._readings = self._start()
             while not self._stopped and (of := self.readings) is not None:
+                of.monitor.passing.wait()
                 question = self._question
                 # Before the numbers: of what is said to be complete all must be in them.
                 state, revision = of.monitor.state(), of.monitor.revision

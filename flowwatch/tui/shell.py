@@ -436,6 +436,8 @@ class Dashboard(App[int], inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """What has the focus gets the keys; without one they go straight to their actions."""
+        if isinstance(event, events.InputEvent | events.Paste):
+            self.call_after_refresh(self.feed.let_pass, False)
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             deaf = self.options.deaf and time.monotonic() - self._began < DEAF
             if self.footer.line is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from flowwatch.egress.passing import Passing
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Row, Snapshot, Timeline, Totals
 from flowwatch.flows.coverage import LostTotal
@@ -167,6 +168,7 @@ class ShownMonitor:
         self._revision = 1
         self.asked: list[Query] = []
         self.retried = 0
+        self.passing = Passing()
         self.two_ends = (Endpoint(), Endpoint())
         """Of every row."""
 

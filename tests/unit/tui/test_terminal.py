@@ -100,6 +100,8 @@ def test_a_window_that_ends_is_read_to_its_end_and_stands_in_the_first_line() ->
 
 def test_fg_after_ctrl_z_paints_all_of_the_screen(tmp_path: Path) -> None:
     with demo(tmp_path) as terminal:
+        # How far the ring is read is told in a pause, too.
+        terminal.wait_for(lambda screen: "live" in screen.rows[0], PATIENCE)
         terminal.press("p")
         terminal.wait_for(lambda screen: "PAUSED" in screen.rows[0], PATIENCE)
         terminal.run_for(0.5)
