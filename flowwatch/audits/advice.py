@@ -7,6 +7,7 @@ from flowwatch.audits.findings import Kind
 from flowwatch.audits.judge import Judge
 from flowwatch.flows import meaning
 from flowwatch.flows.reasons import by_name, reason
+from flowwatch.policy.cilium import BY_CLUSTER
 from flowwatch.policy.engine import Decision
 from flowwatch.policy.peers import Name
 from flowwatch.policy.ports import UNNAMED
@@ -42,6 +43,14 @@ _NAME = (
 _REFUSED = (
     "the proxy went by other L7 rules: compare what is applied (kubectl get -o yaml) with these"
 )
+_CLOSED = (
+    "a policy that was not given turns default deny on for the pod, by which L7 rules refuse what they don't "
+    f"name: give all policies of the cluster ({_ALL})"
+)
+_SERVICE = (
+    "compare the address with the service's: kubectl get endpointslices -l "
+    "kubernetes.io/service-name=NAME"
+)
 _REHEARSED = "look for another policy that denies it, an older revision, or changed labels"
 _ENDS_REHEARSAL = (
     "once only what shall be blocked is left here, take audit mode off (policy-audit-mode of cilium-config, "
@@ -71,7 +80,7 @@ def _overblocked(judge: Judge, seen: Observation, decision: Decision) -> str:
     if seen.outcome == meaning.AUDIT:
         return _REHEARSED
     if any(not request.passed for request in seen.requests):
-        return _REFUSED
+        return _CLOSED if decision.pass_all else _REFUSED
     if _DENY is not None and seen.reason == _DENY.number:
         return _DENIED
     if any(isinstance(peer, Name) for entry in decision.entries for peer in entry.peers or ()):
@@ -87,4 +96,6 @@ def _unclear(seen: Observation, decision: Decision) -> str:
         return f"{known.plain} {known.next}"
     if any(one.startswith(UNNAMED) for one in decision.doubts):
         return _PORT_NAME
+    if any(one.endswith(BY_CLUSTER) for one in decision.doubts):
+        return _SERVICE
     return ""

@@ -95,7 +95,7 @@ def several_clusters(clusters: Iterable[str]) -> Iterator[str]:
         told = ", ".join(names[:_TOLD]) + (", …" if len(names) > _TOLD else "")
         yield (
             f"pods of {len(names)} clusters ({told}), each judged as if these policies were its own: "
-            "--cluster NAME picks one"
+            "--cilium-config FILE says whose they are"
         )
 
 

@@ -103,6 +103,15 @@ def _selecting_nothing(policies: PolicySet, subjects: list[tuple[Party, str]]) -
             continue
         if any(rule.subject.selects(party) for rule in rules for party, _ in subjects):
             continue
+        asked = {rule.subject.asked for rule in rules} - {"", policy.namespace}
+        if asked:
+            yield Hint(
+                "selector-in-another-namespace", policy, policy.line,
+                f"its selector asks for pods of {', '.join(sorted(asked))}, and Cilium reads that as its own "
+                f"namespace, {policy.namespace}: it belongs into theirs, or is for a "
+                "CiliumClusterwideNetworkPolicy",
+            )  # fmt: skip
+            continue
         for rule in rules:
             near = _nearest_subject(rule.subject.selector, subjects)
             if near:
@@ -251,6 +260,8 @@ def _denied(policies: PolicySet, row: Judged, working: Set[Entry]) -> Iterator[H
             deny = row.decision.entries[0]
             if (entry.tier, deny.tier) != (NORMAL, NORMAL):
                 continue  # a higher tier is asked before, and wins by that
+            if not entry.peers or any(map(is_wide, entry.peers)):
+                continue  # it is for everybody, and the deny is meant to cut out of that
             yield hint(
                 "allow-hidden-by-deny", entry,
                 f"{entry.place} allows {_to(seen)}, but {deny} denies it, and a deny always wins",

@@ -78,7 +78,7 @@ class Judge:
             return _audited(decision)
         if seen.outcome == meaning.DROPPED and not seen.by_policy:
             if seen.waits_for_auth:
-                return "inconclusive", "authentication was not done yet: first packets drop"
+                return "inconclusive", _unauthenticated(decision)
             return "inconclusive", lost(seen)
         if decision.decision == "denied":
             kind, why = self._rehearsed(*_denied(seen, decision))
@@ -161,12 +161,19 @@ def unaddressed(policies: PolicySet, seen: Observation) -> str:
     return ""
 
 
+def _unauthenticated(decision: Decision) -> str:
+    asking = [entry for entry in decision.entries if entry.auth == "required"]
+    who = f", as {', '.join(map(str, asking))} asks for it" if asking else ""
+    return f"authentication was not done yet: first packets drop{who}"
+
+
 def _uncovered(seen: Observation, decision: Decision) -> str:
     if seen.outcome == meaning.DROPPED:
         return lost(seen)
     return decision.reason
 
 
+_OPEN = "default deny is off there by these policies, and L7 rules let all pass then"
 UNGIVEN = (
     "no policy that was given is about its namespace; enable-policy is always, so that one of the others "
     "must allow it"
@@ -287,10 +294,9 @@ def _proxied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
         elif request.passed and not passes:
             return "leak", f"{describe(request.layer7)} passed, though no L7 rule allows it"
         elif not request.passed and passes:
-            return (
-                "overblock",
-                f"{describe(request.layer7)} was refused, though an L7 rule allows it",
-            )
+            opened = decision.pass_all and _passes(decision, request) is False
+            allowed = _OPEN if opened else "an L7 rule allows it"
+            return "overblock", f"{describe(request.layer7)} was refused, though {allowed}"
     if doubt:
         return "inconclusive", doubt
     if not all(request.passed for request in seen.requests):

@@ -69,7 +69,7 @@ class Remembered:
             if kind.verdict == _FORWARDED:
                 if not kind.allowed_by or (not kind.denied_by and self._allows(attempt, flow)):
                     return False
-            elif not (kind.named or policy_drop):
+            elif not (kind.named or policy_drop or kind.drop_reason == _AUTH_REQUIRED):
                 return False
         extra = self.of(attempt)
         way = int((kind.direction or attempt.direction) == _INGRESS)

@@ -107,7 +107,9 @@ class Reporter:
         )
         yield from foreign_notes(self.policies.documents, seen)
         asked = any(
-            row.observation.judged and row.kind not in ("unexplained", "not covered")
+            row.observation.judged
+            and not row.observation.waits_for_auth
+            and row.kind not in ("unexplained", "not covered")
             for row in self._rows
         )
         if (

@@ -23,7 +23,9 @@ from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.policy.engine import Decision, PolicySet
+from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction, Entry, Policy
+from flowwatch.text import plural
 
 MAX_ROWS = 200_000
 
@@ -83,6 +85,8 @@ class WhatIf:
     _comparison: Comparison = field(init=False)
     _judged: dict[tuple[object, ...], Judged] = field(default_factory=dict)
     _working: set[Entry] = field(default_factory=set)
+    _beside: Counter[tuple[Party, Direction]] = field(default_factory=Counter)
+    """Attempts in the other direction, by whose policies were asked."""
 
     def read(self, batches: Iterable[Batch]) -> WhatIfReport:
         """All of ``batches``, and the report."""
@@ -104,6 +108,8 @@ class WhatIf:
 
     def _compare(self, seen: Observation) -> None:
         if seen.direction not in self.directions:
+            if not seen.unknown and len(self._beside) < MAX_ROWS:
+                self._beside[seen.subject, seen.direction] += 1
             return
         found = self._comparison.of(seen)
         if found.decision is not None:
@@ -168,8 +174,10 @@ class WhatIf:
                 "what they deny stays denied",
                 *notes,
             )
-        notes = (*notes, *document_notes(self.draft.documents))
-        selected = {policy for row in self._judged.values() for policy in self._selecting(row)}
+        notes = (*notes, *self._other_direction(), *document_notes(self.draft.documents))
+        subjects = {row.seen.subject for row in self._judged.values()}
+        subjects.update(subject for subject, _ in self._beside)
+        selected = {policy for subject in subjects for policy in self._selecting(subject)}
         told = hints(
             self._comparison.after,
             list(self._judged.values()),
@@ -184,5 +192,17 @@ class WhatIf:
             options,
         )  # fmt: skip
 
-    def _selecting(self, row: Judged) -> Iterator[Policy]:
-        return (rule.policy for rule in self.draft.rules if rule.subject.selects(row.seen.subject))
+    def _selecting(self, subject: Party) -> Iterator[Policy]:
+        return (rule.policy for rule in self.draft.rules if rule.subject.selects(subject))
+
+    def _other_direction(self) -> Iterator[str]:
+        """What the draft is about as well, and wasn't asked for."""
+        about = Counter[Direction]()
+        for (subject, way), attempts in self._beside.items():
+            if self.draft.selected(subject, way).ruled:
+                about[way] += attempts
+        for way, attempts in about.items():
+            yield (
+                f"{plural(attempts, f'{way} attempt')} of pods that the draft selects there aren't compared: "
+                "--direction both does"
+            )

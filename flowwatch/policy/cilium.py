@@ -148,7 +148,8 @@ def _subject(scope: Scope, spec: Value, fields: dict[str, Value]) -> Subject:
     if not clusterwide:
         # matchLabels with this very key is overwritten by the own namespace.
         own = f"k8s:{NAMESPACE}"
-        selector = selector.without_match(own).also(own, EQUALS, scope.namespace)
+        asked = next(iter(selector.match(own)), "")
+        return Subject(selector.without_match(own).also(own, EQUALS, scope.namespace), asked=asked)
     return Subject(selector)
 
 
@@ -249,6 +250,10 @@ def _cidr_rule(value: Value, groups: CidrGroups) -> list[PeerRule]:
     return groups.peers(fields[given[0]], exceptions)
 
 
+BY_CLUSTER = ": only the cluster knows its addresses"
+"""How a doubt about a service ends."""
+
+
 def _service(value: Value) -> list[PeerRule]:
     fields = value.given()
     what = "services by selector"
@@ -261,7 +266,7 @@ def _service(value: Value) -> list[PeerRule]:
         what = "service " + "/".join(
             inner[key].text() for key in ("namespace", "serviceName") if key in inner
         )
-    reason = f"{what}: only the cluster knows its addresses"
+    reason = f"{what}{BY_CLUSTER}"
     return [Unknown(what, reason, written=value.written)]
 
 

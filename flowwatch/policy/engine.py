@@ -40,6 +40,9 @@ _REMEMBERED = 200_000
 ALWAYS = "default deny, since enable-policy is always in this cluster: no rule allows it"
 
 
+STARTS = "default deny of an endpoint that starts: its labels, by which policies select it, aren't known yet"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What the policies say about one question, and by which of their entries."""
@@ -90,7 +93,7 @@ class Decision:
                 if who
                 else ALWAYS
                 if self.always
-                else "default deny of an endpoint that starts"
+                else STARTS
             )
         return {
             "no policy": "no policy selects it: everything is allowed",

@@ -310,6 +310,7 @@ def _answer(
     subject, peer = (replace(end, party=_of_cluster(end.party, own)) for end in (subject, peer))
     decision = policies.ask(direction, subject.party, peer.party, protocol, port)
     unseen = _unseen_name(policies, direction, subject.party, peer.party, decision)
+    named = peer.party
     if unseen:
         # As the kernel decides: the address is none that a name led to.
         party = peer.party
@@ -322,7 +323,9 @@ def _answer(
         met = entry.matches_peer(peer.party)
         ports = entry.matches_port(protocol, port, listener)
         doubts = [one for one in (met, ports) if isinstance(one, str)]
-        if not met:
+        if unseen and not met and entry.matches_peer(named) is True:
+            word = f"allows {peer.text}, none of whose addresses is learnt without a DNS rule"
+        elif not met:
             word = f"is not about {peer.text}"
         elif not ports:
             word = f"is not about port {port}/{protocol}"
@@ -336,7 +339,11 @@ def _answer(
     if decision.why == "default deny":
         known = Known(name=peer.text)
         near = tuple(
-            near_misses(policies, direction, subject.party, peer.party, protocol, port, known)
+            miss
+            for miss in near_misses(
+                policies, direction, subject.party, peer.party, protocol, port, known
+            )
+            if not (unseen and miss.entry.matches_peer(named) is True)
         )
     options = _by_other_options(
         policies, decision, direction, subject.party, peer.party, protocol, port

@@ -115,6 +115,13 @@ class Selector:
         """The selector with one more requirement."""
         return Selector((*self.requirements, Requirement(key, operator, values)))
 
+    def match(self, key: str) -> tuple[str, ...]:
+        """What ``matchLabels`` asks for ``key``, written exactly so."""
+        return next(
+            (one.values for one in self.requirements if (one.key, one.operator) == (key, EQUALS)),
+            (),
+        )
+
     def without_match(self, key: str) -> Selector:
         """The selector without what ``matchLabels`` asks for ``key``, written exactly so."""
         return Selector(

@@ -161,9 +161,20 @@ class _Asked:
             return self._outside_of_block(peer, entry.policy.kind)
         if isinstance(peer, Pods):
             return _other_pod(peer, self.peer, entry.policy.kind)
+        if isinstance(peer, Entity):
+            return self._of_another_cluster(peer)
         if isinstance(peer, Name):
             return self._inside_by_name(peer) or _other_name(peer.rule, self.peer)
         return ""
+
+    def _of_another_cluster(self, entity: Entity) -> str:
+        if entity.name != "cluster" or self.peer.outside or not self.peer.cluster:
+            return ""
+        mesh = f"{_TO[self.direction]}Entities: [cluster-mesh]"
+        return (
+            f"would allow {entity}, the own cluster; this is {self._who} ({mesh} takes in all clusters', or "
+            f"select it by its labels with k8s:{CLUSTER}: {self.peer.cluster})"
+        )
 
     def _outside_of_block(self, block: Block, kind: str) -> str:
         party = self.peer

@@ -46,6 +46,8 @@ class Subject:
     selector: Selector
     host: bool = False
     """A host policy (``nodeSelector``): the node itself, not its pods."""
+    asked: str = ""
+    """The namespace that ``matchLabels`` asked for, which the policy's own has overwritten."""
 
     def selects(self, party: Party) -> bool:
         """Whether the rule is about ``party``. Addresses outside are nobody's endpoints."""

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from flowwatch.audits.whatif import WhatIf
+from flowwatch.policy import load
+from flowwatch.policy.explain import explain, read_end
+from flowwatch.sources.files import FileSource
 from tests.unit.audits.told import Capture, attributed, audited, said
 
 OUT = """\
@@ -42,6 +46,18 @@ spec:
         - {podSelector: {matchLabels: {app: api}}}
         - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: data}}
           podSelector: {matchLabels: {app: db}}
+"""
+API = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {app: web}}]
+      toPorts:
+        - ports: [{port: "80", protocol: TCP}]
+          rules: {http: [{method: GET}]}
 """
 DENY = 181
 API_SERVER = {"identity": 7, "labels": ["reserved:kube-apiserver", "reserved:remote-node"]}
@@ -234,3 +250,92 @@ def test_a_document_without_a_namespace_is_in_default(tmp_path: Path) -> None:
     assert hint.text.endswith("its selector fits shop/web: metadata needs namespace: shop for that")
     # Beside policies that have a namespace it may well be meant for pods that weren't seen.
     assert not audited(f"{policy}---\n{OUT}", flows, tmp_path).hints
+
+
+def test_a_selector_that_its_own_namespace_overwrites_is_a_mistake(tmp_path: Path) -> None:
+    policy = OUT.replace("namespace: shop", "namespace: kube-system").replace(
+        "{app: web}", "{app: web, k8s:io.kubernetes.pod.namespace: shop}"
+    )
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 443)
+    [hint] = audited(policy, flows, tmp_path).hints
+    assert hint.name == "selector-in-another-namespace"
+    assert (
+        "asks for pods of shop, and Cilium reads that as its own namespace, kube-system"
+        in hint.text
+    )
+    # Asked for once more, it is the own one that is meant.
+    assert not audited(
+        policy.replace("namespace: kube-system", "namespace: shop"), flows, tmp_path
+    ).hints
+
+
+def test_a_deny_that_cuts_a_part_out_of_everything_is_meant(tmp_path: Path) -> None:
+    policy = OUT + "  egressDeny:\n    - toCIDR: [192.0.2.0/24]\n"
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 443, "DROPPED", drop_reason=DENY)
+    assert audited(policy, flows, tmp_path).hints == ()
+
+
+def test_what_waits_for_authentication_is_told_by_the_rule_that_asks_for_it(tmp_path: Path) -> None:
+    policy = OUT + "      authentication: {mode: required}\n"
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 443, "DROPPED", drop_reason=189)
+    report = audited(policy, flows, tmp_path)
+    [finding] = report.findings
+    assert finding.reason == (
+        "authentication was not done yet: first packets drop, as shop/web spec.egress.0 (line 7) asks for it"
+    )
+    assert "SPIRE" in finding.advice
+    assert not any("no policy verdict" in note for note in report.blind.notes)
+
+
+def test_an_entity_of_the_own_cluster_is_told_of_another(tmp_path: Path) -> None:
+    policy = OUT.replace("[world]", "[cluster]")
+    flows = Capture().add("shop/web", "→", "west/shop/api", 80, "DROPPED")
+    [why] = attributed(policy, flows, tmp_path)
+    assert (
+        "entity cluster, the own cluster; this is west/shop/api (toEntities: [cluster-mesh]" in why
+    )
+
+
+def test_a_service_that_only_the_cluster_knows_is_asked_of_it(tmp_path: Path) -> None:
+    rule = "toServices: [{k8sService: {serviceName: db, namespace: shop}}]"
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 5432)
+    assert "endpointslices" in step(OUT.replace("toEntities: [world]", rule), flows, tmp_path)
+
+
+def test_l7_rules_refuse_only_where_default_deny_is_on(tmp_path: Path) -> None:
+    """Cilium lets all pass where no policy denies by default: another one does."""
+    policy = API.replace("  ingress:", "  enableDefaultDeny: {ingress: false}\n  ingress:")
+    flows = Capture().http("shop/web", "←", "shop/api", 80, "HEAD", "DROPPED")
+    [finding] = audited(policy, flows, tmp_path).findings
+    assert finding.kind == "overblock"
+    assert finding.reason.endswith(
+        "was refused, though default deny is off there by these policies, and L7 rules let all pass then"
+    )
+    assert "turns default deny on for the pod" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("directions", "told"), [({"egress"}, 1), ({"ingress"}, 0), ({"egress", "ingress"}, 0)]
+)
+def test_a_what_if_says_what_it_left_out(directions: set[str], told: int, tmp_path: Path) -> None:
+    flows = Capture().http("shop/web", "←", "shop/api", 80, "GET")
+    source = FileSource([str(flows.write(tmp_path))])
+    report = WhatIf(load([("policy.yaml", API)]), None, frozenset(directions)).read(
+        source.batches()
+    )
+    left = [
+        note for note in report.notes if "1 ingress attempt of pods that the draft selects" in note
+    ]
+    assert len(left) == told
+    assert report.selecting_nothing == ()
+
+
+def test_a_name_without_a_dns_rule_is_told_as_that() -> None:
+    """Not as another peer, by the address that stands for the name."""
+    policy = OUT.replace("toEntities: [world]", "toFQDNs: [{matchName: a.example}]")
+    policies = load([("policy.yaml", policy)])
+    [answer] = explain(policies, read_end("shop/web", ""), read_end("a.example:443", ""), "TCP")
+    assert answer.near == ()
+    assert [one.what for one in answer.steps] == [
+        "allows a.example, none of whose addresses is learnt without a DNS rule"
+    ]
