@@ -8,8 +8,8 @@ from itertools import islice
 
 from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.filters import VERDICTS, quoted
-from flowwatch.egress.table import ANY_POD, PROTOCOLS, Columns
-from flowwatch.egress.words import NO_RULE
+from flowwatch.egress.table import ANY_POD, COUNTS, PROTOCOLS, Columns
+from flowwatch.egress.words import DEFAULT_DENY, NO_RULE
 from flowwatch.flows.reasons import reason
 
 LOOKED_AT = 20_000
@@ -36,7 +36,9 @@ def near(values: Iterable[str], text: str) -> str:
     for one in values:
         for part in (one, one.rpartition("/")[2], one.partition(".")[0]):
             short.setdefault(part.casefold(), one)
-    found = get_close_matches(text.casefold().strip("=*"), short, 1, 0.6)
+    typed = text.casefold().strip("=*")
+    found = get_close_matches(typed, short, 1, 0.6)
+    found = found or [one for one in short if typed and one.startswith(typed)]
     return short[found[0]] if found else ""
 
 
@@ -62,8 +64,17 @@ def _ports(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
 def _reasons(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
     more = (number for several in columns.more_reasons.values() for number in several)
     yield from (reason(number).name for number in {*columns.reason, *more} if number)
-    yield NO_RULE
+    if any(DEFAULT_DENY in columns.reasons(row) for row in _nameless(columns)):
+        yield NO_RULE
     yield from (cause.words for cause in columns.causes.values())
+
+
+def _nameless(columns: Columns) -> Iterator[int]:
+    """Rows with drops of which nothing says which policy it was."""
+    dropped, sides = columns.counts[COUNTS.index("dropped")], columns.policy_sets.things
+    for row, count in islice(enumerate(dropped), LOOKED_AT):
+        if count and not sides[columns.policies[row]][1] and row not in columns.causes:
+            yield row
 
 
 def _policies(columns: Columns, ends: RowEnds | None) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flowwatch.egress.query import DIRECTIONS, ORDERS
@@ -83,7 +83,7 @@ COMMANDS: tuple[Command, ...] = (
         "[NAME]",
         context=TRAFFIC,
     ),
-    Command("forget", "a filter that was kept", "NAME"),
+    Command("forget", "a filter that was kept, by its name or number", "NAME"),
     Command(
         "copy",
         "copy the command that shows the row's records, or that captures its packets",
@@ -108,6 +108,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("save", "write the draft that is edited to a file", "[FILE]"),
     Command("quit", "leave; also :q", aliases=("q", "q!", "x")),
 )
+
+
+Seen = Callable[[str], Sequence[str]]
+"""What a command's argument may be, by the command's name, beside choices that are always the same."""
+
+
+def _nothing(_name: str) -> Sequence[str]:
+    return ()
 
 
 class BadCommand(Exception):
@@ -155,8 +163,8 @@ class CommandLine:
         ]
         return found[0] if len(found) == 1 else None
 
-    def completions(self, line: str) -> list[str]:
-        """What ``line`` may become: whole command lines."""
+    def completions(self, line: str, seen: Seen = _nothing) -> list[str]:
+        """What ``line`` may become: whole command lines. ``seen``: by a command's name, its arguments."""
         name, space, argument = line.lstrip().partition(" ")
         if not space:
             return [
@@ -167,11 +175,12 @@ class CommandLine:
         command = self._find(name)
         if command is None:
             return []
-        return [f"{name} {choice}" for choice in command.choices if choice.startswith(argument)]
+        choices = command.choices or seen(command.name)
+        return [f"{name} {choice}" for choice in choices if choice.startswith(argument.lstrip())]
 
-    def completed(self, line: str) -> str:
+    def completed(self, line: str, seen: Seen = _nothing) -> str:
         """``line``, as far as all completions agree."""
-        found = self.completions(line)
+        found = self.completions(line, seen)
         if not found:
             return line
         common = found[0]
@@ -179,10 +188,15 @@ class CommandLine:
             common = common[:-1]
         return max(common, line, key=len)
 
-    def hint(self, line: str) -> str:
+    def hint(self, line: str, seen: Seen = _nothing) -> str:
         """What could come next, for the eye: shown after the caret."""
         name, space, argument = line.lstrip().partition(" ")
         command = self._find(name)
+        if command is not None and space and (names := seen(command.name)):
+            typed = argument.lstrip()
+            begun = [safe(one) for one in names if one.startswith(typed) and one != typed]
+            if begun:
+                return "  ".join(begun)
         if command is not None and (space or name == command.name):
             if argument or not command.usage:
                 return command.words

@@ -68,6 +68,9 @@ class Editor:
         if self._place == len(self._history):
             self._draft = self.text
         place = self._place + step
+        while 0 <= place < len(self._history) and self._history[place] == self.text:
+            # The filter that is set stands in the line, and was entered last.
+            place += step
         if 0 <= place <= len(self._history):
             self._place = place
             self.replace(self._history[place] if place < len(self._history) else self._draft)

@@ -24,15 +24,16 @@ def bad_word(text: str) -> tuple[int, int]:
 def advice(desk: Desk, text: str) -> str:
     """What is wrong, else what could be typed next, else how much is found."""
     if not text:
-        return f"words, {': '.join(KEYS)}:  ! not, | or, * anything; tab completes"
+        return f"tab completes {': '.join(KEYS)}:  or words; ! not, | or, * anything"
     try:
         read_filter(text)
     except BadFilter as error:
         return str(error)
     answer = desk.answer(Rows)
     found = "" if answer is None else plural(answer.value.snapshot.matched, "row")
-    if (values := candidates(desk, text)) and text[-1:] != " ":
-        return f"{found}  {' '.join([safe(value) for value in values[:_SHOWN]])}"
+    values = candidates(desk, text) if text[-1:] != " " else []
+    if values and not (len(values) == 1 and text.endswith(values[0])):
+        return f"{found}  {'  '.join([safe(value) for value in values[:_SHOWN]])}"
     return f"{found}  enter keeps, esc clears"
 
 

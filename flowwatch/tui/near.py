@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowwatch.egress.filters import ALIASES, KEYS, words
+from flowwatch.egress.filters import ALIASES, KEYS, quoted, words
 from flowwatch.egress.query import Query
 from flowwatch.egress.vocabulary import near
 from flowwatch.text import safe
@@ -21,7 +21,8 @@ def why_nothing(of: Readings, query: Query) -> list[str]:
         known = key if colon and key in KEYS else ""
         seen = [one for each in ([known] if known else KEYS) for one in of.monitor.seen(each)]
         meant = near(seen, (value if known else word).strip('"'))
-        told = f": did you mean {safe(f'{known}:{meant}' if known else meant)}?" if meant else ""
+        again = f"{known}:{quoted(meant)}" if known else quoted(meant)
+        told = f": did you mean {safe(again)}?" if meant and again != word else ""
         lines.append(f"nothing seen has {safe(word)}{told}")
     if not lines and len(list(words(query.text))) > 1:
         lines.append("each word finds something, but no row has them all")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flowwatch.tui import palette
+from collections.abc import Sequence
+
+from flowwatch.tui import palette, saved
 from flowwatch.tui.actions import COMMAND_ACTIONS
 from flowwatch.tui.commands import BadCommand, CommandLine
 from flowwatch.tui.desk import Desk
@@ -12,6 +14,15 @@ from flowwatch.tui.parts.prompt import Way
 
 def ways(desk: Desk, line: CommandLine) -> dict[str, Way]:
     """What is done with a line, by its sign."""
+
+    def seen(command: str) -> Sequence[str]:
+        """What a command's argument may be by what was seen or kept."""
+        if command in ("use", "forget"):
+            return saved.names(desk)
+        if command in ("ns", "pod") and desk.readings is not None:
+            return desk.readings.monitor.seen(command)
+        return ()
+
     return {
         "/": Way(
             advice=lambda text: advice(desk, text),
@@ -29,11 +40,11 @@ def ways(desk: Desk, line: CommandLine) -> dict[str, Way]:
             completed=lambda text: text,
         ),
         ":": Way(
-            advice=line.hint,
+            advice=lambda text: line.hint(text, seen),
             changed=lambda text: desk.repaint(),
             entered=lambda text: _carry_out(desk, line, text),
             left=desk.repaint,
-            completed=line.completed,
+            completed=lambda text: line.completed(text, seen),
         ),
     }
 

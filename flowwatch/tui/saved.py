@@ -81,6 +81,31 @@ def keep(desk: Desk, name: str) -> None:
         _keep(desk, known, f"kept: :use {safe(name)}, or :use {number}")
 
 
+def names(desk: Desk) -> list[str]:
+    """Of those that were kept, while one is typed: a file that can't be read is told by who uses it."""
+    if desk.options.saved is None:
+        return list(desk.chosen.saved)
+    try:
+        return list(read_saved(desk.options.saved))
+    except (OSError, UnicodeError):
+        return []
+
+
+def _meant(desk: Desk, known: Mapping[str, str], name: str) -> str:
+    """Which one a name, its beginning or a number means; "" for none or several, which is said."""
+    every = list(known)
+    if name.isdigit() and 0 < int(name) <= len(every):
+        return every[int(name) - 1]
+    found = [one for one in every if one == name] or [
+        one for one in every if name and one.startswith(name)
+    ]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(every) or "none"
+    desk.say(f"no filter was kept as '{safe(name)}': there are {safe(there)}", "warn")
+    return ""
+
+
 def use(desk: Desk, name: str) -> None:
     """Choose a filter that was saved, by its name, number or the beginning of its name."""
     known = _known(desk)
@@ -92,21 +117,15 @@ def use(desk: Desk, name: str) -> None:
             safe("  ".join(texts)) or "none was kept: :keep NAME keeps the filter", seconds=8.0
         )
         return
-    names = list(known)
-    if name.isdigit() and 0 < int(name) <= len(names):
-        found = [names[int(name) - 1]]
-    else:
-        found = [one for one in names if one == name] or [x for x in names if x.startswith(name)]
-    if len(found) != 1:
-        there = ", ".join(names) or "none"
-        desk.say(f"no filter was kept as '{safe(name)}': there are {safe(there)}", "warn")
+    found = _meant(desk, known, name)
+    if not found:
         return
     try:
-        read_filter(known[found[0]])
+        read_filter(known[found])
     except BadFilter as error:
-        desk.say(f"{safe(found[0])}: {error}", "warn", 8.0)
+        desk.say(f"{safe(found)}: {error}", "warn", 8.0)
         return
-    desk.choose(text=known[found[0]])
+    desk.choose(text=known[found])
 
 
 def forget(desk: Desk, name: str) -> None:
@@ -114,8 +133,6 @@ def forget(desk: Desk, name: str) -> None:
     known = _known(desk)
     if known is None:
         return
-    if name in known:
-        del known[name]
-        _keep(desk, known, f"forgotten: {safe(name)}")
-    else:
-        desk.say(f"no filter was kept as '{safe(name)}'", "warn")
+    if found := _meant(desk, known, name):
+        del known[found]
+        _keep(desk, known, f"forgotten: {safe(found)}")

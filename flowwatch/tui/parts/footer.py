@@ -109,4 +109,16 @@ def editor_line(editor: Editor, hint: str, columns: int, bad: tuple[int, int] = 
         text = editor.text[begin:end] or (" " if begin == caret else "")
         wrong = at <= begin < at + length
         pieces.append((text, "caret" if begin == caret else "drop" if wrong else "input"))
-    return cut((*pieces, (f"  {hint}", "warn" if length else "dim")), columns)
+    left = columns - sum(width(text) for text, _ in pieces)
+    told = hint if length else _fitting(hint, left)
+    return cut((*pieces, (f"  {told}", "warn" if length else "dim")), columns)
+
+
+def _fitting(hint: str, columns: int) -> str:
+    """As many of its parts, which have two spaces between them, as fit; the first in any case."""
+    first, *parts = hint.split("  ")
+    for part in parts:
+        if width(f"  {first}  {part}") > columns:
+            break
+        first += f"  {part}"
+    return first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowwatch.egress.filters import KEYS
 from flowwatch.egress.vocabulary import beginning, near, seen
+from flowwatch.flows.model import PolicyRef
 from tests.unit.egress.test_found import rows
 
 
@@ -23,6 +24,13 @@ def test_values_of_every_key() -> None:
     }
 
 
+def test_what_no_row_shows_is_not_offered() -> None:
+    aggregate = rows()
+    for sides in range(len(aggregate.columns.policy_sets.things)):
+        aggregate.columns.policy_sets.things[sides] = ((), (PolicyRef("CNP", "shop", "deny"),))
+    assert seen(aggregate.columns, aggregate.ends, "why") == ["POLICY_DENIED"]
+
+
 def test_what_begins_so_comes_before_what_has_it() -> None:
     assert beginning(["shop/web", "web", "WEB-2", "x y"], "web") == ["web", "WEB-2"]
     assert beginning(["shop/web", "x y"], "web") == ["shop/web"]
@@ -34,3 +42,4 @@ def test_what_was_probably_meant() -> None:
     assert near(names, "telemtry") == names[0]
     assert near(names, "wether-app") == names[1]
     assert near(names, "zzz") == ""
+    assert near(names, "=te") == names[0]

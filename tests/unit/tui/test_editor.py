@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowwatch.tui.editor import LONGEST, Editor
+from flowwatch.tui.parts.footer import editor_line
 
 
 def test_the_editor_edits_as_readline_does() -> None:
@@ -23,6 +24,25 @@ def test_the_editor_edits_as_readline_does() -> None:
     assert editor.text == "xoo "
     editor.key("ctrl+u", "\x15")
     assert editor.text == ""
+
+
+def test_what_stands_in_the_line_is_not_recalled_as_something_older() -> None:
+    editor = Editor("/", "ns:shop", ["ns:ci", "ns:shop"])
+    editor.key("up", None)
+    assert editor.text == "ns:ci"
+    editor.key("up", None)
+    assert editor.text == "ns:ci"
+    editor.key("down", None)
+    assert editor.text == "ns:shop"
+
+
+def test_of_a_hint_there_is_as_much_as_fits() -> None:
+    def told(hint: str, columns: int) -> str:
+        return "".join(text for text, _ in editor_line(Editor("/"), hint, columns))
+
+    assert told("tab completes ns:  or words", 40) == " /   tab completes ns:  or words"
+    assert told("tab completes ns:  or words", 24) == " /   tab completes ns:"
+    assert told("tab completes ns:", 10) == " /   tab c"
 
 
 def test_a_hostile_paste_is_one_short_safe_line() -> None:

@@ -129,6 +129,47 @@ def test_filters_are_saved_by_name_and_number(tmp_path: Path) -> None:
     run(test())
 
 
+def test_names_that_were_kept_or_seen_are_offered_and_completed(tmp_path: Path) -> None:
+    path = tmp_path / "filters"
+    write_saved(path, {"mine": "ns:weather", "my shop": "ns:shop", "other": "8080"})
+
+    async def test() -> None:
+        async with played(Played(STORY), size=(80, 24), saved=path) as driven:
+            await driven.press("colon")
+            await driven.type("use m")
+            await driven.sees("mine  my shop")
+            await driven.type("y")
+            await driven.press("tab")
+            assert line_of(driven) == "use my shop"
+            await driven.press("enter")
+            assert driven.app.chosen.query.text == "ns:shop"
+            await driven.press("colon")
+            await driven.type("forget 1")
+            await driven.press("enter")
+            await driven.sees("forgotten: mine")
+            assert list(read_saved(path)) == ["my shop", "other"]
+            await driven.press("colon")
+            await driven.type("ns we")
+            await driven.press("tab")
+            assert line_of(driven) == "ns weather"
+            await driven.press("escape", "colon")
+            await driven.type("pod ")
+            await driven.sees("alpha")
+
+    run(test())
+
+
+def test_the_keys_of_the_language_fit_into_80_columns() -> None:
+    async def test() -> None:
+        async with played(Played(STORY), size=(80, 24)) as driven:
+            await driven.press("slash")
+            await driven.sees("tab completes ns:")
+            keys = "ns: pod: to: port: why: policy: label: staged: verdict:"
+            assert driven.text.rstrip().endswith(f" /   tab completes {keys}")
+
+    run(test())
+
+
 def test_the_file_of_saved_filters(tmp_path: Path) -> None:
     path = saved_file({"XDG_CONFIG_HOME": str(tmp_path)})
     assert read_saved(path) == read_saved(None) == {}
