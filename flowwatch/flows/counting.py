@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from flowwatch.flows.clocks import LATE, Clocks, ClockSkew
 from flowwatch.flows.coverage import NAMED, Coverage, LostTotal, NodeAway, ServerApart, warnings
 from flowwatch.flows.losses import cause
+from flowwatch.flows.meaning import NEWER, newer_verdicts
 from flowwatch.flows.model import Batch, Flow, Gap, LostEvents, NodeStatus
 from flowwatch.flows.ranges import count_odd
 from flowwatch.flows.standing import standing
@@ -108,6 +109,8 @@ class Tally(msgspec.Struct):
 
     def _add_flows(self, flows: list[Flow], origin: str) -> None:
         self.records_read += len(flows)
+        if NEWER:
+            count_odd(self.odd, newer_verdicts(flow.kind.verdict for flow in flows))
         times: dict[str, list[int]] = defaultdict(list)
         for flow in flows:
             times[flow.kind.node].append(flow.time)

@@ -44,6 +44,8 @@ nothing                                           unknown
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from flowwatch.flows.model import Direction, EventType, Flow, Kind, Verdict
 from flowwatch.flows.reasons import L7_DENIED, NOT_A_LOSS, POLICY_REASONS
 from flowwatch.hubble.wire.enum_names import newer_name
@@ -140,6 +142,23 @@ def drop_reason(kind: Kind) -> int:
 
 
 _VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
+
+
+NEWER: set[int] = set()
+"""Verdicts met in this process that are none of these: what became of their packets can't be told."""
+
+
+def note_verdict(number: int) -> None:
+    """Remember a verdict that is newer than this version."""
+    if number not in _VERDICTS:
+        NEWER.add(number)
+
+
+def newer_verdicts(numbers: Iterable[int]) -> Iterator[str]:
+    """Of verdicts of records, those that are newer, in the words under which they are counted."""
+    for number in numbers:
+        if number in NEWER:
+            yield f"the verdict {verdict_name(number)}, newer than this version"
 
 
 def verdict_name(number: int) -> str:

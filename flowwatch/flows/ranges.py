@@ -14,6 +14,7 @@ a message type     0 to 255                  8 bits of ICMP, IGMP, VRRP    no pr
                                                                            0 is an echo reply
 a drop reason      0 to 2^31-1               an enum; Hubble's are         0, unknown
                                              positive (drop.go)
+the verdict        one of Hubble's           what became of a packet       kept, and counted
 the direction      unknown, ingress, egress  whom an attempt counts for    unknown; its name is kept
 =================  ========================  ============================  =========================
 

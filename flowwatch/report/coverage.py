@@ -110,7 +110,8 @@ COVERAGE: tuple[JsonKey[Coverage], ...] = (
     JsonKey(
         "values_unknown",
         "object: records with a value that can't be (a port above 65535) or that this version can't tell "
-        "(a newer direction), by what it is; that value was taken as unknown, the record was counted",
+        "(a newer direction or verdict), by what it is; that value was taken as unknown, the record was "
+        "counted",
         lambda c: dict(c.values_unknown),
     ),
     JsonKey(

@@ -415,3 +415,11 @@ def test_it_is_told_in_the_warnings() -> None:
     ]
     assert sum(taken.coverage.values_unknown.values()) == 2
     assert taken.coverage.records_read == 3
+
+
+def test_a_verdict_of_a_newer_hubble_is_told() -> None:
+    """Nobody knows what became of such packets: that isn't passed over."""
+    aggregate, _ = counted(record(verdict="DEFERRED"), record(verdict="DEFERRED"), record())
+    assert list(snapshot(aggregate, Query(), recent=10).coverage.warnings) == [
+        "2 records have the verdict DEFERRED, newer than this version: taken as unknown"
+    ]
