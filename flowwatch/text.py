@@ -12,7 +12,7 @@ and :data:`IGNORABLE`. Joiners inside of emoji are, too: no name needs them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
 WRITTEN_OUT = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
@@ -124,6 +124,20 @@ def size_words(number: int) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+LEFT_OUT_NAMED = 3
+"""Files that were left out and are named."""
+
+
+def left_out(lines: Sequence[str], of: str) -> list[str]:
+    """A sentence that names the first files of ``of`` that were left out, each with why; none of none."""
+    if not lines:
+        return []
+    more = len(lines) - LEFT_OUT_NAMED
+    named = "; ".join(lines[:LEFT_OUT_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    were = "was" if len(lines) == 1 else "were"
+    return [f"{plural(len(lines), 'file')} of {of} {were} left out: {named}"]
 
 
 def plural(number: int, one: str, many: str = "") -> str:

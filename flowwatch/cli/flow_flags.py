@@ -100,7 +100,12 @@ WHICH = Group(
         Flag("since", TEXT, "from this time, or this long ago: 5m, 2026-01-31T10:00:00Z", "TIME"),
         Flag("until", TEXT, "up to this time, or this long ago", "TIME"),
         Flag("follow", SWITCH, "go on as new flows come", short="f"),
-        Flag("input-file", LIST, "read captures instead of a server; - is standard input", "FILE"),
+        Flag(
+            "input-file",
+            LIST,
+            "read captures instead of a server: files, folders, - (standard input)",
+            "FILE",
+        ),
         Flag(
             "history", TEXT, "read what flowwatch record has kept there instead of a server", "DIR"
         ),

@@ -308,4 +308,4 @@ class _File(_Reading):
         for why, count in self._records.skipped.items():
             self._skipped[why] = self._skipped.get(why, 0) + count
         unwrapped = unwrapped_words(self._records.unwrapped)
-        return [*super().words(), *unwrapped, *self._records.warnings]
+        return [*super().words(), *unwrapped, *self._records.left_out, *self._records.warnings]

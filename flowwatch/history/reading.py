@@ -26,10 +26,8 @@ from flowwatch.history.place import Place
 from flowwatch.history.places import place_of
 from flowwatch.history.records import FileRecords, Key, Records, Rows
 from flowwatch.hubble.captures.replay import Selection
-from flowwatch.text import plural
+from flowwatch.text import left_out
 
-_NAMED = 3
-"""Files that were left out and are named."""
 _KNOWN = 500_000
 """Records of one recorder remembered at least, to know them again in another's."""
 _WRITTEN_WITHIN = 600_000_000_000
@@ -107,14 +105,7 @@ class HistorySource:
         yield Batch(notes=[*self._notes(), *(matching.words() if matching else [])])
 
     def _notes(self) -> list[str]:
-        left = self._records.problems
-        if not left:
-            return []
-        named = "; ".join(left[:_NAMED]) + (
-            f"; and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-        )
-        were = "was" if len(left) == 1 else "were"
-        return [f"{plural(len(left), 'file')} of the history {were} left out: {named}"]
+        return left_out(self._records.problems, "the history")
 
     # Merging ----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from flowwatch.flows.model import Batch, Flow, Unread
 from flowwatch.flows.scanning import New, Scanning
 from flowwatch.flows.source import SourceState, in_hundredths
 from flowwatch.hubble.captures.files import CaptureReader
+from flowwatch.hubble.captures.readers import capture_reader
 from flowwatch.hubble.captures.replay import Match, Selection, newer_things, nothing_read
 from flowwatch.hubble.wire.errors import NotAFlow
 from flowwatch.hubble.wire.jsonpb import Raws, fields_in_both_cases
@@ -46,9 +47,11 @@ class FileSource:
     ) -> None:
         """``keep``: batches carry also what is no record, with its bytes. ``sought``: who says, when no
         flow passes ``match``, why that may be."""
-        self._reader = reader or CaptureReader(paths, keep=keep)
-        self._match = match
         self._window = window or Selection()
+        self._reader = reader or capture_reader(
+            paths, keep=keep, since=self._window.since, until=self._window.until
+        )
+        self._match = match
         self._decoder = LineDecoder()
         self._scanning = Scanning(self._decoder.layer7)
         fields = getattr(match, "fields", None)
@@ -109,7 +112,7 @@ class FileSource:
         yield self._rest()
 
     def _rest(self) -> Batch:
-        batch = Batch()
+        batch = Batch(notes=self._reader.notes())
         self._count(batch)
         if self._sought is not None and not self._passed:
             batch.notes += self._sought.words()

@@ -49,7 +49,9 @@ class WholeFiles:
                     held = []
         except InputError as error:
             failure = error
-        yield self._counted(decode_whole(decoder, held))
+        last = self._counted(decode_whole(decoder, held))
+        last.notes += self._records.left_out
+        yield last
         if failure is not None:
             raise failure
 

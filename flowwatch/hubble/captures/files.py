@@ -113,6 +113,10 @@ class CaptureReader:
         taken, self.skipped = self.skipped, {}
         return taken
 
+    def notes(self) -> list[str]:
+        """Which files of folders were left out, in sentences; complete at the end."""
+        return []
+
     def take_unwrapped(self) -> dict[str, int]:
         """What was unwrapped since the last call, by what it was in; not made safe."""
         taken, self.unwrapped = self.unwrapped, {}
@@ -157,35 +161,39 @@ class CaptureReader:
         for path in self.paths:
             if self._closed:
                 return
-            splitter = RecordSplitter(self._limit, self.skipped_by, self._keep, self._unwrap_line)
-            carry: list[bytes] = []
-            whole = True
-            try:
-                for block in unpack(self._blocks(path), safe(path)):
-                    if self._closed:
-                        return
-                    yield self._take(block, carry, splitter, fast)
-            except InputError as error:
-                whole = False
-                self.problems.append(error)
-            except OSError as error:
-                whole = False
-                self.problems.append(
-                    InputError(f"cannot read {safe(path)} to its end", error.strerror or str(error))
-                )
-            rest = b"".join(carry)
-            decoded = fast(rest) if splitter.idle and rest.strip() else None
-            if decoded is not None:
-                end = Chunk(decoded, [], _name(path))
-            else:
-                end = Chunk(None, splitter.feed(rest) + splitter.finish(), _name(path))
-            yield end
-            if end.problem is not None and whole:
-                self.problems.append(end.problem)
+            yield from self._chunks(path, fast)
         if self.problems:
             more = len(self.problems) - 1
             first = self.problems[0]
             raise InputError(f"{first}; and {more} more such files") if more else first
+
+    def _chunks(self, path: str, fast: Callable[[bytes], _T | None]) -> Iterator[Chunk[_T]]:
+        """One of the paths; why it can't be read to its end is among the problems then."""
+        splitter = RecordSplitter(self._limit, self.skipped_by, self._keep, self._unwrap_line)
+        carry: list[bytes] = []
+        whole = True
+        try:
+            for block in unpack(self._blocks(path), safe(path)):
+                if self._closed:
+                    return
+                yield self._take(block, carry, splitter, fast)
+        except InputError as error:
+            whole = False
+            self.problems.append(error)
+        except OSError as error:
+            whole = False
+            self.problems.append(
+                InputError(f"cannot read {safe(path)} to its end", error.strerror or str(error))
+            )
+        rest = b"".join(carry)
+        decoded = fast(rest) if splitter.idle and rest.strip() else None
+        if decoded is not None:
+            end = Chunk(decoded, [], _name(path))
+        else:
+            end = Chunk(None, splitter.feed(rest) + splitter.finish(), _name(path))
+        yield end
+        if end.problem is not None and whole:
+            self.problems.append(end.problem)
 
     def skipped_by(self, reason: str) -> None:
         """Count one thing passed over because of ``reason``."""

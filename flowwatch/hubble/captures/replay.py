@@ -15,7 +15,8 @@ import msgspec
 
 from flowwatch.errors import InputError, defect
 from flowwatch.hubble.captures.files import CaptureReader
-from flowwatch.hubble.captures.splitting import is_json
+from flowwatch.hubble.captures.readers import capture_reader
+from flowwatch.hubble.captures.splitting import plain_lines
 from flowwatch.hubble.wire.enum_names import newer_names
 from flowwatch.hubble.wire.errors import AGENT_EVENT, DEBUG_EVENT, HUBBLE_TEXTS
 from flowwatch.hubble.wire.jsonpb import FlowParser, NotAFlow, fields_in_both_cases
@@ -112,14 +113,16 @@ class FileRecords:
         unread: Callable[[int, str, bytes], None] | None = None,
     ) -> None:
         """``unread`` is given what can't be read: its number (0: no record), why, and its bytes."""
-        self._reader = reader or CaptureReader(paths, keep=unread is not None)
+        self._window = window or Selection()
+        self._reader = reader or capture_reader(
+            paths, keep=unread is not None, since=self._window.since, until=self._window.until
+        )
         self._unread = unread
         self.number = 0
         """Of the record read last, from 1."""
         self._file_read = False
         self._file_skipped: dict[str, int] = {}
         self._match = match
-        self._window = window or Selection()
         self._parser = FlowParser()
         self.skipped: dict[str, int] = {}
         """Records passed over so far, by reason."""
@@ -130,6 +133,11 @@ class FileRecords:
     def warnings(self) -> list[str]:
         """What was met that is newer than this version, in sentences."""
         return newer_things(self._parser)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Which files of folders were left out, in sentences; complete at the end."""
+        return self._reader.notes()
 
     @property
     def unwrapped(self) -> dict[str, int]:
@@ -198,7 +206,7 @@ class FileRecords:
 
     def _records(self) -> Iterator[bytes]:
         try:
-            for chunk in self._reader.chunks(_plain_lines):
+            for chunk in self._reader.chunks(plain_lines):
                 for record in chunk.records if chunk.decoded is None else chunk.decoded:
                     for one in self._opened(record):
                         self.number += 1
@@ -236,15 +244,6 @@ class FileRecords:
     def _skip(self, reason: str, number: int = 1) -> None:
         for skipped in (self.skipped, self._file_skipped):
             skipped[reason] = skipped.get(reason, 0) + number
-
-
-def _plain_lines(block: bytes) -> list[bytes] | None:
-    """The lines of ``block`` when each is one object; None when the splitter must look."""
-    lines = block.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    plain = all(line[:1] == b"{" and line[-1:] == b"}" and is_json(line) for line in lines)
-    return lines if plain else None
 
 
 def _time(response: observer_pb2.GetFlowsResponse) -> int:

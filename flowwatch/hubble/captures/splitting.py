@@ -77,6 +77,15 @@ def is_json(data: bytes) -> bool:
     return True
 
 
+def plain_lines(block: bytes) -> list[bytes] | None:
+    """The lines of ``block`` when each is one object; None when the splitter must look."""
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    plain = all(line[:1] == b"{" and line[-1:] == b"}" and is_json(line) for line in lines)
+    return lines if plain else None
+
+
 class RecordSplitter:
     """Takes bytes as they come and gives the complete JSON objects in them.
 

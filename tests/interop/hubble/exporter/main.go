@@ -1,7 +1,9 @@
 // Command exporter writes records as Cilium's own exporter does: with a field mask, or aggregated.
 //
-//	exporter -capture FILE -write FILE [-mask PATH,PATH] [-aggregate PATH,PATH] [-redact]
+//	exporter -capture FILE -write FILE [-mask PATH,PATH] [-aggregate PATH,PATH] [-redact] [-rotate [-compress]]
 //
+// With -rotate FILE is what its own writer makes, as an agent does: renamed once it has a megabyte
+// (--hubble-export-file-max-size-mb), and packed by -compress (--hubble-export-file-compress).
 // The paths are those of flow.Flow, as in an agent's --hubble-export-fieldmask and
 // --hubble-export-fieldaggregate. With -redact what the proxy saw of HTTP goes through Hubble's own layer 7
 // parser with hubble.redact.enabled, http.urlQuery and http.userInfo on, and no header allowed.
@@ -40,13 +42,19 @@ func main() {
 	mask := flag.String("mask", "", "fields to keep")
 	aggregate := flag.String("aggregate", "", "fields that make the key of an aggregated line")
 	redact := flag.Bool("redact", false, "hide what hubble.redact hides of HTTP")
+	rotate := flag.Bool("rotate", false, "rename the file at each megabyte")
+	compress := flag.Bool("compress", false, "pack what was renamed")
 	flag.Parse()
-	if err := run(*from, *to, *mask, *aggregate, *redact); err != nil {
+	writer := func() (io.WriteCloser, error) { return os.Create(*to) }
+	if *rotate {
+		writer = exporter.FileWriter(exporter.FileWriterConfig{Filename: *to, MaxSize: 1, Compress: *compress})
+	}
+	if err := run(*from, writer, *mask, *aggregate, *redact); err != nil {
 		log.Fatal("exporter: ", err)
 	}
 }
 
-func run(from, to, mask, aggregate string, redact bool) error {
+func run(from string, writer exporter.NewWriterFunc, mask, aggregate string, redact bool) error {
 	events, skipped, err := capture.ReadFile(from, time.Now())
 	if err := errors.Join(append(skipped, err)...); err != nil {
 		return err
@@ -56,9 +64,7 @@ func run(from, to, mask, aggregate string, redact bool) error {
 			return err
 		}
 	}
-	chosen := []exporter.Option{
-		exporter.WithNewWriterFunc(func() (io.WriteCloser, error) { return os.Create(to) }),
-	}
+	chosen := []exporter.Option{exporter.WithNewWriterFunc(writer)}
 	if mask != "" {
 		chosen = append(chosen, exporter.WithFieldMask(strings.Split(mask, ",")))
 	}

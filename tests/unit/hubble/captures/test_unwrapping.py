@@ -48,6 +48,10 @@ ENVELOPES: dict[str, tuple[object, str]] = {
         {"log": f'time="x" level=info msg={quoted(TEXT)}\n', "stream": "stderr"},
         "log",
     ),
+    "journald": (
+        {"MESSAGE": TEXT, "_SYSTEMD_UNIT": "cilium.service", "__REALTIME_TIMESTAMP": "1769853600"},
+        "MESSAGE",
+    ),
     "opentelemetry": (
         {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": TEXT}}]}]}]},
         "resourceLogs.scopeLogs.logRecords.body.stringValue",
@@ -66,6 +70,14 @@ LINES: dict[str, tuple[str, str]] = {
         "lines that begin with other text",
     ),
     "logcli": (f'2026-01-31T10:00:00Z {{app="x"}} {TEXT}', "lines that begin with other text"),
+    "kubectl --prefix --timestamps": (
+        f"[pod/cilium-x/agent] 2026-01-31T10:00:00.123456789Z {TEXT}",
+        "lines that begin with other text",
+    ),
+    "journalctl": (
+        f"Jan 31 10:00:00 node-1 cilium-agent[812]: {TEXT}",
+        "lines that begin with other text",
+    ),
     "jq without -r": (quoted(TEXT), "text"),
     "CSV": ('12,"' + TEXT.replace('"', '""') + '",x', "a column of CSV"),
 }
