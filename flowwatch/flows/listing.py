@@ -66,6 +66,11 @@ class AttemptListing:
         """Attempts with such an outcome in the direction that wasn't asked for."""
 
     @property
+    def join(self) -> Join:
+        """For who listens too."""
+        return self._join
+
+    @property
     def tally(self) -> Tally:
         """What was read, and what was not."""
         return self._join.tally

@@ -63,6 +63,11 @@ class HistorySource:
             return state
         return replace(state, progress=in_hundredths(self._records.progress))
 
+    @property
+    def left_out(self) -> bool:
+        """Whether a file could not be read so far."""
+        return bool(self._records.problems)
+
     def close(self) -> None:
         """End ``batches()`` soon."""
         self._closed.set()

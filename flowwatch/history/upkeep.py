@@ -21,6 +21,7 @@ from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.checking import verify_made
 from flowwatch.history.attempts.made import read_made
 from flowwatch.history.attempts.making import make, unmake
+from flowwatch.history.attempts.summaries import SUMMARY
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, events_table
 from flowwatch.history.place import Place
@@ -253,7 +254,11 @@ def forget(where: Where, unwanted: Unwanted, *, now: Callable[[], int] = time.ti
 def _may_name(folder: Path, found: Listing, unwanted: Unwanted) -> bool:
     """Whether attempts may name what is unwanted."""
     made = read_made(folder, [])
-    hours = [hour_of(name) for name in made.files] if made is not None else [None]
+    hours = (
+        [hour_of(name) for name in made.files if not name.startswith(SUMMARY)]
+        if made is not None
+        else [None]
+    )
     return any(_passes(piece, unwanted) for piece in found.flows) or any(
         hour is None or hour < unwanted.before for hour in hours
     )

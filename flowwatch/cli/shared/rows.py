@@ -12,7 +12,7 @@ from flowwatch.cli.shared.options import direction, max_rows
 from flowwatch.cli.shared.style import style
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.ends import RowEnds
-from flowwatch.egress.folding import PLAIN, By, fold
+from flowwatch.egress.folding import PLAIN, By, Labels, fold, read_by
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import labels_of, snapshot
 from flowwatch.flows.join import Join
@@ -21,9 +21,12 @@ from flowwatch.report.coverage import warning_lines
 from flowwatch.report.summary import write_summary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flowwatch.audits.judge import Judge
     from flowwatch.cli.flags import Parsed
     from flowwatch.cli.shared.reading import Reading
+    from flowwatch.egress.rows import Snapshot
     from flowwatch.flows.model import Batch
 
 
@@ -59,19 +62,47 @@ def print_rows(
 
         taken = saying_filter(taken, text)
     if by != PLAIN:
-        rows = tuple(fold(taken.rows, by, labels_of(aggregate)))
-        taken = replace(taken, rows=rows, matched=len(rows))
+        taken = _folded(taken, by, labels_of(aggregate))
+    _print(parsed, taken, attributed=judge is not None)
+    return reading.finish()
+
+
+def print_kept(parsed: Parsed, folder: Path) -> bool:
+    """Print what was counted of the history in ``folder`` while its attempts were made.
+
+    False, and nothing is printed, where that isn't what its records say: they are to be read.
+    """
+    from flowwatch.history.attempts.summaries import ready
+
+    read = parsed.text("output") in ("table", "markdown")
+    query = Query(direction=direction(parsed), noise=parsed.switch("noise") or not read)
+    found = ready(folder, query)
+    if found.why_not:
+        say(found.why_not)
+    if found.taken is None:
+        return False
+    by = read_by(parsed.text("by")) if parsed.text("by") else PLAIN
+    _print(parsed, _folded(found.taken, by) if by != PLAIN else found.taken, attributed=False)
+    return True
+
+
+def _folded(taken: Snapshot, by: By, labels: Labels = lambda _: ()) -> Snapshot:
+    rows = tuple(fold(taken.rows, by, labels))
+    return replace(taken, rows=rows, matched=len(rows))
+
+
+def _print(parsed: Parsed, taken: Snapshot, *, attributed: bool) -> None:
+    form = parsed.text("output")
     with open_output(None, form) as out:
         if parsed.switch("waiting"):
             from flowwatch.report.waiting import waiting_now, write_waiting
 
-            write_waiting(waiting_now(taken), form, out, attributed=judge is not None)
+            write_waiting(waiting_now(taken), form, out, attributed=attributed)
         else:
-            write_summary(taken, form, out, style=style(parsed), attributed=judge is not None)
+            write_summary(taken, form, out, style=style(parsed), attributed=attributed)
     if form not in ("json", "markdown"):  # which have them
         for line in warning_lines(taken.coverage):
             say(line)
-    return reading.finish()
 
 
 def _asks_for_labels(text: str) -> bool:

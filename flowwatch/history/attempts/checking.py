@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flowwatch.history.arrow import load
 from flowwatch.history.attempts.made import TABLES, files_of, foreign, read_made, read_table
+from flowwatch.history.attempts.summaries import SUMMARY, read_summary
 from flowwatch.history.store import MADE
 from flowwatch.text import safe
 
@@ -39,4 +40,10 @@ def verify_made(folder: Path, problems: list[str]) -> tuple[int, int | None]:
                 continue
             sound += 1
             attempts += rows if table == "attempts" else 0
+    for name in made.files:
+        if name.startswith(f"{SUMMARY}/"):
+            if read_summary(folder / MADE / name) is None:
+                problems.append(f"{safe(name)} is damaged, or is missing")
+            else:
+                sound += 1
     return sound, attempts

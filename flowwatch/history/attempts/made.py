@@ -41,6 +41,8 @@ class Made:
     """When the last of the records came."""
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By path below ``made``, rows and bytes."""
+    summary: str = ""
+    """The version that has counted the egress table of all; empty where none was kept."""
     written: int = 0
     """When it was made, by the file system's clock, ns since 1970."""
 
@@ -58,7 +60,7 @@ def text_of(made: Made) -> str:
     """``made`` as :data:`MARKER` has it."""
     said = {
         "format": FORMAT, "until": made.until, "rows": made.rows, "attempts": made.attempts,
-        "runs": made.runs, "files": made.files,
+        "runs": made.runs, "files": made.files, "summary": made.summary,
     }  # fmt: skip
     return json.dumps(said) + "\n"
 
@@ -78,6 +80,7 @@ def read_made(folder: Path, problems: list[str]) -> Made | None:
             int(said["attempts"]),
             int(said["until"]),
             {str(one): (int(about[0]), int(about[1])) for one, about in said["files"].items()},
+            str(said.get("summary", "")),
             path.stat().st_mtime_ns,
         )
     except FileNotFoundError:

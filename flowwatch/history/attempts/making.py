@@ -20,6 +20,7 @@ from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.columns import FORMAT
 from flowwatch.history.attempts.made import MARKER, TABLES, Made, Table, read_made, rows_of, text_of
+from flowwatch.history.attempts.summaries import Counting, version
 from flowwatch.history.attempts.tables import ROWS, minutes_of, table_of
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.store import HOUR, MADE, Listing, partition
@@ -49,14 +50,19 @@ def make(folder: Path, found: Listing) -> Made | None:
     making = _Making(aside)
     source = HistorySource(str(folder))
     listing = AttemptListing(source.batches(), _BOTH, frozenset(OUTCOMES))
+    counting = Counting(listing.join)
     try:
         making.take(listing)
+        if not source.left_out:
+            # Else each answer names what couldn't be read, which may be read tomorrow.
+            making.keep(counting)
         made = Made(
             runs,
             rows_of(found),
             making.attempts,
             max((last for _, last in runs.values()), default=0),
             making.files,
+            "" if source.left_out else version(),
         )
         # Also where there is no attempt, and so no file that has made it.
         _make_folder(aside)
@@ -146,6 +152,14 @@ class _Making:
         path = f"{name}/{place}/{len(self.files):06d}.parquet"
         write(self._aside / path, table)
         self.files[path] = table.num_rows, (self._aside / path).stat().st_size
+
+    def keep(self, counting: Counting) -> None:
+        """Write the egress table of all."""
+        for path, rows, content in counting.files():
+            _make_folder((self._aside / path).parent)
+            with open_output(str(self._aside / path), "parquet") as out:
+                out.write_bytes(content)
+            self.files[path] = rows, len(content)
 
 
 def write(path: Path, table: Arrow) -> None:

@@ -39,7 +39,10 @@ class FolderReader(CaptureReader):
 
     def _look_at(self, path: str) -> None:
         if path != "-" and os.path.isdir(path):
-            self._folders[path] = look_into(path)
+            folder = self._folders[path] = look_into(path)
+            if self._size is not None:
+                within = folder.within(self._since, self._until)
+                self._size += sum(one.size for members in within for one in members)
         else:
             super()._look_at(path)
 
@@ -84,6 +87,7 @@ class FolderReader(CaptureReader):
         for what, number in reader.take_unwrapped().items():
             self.unwrapped[what] = self.unwrapped.get(what, 0) + number
         self._unread += reader.take_unread()
+        self._taken += reader.take_taken()
 
     def _problems_of(self, folder: Folder, reader: _Members) -> None:
         for problem in reader.problems:
@@ -178,6 +182,11 @@ class _Members(CaptureReader):
         self._folder = folder
         self._members = {one.path: one for one in members}
         self.paths = list(self._members)
+
+    def take_taken(self) -> int:
+        """Bytes that were read since the last call."""
+        taken, self._taken = self._taken, 0
+        return taken
 
     def _blocks(self, path: str) -> Iterator[bytes]:
         with self._open(self._members[path]) as file:

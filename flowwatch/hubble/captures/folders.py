@@ -52,6 +52,9 @@ class Member:
     first: Line
     """Its first record, by which it is known again when it was renamed, or packed."""
 
+    size: int
+    """Bytes."""
+
     @property
     def since(self) -> int:
         """About when its records begin, ns since 1970; 0 where that isn't known."""
@@ -153,6 +156,7 @@ def _member(folder: str, name: str) -> Member | str | None:
     try:
         with open(path, "rb", buffering=0) as file:
             first = first_line(file, name)
+            size = os.fstat(file.fileno()).st_size
     except InputError as error:
         return str(error).removeprefix(safe(name)).strip().partition(":")[0]
     except OSError as error:
@@ -161,7 +165,7 @@ def _member(folder: str, name: str) -> Member | str | None:
         return None
     if not first.record:
         return "holds no Hubble flows"
-    return Member(path, (_without_rotation(name), first.node), first)
+    return Member(path, (_without_rotation(name), first.node), first, size)
 
 
 def first_line(file: BinaryIO, name: str) -> Line | None:

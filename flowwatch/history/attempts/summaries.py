@@ -1,0 +1,97 @@
+"""The egress table of all of a history's records, kept beside its attempts: what ``summary`` says of it.
+
+    DIR/made/summary/egress.json.gz     and ingress, both; each also without rows of nothing but noise
+
+A row says more than sums can (when its state changed, the longest waits, which addresses came last), and a
+window cuts attempts, so no minutes could be added up to it. So the table is counted while attempts are made,
+by the aggregate that counts it for ``summary``, and kept whole, as JSON.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.query import DIRECTIONS, Query
+from flowwatch.egress.rows import Snapshot
+from flowwatch.egress.view import snapshot
+from flowwatch.flows.join import Join
+from flowwatch.history.attempts.made import Made, newer_records, read_made
+from flowwatch.history.store import MADE, Listing, listing
+from flowwatch.text import plural
+
+SUMMARY = "summary"
+"""The folder."""
+ROWS = 100_000
+"""That are told one by one: what ``--max-rows`` is by default."""
+
+
+def version() -> str:
+    """Of what counts: another may join attempts otherwise, and is asked itself then."""
+    return metadata.version("flowwatch")
+
+
+class Counting:
+    """Counts rows, while others listen to the same join."""
+
+    def __init__(self, join: Join) -> None:
+        self._aggregate = Aggregate(ROWS, keep_recent=False, join=join)
+
+    def files(self) -> Iterator[tuple[str, int, bytes]]:
+        """At the end: each file's path below ``made``, how many rows it has, and its content."""
+        self._aggregate.learn()
+        for direction in DIRECTIONS:
+            for noise in (False, True):
+                taken = snapshot(self._aggregate, Query(direction=direction, noise=noise))
+                # Level 1: others take longer than the counting.
+                content = gzip.compress(msgspec.json.encode(taken), 1, mtime=0)
+                yield path_of(direction, noise=noise), len(taken.rows), content
+
+
+def path_of(direction: str, *, noise: bool) -> str:
+    """Below ``made``."""
+    return f"{SUMMARY}/{direction}{'-noise' if noise else ''}.json.gz"
+
+
+def read_summary(path: Path) -> Snapshot | None:
+    """What a file has; None where it is damaged or isn't there."""
+    try:
+        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=Snapshot)
+    except (OSError, EOFError, zlib.error, msgspec.DecodeError):
+        return None
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What stands for reading all records."""
+
+    taken: Snapshot | None = None
+    why_not: str = ""
+    """Why there is none though some were made: a safe line, else empty."""
+
+
+def ready(folder: Path, query: Query) -> Ready:
+    """The table of the history in ``folder``, if it is what its records say. InputError for no history.
+
+    ``query`` asks for a direction and noise alone.
+    """
+    made = read_made(folder, [])
+    if made is None or made.summary != version():
+        return Ready()
+    found = listing(folder)
+    if found.left_out:
+        return Ready()
+    if not made.of(found):
+        return Ready(why_not=_why_not(found, made))
+    path = path_of(query.direction, noise=query.noise)
+    return Ready(read_summary(folder / MADE / path) if path in made.files else None)
+
+
+def _why_not(found: Listing, made: Made) -> str:
+    newer = plural(newer_records(made, found), "record")
+    return f"read record by record, as {newer} came or went since: flowwatch history compact"
