@@ -27,6 +27,11 @@ _KNOWN: dict[Kind, str] = {
     "unexplained": f"the policies given can't be all: documents are missing ({_ALL} has them), or something "
     "else applied one",
 }
+_ALLOWED_BY_NAME = f"give the policy that Hubble names, too ({_ALL}): allows add up"
+_OWN_NODE = (
+    "allow-localhost may be policy in this cluster (cilium-config), or the packet came in from elsewhere by "
+    "a service, with the node's address"
+)
 _DENIED_BY_NAME = f"give the policy that Hubble names, too ({_ALL}): a deny wins over every allow"
 _DENIED = (
     f"a deny rule did this, and none of these: give all policies of the cluster ({_ALL}); a deny wins over "
@@ -66,6 +71,8 @@ def advice(kind: Kind, judge: Judge, seen: Observation, decision: Decision) -> s
     Drop reasons tell a deny rule (POLICY_DENY) from no rule at all (POLICY_DENIED): Cilium 1.20,
     pkg/monitor/api/drop.go.
     """
+    if kind == "leak" and judge.ungiven(seen.named_allowed):
+        return _ALLOWED_BY_NAME
     if kind == "overblock":
         return _overblocked(judge, seen, decision)
     if kind == "inconclusive":
@@ -83,6 +90,8 @@ def _overblocked(judge: Judge, seen: Observation, decision: Decision) -> str:
         return _CLOSED if decision.pass_all else _REFUSED
     if _DENY is not None and seen.reason == _DENY.number:
         return _DENIED
+    if decision.why == "own node":
+        return _OWN_NODE
     if any(isinstance(peer, Name) for entry in decision.entries for peer in entry.peers or ()):
         return _NAME
     return _NOT_APPLIED

@@ -228,7 +228,8 @@ class Counts:
     def _use_perhaps(self, seen: Observation) -> None:
         """Which rules an attempt may have needed that nobody can ask about."""
         subject, way = seen.subject, seen.direction
-        if seen.labelled:
+        node = self._judge.unlabelled_node(seen)
+        if seen.labelled and not node:
             self._note_subject(seen)
         else:
             self.unlabelled += 1
@@ -239,7 +240,9 @@ class Counts:
             entries = self._possible[subject, way] = tuple(
                 entry
                 for rule in self._policies.rules
-                if not seen.labelled or rule.subject.selects(subject)
+                if (node and rule.subject.host)
+                or not seen.labelled
+                or rule.subject.selects(subject)
                 for entry in rule.entries
                 if entry.direction == way
             )

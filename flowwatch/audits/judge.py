@@ -35,6 +35,9 @@ class Judge:
         self.applied_at = applied_at
         self._elsewhere = Elsewhere(policies)
         self._spaces = {one.namespace for one in policies.policies if one.namespace}
+        self._node_labels = any(
+            rule.subject.host and rule.subject.selector.requirements for rule in policies.rules
+        )
         self._known = {(one.kind, one.namespace, one.name) for one in policies.policies}
 
     def too_early(self, seen: Observation) -> bool:
@@ -43,7 +46,20 @@ class Judge:
 
     def unknown(self, seen: Observation) -> str:
         """Why nobody can ask the policies about an attempt, in words; else ""."""
-        return seen.unknown or unaddressed(self.policies, seen)
+        return (
+            seen.unknown
+            or (UNLABELLED_NODE if self.unlabelled_node(seen) else "")
+            or unaddressed(self.policies, seen)
+        )
+
+    def unlabelled_node(self, seen: Observation) -> bool:
+        """Whether a policy for nodes by their labels may select one whose labels aren't recorded."""
+        labels = seen.subject.labels
+        return (
+            self._node_labels
+            and "host" in seen.subject.reserved
+            and all(one.startswith("reserved:") for one in labels)
+        )
 
     def decide(self, seen: Observation) -> Decision:
         """What the policies say about the question that an attempt asked."""
@@ -173,7 +189,13 @@ def _uncovered(seen: Observation, decision: Decision) -> str:
     return decision.reason
 
 
+ANSWER = (
+    "the request passed, its answer was dropped here, as no connection was known that it answers"
+)
 _OPEN = "default deny is off there by these policies, and L7 rules let all pass then"
+UNLABELLED_NODE = (
+    "the record has no labels of the node, by which a policy for nodes (nodeSelector) may select it"
+)
 UNGIVEN = (
     "no policy that was given is about its namespace; enable-policy is always, so that one of the others "
     "must allow it"
@@ -204,7 +226,7 @@ def _audited(decision: Decision) -> tuple[Kind, str]:
 def _denied(seen: Observation, decision: Decision) -> tuple[Kind, str]:
     if seen.outcome == meaning.DROPPED:
         if seen.answer_port is not None:
-            return "ok", f"the request passed, its answer was dropped here: {decision.reason}"
+            return "ok", f"{ANSWER}: {decision.reason}"
         return "ok", decision.reason
     if seen.outcome == meaning.FORWARDED:
         if seen.guessed:

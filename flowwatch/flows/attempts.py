@@ -69,9 +69,8 @@ _FAR = 1 << 80  # A time beside every attempt.
 class Attempts:
     """Joins the records of one server into attempts. One thread; memory bounded by OPEN_LIMIT.
 
-    Each node has a clock of its own. An attempt's times are by the clock of the node whose record of
-    it came first; those of another node are laid on that by what is known of the two clocks
-    (:mod:`flowwatch.flows.clocks`), else by its first record. So clocks that are apart make no attempt two.
+    An attempt's times are by the clock of the node whose record of it came first; those of another
+    are laid on that by what is known of the two (:mod:`flowwatch.flows.clocks`), else by its first record.
     """
 
     def __init__(self, limit: int = OPEN_LIMIT, numbers: Numbers | None = None) -> None:
@@ -87,14 +86,15 @@ class Attempts:
         """Records of replies to attempts that aren't known: opened before the first record."""
         self.unattributed = 0
         """Records that belong to no attempt and open none (no direction, or no outcome in them)."""
+        self.errors_dropped = 0  # Records of ICMP errors, of which then nobody learnt.
         self._latest: dict[tuple[str, str], OpenAttempt] = {}
         self.unseen = Unseen()
         self._early: dict[Key, Flow] = {}
         self.lines = StandingLines(self._numbers, self._weighing)
         """Attempts of aggregated lines."""
         self.news: list[tuple[OpenAttempt, News]] = []
-        """What the last call of :meth:`observe_all` told, in the order of its records, for who counts
-        them: each end of an attempt once, and once more for each record that names policies."""
+        """What the last :meth:`observe_all` told, in the order of its records: each end once, and
+        once more for each record that names policies."""
         self.changed: list[OpenAttempt] = []
         """Open attempts whose fate that call learnt by no record of their own."""
         self.told_ahead: Mapping[str, int] = self.clocks.ahead
@@ -472,10 +472,10 @@ class Attempts:
 
     def _icmp_error(self, flow: Flow) -> None:
         """Tell the fate of the packet that an ICMP error is about: the latest between the two ends."""
-        if flow.kind.dropped:
-            return
         about = self._latest.get((flow.destination_ip, flow.source_ip))
-        if about is not None and not about.answer and flow.time - about.last <= GAP:
+        if flow.kind.dropped:
+            self.errors_dropped += 1
+        elif about is not None and not about.answer and flow.time - about.last <= GAP:
             about.answer = UNREACHABLE
             change(about)
             if self._open.latest(about.key) is about:

@@ -84,6 +84,8 @@ class Coverage(msgspec.Struct, frozen=True):
     """Records of replies that belong to no counted attempt."""
     unattributed: int = 0
     """Records without a direction and without an attempt that they could belong to."""
+    errors_dropped: int = 0
+    """Records of ICMP errors that were dropped: they are no attempts, and nobody learnt of them."""
     folded_rows: int = 0
     """Rows that went into "other" since the limit was reached."""
     lost: tuple[LostTotal, ...] = ()
@@ -278,6 +280,16 @@ def masked_words(not_recorded: Mapping[str, int]) -> Iterator[str]:
         f"{safe(name)} in {plural(count, 'record')}" for name, count in not_recorded.items()
     )
     yield f"not recorded, as a field mask or an aggregate's key left it out: {fields}"
+
+
+def error_words(dropped: int) -> Iterator[str]:
+    """A line of ICMP errors that were dropped; nothing without any."""
+    if dropped:
+        yield (
+            f"{plural(dropped, 'record is', 'records are')} of ICMP errors that were dropped (unreachable, "
+            "fragmentation needed): flowwatch observe -t drop --protocol icmp shows them; where a policy did "
+            "it, icmps in a rule lets them in"
+        )
 
 
 def other_way_words(direction: str, here: int, there: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
-from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.coverage import Coverage, error_words
 from flowwatch.flows.model import Batch
 from flowwatch.flows.open_attempt import News, Numbers, OpenAttempt
 
@@ -122,7 +122,19 @@ class Join:
 
     def coverage(self) -> Coverage:
         """What was and wasn't seen, by now."""
-        return replace(self.tally.coverage(), replies=self.replies, unattributed=self.unattributed)
+        seen, errors = self.tally.coverage(), self.errors_dropped
+        return replace(
+            seen,
+            replies=self.replies,
+            unattributed=self.unattributed,
+            errors_dropped=errors,
+            warnings=(*seen.warnings, *error_words(errors)),
+        )
+
+    @property
+    def errors_dropped(self) -> int:
+        """Records of ICMP errors that were dropped."""
+        return sum(one.errors_dropped for one in self.scopes.values())
 
     @property
     def replies(self) -> int:

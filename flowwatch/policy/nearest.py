@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowwatch.policy.engine import Decision, PolicySet
-from flowwatch.policy.labels import CLUSTER, EQUALS, IN, NAMESPACE, OWN_CLUSTER, Requirement
+from flowwatch.policy.labels import (
+    CLUSTER,
+    EQUALS,
+    IN,
+    NAMESPACE,
+    NAMESPACE_LABELS,
+    OWN_CLUSTER,
+    Requirement,
+)
 from flowwatch.policy.missed_names import missed_name
 from flowwatch.policy.names import NameRule
 from flowwatch.policy.party import Party
@@ -18,6 +26,7 @@ from flowwatch.policy.ports import ICMP4, ICMP6
 from flowwatch.policy.rules import Direction, Entry
 
 _NAMED = 4
+_NAME_LABEL = "kubernetes.io/metadata.name"
 _ICMP = (ICMP4, ICMP6)
 _FAR = 10
 _NODES = frozenset({"host", "remote-node"})
@@ -232,7 +241,7 @@ def by_namespace(namespace: str, kind: str) -> str:
     """What a rule for pods by labels needs, to mean those of another namespace."""
     if kind.startswith("Cilium"):
         return f"add k8s:{NAMESPACE}: {namespace}"
-    return f"add, beside the podSelector: namespaceSelector with kubernetes.io/metadata.name: {namespace}"
+    return f"add, beside the podSelector: namespaceSelector with {_NAME_LABEL}: {namespace}"
 
 
 def is_wide(peer: PeerRule) -> bool:
@@ -328,6 +337,8 @@ def _other_pod(pods: Pods, party: Party, kind: str) -> str:
             f"would allow {pods}: a selector without a cluster means its own cluster; this is in {far} "
             f"({who} k8s:{CLUSTER}: {far})"
         )
+    if len(missing) == 1 and (word := _of_namespace(missing[0], party)):
+        return f"would allow {pods}; {word}"
     # What is asked for beside the scope that the policy's own place adds.
     asked = [one for one in pods.selector.requirements if not _is_scope(one)]
     if len(missing) != 1 or not asked:
@@ -344,6 +355,18 @@ def _other_pod(pods: Pods, party: Party, kind: str) -> str:
     has = party.label_set.get(one.key)
     mine = f"{one.key}={has}" if has is not None else f"no label {one.key}"
     return f"would allow {pods}; this has {mine}"
+
+
+def _of_namespace(one: Requirement, party: Party) -> str:
+    """What a namespace has where a selector asks for another label of it; "" of other requirements."""
+    key = one.key.removeprefix("k8s:")
+    if not key.startswith(NAMESPACE_LABELS) or not party.namespace:
+        return ""
+    label, has = key.removeprefix(NAMESPACE_LABELS), party.label_set.get(one.key)
+    if has is not None:
+        return f"namespace {party.namespace} has {label}={has}"
+    own = f"{_NAME_LABEL}={party.namespace}"
+    return f"namespace {party.namespace} has no label {label} (each has its own name: {own})"
 
 
 def _is_scope(one: Requirement) -> bool:

@@ -144,6 +144,12 @@ COVERAGE: tuple[JsonKey[Coverage], ...] = (
         beside=False,
     ),
     JsonKey(
+        "errors_dropped",
+        "records of ICMP errors (unreachable, fragmentation needed …) that were dropped: no attempts",
+        lambda c: c.errors_dropped,
+        beside=False,
+    ),
+    JsonKey(
         "folded_rows",
         'rows folded into "other" because of the limit on rows',
         lambda c: c.folded_rows,

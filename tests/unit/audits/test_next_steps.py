@@ -339,3 +339,59 @@ def test_a_name_without_a_dns_rule_is_told_as_that() -> None:
     assert [one.what for one in answer.steps] == [
         "allows a.example, none of whose addresses is learnt without a DNS rule"
     ]
+
+
+def test_icmp_errors_that_were_dropped_are_told(tmp_path: Path) -> None:
+    """They are no attempts; that nobody learnt of them may be why something hangs (MTU)."""
+    flows = Capture().add("shop/web", "→", "192.0.2.9", 443)
+    flows.add("198.51.100.1", "←", "shop/web", 3, "DROPPED", protocol="ICMPv4")
+    report = audited(OUT, flows, tmp_path)
+    assert report.blind.coverage.errors_dropped == 1
+    [note] = [one for one in report.blind.notes if "ICMP" in one]
+    assert note.startswith("1 record is of ICMP errors that were dropped")
+
+
+def test_a_node_whose_labels_are_not_recorded_may_be_selected(tmp_path: Path) -> None:
+    policy = OUT.replace("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy").replace(
+        ", namespace: shop", ""
+    )
+    policy = policy.replace(
+        "endpointSelector: {matchLabels: {app: web}}", "nodeSelector: {matchLabels: {tier: edge}}"
+    )
+    flows = Capture().add("host", "→", "192.0.2.9", 443, "DROPPED")
+    report = audited(policy, flows, tmp_path)
+    [finding] = report.findings
+    assert (finding.kind, finding.reason[:41]) == (
+        "inconclusive",
+        "the record has no labels of the node, by ",
+    )
+    assert report.policies[0].unlabelled == 1
+    # All nodes need no label.
+    [finding] = audited(
+        policy.replace("{matchLabels: {tier: edge}}", "{}"), flows, tmp_path
+    ).findings
+    assert finding.kind == "overblock"
+
+
+def test_what_the_node_may_always_do_is_no_rules_doing(tmp_path: Path) -> None:
+    policy = OUT.replace("egress", "ingress").replace("toEntities", "fromEntities")
+    flows = Capture().add("host", "←", "shop/web", 8080, "DROPPED")
+    assert "allow-localhost may be policy" in step(policy, flows, tmp_path)
+
+
+def test_a_leak_by_a_policy_that_was_not_given_asks_for_it(tmp_path: Path) -> None:
+    flows = Capture().add("shop/web", "→", "shop/api", 80, egress_allowed_by=[METADATA])
+    assert "give the policy that Hubble names, too" in step(OUT, flows, tmp_path)
+
+
+def test_a_label_that_a_namespace_has_not_is_told(tmp_path: Path) -> None:
+    rule = "- to: [{namespaceSelector: {matchLabels: {name: data}}}]"
+    policy = TO_API.partition("    - to:")[0] + f"    {rule}\n"
+    flows = Capture().add("shop/web", "→", "data/db", 5432, "DROPPED")
+    [why] = attributed(policy, flows, tmp_path)
+    assert why.endswith(
+        "namespace data has no label name (each has its own name: kubernetes.io/metadata.name=data)"
+    )
+    policy = policy.replace("{name: data}", "{kubernetes.io/metadata.name: date}")
+    [why] = attributed(policy, flows, tmp_path)
+    assert why.endswith("namespace data has kubernetes.io/metadata.name=data")
