@@ -61,7 +61,10 @@ def _towards(desk: Desk, direction: str) -> None:
 def _pause(desk: Desk, on: bool | None = None) -> None:
     desk.hold(not desk.chosen.paused if on is None else on)
     if desk.chosen.paused:
-        desk.say("paused: reading and counting go on; p shows what came meanwhile", seconds=3.0)
+        desk.say(
+            f"paused: reading and counting go on; {desk.look.keys['pause']} shows what came meanwhile",
+            seconds=3.0,
+        )
 
 
 def _drops(desk: Desk, on: bool | None = None) -> None:
@@ -202,9 +205,8 @@ def _mark(desk: Desk, text: str = "") -> None:
         desk.say("usage: :mark [HH:MM:SS|off], in UTC", "warn")
         return
     desk.mark(tuple(sorted({*desk.chosen.marks, time})))
-    desk.say(
-        f"mark set at {time_of_day(time)} UTC: c compares before and after; :mark off takes it away"
-    )
+    compares = desk.look.keys.told("{changes} compares before and after")
+    desk.say(f"mark set at {time_of_day(time)} UTC: {compares}; :mark off takes it away")
 
 
 def _theme_named(desk: Desk, argument: str) -> None:
@@ -226,7 +228,7 @@ def _theme(desk: Desk) -> None:
 def _mouse(desk: Desk, on: bool | None = None) -> None:
     desk.take_mouse(not desk.chosen.mouse if on is None else on)
     whose = "the dashboard's" if desk.chosen.mouse else "the terminal's: drag selects text"
-    desk.say(f"the mouse is {whose} (m changes it)")
+    desk.say(f"the mouse is {whose} ({desk.look.keys['mouse']} changes it)")
 
 
 def _scroll(step: Callable[[int], int], *, panel: bool = False) -> Action:
@@ -308,7 +310,7 @@ def _export_to(desk: Desk, argument: str, *, over: bool = False) -> None:
 
 def _save(desk: Desk, argument: str) -> None:
     if not desk.seen.save(argument):
-        desk.say("nothing to save here: D opens a draft", "warn")
+        desk.say(desk.look.keys.told("nothing to save here: {draft} opens a draft"), "warn")
 
 
 def _only(desk: Desk, key: str, value: str) -> None:

@@ -151,15 +151,16 @@ class Feed:
             self._hidden = self._readings.hidden(Hiding())
         return self._hidden if self._hide else self._readings
 
-    def hide(self, on: bool) -> None:
+    def hide(self, on: bool) -> Frame | None:
         """Ask for pseudonyms in place of names, or for these again: what was answered before is gone at
-        once."""
+        once. The frame that is seen until the next."""
         with self._wake:
             self._hide = on
             of = self.readings
             if of is not None:
                 self._frame = Frame(None, of.monitor.state())
             self._wake.notify()
+            return self._frame
 
     def _run(self) -> None:
         try:

@@ -154,12 +154,20 @@ KEYS: tuple[Key, ...] = (
         context=TIMED,
     ),
     Key("hour_after", ("}",), "the whole hour after it", "", "view", context=TIMED),
-    Key("now", ("L",), "back to now: after [ { and after a pause", "", "view", context=TIMED),
+    Key(
+        "now",
+        ("L",),
+        "back to now: after {earlier} {hour_before} and after a pause",
+        "",
+        "view",
+        context=TIMED,
+    ),
     Key("window", ("z",), "timeline: everything, or the latest alone", "", "view", context=ROWS),
     Key(
         "mark",
         ("M",),
-        "set a mark now, in place of those that are found: c compares before and after; :mark off ends that",
+        "set a mark now, in place of those that are found: {changes} compares before and after; :mark off "
+        "ends that",
         "",
         "view",
     ),
@@ -188,7 +196,7 @@ KEYS: tuple[Key, ...] = (
     Key("up", ("k", "up"), "up a row", "", "moving"),
     Key("half_down", ("ctrl+d",), "half a page down", "", "moving"),
     Key("half_up", ("ctrl+u",), "half a page up", "", "moving"),
-    Key("page_down", ("pagedown", "ctrl+f", " "), "a page down (space: of text)", "", "moving"),
+    Key("page_down", ("pagedown", "ctrl+f", " "), "a page down", "", "moving"),
     Key("page_up", ("pageup", "ctrl+b", "b"), "a page up", "", "moving"),
     Key("top", ("g", "home"), "to the first row, and stay there", "", "moving"),
     Key("bottom", ("G", "end"), "to the last row", "", "moving"),
@@ -200,6 +208,24 @@ KEYS: tuple[Key, ...] = (
     Key("close", ("q",), "close a view", "back", "leaving", OPENED),
     Key("quit", ("q",), "quit, from the table", "quit", "leaving"),
 )
+
+OPENING: dict[str, tuple[str, ...]] = {
+    "rows": ("1",),
+    "workloads": ("2",),
+    "destinations": ("3",),
+    "policies": ("4",),
+    "causes": ("5",),
+    "map": ("6",),
+    "audit": ("7", "A"),
+    "flows": ("8",),
+    "nodes": ("9",),
+    "changes": ("c",),
+    "waiting": ("H",),
+    "warnings": ("w",),
+    "draft": ("D",),
+    "help": ("?", "f1"),
+}
+"""The keys that open views, by the view. A numbered one's number is one of them."""
 
 _NAMES = {
     " ": "space", "escape": "esc", "pagedown": "pgdn", "pageup": "pgup",

@@ -59,7 +59,7 @@ def found(desk: Desk, text: str) -> list[tuple[str, str, str]]:
 def _actions(desk: Desk) -> Iterator[tuple[str, str, str]]:
     for key in desk.keys:
         if key.group not in ("moving", "leaving") or key.action == "quit":
-            yield key.action, labels(key), key.words
+            yield key.action, labels(key), desk.look.keys.told(key.words)
 
 
 def advice(desk: Desk, text: str) -> str:
@@ -68,7 +68,7 @@ def advice(desk: Desk, text: str) -> str:
         return "what do you want to do? blocked, export, who talks, colours …"
     entries = found(desk, text)[:_SHOWN]
     if not entries:
-        return "no action is like that: ? lists all"
+        return desk.look.keys.told("no action is like that: {help} lists all")
     return "   ".join([f"{keys}  {words}" for _, keys, words in entries])
 
 

@@ -8,6 +8,7 @@ from flowwatch.egress.filters import KEYS
 from flowwatch.egress.query import ORDERS
 from flowwatch.egress.rows import Totals
 from flowwatch.tui.keys import GROUPS, Key, labels
+from flowwatch.tui.named import KeyNames
 from flowwatch.tui.parts.columns import COLUMNS, SIGNS, ScreenColumn, choose
 from flowwatch.tui.theme import FANCY, PLAIN
 from flowwatch.tui.view import View, command_table, key_map
@@ -49,8 +50,12 @@ def _wide_enough(column: ScreenColumn, columns: Sequence[ScreenColumn]) -> str:
 
 def markdown_keys(group: str, keys: Iterable[Key]) -> str:
     """The keys of a group, one of keys.GROUPS."""
+    every = tuple(keys)
+    told = KeyNames(every).told
     rows = [
-        (f"`{labels(key)}`", f"`{key.action}`", key.words) for key in keys if key.group == group
+        (f"`{labels(key)}`", f"`{key.action}`", told(key.words))
+        for key in every
+        if key.group == group
     ]
     return _table(("key", "action", "what it does"), rows)
 

@@ -72,7 +72,7 @@ def keep(desk: Desk, name: str) -> None:
     if not name or "=" in name or name.isdigit():
         desk.say("a name of letters is needed: :keep NAME", "warn")
     elif not text:
-        desk.say("there is no filter: / begins one", "warn")
+        desk.say(desk.look.keys.told("there is no filter: {filter} begins one"), "warn")
     elif len(known) >= MOST and name not in known:
         desk.say(f"{MOST} filters are kept at most: :forget NAME", "warn")
     else:

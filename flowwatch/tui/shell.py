@@ -30,6 +30,7 @@ from flowwatch.tui.feed import Answer, Feed, Frame
 from flowwatch.tui.garbage import TIDY_EVERY, tidy
 from flowwatch.tui.keys import Key
 from flowwatch.tui.layout import layout
+from flowwatch.tui.named import KeyNames
 from flowwatch.tui.own_keys import read_keys
 from flowwatch.tui.own_themes import read_theme
 from flowwatch.tui.parts.banner import Banner, needed
@@ -86,11 +87,11 @@ class Dashboard(App[int], inherit_bindings=False):
         given = audit.given if audit is not None else ()
         self._named = Named(options or Options(), audit is not None, given, drafting)
         self.options, self.with_policies, self.given_policies, self.drafting = self._named
-        self.look = self._look(self.options.theme)
         self.chosen: ViewState = first_state(self.options)
         self.key_map = key_map(views)
         if self.options.keys is not None:
             self.key_map = read_keys(self.options.keys, self.key_map)
+        self.look = self._look(self.options.theme)
         self._own: dict[str, Action] = {
             key.action: action for view in views for key, action in view.keys.items()
         }
@@ -178,7 +179,8 @@ class Dashboard(App[int], inherit_bindings=False):
             self.exit(0)
         else:
             self._interrupted = now
-            others = "q goes back" if self.stack.opened else "q quits at once; y copies the command"
+            quits = "{quit} quits at once; {copy} copies the command"
+            others = self.look.keys.told("{close} goes back" if self.stack.opened else quits)
             self.say(f"ctrl-c again to quit ({others})", seconds=AGAIN)
 
     def away(self) -> AbstractContextManager[None]:
@@ -311,7 +313,8 @@ class Dashboard(App[int], inherit_bindings=False):
     def _look(self, theme: str) -> Look:
         """Of ours, or the user's own. Raises UsageError where a file says what can't be."""
         own = self.options.themes.get(theme)
-        return Look(theme, self.options.signs, read_theme(own) if own is not None else None)
+        colors = read_theme(own) if own is not None else None
+        return Look(theme, self.options.signs, colors, KeyNames(self.key_map.keys))
 
     def relook(self, theme: str) -> None:
         self.look = self._look(theme)
@@ -365,8 +368,7 @@ class Dashboard(App[int], inherit_bindings=False):
         named = self._named.hidden() if on else self._named
         self.options, self.with_policies, self.given_policies, self.drafting = named
         begin_anew(self.chosen, self.options)
-        self.feed.hide(on)
-        self.frame = self.feed.frame
+        self.frame = self.feed.hide(on)
         self.footer.forget()
         self._unsay()
         self.stack.forget()
@@ -427,7 +429,8 @@ class Dashboard(App[int], inherit_bindings=False):
 
     @property
     def helps(self) -> tuple[str, ...]:
-        return tuple([text for view in self.views.values() for text in view.help])
+        texts = (text for view in self.views.values() for text in view.help)
+        return tuple(map(self.look.keys.told, texts))
 
     @property
     def headings(self) -> Mapping[str, str]:
@@ -460,7 +463,7 @@ class Dashboard(App[int], inherit_bindings=False):
             return
         for context, known in self.key_map.everywhere(key, character).items():
             where = keys.CONTEXTS.get(context, f"the view {context}")
-            way = ": esc goes back" if self.stack.opened else ""
+            way = self.look.keys.told(": {back} goes back") if self.stack.opened else ""
             self.say(f"{keys.labels(known)} acts on {where}{way}", "dim", 2.0)
             return  # the first is the one that is meant: tables come before single views
 
@@ -483,8 +486,7 @@ class Dashboard(App[int], inherit_bindings=False):
     def on_headline_clicked(self) -> None:
         self.do("warnings")
 
-    def on_banner_clicked(self) -> None:
-        self.do("warnings")
+    on_banner_clicked = on_headline_clicked
 
     def take_mouse(self, on: bool) -> None:
         self.chosen.mouse = on

@@ -26,7 +26,9 @@ def copy_text(desk: Desk, text: str, what: str) -> None:
     desk.beside(lambda: clipboard.to_tmux(text))
     kept = clipboard.keep(text)
     if kept is None:
-        desk.say(f"{what} copied, if your terminal takes OSC 52 (else m, then select)")
+        desk.say(
+            f"{what} copied, if your terminal takes OSC 52 (else {desk.look.keys['mouse']}, then select)"
+        )
     else:
         desk.say(f"{what} copied (OSC 52); also in {shown_path(desk, kept)}")
 

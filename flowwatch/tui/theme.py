@@ -25,6 +25,8 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
+from flowwatch.tui.named import NAMES, KeyNames
+
 THEMES: dict[str, str] = {
     "auto": "as the terminal's background asks for",
     "dark": "256 colours on a dark background",
@@ -150,12 +152,20 @@ CURSOR = "cursor:"
 
 
 class Look:
-    """One theme with one set of signs, ready to use."""
+    """One theme with one set of signs and of keys' names, ready to use."""
 
-    def __init__(self, theme: str, signs: Signs = FANCY, colors: Colors | None = None) -> None:
-        """``theme`` is a key of THEMES other than ``auto``; else ``colors`` are its own."""
+    def __init__(
+        self,
+        theme: str,
+        signs: Signs = FANCY,
+        colors: Colors | None = None,
+        keys: KeyNames = NAMES,
+    ) -> None:
+        """``theme`` is a key of THEMES other than ``auto``; else ``colors`` are its own. ``keys``: what keys
+        are called."""
         self.name = theme
         self.signs = signs
+        self.keys = keys
         self._styles = _styles(COLORS[theme] if colors is None else colors)
 
     def style(self, role: str) -> Style:

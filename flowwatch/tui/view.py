@@ -67,7 +67,8 @@ class View(ABC):
     @property
     def keys_to_open(self) -> tuple[str, ...]:
         """Its number, and its other keys."""
-        return (*((str(self.number),) if self.number else ()), *self.key)
+        numbered = (str(self.number),) if self.number else ()
+        return tuple(dict.fromkeys((*numbered, *self.key)))
 
     @abstractmethod
     def body(self, desk: Desk) -> Body:

@@ -40,7 +40,10 @@ def _choose(desk: Desk, window: int) -> None:
         paused -= _seen(desk).clock_late
     desk.choose(window=window, until=(query.until or paused) if window else 0)
     words = window_words(desk.chosen.query) or "all that was read"
-    desk.say(f"numbers of {words} (W; [ ] steps, L back to now)", seconds=3.0)
+    desk.say(
+        f"numbers of {words} {desk.look.keys.told('({span}; {earlier} {later} steps, {now} back to now)')}",
+        seconds=3.0,
+    )
 
 
 def step(desk: Desk, steps: int) -> None:
@@ -58,7 +61,10 @@ def step(desk: Desk, steps: int) -> None:
     earliest = min(seen.first_seen + window, last)
     desk.choose(window=window, until=max(until, earliest))
     more = ", the first that is held" if until <= earliest else ""
-    desk.say(f"{window_words(desk.chosen.query)} UTC{more}: L goes back to now", seconds=3.0)
+    desk.say(
+        f"{window_words(desk.chosen.query)} UTC{more}: {desk.look.keys['now']} goes back to now",
+        seconds=3.0,
+    )
 
 
 def hour(desk: Desk, steps: int) -> None:
@@ -78,13 +84,17 @@ def hour(desk: Desk, steps: int) -> None:
     to = known[0] if not beyond else beyond[0] if steps > 0 else beyond[-1]
     desk.choose(window=HOUR, until=(to + 1) * HOUR)
     more = ", the first hour that is held" if to == known[0] else ""
-    desk.say(f"{window_words(desk.chosen.query)} UTC{more}: L goes to the end", seconds=3.0)
+    desk.say(
+        f"{window_words(desk.chosen.query)} UTC{more}: {desk.look.keys['now']} goes to the end",
+        seconds=3.0,
+    )
 
 
 def between(desk: Desk, start: int, end: int) -> None:
     """The window that was drawn on the timeline."""
     desk.choose(window=max(end - start, SECOND), until=end)
-    desk.say(f"{window_words(desk.chosen.query)} UTC: L goes back to now, W to all", seconds=3.0)
+    ways = desk.look.keys.told("{now} goes back to now, {span} to all")
+    desk.say(f"{window_words(desk.chosen.query)} UTC: {ways}", seconds=3.0)
 
 
 def now(desk: Desk) -> None:

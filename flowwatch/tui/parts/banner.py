@@ -10,6 +10,7 @@ from flowwatch.flows.source import SourceState
 from flowwatch.report.human import span, width
 from flowwatch.text import safe
 from flowwatch.tui.format import SECOND, Line, ends
+from flowwatch.tui.named import NAMES, KeyNames
 from flowwatch.tui.parts.lines import Lines
 
 
@@ -26,7 +27,7 @@ class Banner(Lines):
         self.post_message(self.Clicked())
 
     def update_from(self, state: SourceState, now: float) -> None:
-        self.show([banner_line(state, now, self.size.width)])
+        self.show([banner_line(state, now, self.size.width, self.look.keys)])
 
 
 def needed(state: SourceState) -> bool:
@@ -34,7 +35,7 @@ def needed(state: SourceState) -> bool:
     return state.phase in ("lost", "failed") or any(map(needed, state.servers))
 
 
-def banner_line(state: SourceState, now: float, columns: int) -> Line:
+def banner_line(state: SourceState, now: float, columns: int, keys: KeyNames = NAMES) -> Line:
     """Cause at the left, the next try at the right, and since when if there is room for it."""
     if state.servers and state.phase not in ("lost", "failed"):
         # The others go on: the banner is about the first that doesn't.
@@ -54,7 +55,7 @@ def banner_line(state: SourceState, now: float, columns: int) -> Line:
         lost = "Lost" if state.had else "Not connected yet"
         to = "" if state.had else "to "
         left = f" {lost}: {why}" if named else f" {lost} {to}{where}: {why}"
-        now_too = f"{tries.rstrip()}, r: now "
+        now_too = f"{tries.rstrip()}, {keys['retry']}: now "
         rights = [f"{since}, {now_too}", now_too, tries]
     fitting = [text for text in rights if width(left) + 1 + width(text) <= columns]
     right = fitting[0] if fitting else rights[-1]

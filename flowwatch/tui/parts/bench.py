@@ -123,22 +123,29 @@ class Bench(Body):
     def repaint(self) -> None:
         columns, height = self.drawing.size
         sheet = self.sheet
+        keys = self.desk.look.keys
         if columns <= 0 or height <= 1:
             return
         if sheet is None:
-            self.drawing.fill_with("Draft", "esc closes", self._waiting())
+            self.drawing.fill_with("Draft", keys.told("{back} closes"), self._waiting())
             self.policy.fill_with("policy", "", [])
             return
         from flowwatch.tui.parts import drawing
 
         look, cursor = self.desk.look, self.cursor
         note = (
-            f"{self._number + 1} of {self._sheets}  n: next" if self._sheets > 1 else "esc closes"
+            f"{self._number + 1} of {self._sheets}  {keys['draft_next']}: next"
+            if self._sheets > 1
+            else keys.told("{back} closes")
         )
         body = drawing.board(sheet, cursor, columns, height - 1, look)
         self.drawing.fill_with(f"Draft for {safe(str(sheet.plan.owner))}", note, body)
         if self._compare:
-            self.policy.fill_with("against what is in force", "f: policy", self._changes(sheet))
+            self.policy.fill_with(
+                "against what is in force",
+                keys.told("{draft_compare}: policy"),
+                self._changes(sheet),
+            )
         else:
             wide = max(self.policy.size.width - int(self.policy.side), 1)
             lines, first = drawing.policy(sheet, cursor, wide, look)
@@ -147,7 +154,9 @@ class Bench(Body):
             if first >= 0:
                 self.policy.bring(first)
         wide = self.foot.size.width
-        self.foot.show([*drawing.about(sheet, cursor, wide), drawing.proof(sheet, wide, look)])
+        self.foot.show(
+            [*drawing.about(sheet, cursor, wide, keys), drawing.proof(sheet, wide, look)]
+        )
 
     def _waiting(self) -> list[Line]:
         drafting = self.desk.drafting
@@ -270,7 +279,9 @@ class Bench(Body):
             self.desk.say(str(error), "drop", 10.0)
             return True
         self._saved[self._number] = target
-        self.desk.say(f"saved to {safe(target)}; c copies the kubectl command")
+        self.desk.say(
+            f"saved to {safe(target)}; {self.desk.look.keys['draft_copy']} copies the kubectl command"
+        )
         self.repaint()
         return True
 

@@ -157,7 +157,13 @@ class Board(Body):
         self.tabs.update_from(self.desk.tabs, self.view.number)
         columns = self.table.size.width
         empty = empty_lines(
-            snapshot, state, query, self.desk.chosen.filter_words, columns, told.near
+            snapshot,
+            state,
+            query,
+            self.desk.chosen.filter_words,
+            columns,
+            told.near,
+            self.desk.look.keys,
         )
         self.table.put_columns(arranged(self.view.columns, self.desk.chosen.columns))
         self.table.update_from(snapshot, query, now_there, empty)

@@ -23,6 +23,7 @@ from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, Piece, labelled, rate, stamp, wrap
 from flowwatch.tui.hubble_command import command
+from flowwatch.tui.named import NAMES, KeyNames
 from flowwatch.tui.parts.around import around_lines
 from flowwatch.tui.parts.ends import ends_lines
 from flowwatch.tui.parts.panel import Panel
@@ -51,7 +52,7 @@ class Detail(Panel):
     """The panel for one row."""
 
     ABOUT = (
-        "The detail of a row ends with the hubble command that shows its records; y copies it.",
+        "The detail of a row ends with the hubble command that shows its records; {copy} copies it.",
         "A default deny has no culprit that Hubble names: with --policies the detail says which",
         "policies ask for it, and which of their rules comes closest.",
     )
@@ -69,7 +70,11 @@ class Detail(Panel):
     ) -> None:
         """Show ``row`` (None: nothing is selected); ``hubble`` is how the command begins."""
         if row is None:
-            self.fill_with("Detail", "enter closes", [((" no row is selected", "dim"),)])
+            self.fill_with(
+                "Detail",
+                self.look.keys.told("{detail} closes"),
+                [((" no row is selected", "dim"),)],
+            )
             return
         if row.key != self._key:
             self._key = row.key
@@ -86,8 +91,10 @@ class Detail(Panel):
             told.more.ends,
             told.more,
             told.place,
+            self.look.keys,
         )
-        self.fill_with("Detail", "J K scroll  enter closes", [((" ", "text"), *x) for x in lines])
+        note = self.look.keys.told("{panel_down} {panel_up} scroll  {detail} closes")
+        self.fill_with("Detail", note, [((" ", "text"), *x) for x in lines])
 
 
 def detail_lines(
@@ -100,6 +107,7 @@ def detail_lines(
     ends: tuple[Endpoint, Endpoint] | None = None,
     more: CloseUp = NOTHING_MORE,
     place: tuple[str, int] | None = None,
+    keys: KeyNames = NAMES,
 ) -> list[Line]:
     """The text of the panel, ``columns`` wide."""
     lines = _heading(row, columns, signs)
@@ -124,13 +132,15 @@ def detail_lines(
     lines += _policies(row, columns)
     lines += _staged(row, columns)
     if place is not None:
-        lines += _labelled("File", f"{safe(place[0])}:{place[1]} (o opens it)", columns)
+        lines += _labelled(
+            "File", f"{safe(place[0])}:{place[1]} ({keys['open_policy']} opens it)", columns
+        )
     lines += _asked(row, more, columns)
     if ends is not None:
         lines += ends_lines(*ends, row.direction, columns, _INDENT)
     lines += around_lines(row, more, columns, _INDENT, signs)
     lines += _manner(row, records, columns)
-    lines += _command(row, columns, hubble)
+    lines += _command(row, columns, hubble, keys)
     lines += _counts(row, now, columns)
     return lines + _records(records, columns, signs)
 
@@ -316,11 +326,13 @@ def _manner(row: Row, records: Sequence[Recent], columns: int) -> list[Line]:
     return _labelled("Manner", text, columns)
 
 
-def _command(row: Row, columns: int, hubble: Sequence[str]) -> list[Line]:
+def _command(row: Row, columns: int, hubble: Sequence[str], keys: KeyNames) -> list[Line]:
     text = command(row, hubble)
     if not text:
         return []
-    lines: list[Line] = [((f"{'See it':<11}", "head"), ("y copies this command", "dim"))]
+    lines: list[Line] = [
+        ((f"{'See it':<11}", "head"), (keys.told("{copy} copies this command"), "dim"))
+    ]
     lines += _wrapped(text, columns)
     by_address = command(row, hubble, by_address=True)
     if by_address != text:

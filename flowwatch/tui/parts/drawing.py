@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowwatch.report.human import width
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, Piece, cut, fit
+from flowwatch.tui.named import KeyNames
 from flowwatch.tui.theme import CURSOR, Look
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def role_of(row: Row, choice: Choice) -> str:
     return "drop" if row.dropped else "dim"
 
 
-def about(sheet: Sheet, cursor: int, columns: int) -> list[Line]:
+def about(sheet: Sheet, cursor: int, columns: int, keys: KeyNames) -> list[Line]:
     """The row under the cursor: its evidence, and what can be chosen."""
     row, choice = sheet.rows[cursor], sheet.choice(cursor)
     state = "dropped by a policy" if row.dropped else "let through"
@@ -125,8 +126,9 @@ def about(sheet: Sheet, cursor: int, columns: int) -> list[Line]:
         cut(((f" {state}: {safe(row.words)}", "text"),), columns),
         cut(
             (
-                (" space ", "accent"), (need, "text"), ("  o ", "accent"), (any_port, "text"),
-                ("  a ", "accent"), (names, "text"),
+                (f" {keys['draft_take']} ", "accent"), (need, "text"),
+                (f"  {keys['draft_ports']} ", "accent"), (any_port, "text"),
+                (f"  {keys['draft_name']} ", "accent"), (names, "text"),
             ),
             columns,
         ),

@@ -10,6 +10,7 @@ from flowwatch.flows.source import SourceState
 from flowwatch.report.came_back import noise_words
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, cut, wrap
+from flowwatch.tui.named import NAMES, KeyNames
 
 
 def empty_lines(
@@ -19,9 +20,10 @@ def empty_lines(
     filter_words: str,
     columns: int,
     near: Sequence[str] = (),
+    keys: KeyNames = NAMES,
 ) -> list[Line]:
     """A heading and advice, for a table without rows; ``near``: which word of the filter finds nothing."""
-    title, advice = _words(snapshot, state, query, filter_words)
+    title, advice = _words(snapshot, state, query, filter_words, keys)
     if query.text and snapshot.totals.rows:
         advice = [*near, *advice]
     return advice_lines(title, advice, columns)
@@ -52,23 +54,23 @@ def advice_lines(title: str, advice: Sequence[str], columns: int) -> list[Line]:
 
 
 def _words(
-    snapshot: Snapshot, state: SourceState, query: Query, filter_words: str
+    snapshot: Snapshot, state: SourceState, query: Query, filter_words: str, keys: KeyNames
 ) -> tuple[str, list[str]]:
     where = safe(state.where)
     rows = snapshot.totals.rows
     if query.text and rows:
         return f"None of {plural(rows, 'row')} matches /{safe(query.text)}", [
-            "esc clears the filter",
+            keys.told("{back} clears the filter"),
             "all words must occur in what a row shows: pod, name, address, :port, 53/udp, reason, "
             "policy; !word: must not; ns: pod: to: port: why: policy: label: verdict: ask for one of them",
         ]
     if query.drops_only and rows:
         return f"No drops: nothing was dropped or audited in {plural(rows, 'row')}", [
-            "d shows the forwarded ones"
+            keys.told("{drops} shows the forwarded ones")
         ]
     if not query.noise and (noise := noise_words(snapshot.totals.noise)):
         return f"Nothing but noise: {noise}", [
-            "n lists the rows; no policy is to be mended for them"
+            keys.told("{noise} lists the rows; no policy is to be mended for them")
         ]
     if state.phase == "connecting":
         return f"Connecting to {where}", [
@@ -78,19 +80,25 @@ def _words(
         ]
     if state.phase == "lost" and not snapshot.coverage.records_read:
         return f"No connection yet: {safe(state.message) or where}", [
-            "it is tried again by itself; r tries now",
+            keys.told("it is tried again by itself; {retry} tries now"),
             "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
             "--server names another address; flowwatch status tells what answers there",
         ]
     if state.phase == "failed":
         return f"Reading {where} failed: {safe(state.message) or 'no reason given'}", [
-            "q ends this, and says it once more; flowwatch doctor looks where it fails"
+            keys.told(
+                "{quit} ends this, and says it once more; flowwatch doctor looks where it fails"
+            )
         ]
     if snapshot.coverage.records_read:
-        return _none_counted(snapshot, query)
+        return _none_counted(snapshot, query, keys)
     if state.phase in ("reading", "ended"):
         skipped = sum(snapshot.coverage.records_skipped.values())
-        advice = [f"{plural(skipped, 'record')} could not be read: w says why"] if skipped else []
+        advice = (
+            [f"{plural(skipped, 'record')} could not be read: {keys['warnings']} says why"]
+            if skipped
+            else []
+        )
         advice += snapshot.coverage.notes
         if filter_words:
             advice.append(f"the filters: {safe(filter_words)}")
@@ -101,7 +109,7 @@ def _words(
     return _nothing_yet(state, where, filter_words)
 
 
-def _none_counted(snapshot: Snapshot, query: Query) -> tuple[str, list[str]]:
+def _none_counted(snapshot: Snapshot, query: Query, keys: KeyNames) -> tuple[str, list[str]]:
     seen = snapshot.coverage
     read = plural(seen.records_read, "record")
     which = {"both": "attempt"}.get(query.direction, f"{query.direction} attempt")
@@ -109,9 +117,9 @@ def _none_counted(snapshot: Snapshot, query: Query) -> tuple[str, list[str]]:
     other = {"egress": "ingress", "ingress": "egress"}.get(query.direction, "")
     seen_there = f"{plural(there, f'{other} attempt')} {'was' if there == 1 else 'were'} seen: "
     return f"{read} read, and no {which} in them", [
-        f"{seen_there if there else ''}i shows ingress, or both directions",
+        f"{seen_there if there else ''}{keys['direction']} shows ingress, or both directions",
         f"{seen.replies:,} were replies, {seen.unattributed:,} had no direction",
-        "t shows the records themselves",
+        keys.told("{tail} shows the records themselves"),
     ]
 
 

@@ -11,6 +11,7 @@ from flowwatch.flows.source import SourceState
 from flowwatch.report.human import age, count, percent, span
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import SECOND, Line, Piece, cut, ends, fill, joined, line_width, rate
+from flowwatch.tui.named import NAMES, KeyNames
 from flowwatch.tui.parts.lines import Lines
 from flowwatch.tui.theme import Signs
 
@@ -32,11 +33,12 @@ class Headline(Lines):
         "Numbers are attempts: one try of an application, however many records and retries it left.",
         "They are of the rows that are shown: '148 of 212' where a filter leaves some out. Share is",
         "dropped of all attempts with an outcome. Rates are over the last seconds, or over the window",
-        "that was chosen: W the last minute, 5, 15, [ ] back and on by half of it, L back to now.",
+        "that was chosen: {span} the last minute, 5, 15, {earlier} {later} back and on by half of it,",
+        "{now} back to now.",
         "Noise was dropped before any policy was asked (neighbour discovery, multicast): no figure",
         "has it but its own.",
         "'at least' means that records are missing: lost, of a node out of sight, or from a gap in",
-        "the connection (w says which). Numbers can then only be higher.",
+        "the connection ({warnings} says which). Numbers can then only be higher.",
     )
 
     class Clicked(Message):
@@ -48,17 +50,29 @@ class Headline(Lines):
             self.post_message(self.Clicked())
 
     def update_from(self, snapshot: Snapshot, state: SourceState, now: int, behind: int) -> None:
-        self.show(headline_lines(snapshot, state, now, behind, self.size.width, self.look.signs))
+        look = self.look
+        self.show(
+            headline_lines(snapshot, state, now, behind, self.size.width, look.signs, look.keys)
+        )
 
 
 def headline_lines(
-    snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int, signs: Signs
+    snapshot: Snapshot,
+    state: SourceState,
+    now: int,
+    behind: int,
+    columns: int,
+    signs: Signs,
+    keys: KeyNames = NAMES,
 ) -> list[Line]:
     """Both lines. ``now`` is what ages are counted to (ns)."""
-    return [_counts(snapshot, columns, signs), _state(snapshot, state, now, behind, columns)]
+    return [
+        _counts(snapshot, columns, signs, keys),
+        _state(snapshot, state, now, behind, columns, keys),
+    ]
 
 
-def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
+def _counts(snapshot: Snapshot, columns: int, signs: Signs, keys: KeyNames) -> Line:
     totals, whole = snapshot.shown, snapshot.totals
     narrowed = totals.rows < whole.rows
     dropped = _number(totals.dropped, whole.dropped if narrowed else None, columns)
@@ -74,7 +88,7 @@ def _counts(snapshot: Snapshot, columns: int, signs: Signs) -> Line:
         if narrowed:
             parts.append(((f"{percent(whole.dropped_share)} in all", "dim"),))
     if noise := sum(totals.noise.values()):
-        parts.append(((f"+ {count(noise)} noise (n)", "dim"),))
+        parts.append(((f"+ {count(noise)} noise ({keys['noise']})", "dim"),))
     if totals.audited:
         parts.append(((f"{signs.warned} {totals.audited:,} audited", "warn"),))
     if totals.errors:
@@ -109,7 +123,9 @@ def _number(shown: int, whole: int | None, columns: int) -> str:
     return " of ".join(texts)
 
 
-def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int) -> Line:
+def _state(
+    snapshot: Snapshot, state: SourceState, now: int, behind: int, columns: int, keys: KeyNames
+) -> Line:
     seen = snapshot.coverage
     parts: list[Line] = []
     if behind:
@@ -150,9 +166,9 @@ def _state(snapshot: Snapshot, state: SourceState, now: int, behind: int, column
     if skipped:
         parts.append(((f"{plural(skipped, 'record')} not read", "warn"),))
     if (more := len(seen.warnings) - seen.said_short) > 0:
-        parts.append(((f"{plural(more, 'warning')} (w)", "warn"),))
+        parts.append(((f"{plural(more, 'warning')} ({keys['warnings']})", "warn"),))
     elif seen.warnings:
-        parts.append((("w: why", "warn"),))
+        parts.append(((f"{keys['warnings']}: why", "warn"),))
     return cut(joined([((" ", "text"),), fill(parts, _GAP, columns - 1)], ("", "text")), columns)
 
 

@@ -356,10 +356,14 @@ class Listing(Body):
                 found = Listed((*found.entries, Entry(((text, "warn"),))), found.head)
             if found.entries or not self.view.nothing:
                 return found
-            told = advice_lines(self.view.nothing, self.view.advice, columns)
+            told = advice_lines(
+                self.view.nothing, list(map(self.desk.look.keys.told, self.view.advice)), columns
+            )
             return Listed([Entry(line) for line in told])
         query, words = self.desk.chosen.query, self.desk.chosen.filter_words
-        told = empty_lines(snapshot, self.desk.state, query, words, columns)
+        told = empty_lines(
+            snapshot, self.desk.state, query, words, columns, keys=self.desk.look.keys
+        )
         return Listed([Entry(line) for line in told])
 
     def now_ns(self) -> int:

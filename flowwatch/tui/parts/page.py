@@ -75,7 +75,11 @@ class Page(Body):
         title = arrow.join([*self.desk.trail[1:-1], self.view.title])
         if self.ways == "chosen":
             title += f" ({query.direction})"
-        note = "paused" if self.desk.chosen.paused and question is not None else "esc closes"
+        note = (
+            "paused"
+            if self.desk.chosen.paused and question is not None
+            else self.desk.look.keys.told("{back} closes")
+        )
         self.panel.fill_with(title, note, self._lines)
 
     def move(self, step: Callable[[int], int], *, panel: bool = False) -> None:

@@ -31,9 +31,9 @@ class Table(Lines):
 
     DEFAULT_CSS = "Table { height: 1fr; }"
     ABOUT = (
-        "A row is a workload and a destination: space shows its pods, v folds by namespace or not at",
-        "all, :fold label:KEY by a label. Counts of a fold are the sums of its rows; a filter chooses rows",
-        "before they are folded, 'drops only' folds. A pod is its workload and what tells it from the",
+        "A row is a workload and a destination: {unfold} shows its pods, {fold_by} folds by namespace or",
+        "not at all, :fold label:KEY by a label. Counts of a fold are the sums of its rows; a filter chooses",
+        "rows before they are folded, 'drops only' folds. A pod is its workload and what tells it from the",
         "others: weather-app·pk4k7. A row's sign is the worst that happened: dropped, audited",
         "or error (!), forwarded, or no final word yet (?). AUDITED would be denied if enforced.",
         "ANSWERED are attempts that something came back for, as let through is not yet alive; REASON",

@@ -36,7 +36,9 @@ class Tail(Panel):
             body = [((" no record yet", "dim"),)]
         if at_end:
             self._top = len(body)
-        self.fill_with("Last records", "paused" if paused else "t closes", body)
+        self.fill_with(
+            "Last records", "paused" if paused else self.look.keys.told("{tail} closes"), body
+        )
 
 
 def verdict_piece(item: Recent, signs: Signs) -> Piece:

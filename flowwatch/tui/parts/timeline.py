@@ -29,9 +29,10 @@ class TimelineView(Lines):
     ABOUT = (
         "The timeline has a row for dropped and one for forwarded attempts, each to its own scale:",
         "'max' is its highest bar. It is of the rows that are shown. Time is UTC, as hubble prints it;",
-        "z shows all of it, or the end alone. A drag on it makes the numbers those of that time. Times are",
-        "held for up to 16,384 rows, by the second at first, by 2, 4, 8 … where 131,072 places run out.",
-        "A mark stands where policies changed, as found in verdicts or set with M: c compares.",
+        "{window} shows all of it, or the end alone. A drag on it makes the numbers those of that time.",
+        "Times are held for up to 16,384 rows, by the second at first, by 2, 4, 8 … where 131,072 places",
+        "run out.",
+        "A mark stands where policies changed, as found in verdicts or set with {mark}: {changes} compares.",
         "Shaded is a gap: the connection was lost, and what was recorded then can't be had any more.",
     )
 

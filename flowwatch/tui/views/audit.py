@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import Line, window_words
+from flowwatch.tui.keys import OPENING
 from flowwatch.tui.parts.page import TextView
 from flowwatch.tui.question import Question, Readings
 
@@ -37,7 +38,7 @@ def _lines(desk: Desk, columns: int) -> list[Line]:
     from flowwatch.tui.views.audit_report import report_lines
 
     query = desk.chosen.query
-    lines = report_lines(answer.value, columns, desk.look.signs, query.direction)
+    lines = report_lines(answer.value, columns, desk.look.signs, query.direction, desk.look.keys)
     if query.window:
         told = f" of all that was read, not of {window_words(query)} alone"
         lines.insert(1, ((told, "warn"),))
@@ -55,7 +56,7 @@ def _refusal(desk: Desk) -> str:
 AUDIT = TextView(
     name="audit",
     words="what the policies given (--policies) say of the traffic",
-    key=("A",),
+    key=OPENING["audit"],
     number=7,
     tab="Audit",
     tab_short="Audit",

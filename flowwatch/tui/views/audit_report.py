@@ -26,6 +26,7 @@ from flowwatch.report.audit.words import (
 from flowwatch.report.human import percent, span
 from flowwatch.text import plural, safe
 from flowwatch.tui.format import Line, Piece, wrap
+from flowwatch.tui.named import NAMES, KeyNames
 from flowwatch.tui.theme import Signs
 
 ROWS = 200
@@ -48,17 +49,21 @@ _ANSWERS: dict[Conclusion, str] = {
 
 
 def report_lines(
-    report: AuditReport, columns: int, signs: Signs, direction: str = "both"
+    report: AuditReport,
+    columns: int,
+    signs: Signs,
+    direction: str = "both",
+    keys: KeyNames = NAMES,
 ) -> list[Line]:
     """The page for a terminal of so many columns; every text of it is safe. Verdict and counts are of both
     directions, what was found is listed of ``direction``."""
     return [
         *_verdict(report, columns),
         *_counts(report, columns, signs),
-        *_findings(report, _FIRST, columns, signs, direction),
+        *_findings(report, _FIRST, columns, signs, direction, keys),
         *_hints(report, columns),
         *_policies(report, columns, signs),
-        *_findings(report, _LAST, columns, signs, direction),
+        *_findings(report, _LAST, columns, signs, direction, keys),
     ]
 
 
@@ -107,7 +112,12 @@ def _counts(report: AuditReport, columns: int, signs: Signs) -> Iterator[Line]:
 
 
 def _findings(
-    report: AuditReport, kinds: Sequence[Kind], columns: int, signs: Signs, direction: str
+    report: AuditReport,
+    kinds: Sequence[Kind],
+    columns: int,
+    signs: Signs,
+    direction: str,
+    keys: KeyNames,
 ) -> Iterator[Line]:
     for kind in kinds:
         found = [one for one in report.findings if one.kind == kind]
@@ -119,7 +129,7 @@ def _findings(
         if elsewhere := len(found) - len(rows):
             other = "egress" if direction == "ingress" else "ingress"
             role = _ROLES[kind] if kind in FAILURES else "dim"
-            yield ((f"   {elsewhere:,} in {other}: i shows them", role),)
+            yield ((f"   {elsewhere:,} in {other}: {keys['direction']} shows them", role),)
         for one in rows[:ROWS]:
             yield from _finding(one, columns, signs)
         if len(rows) > ROWS:

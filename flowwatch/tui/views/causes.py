@@ -104,5 +104,5 @@ CAUSES = ListView(
     question=grouped(_made),
     listed=_listed,
     nothing="Nothing was dropped for which a cause is to be found",
-    advice=("1 shows what was forwarded", "i shows ingress, or both directions"),
+    advice=("{rows} shows what was forwarded", "{direction} shows ingress, or both directions"),
 )

@@ -13,7 +13,7 @@ from flowwatch.text import plural, safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.export import free_path
 from flowwatch.tui.format import Line, wrap
-from flowwatch.tui.keys import Key
+from flowwatch.tui.keys import OPENING, Key
 from flowwatch.tui.parts.page import TextView
 from flowwatch.tui.question import Question, Readings
 from flowwatch.tui.take_away import shown_path
@@ -84,7 +84,8 @@ def report_lines(report: ChangesReport, columns: int, desk: Desk) -> Iterator[Li
         yield ((f" {counts(report)}", "drop" if report.cut else "strong"),)
     else:
         where = "this window" if report.within[1] else "what was read so far"
-        text = f"No change of policies shows in {where}: M sets a mark by hand."
+        by_hand = desk.look.keys.told("{mark} sets a mark by hand")
+        text = f"No change of policies shows in {where}: {by_hand}."
         yield from _wrapped(text, columns, 1, "strong")
     if report.coverage.first_seen:
         yield from _wrapped(window_told(report), columns, 1, "dim")
@@ -111,7 +112,9 @@ def _difference(one: Difference, report: ChangesReport, columns: int, desk: Desk
         for row in shown:
             yield from _row(row, report, columns, desk)
         if len(rows) > len(shown):
-            yield ((f"   and {plural(len(rows) - len(shown), 'more row')}: e writes all", "dim"),)
+            writes = desk.look.keys.told("{export_changes} writes all")
+            more = plural(len(rows) - len(shown), "more row")
+            yield ((f"   and {more}: {writes}", "dim"),)
 
 
 def _row(row: ChangeRow, report: ChangesReport, columns: int, desk: Desk) -> Iterator[Line]:
@@ -177,7 +180,7 @@ def _refusal(desk: Desk) -> str:
 CHANGES = TextView(
     name="changes",
     words="what a policy changed: before and after the moment it took effect",
-    key=("c",),
+    key=OPENING["changes"],
     short="before/after",
     title="What policies changed: before and after",
     question=_question,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowwatch.tui.desk import Desk
-from flowwatch.tui.keys import Key
+from flowwatch.tui.keys import OPENING, Key
 from flowwatch.tui.parts.bench import Bench
 from flowwatch.tui.view import Body, View
 
@@ -47,7 +47,7 @@ def _refusal(desk: Desk) -> str:
 DRAFT = DraftView(
     name="draft",
     words="a policy of what was seen, to be decided on row by row",
-    key=("D",),
+    key=OPENING["draft"],
     refusal=_refusal,
     ways="both",
     keys={

@@ -61,10 +61,10 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
         entries.append(
             Entry((("   No record of this window is kept any more: its counts are", "strong"),))
         )
-    of = (
-        "of the selected row (f: of all rows)"
+    of = desk.look.keys.told(
+        "of the selected row ({follow}: of all rows)"
         if desk.chosen.row
-        else "of all rows (f: of the selected one)"
+        else "of all rows ({follow}: of the selected one)"
     )
     told = f"{_times(value)}, {of}, the newest first"
     heading: Line = ((f" TIME (UTC)    VERDICT      FROM, TO, KIND   {told}", "head"),)
@@ -76,7 +76,11 @@ def _times(value: RecordsAnswer) -> str:
     start, end = value.snapshot.window
     if not end and value.made:
         return f"{time_of_day(value.made[0].time)}-{time_of_day(value.made[-1].time)}"
-    kept = f" (kept from {time_of_day(value.held)} on)" if value.held > start else ""
+    kept = (
+        f" (kept from {time_of_day(value.held)} on)"
+        if value.held > max(start, value.snapshot.coverage.first_seen)
+        else ""
+    )
     return f"{time_of_day(start)}-{time_of_day(end)}{kept}" if end else "none"
 
 
@@ -116,7 +120,8 @@ def _numbers(pair: Sequence[Recent]) -> list[int]:
 
 
 def _refusal(desk: Desk) -> str:
-    return "" if desk.chosen.record else "no record was selected: 8 lists them, enter shows one"
+    none = "no record was selected: {flows} lists them, {go_in} shows one"
+    return "" if desk.chosen.record else desk.look.keys.told(none)
 
 
 FLOWS = ListView(
@@ -132,10 +137,13 @@ FLOWS = ListView(
         Key("follow", ("f",), "records of the row selected in a table alone, or of all"): _follow
     },
     nothing="No record of these rows is among the last few thousand that are kept",
-    advice=("f shows those of all rows", "y in 1 copies the hubble command that shows more"),
+    advice=(
+        "{follow} shows those of all rows",
+        "{copy} in {rows} copies the hubble command that shows more",
+    ),
     help=(
         "Flows: a dropped packet leaves two records, the policy's verdict and the drop: one line, 2x drop; "
-        "enter shows both whole.",
+        "{go_in} shows both whole.",
     ),
 )
 

@@ -8,7 +8,8 @@ from flowwatch.egress.query import ORDERS
 from flowwatch.tui.commands import Command
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import Line, labelled, wrap
-from flowwatch.tui.keys import GROUPS, Key, labels
+from flowwatch.tui.keys import GROUPS, OPENING, Key, labels
+from flowwatch.tui.named import KeyNames
 from flowwatch.tui.parts.page import TextView
 
 
@@ -21,11 +22,12 @@ def help_lines(
 ) -> list[Line]:
     """All keys, then commands, orders and columns, then what the views have to say, a paragraph each."""
     lines: list[Line] = []
+    told = KeyNames(keys).told
     for group, title in GROUPS.items():
         lines += [(), ((f" {title}", "head"),)]
         for key in keys:
             if key.group == group:
-                lines += _entry(labels(key) or "no key", key.words, columns, 18)
+                lines += _entry(labels(key) or "no key", told(key.words), columns, 18)
     lines += [(), ((" Commands", "head"),)]
     for command in commands:
         usage = command.usage if len(command.usage) < 14 else "WORD"
@@ -58,7 +60,7 @@ def _lines(desk: Desk, columns: int) -> list[Line]:
 HELP = TextView(
     name="help",
     words="keys and commands",
-    key=("?", "f1"),
+    key=OPENING["help"],
     short="help",
     alias=("h",),
     title="flowwatch: keys and commands",

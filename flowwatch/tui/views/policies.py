@@ -151,8 +151,8 @@ POLICIES = ListView(
     listed=_listed,
     nothing="No verdict names a policy",
     advice=(
-        "verdicts come where policies are enforced: hubble observe --type policy-verdict shows them, 9 each "
-        "node's last one",
+        "verdicts come where policies are enforced: hubble observe --type policy-verdict shows them, {nodes} "
+        "each node's last one",
         "Cilium names the policies that allow or deny since 1.14",
         "--policies FILE tells what blocked, whether or not they are named",
     ),

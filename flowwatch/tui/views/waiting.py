@@ -14,6 +14,7 @@ from flowwatch.report.waiting import pods_text, since_text, waited_text, why_tex
 from flowwatch.text import safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import window_words, wrap
+from flowwatch.tui.keys import OPENING
 from flowwatch.tui.parts.grouped import Grouped, GroupedAnswer, grouped
 from flowwatch.tui.parts.groups import filter_for, name_of, number
 from flowwatch.tui.parts.listing import Entry, Item, Listed, ListView, head, table
@@ -85,7 +86,7 @@ def _listed(desk: Desk, value: GroupedAnswer, columns: int) -> Listed:
 WAITING = ListView(
     name="waiting",
     words="who is blocked at this moment: the longest waits first, all pods or one, hanging or refused",
-    key=("H",),
+    key=OPENING["waiting"],
     question=_question,
     listed=_listed,
     nothing="nobody is blocked now: no pod's latest attempt was dropped in the 75 s before the last record",

@@ -9,6 +9,7 @@ from flowwatch.flows.source import SourceState
 from flowwatch.text import plural, safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND, Line, labelled, rate
+from flowwatch.tui.keys import OPENING
 from flowwatch.tui.parts.page import TextView
 from flowwatch.tui.parts.rows import Rows, rows
 
@@ -99,7 +100,7 @@ def _refusal(desk: Desk) -> str:
 WARNINGS = TextView(
     name="warnings",
     words="what the numbers don't include: losses, nodes, gaps",
-    key=("w",),
+    key=OPENING["warnings"],
     alias=("notices",),
     title="What these numbers include, and what not",
     question=rows,

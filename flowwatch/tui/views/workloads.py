@@ -66,5 +66,5 @@ WORKLOADS = ListView(
     tab_short="Work",
     question=grouped(_made),
     listed=_listed,
-    headings={f"{one.title} (2)": one.words for one in COLUMNS if one.title == "WORKLOAD"},
+    headings={f"{one.title} (Work)": one.words for one in COLUMNS if one.title == "WORKLOAD"},
 )

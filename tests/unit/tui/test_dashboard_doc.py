@@ -9,6 +9,7 @@ import pytest
 
 from flowwatch.report.reference import with_tables
 from flowwatch.tui.keys import labels
+from flowwatch.tui.named import KeyNames
 from flowwatch.tui.parts.columns import COLUMNS, SIGNS
 from flowwatch.tui.reference import tables
 from flowwatch.tui.view import command_table, key_map
@@ -32,8 +33,9 @@ def test_every_column_has_its_line(title: str) -> None:
 
 
 def test_every_key_view_command_and_sign_has_its_line() -> None:
+    told = KeyNames(key_map(VIEWS).keys).told
     for key in key_map(VIEWS).keys:
-        assert f"\n| `{labels(key)}` | `{key.action}` | {key.words} |\n" in TEXT
+        assert f"\n| `{labels(key)}` | `{key.action}` | {told(key.words)} |\n" in TEXT
     for view in VIEWS:
         assert f"\n| {view.name} | " in TEXT
     for command in command_table(VIEWS):

@@ -10,6 +10,7 @@ from flowwatch.tui import keys
 from flowwatch.tui.actions import ACTIONS, COMMAND_ACTIONS
 from flowwatch.tui.commands import COMMANDS, BadCommand, CommandLine
 from flowwatch.tui.format import Line
+from flowwatch.tui.named import NAMES
 from flowwatch.tui.parts.columns import COLUMNS
 from flowwatch.tui.parts.footer import keys_line
 from flowwatch.tui.view import command_table, key_map
@@ -76,7 +77,7 @@ def test_help_has_every_key_and_command() -> None:
     lines = help_lines(100, MAP.keys, COMMAND_LINE.commands, headings, [])
     helped = " ".join(" ".join(plain(line) for line in lines).split())
     for key in MAP.keys:
-        assert key.words in helped
+        assert NAMES.told(key.words) in helped
         assert keys.labels(key) in helped
     for heading, words in headings.items():
         assert f"{heading} {words.replace('`', '')}" in helped
