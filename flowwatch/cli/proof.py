@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
     from flowwatch.flows.model import Batch
     from flowwatch.flows.source import Source
+    from flowwatch.history.place import Place
     from flowwatch.history.store import Piece
     from flowwatch.proofs.checking import Manifest
 
@@ -285,13 +286,22 @@ def _still(files: Content, history: str) -> str:
 
     told = msgspec.json.decode(files, type=_Files).files if isinstance(files, bytes) else []
     place = place_of(history)
-    sizes = {file.path: file.size for file in place.files()}
-    same = 0
-    for one in told:
+    try:
+        sizes = {file.path: file.size for file in place.files()}
         # What is empty is none of a history's, and may be a pipe.
-        if sizes.get(one.path, 0) == one.bytes > 0:
-            same += hashlib.sha256(place.read(one.path)).hexdigest() == one.sha256
+        there = [one for one in told if sizes.get(one.path, 0) == one.bytes > 0]
+        same = sum(_digest(place, one.path) == one.sha256 for one in there)
+    except OSError as error:
+        raise InputError(f"cannot read {place.name}: {error.strerror}") from None
     return f"of its {plural(len(told), 'file')} {same:,} lie there unchanged"
+
+
+def _digest(place: Place, path: str) -> str:
+    """Of a file; "" where it went just now."""
+    try:
+        return hashlib.sha256(place.read(path)).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 class _File(msgspec.Struct):

@@ -35,6 +35,10 @@ HOUR = 3_600_000_000_000
 NO_TIME = "unknown"
 """Date and hour of records without a time, and of those of very many hours at once."""
 _KEY = "flowwatch"
+MERGED = "-merged.parquet"
+"""How the name of a file ends that stands for others."""
+LOOKS = 10
+"""At most, until nothing is merged meanwhile."""
 AT_ONCE = 16
 """Footers that are asked for at once of a server."""
 _LONGEST = 100
@@ -229,9 +233,33 @@ def listing(where: Where, *, since: int | None = None, until: int | None = None)
     _check(place)
     found = Listing()
     try:
-        files = [file for file in _files(place, found) if _in_time(file.path, since, until)]
+        files = _seen(place, since, until, found)
+        for _ in range(LOOKS):
+            found = _listed(place, files)
+            before, files = files, _seen(place, since, until, more := Listing())
+            found.left_out = more.left_out + found.left_out
+            if not _merged_meanwhile(before, files):
+                break
     except OSError as error:
         raise InputError(f"cannot read {place.name}: {error.strerror}") from None
+    return found
+
+
+def _seen(place: Place, since: int | None, until: int | None, found: Listing) -> list[File]:
+    return [file for file in _files(place, found) if _in_time(file.path, since, until)]
+
+
+def _merged_meanwhile(before: list[File], after: list[File]) -> bool:
+    """Whether files went, or came to stand for others, while they were looked at.
+
+    What is listed then may lack both a file that went and the one that stands for it.
+    """
+    first, second = ({file.path for file in one} for one in (before, after))
+    return bool(first - second) or any(path.endswith(MERGED) for path in second - first)
+
+
+def _listed(place: Place, files: list[File]) -> Listing:
+    found = Listing()
     every = [piece for piece in _opened(place, files, found) if piece is not None]
     gone = {name for piece in every for name in piece.replaces}
     for piece in every:

@@ -163,7 +163,7 @@ def _replace(work: _Work, pieces: list[Piece], table: Arrow, done: Done) -> None
     if table.num_rows:
         parent = _parent(pieces[0].path)
         now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        path = f"{parent}/{now}-{os.urandom(4).hex()}-merged.parquet"
+        path = f"{parent}/{now}-{os.urandom(4).hex()}{store.MERGED}"
         done.after += store.write(work.place, path, table, store.spans(pieces), names)
         done.made += 1
     for piece in pieces:
@@ -184,23 +184,44 @@ def _whole(piece: Piece, columns: tuple[Kept, ...], done: Done) -> Arrow | None:
 def verify(where: Where) -> Done:
     """Read everything, and check it against its checksums. InputError for what is no history."""
     place = place_of(where)
-    found = listing(place)
+    known: dict[str, str] = {}
+    for _ in range(store.LOOKS):
+        found = listing(place)
+        if not _verify(found, known):
+            break
     done = Done(problems=list(found.left_out))
-    for pieces, columns in ((found.flows, FLOWS), (found.events, EVENTS)):
+    for pieces in (found.flows, found.events):
         for piece in pieces:
-            table = _whole(piece, columns, done)
-            if table is None:
-                continue
-            if table.num_rows != piece.rows:
-                done.problems.append(f"{safe(piece.path)} has lost rows")
-                continue
-            done.files += 1
-            done.before += piece.size
-            done.rows += table.num_rows if columns is FLOWS else 0
+            wrong = known.get(piece.path)
+            if wrong:
+                done.problems.append(wrong)
+            elif wrong is not None:
+                done.files += 1
+                done.before += piece.size
+                done.rows += piece.rows if pieces is found.flows else 0
     if place.local is not None:
         sound, done.attempts = verify_made(place.local, done.problems)
         done.files += sound
     return done
+
+
+def _verify(found: Listing, known: dict[str, str]) -> bool:
+    """Read what isn't ``known`` yet, which gets what is wrong by path, or ""; whether any went meanwhile."""
+    gone = False
+    for pieces, columns in ((found.flows, FLOWS), (found.events, EVENTS)):
+        for piece in pieces:
+            if piece.path in known:
+                continue
+            try:
+                rows = store.rows(piece, columns).num_rows
+            except store.Unreadable as error:
+                gone = gone or error.gone
+                if not error.gone:
+                    known[piece.path] = str(error)
+            else:
+                wrong = rows != piece.rows
+                known[piece.path] = f"{safe(piece.path)} has lost rows" if wrong else ""
+    return gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from flowwatch.errors import OutputError, UsageError
+from flowwatch.cli import proof
+from flowwatch.errors import InputError, OutputError, UsageError
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.history import bucket as module
 from flowwatch.history import store
@@ -116,7 +117,9 @@ def test_a_baseline_may_lie_there(place: str, tmp_path: Path) -> None:
     assert "0 new destinations" in of_bucket.stdout
 
 
-def test_a_proof_is_of_it_as_well(place: str, tmp_path: Path) -> None:
+def test_a_proof_is_of_it_as_well(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flowwatch("record", "--input-file", STEADY / "flows.jsonl.gz", "--to", place)
     made = tmp_path / "proof.zip"
     done = flowwatch("proof", "-f", STEADY / "policy.yaml", "--history", place, "-o", made)
@@ -124,6 +127,14 @@ def test_a_proof_is_of_it_as_well(place: str, tmp_path: Path) -> None:
     again = flowwatch("proof", "verify", made, "--history", place)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "lie there unchanged" in again.stdout
+    through(monkeypatch, free_port())
+    away = flowwatch("proof", "verify", made, "--history", place)
+    assert away.returncode == 2
+    assert "the server cannot be reached" in one_line(away)
+    assert "cannot read s3://" in away.stderr
+    # It went away once all was replayed.
+    with pytest.raises(InputError, match=r"cannot read s3://.*the server cannot be reached"):
+        proof._still(b'{"files": []}', place)
 
 
 def test_names_of_clusters_are_kept_apart(place: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from flowwatch.history.arrow import load
 from flowwatch.history.attempts.made import TABLES, files_of, foreign, read_made, read_table
 from flowwatch.history.attempts.summaries import SUMMARY, read_summary
-from flowwatch.history.store import MADE
+from flowwatch.history.store import LOOKS, MADE
 from flowwatch.text import safe
 
 
@@ -16,6 +16,16 @@ def verify_made(folder: Path, problems: list[str]) -> tuple[int, int | None]:
 
     ``problems`` gets a safe line for each that isn't.
     """
+    for _ in range(LOOKS):
+        before, found = read_made(folder, []), list[str]()
+        told = _verified(folder, found)
+        if before == read_made(folder, []):
+            break
+    problems += found
+    return told
+
+
+def _verified(folder: Path, problems: list[str]) -> tuple[int, int | None]:
     made = read_made(folder, problems)
     if made is None:
         return 0, None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from flowwatch.flows.model import Batch, Flow
-from flowwatch.history import store
+from flowwatch.history import store, upkeep
+from flowwatch.history.folder import Folder
+from flowwatch.history.place import File
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.recorder import Origin, Recorder
 from flowwatch.history.upkeep import compact
@@ -193,3 +196,51 @@ def test_what_is_no_history_is_refused(verb: str, tmp_path: Path) -> None:
     done = flowwatch("history", verb, tmp_path, *more)
     assert (done.returncode, done.stdout) == (1, "")
     assert "is no history" in one_line(done)
+
+
+class Merged(Folder):
+    """A folder that is merged while somebody looks at it: amid a look, or before a file is opened."""
+
+    def __init__(self, path: Path, *, opened: int | None = None) -> None:
+        super().__init__(path)
+        self._left = opened
+        """Files that are opened before; None: it happens while names are listed."""
+        self._merged = False
+
+    def _merge(self) -> None:
+        self._merged = True
+        upkeep.compact(self._path)
+
+    def files(self) -> Iterator[File]:
+        names = list(super().files())
+        yield from names[: len(names) // 2]
+        if self._left is None and not self._merged:
+            self._merge()
+        # A listing that is under way needn't tell what has come meanwhile, and doesn't tell what went.
+        yield from (one for one in names[len(names) // 2 :] if (self._path / one.path).exists())
+
+    def open(self, path: str) -> str:
+        if self._left == 0 and not self._merged:
+            self._merge()
+        elif self._left:
+            self._left -= 1
+        return super().open(path)
+
+
+MOMENTS = [None, 0, 3, 40, 80, 120]
+
+
+@pytest.mark.parametrize("opened", MOMENTS)
+def test_verify_says_the_same_while_it_is_merged(opened: int | None, kept: Path) -> None:
+    records = len(flows_of(HistorySource(str(kept))))
+    done = upkeep.verify(Merged(kept, opened=opened))
+    assert done.problems == []
+    assert done.rows == records
+
+
+@pytest.mark.parametrize("opened", MOMENTS[:3])
+def test_what_is_listed_while_it_is_merged_is_all_of_it(opened: int | None, kept: Path) -> None:
+    records = len(flows_of(HistorySource(str(kept))))
+    found = store.listing(Merged(kept, opened=opened))
+    assert found.left_out == []
+    assert sum(piece.rows for piece in found.flows) == records
