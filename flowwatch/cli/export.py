@@ -18,7 +18,7 @@ from flowwatch.egress.view import snapshot
 from flowwatch.errors import UsageError
 from flowwatch.flows.attempts import Attempts
 from flowwatch.flows.counting import Tally
-from flowwatch.flows.coverage import Coverage, other_way_words
+from flowwatch.flows.coverage import Coverage, other_way_words, otherwise_words
 from flowwatch.flows.join import Join
 from flowwatch.flows.known import changed
 from flowwatch.flows.listing import AttemptListing
@@ -162,6 +162,7 @@ class _Export:
         self._raw = parsed.switch("raw")
         self._grouped = parsed.switch("grouped")
         self._max_rows = max_rows(parsed)
+        self._spelt = parsed.switch("drops")
 
     def write(self, out: Output) -> int:
         """Write everything; returns the number of lines. ``reading`` knows how it ended."""
@@ -177,7 +178,9 @@ class _Export:
         count = write_attempts(asked, out, self._form, attributed=attributed)
         coverage = asked.told(listing.tally.coverage())
         other = other_way_words(self._query.direction, count, listing.elsewhere)
-        self._end(replace(coverage, warnings=(*coverage.warnings, *other)))
+        # Who spells the default out knows that it leaves the others out.
+        others = () if self._spelt else otherwise_words(self._outcomes, count, listing.otherwise)
+        self._end(replace(coverage, warnings=(*coverage.warnings, *other, *others)))
         return count
 
     def _teller(self) -> Teller | None:

@@ -19,9 +19,11 @@ from flowwatch.report.unused import write_unused
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
 
+_NO_EVIDENCE = 3
+
 
 def run(parsed: Parsed) -> int:
-    """Look, print; 0, or 1 when something is unused for certain; 2 for bad input."""
+    """Look, print; 0, or 1 when something is unused for certain; 2 for bad input, 3 without evidence."""
     with telling_apart():
         return _look(parsed)
 
@@ -48,7 +50,7 @@ def _look(parsed: Parsed) -> int:
     ended = reading.finish()
     if reading.failure is not None:
         return 1 if report.found else UNREADABLE
-    return ended or int(report.found)
+    return ended or (_NO_EVIDENCE if report.blind else int(report.found))
 
 
 def _written(path: str) -> int:

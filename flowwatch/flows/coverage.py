@@ -301,6 +301,15 @@ def other_way_words(direction: str, here: int, there: int) -> Iterator[str]:
     yield f"{there:,} {other} {were} seen: --direction {other} shows {them}"
 
 
+def otherwise_words(asked: frozenset[str], found: int, others: Mapping[str, int]) -> Iterator[str]:
+    """A line when no attempt has one of the outcomes asked for, and ``others`` have others."""
+    seen = {outcome: count for outcome, count in others.items() if count}
+    if found or not seen:
+        return
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in seen.items())
+    yield f"no attempt was {' or '.join(sorted(asked))}; {told}: --outcome all lists them"
+
+
 def gap_words(gap: Gap) -> str:
     """A gap as a warning: how long, when, whose, and why."""
     start, end = time_of_day(gap.start), time_of_day(gap.end)

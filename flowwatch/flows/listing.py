@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
@@ -64,6 +65,8 @@ class AttemptListing:
         self._over: list[Attempt] = []
         self.elsewhere = 0
         """Attempts with such an outcome in the direction that wasn't asked for."""
+        self.otherwise: Counter[str] = Counter()
+        """Attempts in that direction with another outcome, by that."""
 
     @property
     def join(self) -> Join:
@@ -103,10 +106,12 @@ class AttemptListing:
 
     def _listed(self, attempt: OpenAttempt, scope: Attempts, origin: str) -> Iterator[Attempt]:
         told = self._teller.over(attempt, scope) if self._teller is not None else _NOTHING
-        if meaning.OUTCOMES[attempt.outcome] not in self._outcomes:
-            return
+        outcome = meaning.OUTCOMES[attempt.outcome]
+        asked = outcome in self._outcomes
         for way, seen in (("egress", attempt.egress), ("ingress", attempt.ingress)):
-            if seen and way in self._directions:
+            if not asked:
+                self.otherwise[outcome] += bool(seen) and way in self._directions
+            elif seen and way in self._directions:
                 yield self._attempt(attempt, way, origin, told.get(way, ""))
             elif seen:
                 self.elsewhere += 1

@@ -78,6 +78,11 @@ class UnusedReport:
     """All that the policies have."""
 
     @property
+    def blind(self) -> bool:
+        """Whether no attempt was seen: then nobody can tell what is needed."""
+        return not self.audit.blind.attempts
+
+    @property
     def found(self) -> bool:
         """Whether anything is unused for certain."""
         return any(one.certain for one in self.unused)
@@ -113,7 +118,7 @@ class Finder:
                 named[name] = max(named.get(name, 0), difference.mark.time)
         found = tuple(
             self._dated(one, use, named, report)
-            for use in report.policies
+            for use in (report.policies if report.blind.attempts else ())
             for one in _of(use, report.policies)
         )
         order = {what: at for at, what in enumerate(WHATS)}

@@ -113,6 +113,8 @@ def _evidence(report: UnusedReport) -> Iterator[str]:
 def _counts(report: UnusedReport) -> str:
     policies = plural(len(report.audit.policies), "policy", "policies")
     beside = f"{policies} with {plural(report.rules, 'rule')}"
+    if report.blind:
+        return f"no attempt was seen: what is unused of {beside} can't be told"
     if not report.unused:
         return f"nothing unused in {beside}"
     told = [

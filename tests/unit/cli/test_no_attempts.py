@@ -141,3 +141,17 @@ def test_names_of_a_hostile_file_are_shown_escaped(tmp_path: Path) -> None:
 def test_the_shared_case(verb: str) -> None:
     told = flowwatch(verb, "--input-file", CASE / "flows.jsonl")
     assert (told.returncode, told.stderr) == (0, f"flowwatch: {ONE}\n")
+
+
+def test_an_export_without_drops_says_what_there_is(tmp_path: Path) -> None:
+    passed = record("EGRESS", 40000)
+    passed["flow"] |= {"verdict": "FORWARDED", "event_type": {"type": 5}, "is_reply": False}
+    del passed["flow"]["drop_reason_desc"]
+    flows = capture(tmp_path, passed)
+    done = flowwatch("export", "--format", "jsonl", "--input-file", flows)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == (
+        "flowwatch: no attempt was dropped; 1 forwarded: --outcome all lists them\n"
+    )
+    done = flowwatch("export", "--format", "jsonl", "--input-file", flows, "--outcome", "all")
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")

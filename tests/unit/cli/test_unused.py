@@ -75,3 +75,13 @@ def test_the_demos_draft_is_all_needed(tmp_path: Path) -> None:
     unused = flowwatch("unused", "-f", draft, "--demo")
     assert (unused.returncode, "nothing unused in" in unused.stdout) == (0, True), unused.stdout
     assert flowwatch("diff", draft, draft).returncode == 0
+
+
+def test_without_any_attempt_nobody_can_tell_what_is_needed(tmp_path: Path) -> None:
+    policy = tmp_path / "p.yaml"
+    policy.write_text(CORRECT)
+    done = flowwatch("unused", "-f", policy, "--input-file", "-")
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.endswith(
+        "\nno attempt was seen: what is unused of 1 policy with 3 rules can't be told\n"
+    )

@@ -416,3 +416,10 @@ def test_a_policy_that_the_cluster_would_refuse_is_named_as_the_user_did(
     assert done.returncode == 2
     assert done.stderr.startswith(f"flowwatch: {policy}:")
     assert not (tmp_path / "x.zip").exists()
+
+
+def test_a_proof_of_nothing_is_no_proof(tmp_path: Path) -> None:
+    policy = tmp_path / "weather.yaml"
+    policy.write_text(policy_text(), "utf-8")
+    said = made(tmp_path / "a.zip", "-f", policy, "--input-file", "-")
+    assert said.startswith("flowwatch: 0 records: no evidence; ")
