@@ -153,5 +153,7 @@ def test_an_export_without_drops_says_what_there_is(tmp_path: Path) -> None:
     assert done.stderr == (
         "flowwatch: no attempt was dropped; 1 forwarded: --outcome all lists them\n"
     )
+    spelt = flowwatch("export", "--drops", "--format", "jsonl", "--input-file", flows)
+    assert (spelt.returncode, spelt.stdout, spelt.stderr) == (0, "", "")
     done = flowwatch("export", "--format", "jsonl", "--input-file", flows, "--outcome", "all")
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
