@@ -257,6 +257,8 @@ ACTIONS: dict[str, Action] = {
     "drops": _drops,
     "noise": _noise,
     "sort": _sort,
+    "sort_list": lambda desk: desk.seen.sort(),
+    "reverse_list": lambda desk: desk.seen.sort(turned=True),
     "reverse": lambda desk: desk.choose(reverse=not desk.chosen.query.reverse),
     "direction": _direction,
     "unfold": lambda desk: desk.seen.toggle("fold"),

@@ -93,10 +93,11 @@ def run(
         from flowwatch.tui.own_table import known as known_table
         from flowwatch.tui.saved import saved_file
         from flowwatch.tui.state import Options
+        from flowwatch.tui.views import LISTS
 
         place = Path(config_folder(os.environ))
         own_keys = place / "keys"
-        arranged = known_table(place / "table")
+        arranged = known_table(place / "table", LISTS)
         own = {name: place / "themes" / name for name in theme_names(os.environ)}
         if theme not in themes.THEMES and theme not in own:
             known = ", ".join([*themes.THEMES, *own])
@@ -110,6 +111,7 @@ def run(
             columns=arranged.columns,
             order=arranged.order,
             reverse=arranged.reverse,
+            sorted=arranged.lists,
             arranged_file=place / "table",
             themes=own,
             keys=own_keys if userfile.exists(own_keys) else None,

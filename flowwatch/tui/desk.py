@@ -49,6 +49,9 @@ class Seen(Protocol):
     def close_part(self) -> bool:
         """Close what is open in it, the last first; whether there was anything."""
 
+    def sort(self, *, turned: bool = False) -> None:
+        """Put a list in order by its next heading, or (``turned``) turn its order round."""
+
     def move(self, step: Callable[[int], int], *, panel: bool = False) -> None:
         """By ``step`` of a page's lines: the selection, the text, or what scrolls beside (``panel``)."""
 

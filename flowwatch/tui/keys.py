@@ -15,11 +15,13 @@ ROWS = "rows"
 TRAFFIC = "traffic"
 TIMED = "timed"
 LISTED = "listed"
+SORTED = "sorted"
 OPENED = "opened"
 
 CONTEXTS: dict[str, str] = {
     ROWS: "a table of rows",
     LISTED: "a list",
+    SORTED: "a list with headings",
     TRAFFIC: "a view of traffic",
     TIMED: "a view of a window of time",
     OPENED: "a view that was opened over another",
@@ -113,6 +115,8 @@ KEYS: tuple[Key, ...] = (
         context=ROWS,
     ),
     Key("reverse", ("S",), "turn the order round", context=ROWS),
+    Key("sort_list", ("s",), "sort the list by its next heading", "sort", context=SORTED),
+    Key("reverse_list", ("S",), "turn its order round", context=SORTED),
     Key("direction", ("i",), "egress, ingress, both: in every view"),
     Key("pause", ("p",), "hold the screen; reading and counting go on", "pause", "view"),
     Key(

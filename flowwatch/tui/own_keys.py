@@ -12,7 +12,18 @@ from itertools import combinations
 from pathlib import Path
 
 from flowwatch.text import safe
-from flowwatch.tui.keys import ANYWHERE, LISTED, OPENED, ROWS, TIMED, TRAFFIC, Key, KeyMap, label
+from flowwatch.tui.keys import (
+    ANYWHERE,
+    LISTED,
+    OPENED,
+    ROWS,
+    SORTED,
+    TIMED,
+    TRAFFIC,
+    Key,
+    KeyMap,
+    label,
+)
 from flowwatch.tui.own import Entry, entries, meant
 
 NONE = "none"
@@ -34,8 +45,8 @@ _ALSO = {"esc": "escape", "pgup": "pageup", "pgdn": "pagedown", "space": " ", "d
 
 _TOGETHER = tuple(
     {one, other}
-    for one, other in combinations((ROWS, TRAFFIC, TIMED, LISTED), 2)
-    if {one, other} != {ROWS, LISTED}
+    for one, other in combinations((ROWS, TRAFFIC, TIMED, LISTED, SORTED), 2)
+    if ROWS not in (one, other) or not {LISTED, SORTED} & {one, other}
 )
 """Contexts that hold at a time, beside those that always do."""
 

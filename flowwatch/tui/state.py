@@ -9,6 +9,7 @@ from pathlib import Path
 from flowwatch.egress.folding import BY_WORKLOAD, By
 from flowwatch.egress.query import Query
 from flowwatch.tui.hubble_command import HUBBLE
+from flowwatch.tui.parts.sorting import Orders, Sorted
 from flowwatch.tui.question import When
 from flowwatch.tui.theme import FANCY, Signs
 
@@ -36,6 +37,8 @@ class Options:
     """Fields of the table's columns, in the user's own order; none: those that fit."""
     order: str = "drops"
     reverse: bool = False
+    sorted: Orders = field(default_factory=dict)
+    """The orders of lists that are remembered, by their views' names."""
     arranged_file: Path | None = None
     """Where the columns and the order are remembered; None: nowhere."""
     signs: Signs = FANCY
@@ -81,6 +84,8 @@ class ViewState:
     """Filters by the names under which they were saved."""
     columns: tuple[str, ...] = ()
     """Fields of the table's columns, in their order; none: those that fit."""
+    sorted: dict[str, Sorted] = field(default_factory=dict)
+    """The orders of lists, by their views' names; of those that aren't there it is their own."""
     record: int = 0
     """The number of the record that is shown whole; 0: none."""
     marks: tuple[int, ...] = ()
@@ -109,4 +114,5 @@ def first_state(options: Options) -> ViewState:
         query=query,
         mouse=options.mouse,
         columns=options.columns,
+        sorted=dict(options.sorted),
     )

@@ -205,6 +205,9 @@ class Body(Container):
     def close_part(self) -> bool:
         return False
 
+    def sort(self, *, turned: bool = False) -> None:
+        return None
+
     def move(self, step: Callable[[int], int], *, panel: bool = False) -> None:
         return None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,22 @@ from flowwatch.tui import keys
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import SECOND, Line, cut, fit
 from flowwatch.tui.layout import layout
+from flowwatch.tui.own_table import sort_list
 from flowwatch.tui.parts.columns import GAP, MARK, SIGNS, Cells, ScreenColumn, choose, share
 from flowwatch.tui.parts.empty import advice_lines, empty_lines, small_lines
 from flowwatch.tui.parts.grouped import MOST_ROWS, Grouped
 from flowwatch.tui.parts.headline import Headline
 from flowwatch.tui.parts.lines import Lines
+from flowwatch.tui.parts.sorting import (
+    Ranks,
+    Sorted,
+    after,
+    called,
+    heading_at,
+    in_order,
+    marked,
+    ranked,
+)
 from flowwatch.tui.parts.tabs import Tabs
 from flowwatch.tui.question import Question
 from flowwatch.tui.theme import CURSOR, Signs
@@ -56,6 +67,9 @@ class Item:
     outcome: str = ""
     """Of columns.SIGNS: the worst that happened; empty: no sign."""
     narrow: str = ""
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    """What cells are put in order by, the largest first, where their text isn't such a number; by the titles
+    of their columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,8 @@ class Listed:
 
     entries: Sequence[Entry]
     head: Line = ()
+    ranks: Ranks | None = None
+    """What the first entries are put in order by; None: nothing, or the view has done it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +92,8 @@ class ListView(View):
     """What the key enter does with the selected line; None: the rows behind it are shown."""
     of_rows: bool = True
     """Whether there is nothing to list where there are no rows."""
+    sorts: tuple[str, ...] = ()
+    """What its headings are called (sorting.called) by which it can be put in order."""
     nothing: str = ""
     """What stands there when there are rows, and nothing to list: a safe line."""
     advice: tuple[str, ...] = ()
@@ -122,7 +140,21 @@ def table(
         Entry(partial(_item_line, item, chosen, places, widths, signs), item.key, item.narrow)
         for item in items
     ]
-    return Listed(entries, cut(titles, size))
+    return Listed(entries, cut(titles, size), partial(_ranks, columns, items))
+
+
+def titles_of(columns: Sequence[ScreenColumn]) -> tuple[str, ...]:
+    """What the headings of ``columns`` are called, all of which put a list in order."""
+    return tuple([called(one.title) for one in columns])
+
+
+def _ranks(columns: Sequence[ScreenColumn], items: Sequence[Item], by: str) -> Sequence[Any] | None:
+    for place, column in enumerate(columns):
+        if called(column.title) == by:
+            texts = [item.cells[place] for item in items]
+            values = [item.values.get(column.title) for item in items]
+            return ranked(texts, values, number=column.number)
+    return None
 
 
 def _item_line(
@@ -150,6 +182,13 @@ class Chooser(Lines):
 
     class Opened(Message):
         """The selected line was clicked again."""
+
+    class Headed(Message):
+        """The heading was clicked, in this column of the terminal."""
+
+        def __init__(self, column: int) -> None:
+            super().__init__()
+            self.column = column
 
     def __init__(self) -> None:
         super().__init__()
@@ -275,6 +314,8 @@ class Chooser(Lines):
         event.stop()
         index = self._top + event.y - 1
         entries = self._listed.entries
+        if event.y == 0:
+            self.post_message(self.Headed(event.x))
         if event.y < 1 or index >= len(entries) or not entries[index].key:
             return
         if index == self._index:
@@ -305,6 +346,10 @@ class Listing(Body):
 
     def compose(self) -> ComposeResult:
         yield from (self.headline, self.tabs, self.chooser)
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        return (*self.CONTEXTS, keys.SORTED) if self.view.sorts else self.CONTEXTS
 
     @property
     def parts(self) -> tuple[Lines, ...]:
@@ -341,7 +386,8 @@ class Listing(Body):
         self.tabs.update_from(self.desk.tabs, self.view.number)
         columns = self.chooser.size.width
         second = int(time.time()) if self.desk.state.phase in ("following", "lost") else 0
-        made_of = (value, columns, self.desk.look.name, second, self.desk.state.phase)
+        order = self.desk.chosen.sorted.get(self.view.name)
+        made_of = (value, columns, self.desk.look.name, second, self.desk.state.phase, order)
         if columns > 0 and made_of != self._made_of:
             self._made_of = made_of
             self._shown = self._list(value, snapshot, columns)
@@ -350,7 +396,7 @@ class Listing(Body):
     def _list(self, value: Any, snapshot: Snapshot, columns: int) -> Listed:
         there = snapshot.rows or (not self.view.of_rows and snapshot.coverage.records_read)
         if value is not None and there:
-            found = self.view.listed(self.desk, value, columns - 1)
+            found = self._ordered(self.view.listed(self.desk, value, columns - 1))
             if snapshot.matched > MOST_ROWS:
                 text = f" of the {MOST_ROWS:,} most dropped of {plural(snapshot.matched, 'row')}"
                 found = Listed((*found.entries, Entry(((text, "warn"),))), found.head)
@@ -365,6 +411,38 @@ class Listing(Body):
             snapshot, self.desk.state, query, words, columns, keys=self.desk.look.keys
         )
         return Listed([Entry(line) for line in told])
+
+    def _ordered(self, found: Listed) -> Listed:
+        """As its headings were chosen to order it."""
+        order = self.desk.chosen.sorted.get(self.view.name)
+        ranks = found.ranks(order.by) if order is not None and found.ranks is not None else None
+        entries = found.entries
+        if order is not None and ranks is not None:
+            entries = in_order(entries, ranks, reverse=order.reverse)
+        return Listed(entries, marked(found.head, order))
+
+    def _put(self, order: Sorted | None) -> None:
+        sort_list(self.desk, self.view.name, order)
+
+    def sort(self, *, turned: bool = False) -> None:
+        """By the next heading, or the other way round."""
+        order = self.desk.chosen.sorted.get(self.view.name)
+        if not turned:
+            self._put(after(order, self.view.sorts))
+        elif order is not None:
+            self._put(order._replace(reverse=not order.reverse))
+        else:
+            told = "{sort_list}, or a click on a heading, sorts the list"
+            self.desk.say(self.desk.look.keys.told(told), "dim", 3.0)
+
+    def on_chooser_headed(self, event: Chooser.Headed) -> None:
+        """Sort by the heading that was clicked; by the same once more: the other way round."""
+        event.stop()
+        by = heading_at(self._shown.head, event.column, self.view.sorts)
+        order = self.desk.chosen.sorted.get(self.view.name)
+        if by:
+            turned = order is not None and order.by == by and not order.reverse
+            self._put(Sorted(by, turned))
 
     def now_ns(self) -> int:
         question = self.question()

@@ -102,7 +102,7 @@ def _parts(
         *_nodes(state),
         Part(_FILTER, ((words, "dim"),) if words else ()),
     ]
-    return [part for part in left if part.line], _asked(view)
+    return [part for part in left if part.line], _asked(view, trail)
 
 
 def _without(left: list[Part], right: list[Part], rank: int, columns: int) -> bool:
@@ -177,9 +177,10 @@ def _nodes(state: SourceState) -> list[Part]:
     return [Part(3, ((f"{max(total - away, 0)}/{total} nodes", "warn"),))]
 
 
-def _asked(view: ViewState) -> list[Part]:
+def _asked(view: ViewState, trail: Sequence[str]) -> list[Part]:
     query = view.query
-    turned = " reversed" if query.reverse else ""
+    listed = view.sorted.get(trail[-1]) if trail else None
+    order = f"{query.order} reversed" if query.reverse else query.order
     parts = [
         Part(2, ((" PAUSED ", "badge"),) if view.paused else (), _SPACE),
         Part(_FILTER, ((" drops only ", "badge"),) if query.drops_only else (), _SPACE),
@@ -191,6 +192,6 @@ def _asked(view: ViewState) -> list[Part]:
             _SPACE,
         ),
         Part(6 if query.direction == "egress" else _FILTER, ((query.direction, "dim"),), _SPACE),
-        Part(11, ((f"by {query.order}{turned}", "dim"),), _SPACE),
+        Part(11, ((f"by {listed or order}", "dim"),), _SPACE),
     ]
     return [part for part in parts if part.line]

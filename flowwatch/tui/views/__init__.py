@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowwatch.tui.parts.listing import ListView
 from flowwatch.tui.view import View
 from flowwatch.tui.views.audit import AUDIT
 from flowwatch.tui.views.causes import CAUSES
@@ -23,3 +24,6 @@ VIEWS: tuple[View, ...] = (
     WARNINGS, DRAFT, HELP,
 )  # fmt: skip
 """The first is what is seen first. Each with its name, key, question, columns or lines, and help."""
+
+LISTS = {one.name: one.sorts for one in VIEWS if isinstance(one, ListView) and one.sorts}
+"""What the headings of lists are called that put them in order."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from flowwatch.egress.folding import By, fold
 from flowwatch.egress.rows import Row, Snapshot
@@ -14,6 +16,7 @@ from flowwatch.tui.format import Line, wrap
 from flowwatch.tui.parts.grouped import GroupedAnswer, grouped
 from flowwatch.tui.parts.groups import filter_of, name_of, state_text
 from flowwatch.tui.parts.listing import Entry, Listed, ListView
+from flowwatch.tui.parts.sorting import Sorted
 
 _INDENT = 12
 """Columns of the count before each text."""
@@ -44,10 +47,40 @@ def _made(snapshot: Snapshot) -> list[Cause]:
 
 def _listed(desk: Desk, value: GroupedAnswer, columns: int) -> Listed:
     entries: list[Entry] = []
-    for cause in value.made:
+    for cause in _sorted(value.made, desk.chosen.sorted.get(CAUSES.name)):
         entries += _cause(cause, columns, desk.look.signs.dropped)
-    heading: Line = ((f"   {'DROPPED':>8}  CAUSE, then WHO, then WHERE TO", "head"),)
+    heading: Line = (
+        (f"   {'DROPPED':>8}  ", "head"),
+        ("CAUSE, then WHO, then WHERE TO", "head"),
+    )
     return Listed(entries, heading)
+
+
+def _sorted(causes: Sequence[Cause], order: Sorted | None) -> Sequence[Cause]:
+    """Causes, of each those who met it, of each of these where: in the order that was chosen."""
+    if order is None:
+        return causes
+    named, turned = order.by == "cause", order.reverse
+
+    def who(met: tuple[str, list[tuple[Row, int]]]) -> Any:
+        return met[0] if named else -sum(count for _, count in met[1])
+
+    def where(one: tuple[Row, int]) -> Any:
+        return peer_text(one[0]) if named else -one[1]
+
+    def of(cause: Cause) -> Any:
+        return cause.reason if named else -cause.dropped
+
+    return [
+        replace(
+            cause,
+            by={
+                name: sorted(rows, key=where, reverse=turned)
+                for name, rows in sorted(cause.by.items(), key=who, reverse=turned)
+            },
+        )
+        for cause in sorted(causes, key=of, reverse=turned)
+    ]
 
 
 def _cause(cause: Cause, columns: int, sign: str) -> list[Entry]:
@@ -103,6 +136,7 @@ CAUSES = ListView(
     tab_short="Why",
     question=grouped(_made),
     listed=_listed,
+    sorts=("dropped", "cause"),
     nothing="Nothing was dropped for which a cause is to be found",
     advice=("{rows} shows what was forwarded", "{direction} shows ingress, or both directions"),
 )

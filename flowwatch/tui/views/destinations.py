@@ -9,7 +9,7 @@ from flowwatch.text import safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.parts.grouped import GroupedAnswer, grouped
 from flowwatch.tui.parts.groups import filter_of, name_of, number
-from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table
+from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table, titles_of
 
 COLUMNS = (
     head("DROPPED", 7, number=True, role="drop", words="attempts that were dropped or refused"),
@@ -72,5 +72,6 @@ DESTINATIONS = ListView(
     tab_short="Dest",
     question=grouped(_made),
     listed=_listed,
+    sorts=titles_of(COLUMNS),
     headings={"WHO TALKS TO IT": COLUMNS[-1].words},
 )

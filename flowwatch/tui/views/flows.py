@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -54,7 +55,8 @@ def _ports(record: Recent) -> object:
 def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
     signs = desk.look.signs
     entries = []
-    for records in pairs(value.made):
+    listed = pairs(value.made)
+    for records in listed:
         line = partial(_pair_line, records, columns, signs)
         entries.append(Entry(line, str(records[-1].number), "record"))
     if not entries and value.snapshot.window[1] and value.held:
@@ -66,9 +68,22 @@ def _listed(desk: Desk, value: RecordsAnswer, columns: int) -> Listed:
         if desk.chosen.row
         else "of all rows ({follow}: of the selected one)"
     )
-    told = f"{_times(value)}, {of}, the newest first"
-    heading: Line = ((f" TIME (UTC)    VERDICT      FROM, TO, KIND   {told}", "head"),)
-    return Listed(entries, heading)
+    first = ", the newest first" if FLOWS.name not in desk.chosen.sorted else ""
+    heading: Line = (
+        (" TIME (UTC)    ", "head"),
+        ("VERDICT      ", "head"),
+        ("FROM, TO, KIND   ", "head"),
+        (f"{_times(value)}, {of}{first}", "head"),
+    )
+    return Listed(entries, heading, lambda by: [_RANKS[by](one[-1]) for one in listed])
+
+
+_RANKS: dict[str, Callable[[Recent], Any]] = {
+    "time": lambda record: -record.time,
+    "verdict": lambda record: record.verdict,
+    "from": lambda record: (record.namespace, record.pod, record.peer, record.kind),
+}
+"""By what a heading is called; equal ones stay as they came, the newest first."""
 
 
 def _times(value: RecordsAnswer) -> str:
@@ -133,6 +148,7 @@ FLOWS = ListView(
     question=records_of_rows,
     listed=_listed,
     enter=_enter,
+    sorts=tuple(_RANKS),
     keys={
         Key("follow", ("f",), "records of the row selected in a table alone, or of all"): _follow
     },

@@ -12,7 +12,7 @@ from flowwatch.text import safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.format import rate
 from flowwatch.tui.parts.groups import number
-from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table
+from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table, titles_of
 from flowwatch.tui.parts.records import RecordsAnswer, records_of_all
 
 COLUMNS = (
@@ -74,6 +74,11 @@ def _items(snapshot: Snapshot, state: SourceState, seen: dict[str, NodeSeen]) ->
                     safe(verdict),
                 ),
                 "errors" if gone or lost else "forwarded",
+                values={
+                    "RECORDS/s": told.count / seconds,
+                    "CLOCK": abs(skew.ahead) if skew is not None else None,
+                    "LAST": last.time if last is not None else None,
+                },
             )
         )
     return items
@@ -94,6 +99,7 @@ NODES = ListView(
     tab_short="Nodes",
     question=records_of_all,
     listed=_listed,
+    sorts=titles_of(COLUMNS),
     of_rows=False,
     nothing="No record has named a node yet",
     advice=("flowwatch list nodes asks relay for those that it knows",),

@@ -12,7 +12,7 @@ from flowwatch.text import safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.parts.grouped import GroupedAnswer, grouped
 from flowwatch.tui.parts.groups import filter_of, name_of, number
-from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table
+from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table, titles_of
 
 COLUMNS = (
     head("DROPPED", 7, number=True, role="drop", words="attempts that it denied, or its default deny"),
@@ -129,6 +129,7 @@ def _listed(desk: Desk, value: GroupedAnswer, columns: int) -> Listed:
             ),
             _sign(one),
             one.narrow,
+            {"SINCE": one.first or None},
         )
         for one in policies
     ]
@@ -149,6 +150,7 @@ POLICIES = ListView(
     tab_short="Policy",
     question=grouped(_made),
     listed=_listed,
+    sorts=titles_of(COLUMNS),
     nothing="No verdict names a policy",
     advice=(
         "verdicts come where policies are enforced: hubble observe --type policy-verdict shows them, {nodes} "

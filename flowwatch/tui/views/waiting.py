@@ -17,7 +17,7 @@ from flowwatch.tui.format import window_words, wrap
 from flowwatch.tui.keys import OPENING
 from flowwatch.tui.parts.grouped import Grouped, GroupedAnswer, grouped
 from flowwatch.tui.parts.groups import filter_for, name_of, number
-from flowwatch.tui.parts.listing import Entry, Item, Listed, ListView, head, table
+from flowwatch.tui.parts.listing import Entry, Item, Listed, ListView, head, table, titles_of
 
 COLUMNS = (
     head(
@@ -75,12 +75,14 @@ def _listed(desk: Desk, value: GroupedAnswer, columns: int) -> Listed:
             ),
             "dropped",
             filter_for(row),
+            {"WAITED": row.waiting, "PODS": row.blocked_pods, "SINCE": row.since or None},
         )
         for row in value.made
     ]
     listed = table(COLUMNS, items, value.snapshot, columns, desk.look.signs)
     told = _told(desk, value.snapshot, columns) if items else []
-    return Listed([*listed.entries, *([Entry(())] if told else []), *told], listed.head)
+    more = [Entry(()), *told] if told else []
+    return Listed([*listed.entries, *more], listed.head, listed.ranks)
 
 
 WAITING = ListView(
@@ -89,6 +91,7 @@ WAITING = ListView(
     key=OPENING["waiting"],
     question=_question,
     listed=_listed,
+    sorts=titles_of(COLUMNS),
     nothing="nobody is blocked now: no pod's latest attempt was dropped in the 75 s before the last record",
     headings={one.title: one.words for one in COLUMNS if one.title in ("WAITED", "FEELS")},
     help=(

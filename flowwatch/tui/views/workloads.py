@@ -9,7 +9,7 @@ from flowwatch.text import safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.parts.grouped import GroupedAnswer, grouped
 from flowwatch.tui.parts.groups import filter_of, name_of, number, state_text
-from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table
+from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table, titles_of
 
 COLUMNS = (
     head("DROPPED", 7, number=True, role="drop", words="attempts that were dropped or refused"),
@@ -66,5 +66,6 @@ WORKLOADS = ListView(
     tab_short="Work",
     question=grouped(_made),
     listed=_listed,
+    sorts=titles_of(COLUMNS),
     headings={f"{one.title} (Work)": one.words for one in COLUMNS if one.title == "WORKLOAD"},
 )
