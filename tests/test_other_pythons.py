@@ -35,7 +35,10 @@ for module in pkgutil.walk_packages(flowwatch.__path__, "flowwatch."):
     except ModuleNotFoundError as missing:
         print(missing.name)
 """
-OPTIONAL = {"cel_expr_python", "grpc_tools", "prometheus_client", "pyarrow", "re2", "textual_serve"}
+OPTIONAL = {
+    "cel_expr_python", "grpc_tools", "opentelemetry", "prometheus_client", "pyarrow", "re2", "requests",
+    "textual_serve",
+}  # fmt: skip
 """What is imported only by who has it: `make proto`, and the extras."""
 
 WEATHER = OWN / "captures" / "weather.jsonl"

@@ -165,6 +165,8 @@ def outputs(*formats: str, also: tuple[str, ...] = ()) -> Choices:
 
 
 WEBHOOK = Choices(("alertmanager", "alertmanager-api", "slack"), refusal="invalid webhook format")
+ENVIRONMENT = "environment"
+"""Of ``--otlp`` alone: where to, its variables say."""
 WATCH_PRINTS = Choices(("example", "rules", "grafana"), refusal="nothing to print is called")
 ENGINE = Choices(("duckdb", "chdb", "spark"), refusal="invalid engine")
 QUESTION = Choices(

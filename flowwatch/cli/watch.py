@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from flowwatch.api.policy_files import read_text
+from flowwatch.cli import values
 from flowwatch.cli.shared.baseline import baseline
 from flowwatch.cli.shared.listening import host_and_port
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
@@ -192,7 +194,7 @@ class _Watching:
 
     def run(self, source: Source, stack: ExitStack) -> int:
         """Watch ``source`` to its end; the exit code."""
-        metrics = self._serve(stack) if self._parsed.was_set("metrics") else None
+        metrics = self._count(stack)
         self._outbox.start()
         if self._outbox.strangers:
             say(
@@ -231,8 +233,11 @@ class _Watching:
             return ended
         return FIRED if self._watcher.alerts.fired else 0
 
-    def _serve(self, stack: ExitStack) -> Metrics:
-        from flowwatch.watching.metrics import Metrics, Served
+    def _count(self, stack: ExitStack) -> Metrics | None:
+        """What is served to Prometheus, and pushed by OTLP; None where nobody wants it."""
+        if not (self._parsed.was_set("metrics") or self._parsed.was_set("otlp")):
+            return None
+        from flowwatch.watching.metrics import Metrics
 
         alerts = self._watcher.alerts
         metrics = Metrics(
@@ -242,12 +247,29 @@ class _Watching:
             fired=lambda: dict(alerts.fired),
             names=self._watcher.names,
         )
+        if self._parsed.was_set("metrics"):
+            self._serve(metrics, stack)
+        if self._parsed.was_set("otlp"):
+            self._push(metrics, stack)
+        return metrics
+
+    def _serve(self, metrics: Metrics, stack: ExitStack) -> None:
+        from flowwatch.watching.metrics import Served
+
         host, port = host_and_port(self._parsed.text("metrics"), "--metrics", "127.0.0.1:9435")
         served = Served(metrics, host, port)
         stack.callback(served.close)
         shown = f"[{host}]" if ":" in host else host
         say(f"metrics on http://{shown}:{served.port}/metrics")
-        return metrics
+
+    def _push(self, metrics: Metrics, stack: ExitStack) -> None:
+        from flowwatch.watching.otlp import Pushed, endpoint
+
+        given = self._parsed.text("otlp")
+        url = endpoint("" if given == values.ENVIRONMENT else given, os.environ)
+        pushed = Pushed(metrics, url, say, os.environ)
+        stack.callback(pushed.close)
+        say(f"metrics to {pushed.place} by OTLP")
 
     def _take(self, batch: Batch) -> None:
         for part in [batch] if self._live else self._parts(batch):

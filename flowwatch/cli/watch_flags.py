@@ -16,6 +16,13 @@ WATCH = Group(
         Flag("webhook-format", TEXT, "{choices}", "FORMAT", choices=values.WEBHOOK),
         Flag("exec", LIST, "run it for each alert, JSON on its standard input", "COMMAND"),
         Flag("metrics", TEXT, "serve metrics to Prometheus there, on /metrics", "ADDR:PORT"),
+        Flag(
+            "otlp",
+            TEXT,
+            "push the metrics to an OpenTelemetry Collector; without URL: OTEL_EXPORTER_OTLP_ENDPOINT",
+            "URL",
+            alone=values.ENVIRONMENT,
+        ),
         Flag("state", TEXT, "keep there what is known and not yet delivered, for a restart", "DIR"),
         Flag("baseline", TEXT, "what is normal: a history (flowwatch record)", "DIR"),
         Flag("for", TEXT, "end after this long", "DURATION", check=values.DURATION),

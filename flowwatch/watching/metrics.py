@@ -35,6 +35,8 @@ class Declared(msgspec.Struct, frozen=True):
     help: str
     labels: tuple[str, ...] = ()
     gauge: bool = False
+    unit: str = ""
+    """As OTLP has it: its name says it too."""
 
     @property
     def sample(self) -> str:
@@ -66,9 +68,13 @@ LAST = Declared(
     "flowwatch_last_record_timestamp_seconds",
     "Time of the newest record, on the nodes' clock.",
     gauge=True,
+    unit="s",
 )
 LAG = Declared(
-    "flowwatch_lag_seconds", "Age of the newest record, where a server is followed.", gauge=True
+    "flowwatch_lag_seconds",
+    "Age of the newest record, where a server is followed.",
+    gauge=True,
+    unit="s",
 )
 ACTIVE = Declared("flowwatch_alerts_active", "Alerts that go on.", ("alertname",), gauge=True)
 FIRED = Declared("flowwatch_alerts_fired", "Alerts that began.", ("alertname",))
@@ -76,7 +82,13 @@ BEYOND = Declared(
     "flowwatch_workloads_folded",
     "Attempts of workloads past the first 1,000, which are counted as other.",
 )
-METRICS = (ATTEMPTS, WAITING, RECORDS, UNREAD, LOST, NODES, GAPS, LAST, LAG, ACTIVE, FIRED, BEYOND)
+UNTAKEN = Declared(
+    "flowwatch_otlp_exports_failed",
+    "Exports by OTLP that no collector took; the next ones have it all.",
+)
+METRICS = (
+    ATTEMPTS, WAITING, RECORDS, UNREAD, LOST, NODES, GAPS, LAST, LAG, ACTIVE, FIRED, BEYOND, UNTAKEN,
+)  # fmt: skip
 """All of them."""
 
 Value = tuple[tuple[str, ...], float]
@@ -107,6 +119,8 @@ class Metrics:
         self._attempts: dict[Sort, int] = {}
         self._known: set[Subject] = set()
         self._folded = 0
+        self.otlp_failed = 0
+        """Exports that no collector took (flowwatch.watching.otlp)."""
         self._settled = Settled(self._count, names or Names())
         # Listeners are told without the join's lock.
         self._lock = threading.Lock()
@@ -143,7 +157,7 @@ class Metrics:
             make = GaugeMetricFamily if declared.gauge else CounterMetricFamily
             family = make(declared.name, declared.help, labels=declared.labels)
             for labels, value in values:
-                family.add_metric([_utf8(label) for label in labels], value)
+                family.add_metric([utf8(label) for label in labels], value)
             yield family
 
     def values(self) -> Iterator[tuple[Declared, list[Value]]]:
@@ -167,6 +181,7 @@ class Metrics:
         yield ACTIVE, _by_name({**dict.fromkeys(fired, 0), **active})
         yield FIRED, _by_name(fired)
         yield BEYOND, [((), folded)]
+        yield UNTAKEN, [((), float(self.otlp_failed))]
 
 
 def _of_coverage(known: Coverage, *, live: bool) -> Iterator[tuple[Declared, list[Value]]]:
@@ -186,8 +201,8 @@ def _by_name(numbers: dict[str, int]) -> list[Value]:
     return [((name,), float(number)) for name, number in numbers.items()]
 
 
-def _utf8(label: str) -> str:
-    """Half a character, which a name of the network may have, is none in UTF-8."""
+def utf8(label: str) -> str:
+    """A label's value: half a character, which a name of the network may have, is none in UTF-8."""
     return label.encode("utf-8", "replace").decode()
 
 

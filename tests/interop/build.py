@@ -3,7 +3,8 @@
 `build()` makes the real Hubble parts out of Cilium's module (`tests/interop/hubble`), and
 `build_apiserver()` a Kubernetes API server out of its own (`tests/interop/apiserver`), beside the
 CRDs of Cilium and of ClusterNetworkPolicy, which are read from the modules that Hubble is built of;
-`build_s3()` makes an S3 server (`tests/interop/s3`).
+`build_s3()` makes an S3 server (`tests/interop/s3`), `build_metrics()` an OpenTelemetry Collector and
+a reader of Grafana's dashboards (`tests/interop/metrics`).
 
 The binaries are kept outside the checkout, in `$FLOWWATCH_INTEROP_CACHE` or
 `$XDG_CACHE_HOME/flowwatch-interop` or `~/.cache/flowwatch-interop`, in a folder named after a hash of
@@ -29,6 +30,7 @@ from pathlib import Path
 HUBBLE = Path(__file__).parent / "hubble"
 APISERVER = Path(__file__).parent / "apiserver"
 S3 = Path(__file__).parent / "s3"
+METRICS = Path(__file__).parent / "metrics"
 
 GO_MISSING = (
     "Go is not installed: the real Hubble, API server and S3 server can't be built; "
@@ -189,6 +191,17 @@ def build_s3() -> Path:
         _go_build(S3, ("github.com/versity/versitygw/cmd/versitygw",), into)
 
     return _built(_key(S3), make) / "versitygw"
+
+
+@functools.cache
+def build_metrics() -> Path:
+    """Return the folder of `collector`, an OpenTelemetry Collector, and of `dashboard`, which reads a
+    dashboard by Grafana's schema; built if need be, as `build`."""
+
+    def make(into: Path) -> None:
+        _go_build(METRICS, ("./collector", "./dashboard"), into)
+
+    return _built(_key(METRICS), make)
 
 
 def _built(key: str, make: Callable[[Path], None]) -> Path:

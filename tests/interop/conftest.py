@@ -8,12 +8,13 @@ failed build is one everywhere.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from tests.interop import control_plane
-from tests.interop.build import build_s3
+from tests.interop.build import build_metrics, build_s3
 from tests.interop.control_plane import ControlPlane
 from tests.interop.objects import S3Server
 from tests.interop.oracle import Oracle
@@ -50,6 +51,12 @@ def s3() -> Iterator[S3Server]:
     """A real S3 server, built if need be; all tests of the process share it, with a bucket each."""
     with S3Server(_if_it_can_be_built(build_s3)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def metrics() -> Path:
+    """The folder of what reads metrics and dashboards, built if need be."""
+    return _if_it_can_be_built(build_metrics)
 
 
 @pytest.fixture(scope="module")

@@ -296,3 +296,9 @@ def test_until_ctrl_c_ends_without_a_traceback_nothing_is_loaded() -> None:
         "flowwatch.__main__",
     }
     assert set(told.stdout.split()) & {"typing", "re", "enum", "signal", "threading"} == set()
+
+
+def test_what_pushes_metrics_is_loaded_by_who_pushes(place: Path) -> None:
+    (place / "rules.yaml").write_text("rules: [{when: cut}]")
+    found = loaded(place, "watch rules.yaml --input-file FLOWS", (0, 1))
+    assert found & {"opentelemetry", "requests", "prometheus_client", "httpx"} == set()
