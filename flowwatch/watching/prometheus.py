@@ -185,6 +185,28 @@ PANELS = (
 )
 
 
+_LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+_DEFAULT = {"text": "default", "value": "default"}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "timeseries": {"legend": _LEGEND, "tooltip": {"mode": "multi", "sort": "desc"}},
+    "bargauge": {
+        "displayMode": "gradient",
+        "valueMode": "color",
+        "namePlacement": "auto",
+        "showUnfilled": True,
+        "sizing": "auto",
+        "minVizWidth": 8,
+        "minVizHeight": 16,
+        "maxVizHeight": 300,
+        "orientation": "horizontal",
+        "legend": _LEGEND | {"showLegend": False},
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+    },
+}
+"""By kind of panel, all that Grafana's schema asks for; the values are those of a new panel, but for the
+tooltip, which has all lines, and bars that lie, so that their names can be read."""
+
+
 def grafana() -> str:
     """The dashboard, to be imported into Grafana 10 or later."""
     value = {
@@ -214,7 +236,7 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "datasource": _SOURCE,
         "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-        "options": {},
+        "options": _OPTIONS[panel.kind],
         "targets": [
             {
                 "refId": "A",
@@ -245,7 +267,7 @@ def _variables() -> list[dict[str, Any]]:
         }
 
     return [
-        {"name": "datasource", "type": "datasource", "query": "prometheus", "current": {}},
+        {"name": "datasource", "type": "datasource", "query": "prometheus", "current": _DEFAULT},
         asked("job", "job"),
         asked("namespace", "namespace"),
         {
