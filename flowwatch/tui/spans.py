@@ -20,7 +20,11 @@ from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widget import Widget
+
+AGAIN = 0.004
+"""Seconds from one update of the screen to the next, at least."""
 
 _ERASED = 5
 """Spaces at the end of a line from which erasing it is shorter."""
@@ -196,6 +200,17 @@ class SpanScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__(id="_default")
         self._compositor = _Compositor()
+        self._again: Timer | None = None
+
+    @property
+    def _update_timer(self) -> Timer:
+        """Textual's, which lets 17 ms pass from one update to the next: a key that comes after a frame, and
+        a view that is laid out before it is painted, would wait for it."""
+        if self._again is None:
+            self._again = self.set_interval(
+                AGAIN, self._on_timer_update, name="screen_update", pause=True
+            )
+        return self._again
 
     def scroll_lines(self, widget: Widget, first: int, by: int) -> bool:
         """Have the terminal move the lines of ``widget`` from ``first`` on up by so many, before what changed

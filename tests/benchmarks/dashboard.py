@@ -1,78 +1,118 @@
-"""How the dashboard feels under load: the real observer at 20,000 flows/s, keys through a pty.
+"""How the dashboard feels: the tables of docs/dashboard.md, ready to paste.
 
-    python -m tests.benchmarks.dashboard        prints the figures
-    measure() -> [(what, reached, goal)]        for `make bench`
+    make bench ARGS=dashboard                              all but memory: 9 minutes
+    python -m tests.benchmarks.dashboard rates views       one or several of PARTS
+    python -m tests.benchmarks.dashboard memory 10         so many minutes
 
-A key is ``j``; it has reached the screen when the cursor stands on another row. Keys come one every
-130 ms, a fast typist's pace, so that no press waits for the one before it. Held down, ``j`` soon
-scrolls the table with each press, which sends every row anew: the dearest case. Moving up and down
-within the screen is told beside it.
+Through a pseudo-terminal of 120x40, against the real observer (needs Go) or over rows that are there.
+Keys come one every 130 ms, a fast typist's pace, so that no press waits for the one before it; a key has
+reached the screen when the cursor stands elsewhere. Held down, ``j`` soon scrolls the table with each
+press; ``jjkk`` moves within it.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import random
+import re
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 from flowwatch.egress.aggregate import Aggregate
-from flowwatch.egress.folding import read_by
+from flowwatch.egress.folding import BY_WORKLOAD, read_by
 from flowwatch.egress.query import Query
 from flowwatch.egress.view import snapshot
-from flowwatch.flows.model import Direction
-from flowwatch.flows.peers import Peer
 from flowwatch.tui.state import FIRST_LIMIT
-from tests.benchmarks.pty_driver import Feel, Terminal, cursor_row
+from tests.benchmarks.many_rows import many_rows
+from tests.benchmarks.pty_driver import Costs, Feel, Screen, Terminal, cursor_row
 from tests.benchmarks.pty_driver import measure as feel_of
 
-RATE = 20_000
-"""Flows a second."""
-
 COLUMNS, LINES = 120, 40
+RATES = (0, 1_000, 20_000)
+"""Flows a second."""
+RING = 65_535
+ROWS = (10_000, 1_000_000)
+DAY_ROWS = 10_000
 STARTS = 5
-"""How often it is started for the time to the first frame; the median counts."""
+VISITS = 4
+"""Times that a view is opened, after the first one."""
+KEYS_FOR = 6.0
+"""Seconds in which keys come."""
+FLOWWATCH = (sys.executable, "-m", "flowwatch")
+TYPED = ("app-42", "d7.example", ":443", "!app-1", "ns:ns-3")
+VIEWS = {
+    "2": "Workloads", "3": "Destinations", "4": "Policies", "5": "Causes", "6": "Map", "7": "Audit",
+    "8": "Flows", "9": "Nodes", "1": "Edges",
+}  # fmt: skip
+AUDIT = "7"
+UNMOVED = "89"
+"""Views in which no key is timed: lines of Flows move by themselves, the observer is one node."""
 
-Timed = tuple[float, float]
-"""Seconds from the start of the process to the first frame, and to the first row."""
+Line = tuple[str, ...]
+"""Cells of a line of the table."""
+
+LIMITS = {
+    "rates": "a frame that is just being made; decoding and joining each record, 45 µs of Python",
+    "start": "loading Textual, then decoding",
+    "rows": "each distinct name is searched; where most rows match, they are folded",
+    "steps": "rows with an attempt in the window are folded and put in order",
+    "folding": "one sort of all rows by their folds",
+}
+"""What a figure that falls short is limited by."""
+
+POLICY = """\
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata:
+  name: {name}
+spec:
+  endpointSelector: {{}}
+  egress:
+  - toEntities: [{entities}]
+"""
+
+
+# Programs -------------------------------------------------------------------------------------
 
 
 def command(address: str) -> list[str]:
     """The dashboard as people start it."""
-    return [sys.executable, "-m", "flowwatch", "--server", address]
+    return [*FLOWWATCH, "--server", address, "--theme", "dark"]
 
 
-def start(argv: Sequence[str]) -> Timed:
-    """Start it, wait for its first frame and its first row, and leave it again."""
-    with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
-        times = _first(terminal)
-        _leave(terminal)
-    return times
+@contextmanager
+def judging() -> Iterator[list[str]]:
+    """The flags of policies in force, and of staged ones."""
+    with tempfile.TemporaryDirectory() as home:
+        given = {"in-force": "cluster, world", "draft": "cluster"}
+        for name, entities in given.items():
+            Path(home, f"{name}.yaml").write_text(POLICY.format(name=name, entities=entities))
+        yield ["--policies", f"{home}/in-force.yaml", "--staged", f"{home}/draft.yaml"]
 
 
-def under_load(argv: Sequence[str], keys: str, seconds: float) -> tuple[Feel, float]:
-    """Press ``keys`` in turn for so many seconds once the ring is read; and the records/s it told."""
-    with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
-        _first(terminal)
-        # The ring's past, and the first rates, are not what is measured.
+@contextmanager
+def watched(argv: Iterable[str]) -> Iterator[Terminal]:
+    """It, with its first rows on the screen, and the past behind it."""
+    with Terminal(list(argv), columns=COLUMNS, lines=LINES) as terminal:
+        terminal.wait_for(lambda screen: cursor_row(screen) >= 0, 120.0)
+        terminal.wait_for(lambda screen: bool(re.search("live|complete", screen.rows[0])), 120.0)
         terminal.run_for(3.0)
-        feel = feel_of(terminal, keys=keys, seconds=seconds)
-        told = records_per_second(terminal.screen.text)
-        _leave(terminal)
-    return feel, told
+        yield terminal
+        leave(terminal)
 
 
-def at_rest(argv: Sequence[str], seconds: float) -> tuple[float, float]:
-    """CPU share and bytes a second when neither flows nor keys come."""
-    with Terminal(argv, columns=COLUMNS, lines=LINES) as terminal:
-        _first(terminal)
-        terminal.run_for(3.0)
-        cpu, received = terminal.cpu_seconds(), terminal.received
-        terminal.run_for(seconds)
-        cpu, received = terminal.cpu_seconds() - cpu, terminal.received - received
-        _leave(terminal)
-    return cpu / seconds, received / seconds
+def leave(terminal: Terminal) -> None:
+    """Quit, from whatever is open."""
+    terminal.press("q")
+    terminal.press("q")
+    terminal.wait(30.0)
 
 
 def records_per_second(text: str) -> float:
@@ -84,110 +124,298 @@ def records_per_second(text: str) -> float:
     return float(words[:-1]) * 1000 if words.endswith("k") else float(words)
 
 
-ROWS = 1_000_000
+def costs_of(terminal: Terminal, seconds: float) -> Feel:
+    """What it costs while nobody touches it."""
+    cost = Costs(terminal)
+    terminal.run_for(seconds)
+    return cost.told(Feel(0.0))
 
 
-def many_rows(rows: int = ROWS) -> Aggregate:
-    """So many rows: of pods, ten of which are one workload's, to a hundred destinations each."""
-    aggregate = Aggregate(2 * rows)
-    columns = aggregate.columns
-    chance = random.Random(1)
-    for number in range(rows):
-        pod, peer = divmod(number, 100)
-        workload = f"app-{pod // 10}"
-        row = columns.row(
-            int(Direction.EGRESS),
-            (f"ns-{pod // 500}", f"{workload}-7d9f8-{pod:05}", workload),
-            Peer("dns", f"d{peer}.example"),
-            443,
-            "TCP",
-            number + 1,
-            number + 1,
-        )
-        columns.counts[0][row], columns.counts[1][row] = chance.randrange(50), chance.randrange(5)
-    return aggregate
+def costs_words(feel: Feel) -> str:
+    return (
+        f"{feel.cpu_share:.1%} of a core, {feel.bytes_per_second / 1000:.1f} KB/s, "
+        f"{feel.frames_per_second:.1f} frames/s"
+    )
 
 
-def folding() -> list[tuple[str, str, str]]:
-    """How long the first rows of a million take to choose, fold, sort and spell out."""
-    aggregate = many_rows()
-    found = []
-    for by in ("pod", "workload", "namespace"):
-        query = Query(limit=FIRST_LIMIT, by=read_by(f"{by},peer,port"))
-        times = []
-        for _ in range(3):
-            began = time.monotonic()
-            taken = snapshot(aggregate, query)
-            times.append(time.monotonic() - began)
-        what = f"{ROWS:,} rows folded by {by}: {taken.matched:,}, sorted by drops"
-        found.append((what, f"{sorted(times)[1]:.2f} s", ""))
-    return found
+def latency_words(took: list[float]) -> str:
+    """Median and 95th percentile, or the worst of a few."""
+    feel = Feel(0.0, took)
+    return f"{feel.median_ms:.0f} / {feel.p95_ms if len(took) > 19 else max(took):.0f} ms"
 
 
-def measure(
-    seconds: float = 12.0, say: Callable[[str], None] | None = None
-) -> list[tuple[str, str, str]]:
-    """What was measured, what was reached, and the goal. Needs Go, for the real observer."""
+# The parts ------------------------------------------------------------------------------------
+
+
+def rates() -> Iterator[Line]:
+    """Keys, CPU and bytes at each rate; and without keys."""
     from tests.interop.real import Observer
 
-    # What others keep the machine busy with, before we do.
-    busy, cores = os.getloadavg()[0], os.cpu_count() or 1
-    with Observer(generate=RATE, rate=RATE) as observer:
-        argv = command(observer.address)
-        if say is not None:
-            say(f"observer at {observer.address}, {RATE:,} flows/s")
-        feel, told = under_load(argv, "j", seconds)
-        within, _ = under_load(argv, "jjkk", seconds)
-        times = sorted(start(argv) for _ in range(STARTS))
-    with Observer(generate=RATE) as observer:
-        rest_cpu, rest_bytes = at_rest(command(observer.address), seconds / 2)
-    frame, rows = times[len(times) // 2]
-    pressed = f"{len(feel.latencies_ms)} keys"
-    # A share of a busy machine's time is not what a key waits for on one's own.
-    beside = f", beside a load of {busy:.1f} on {cores} cores" if busy > cores / 2 else ""
-    return [
-        (
-            f"dashboard at {RATE:,} flows/s (says it reads {told:,.0f}), key to screen, {pressed}"
-            + beside,
-            f"{feel.p95_ms:.0f} ms at the 95th percentile, {feel.median_ms:.0f} ms median",
-            "≤ 50 ms",
-        ),
-        (
-            "… moving within the screen (j j k k)",
-            f"{within.p95_ms:.0f} ms at the 95th percentile, {within.median_ms:.0f} ms median, "
-            f"{within.cpu_share:.0%}, {within.bytes_per_second / 1000:.1f} KB/s",
-            "",
-        ),
-        ("… CPU of one core", f"{feel.cpu_share:.0%}", "≤ 60%"),
-        ("… to the terminal", f"{feel.bytes_per_second / 1000:.1f} KB/s", "≤ 40 KB/s"),
-        (
-            f"… first frame, median of {STARTS} starts",
-            f"{frame:.2f} s (slowest {times[-1][0]:.2f} s; first row {rows:.2f} s)",
-            "≤ 1 s",
-        ),
-        (
-            "dashboard without traffic or keys",
-            f"{rest_cpu:.1%} of one core, {rest_bytes:,.0f} bytes/s",
-            "",
-        ),
-        *folding(),
-    ]
+    for rate in RATES:
+        with (
+            Observer(generate=20_000, rate=rate) as observer,
+            watched(command(observer.address)) as terminal,
+        ):
+            quiet = costs_of(terminal, 10.0)
+            told = records_per_second(terminal.screen.text)
+            goal = "2%, nothing" if not rate else "45%, 25 KB/s, 4 to 10" if rate > 1000 else "–"
+            reads = f" (reads {told:,.0f})" if rate else ""
+            yield f"{rate:,} flows/s{reads}, no keys", costs_words(quiet), goal
+            for keys, what in (("jjkk", "moving"), ("j", "scrolling")):
+                feel = feel_of(terminal, keys=keys, seconds=KEYS_FOR + 2)
+                yield f"… {what}: key to screen", latency_words(feel.latencies_ms), "10 / 30 ms"
+                yield f"… {what}: costs", costs_words(feel), goal if rate else "–"
 
 
-def _first(terminal: Terminal) -> Timed:
-    began = terminal.started
-    terminal.wait_for(lambda screen: "flowwatch" in screen.text, 20.0)
-    frame = time.monotonic() - began
-    terminal.wait_for(lambda screen: cursor_row(screen) >= 0, 20.0)
-    return frame, time.monotonic() - began
+def start() -> Iterator[Line]:
+    """From the start of the process to the first frame, the first row, and a ring that is read."""
+    from tests.interop.real import Observer
+
+    found: list[tuple[float, float, float, float]] = []
+    with Observer(generate=RING) as observer:
+        for _ in range(STARTS):
+            with Terminal(command(observer.address), columns=COLUMNS, lines=LINES) as terminal:
+                began = terminal.started
+                terminal.wait_for(lambda screen: "flowwatch" in screen.text, 60.0)
+                frame = time.monotonic() - began
+                terminal.wait_for(lambda screen: cursor_row(screen) >= 0, 60.0)
+                row = time.monotonic() - began
+                read = re.search(r"reading (\d+)%", terminal.screen.rows[0])
+                terminal.wait_for(lambda screen: "live" in screen.rows[0], 60.0)
+                whole = time.monotonic() - began
+                found.append((frame, row, whole, float(read[1]) if read else 100.0))
+                leave(terminal)
+    frame, row, whole, read_then = (statistics.median(each) for each in zip(*found, strict=True))
+    yield f"a ring of {RING:,}, median of {STARTS} starts: first frame", f"{frame:.2f} s", "1 s"
+    yield (
+        "… first rows",
+        f"{row:.2f} s, of {read_then:.0f}% of the ring; all of it {whole:.2f} s",
+        "before it is read",
+    )
 
 
-def _leave(terminal: Terminal) -> None:
-    terminal.press("q")
-    if code := terminal.wait(10.0):
-        raise RuntimeError(f"the dashboard left with {code}:\n{terminal.screen.text}")
+def rows() -> Iterator[Line]:
+    """A filter as it is typed, letter by letter, over many rows: each letter's answer."""
+    for number in ROWS:
+        aggregate = many_rows(number)
+        first, every = list[float](), list[float]()
+        for text in TYPED:
+            for end in range(1, len(text) + 1):
+                query = Query(limit=FIRST_LIMIT, text=text[:end], noise=False, by=BY_WORKLOAD)
+                took = seconds_of(partial(snapshot, aggregate, query)) * 1000
+                every.append(took)
+                first += [took] if end == 1 else []
+        yield (
+            f"{number:,} rows, a filter as it is typed: first letter",
+            f"{min(first):.0f} to {max(first):.0f} ms",
+            "100 ms",
+        )
+        yield "… any letter, median / worst", latency_words([*every, *every]), "100 ms"
+        if number == max(ROWS):
+            yield from folding(number, aggregate)
+
+
+def folding(number: int, aggregate: Aggregate) -> Iterator[Line]:
+    """How long the first rows take to choose, fold, sort and spell out."""
+    for by in ("pod", "workload", "namespace"):
+        query = Query(limit=FIRST_LIMIT, by=read_by(f"{by},peer,port"))
+        times = [seconds_of(partial(snapshot, aggregate, query)) for _ in range(3)]
+        yield f"{number:,} rows folded by {by}", f"{sorted(times)[1] * 1000:.0f} ms", "–"
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Wall time of it."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def steps() -> Iterator[Line]:
+    """Steps through a history of a day, by half a window and by the hour."""
+    with tempfile.TemporaryDirectory() as home:
+        records, kept = Path(home, "day.jsonl"), Path(home, "kept")
+        day(records)
+        record = ["record", "--input-file", str(records), "--to", str(kept)]
+        subprocess.run([*FLOWWATCH, *record], check=True, capture_output=True)
+        with watched([*FLOWWATCH, "--history", str(kept), "--theme", "dark"]) as terminal:
+            for key, what in (("{", "by the hour"), ("[", "by half a window")):
+                took = [_step(terminal, key) for _ in range(15)]
+                words = f"{statistics.median(took):.0f} ms median, {max(took):.0f} ms worst"
+                yield (
+                    f"a step through a day of {DAY_ROWS:,} rows, {what} (`{key}`)",
+                    words,
+                    "200 ms",
+                )
+
+
+def _step(terminal: Terminal, key: str) -> float:
+    before = terminal.screen.rows[0]
+
+    def there(screen: Screen) -> bool:
+        # Of hours the start of the one before is the end of the next.
+        figures = re.search(r"([\d:]+) to ", screen.rows[1])
+        return bool(figures and screen.rows[0] != before and f"{figures[1]}-" in screen.rows[0])
+
+    terminal.press(key)
+    took = terminal.wait_for(there, 20.0) * 1000
+    terminal.run_for(0.3)
+    return took
+
+
+def memory(minutes: float) -> Iterator[Line]:
+    """Resident memory each minute, with a window chosen."""
+    from tests.interop.real import Observer
+
+    page, held = os.sysconf("SC_PAGE_SIZE"), []
+    with (
+        Observer(generate=20_000, rate=RATES[-1]) as observer,
+        watched(command(observer.address)) as terminal,
+    ):
+        terminal.press("W")
+        for _ in range(round(minutes)):
+            terminal.run_for(60.0)
+            with open(f"/proc/{terminal.pid}/statm", encoding="ascii") as file:
+                held.append(int(file.read().split()[1]) * page / 1e6)
+    told = ", ".join(f"{one:.0f}" for one in held)
+    yield f"memory at {RATES[-1]:,} flows/s, a window chosen, each minute", f"{told} MB", "flat"
+
+
+# Views ----------------------------------------------------------------------------------------
+
+
+def views() -> Iterator[Line]:
+    """Each view: the key that opens it, a key in it, and what it costs; over many rows, and many flows."""
+    from tests.interop.real import Observer
+
+    with tempfile.TemporaryDirectory() as home, judging() as flags:
+        file = Path(home, "day.jsonl")
+        day(file)
+        few = _visit([*FLOWWATCH, "--input-file", str(file), "--theme", "dark", *flags], busy=False)
+        rows = [sys.executable, "-m", "tests.benchmarks.many_rows", str(max(ROWS))]
+        many = _visit(rows, busy=False, without=AUDIT)
+        with Observer(generate=20_000, rate=RATES[-1]) as observer:
+            busy = _visit([*command(observer.address), *flags], busy=True)
+    for key, name in sorted(VIEWS.items()):
+        yield f"{key} {name}", *few[key], *many.get(key, ("–", "–")), *busy[key]
+
+
+def _visit(argv: list[str], *, busy: bool, without: str = "") -> dict[str, Line]:
+    """Of each view how long its key takes, a key in it, and, where flows come, what it costs.
+
+    Without policies there is no audit."""
+    opened: dict[str, list[float]] = {key: [] for key in VIEWS if key not in without}
+    found: dict[str, Line] = {}
+    with watched(argv) as terminal:
+        for visit in range(VISITS + 1):
+            for key in opened:
+                sign = "Audit:" if key == AUDIT else f"[{key} "
+                terminal.press(key)
+                took = terminal.wait_for(partial(_shows, sign), 30.0) * 1000
+                terminal.run_for(0.5)
+                if visit:
+                    opened[key].append(took)
+                if visit == VISITS:
+                    found[key] = _in_view(terminal, key, busy=busy)
+                if key == AUDIT:
+                    terminal.press("q")
+                    terminal.run_for(0.5)
+    return {key: (latency_words(opened[key]), *cells) for key, cells in found.items()}
+
+
+def _shows(sign: str, screen: Screen) -> bool:
+    return sign in screen.text
+
+
+def _in_view(terminal: Terminal, key: str, *, busy: bool) -> Line:
+    cost = costs_of(terminal, 3.0) if busy else None
+    costs = (costs_words(cost),) if cost is not None else ()
+    if key in UNMOVED or (key != AUDIT and cursor_row(terminal.screen) < 0):
+        return ("–", *costs)
+    mark = _scrolled if key == AUDIT else cursor_row
+    try:
+        feel = feel_of(terminal, seconds=KEYS_FOR if busy else 4.0, mark=mark, first="jjj")
+    except TimeoutError:
+        # There is but one line, or all fit.
+        return ("–", *costs)
+    return (latency_words(feel.latencies_ms), *costs)
+
+
+def _scrolled(screen: Screen) -> tuple[str, ...]:
+    """What a page shows in its first lines."""
+    return tuple(screen.rows[2:6])
+
+
+# A day ----------------------------------------------------------------------------------------
+
+
+def day(path: Path) -> None:
+    """A day's drops as lines of JSON: of 1,000 pods to ten places, each of them every four hours."""
+    with path.open("w", encoding="utf-8") as lines:
+        for number in range(DAY_ROWS * 6):
+            row, at = number % DAY_ROWS, 1_799_000_000 + number * 86_400 // (DAY_ROWS * 6)
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+            flow = {
+                "time": when, "uuid": str(number), "verdict": "DROPPED", "drop_reason": 133,
+                "drop_reason_desc": "POLICY_DENIED", "IP": {
+                    "source": f"10.0.{row // 10 // 250}.{row // 10 % 250 + 1}",
+                    "destination": f"203.0.113.{row % 10 + 1}", "ipVersion": "IPv4",
+                },
+                "l4": {"TCP": {"source_port": 20_000 + number % 30_000, "destination_port": 443,
+                               "flags": {"SYN": True}}},
+                "source": {"identity": 1000 + row // 10, "namespace": f"ns-{row % 7}",
+                           "pod_name": f"app-{row // 10}"},
+                "destination": {"identity": 2, "labels": ["reserved:world"]},
+                "Type": "L3_L4", "node_name": "node-1", "event_type": {"type": 1, "sub_type": 133},
+                "traffic_direction": "EGRESS",
+            }  # fmt: skip
+            lines.write(json.dumps({"flow": flow, "node_name": "node-1", "time": when}) + "\n")
+
+
+# The tables -----------------------------------------------------------------------------------
+
+PARTS: dict[str, Callable[[], Iterator[Line]]] = {
+    "start": start,
+    "rates": rates,
+    "views": views,
+    "rows": rows,
+    "steps": steps,
+}
+HEADS: dict[str, Line] = {
+    "": ("what", "reached", "goal", "what limits it"),
+    "views": (
+        "view", "its key, 10,000 rows", "a key in it", "its key, 1,000,000 rows", "a key in it",
+        "its key, 20,000 flows/s", "a key in it", "costs, no keys",
+    ),
+}  # fmt: skip
+
+
+def table(names: Iterable[str], say: Callable[[str], None]) -> None:
+    """Measure the parts with these names, and say them as tables of Markdown, each line once it is known."""
+    head: Line = ()
+    for name in names:
+        wanted = HEADS.get(name, HEADS[""])
+        if wanted != head:
+            head = wanted
+            say(f"\n{_row(head)}\n{_row(['---'] * len(head))}")
+        for cells in PARTS[name]():
+            say(_row(cells if name == "views" else (*cells, LIMITS.get(name, "–"))))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main(words: list[str]) -> None:
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    load = os.getloadavg()[0]
+    say(f"Measured on {time.strftime('%d %B %Y')}, load {load:.1f} on {os.cpu_count()} cores.")
+    if words[:1] == ["memory"]:
+        PARTS["memory"] = lambda: memory(float(words[1]))
+        words = ["memory"]
+    table(words or list(PARTS), say)
 
 
 if __name__ == "__main__":
-    for what, reached, goal in measure(say=lambda text: print(text, file=sys.stderr)):
-        print(f"{what:<84}  {reached:<52}  {goal}".rstrip())
+    main(sys.argv[1:])

@@ -53,6 +53,8 @@ class Screen:
         """The SGR sequences' numbers that were used, as ``38;5;203``."""
         self.clipboard = ""
         """What OSC 52 put there, still in base64."""
+        self.frames = 0
+        """Updates that were sent as one (mode 2026)."""
         self.answers: list[bytes] = []
         self.background = b"0000/0000/0000"
         """Told to those who ask by OSC 11; empty: no answer."""
@@ -114,6 +116,7 @@ class Screen:
         if private == "?" and final in "hl":
             for value in values:
                 self.modes[str(value)] = final == "h"
+                self.frames += value == 2026 and final == "h"
         elif private == "?" and middle == "$" and final == "p":
             known = 2 if first == 2026 else 0
             self.answers.append(f"\x1b[?{first};{known}$y".encode())
@@ -317,6 +320,7 @@ class Feel:
     cpu_share: float = 0.0
     """Of one core."""
     bytes_per_second: float = 0.0
+    frames_per_second: float = 0.0
 
     @property
     def median_ms(self) -> float:
@@ -355,7 +359,8 @@ def measure(
     for key in first:
         terminal.press(key)
         terminal.run_for(every)
-    began, cpu, received = time.monotonic(), terminal.cpu_seconds(), terminal.received
+    cost = Costs(terminal)
+    began = time.monotonic()
     feel = Feel(0.0)
     number = 0
     while time.monotonic() - began < seconds:
@@ -366,7 +371,25 @@ def measure(
         took = terminal.wait_for(lambda screen, old=before: mark(screen) != old, 5.0)  # type: ignore[misc]
         feel.latencies_ms.append(took * 1000)
         terminal.run_for(max(every - (time.monotonic() - pressed), 0.0))
-    feel.seconds = time.monotonic() - began
-    feel.cpu_share = (terminal.cpu_seconds() - cpu) / feel.seconds
-    feel.bytes_per_second = (terminal.received - received) / feel.seconds
-    return feel
+    return cost.told(feel)
+
+
+class Costs:
+    """What a program costs from now on."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal, self._began = terminal, time.monotonic()
+        self._before = self._now()
+
+    def _now(self) -> tuple[float, int, int]:
+        terminal = self._terminal
+        return terminal.cpu_seconds(), terminal.received, terminal.screen.frames
+
+    def told(self, feel: Feel) -> Feel:
+        """``feel`` with what it has cost by now."""
+        feel.seconds = time.monotonic() - self._began
+        feel.cpu_share, feel.bytes_per_second, feel.frames_per_second = (
+            (now - before) / feel.seconds
+            for now, before in zip(self._now(), self._before, strict=True)
+        )
+        return feel
