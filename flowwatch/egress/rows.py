@@ -140,6 +140,11 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         return self.runs[-2].state if 1 < len(self.runs) <= TURNS else ""
 
     @property
+    def always(self) -> bool:
+        """Whether it went so from the first; not where what is dropped was answered, as a policy cut it."""
+        return not (self.state_before or (self.state == "dropped" and self.answered))
+
+    @property
     def until(self) -> int:
         """When the last of those before was decided; else 0."""
         return self.runs[-2].until if 1 < len(self.runs) <= TURNS else 0

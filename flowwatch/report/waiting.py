@@ -56,10 +56,10 @@ def pods_text(row: Row) -> str:
 
 
 def since_text(row: Row) -> str:
-    """When its latest attempts began to be dropped; ``always`` where none went otherwise before."""
+    """When its latest attempts began to be dropped; ``always`` where none went otherwise, or was cut off."""
     if row.state == MIXED or not row.runs:
         return MIXED
-    return time_of_day(row.since) if row.state_before else "always"
+    return "always" if row.always else time_of_day(row.since)
 
 
 def why_text(row: Row) -> str:

@@ -46,6 +46,6 @@ def state_text(row: Row) -> str:
     """``dropped since 11:17:43``, ``mixed``: what became of the latest attempts."""
     if row.state == MIXED or not row.runs or row.since < SECOND:
         return row.state
-    if not row.state_before:
+    if row.always:
         return f"{row.state} always"
     return f"{row.state} since {time_of_day(row.since)}"

@@ -18,11 +18,13 @@ from flowwatch.egress.rows import Row
 from flowwatch.egress.view import snapshot
 from flowwatch.egress.waiting import blocked_now, manner, waiting
 from flowwatch.errors import UsageError
+from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.model import Batch, Flow, Layer7, Verdict
+from flowwatch.report.waiting import since_text
 from tests.in_process import flowwatch
 from tests.material import OWN
 from tests.unit.egress.made import counted, rows
-from tests.unit.flows.made import APP, denied, flow, l7
+from tests.unit.flows.made import APP, denied, flow, l7, reply
 from tests.unit.report.made import row
 
 WEATHER = OWN / "captures" / "weather.jsonl"
@@ -71,6 +73,15 @@ def test_of_a_connection_that_was_cut_the_time_since_counts() -> None:
     (one,) = rows(*working, *hanging(300, (0, 1, 3), tcp_flags=24))
     assert one.dropped == 1
     assert one.waiting == pytest.approx(3.0, abs=0.001)
+
+
+def test_a_connection_that_was_cut_was_not_always_blocked() -> None:
+    """It counts as dropped, so no other attempt came before; but its answers had."""
+    (blocked,) = now_of(*hanging())
+    assert since_text(blocked) == "always"
+    (cut,) = now_of(flow(), reply(0.1), *hanging(300, (0, 1, 3), tcp_flags=24))
+    assert (cut.dropped, cut.forwarded, cut.state_before) == (1, 0, "")
+    assert since_text(cut) == time_of_day(cut.since) == time_of_day(denied(300)[0].time)
 
 
 def test_batch_by_batch_and_row_by_row_it_is_the_same() -> None:
