@@ -69,7 +69,7 @@ mutants: $(DEV) ## 300,000 decisions on mutated policies, likewise; and what Cil
 fuzz: $(DEV) ## spoilt inputs against the whole program, ten minutes; ARGS="--help"
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-screens: $(DEV) ## write tests/data/screens: every cell of the numbered views, from the demo, and of empty ones
+screens: $(DEV) ## write tests/data/screens: every cell of every view, from the demo, and of empty ones
 	$(BIN)/python -m tests.unit.tui.test_screens
 	$(BIN)/python -m tests.unit.tui.test_empty
 

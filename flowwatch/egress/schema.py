@@ -91,8 +91,13 @@ def _reasons(one: Row | Attempt) -> Collection[str]:
     return one.drop_reasons if isinstance(one, Row) else (one.drop_reason,)
 
 
+def _folded(one: Row | Attempt) -> bool:
+    """Whether it is of several pods, so that it names none."""
+    return isinstance(one, Row) and one.pods > 1
+
+
 _MISSING: tuple[tuple[str, Callable[[Row | Attempt], bool]], ...] = (
-    ("pod", lambda one: bool(one.namespace and not one.pod)),
+    ("pod", lambda one: bool(one.namespace and not one.pod and not _folded(one))),
     (
         "peer",
         lambda one: (

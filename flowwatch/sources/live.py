@@ -151,6 +151,9 @@ class LiveSource:
         health.opened()
         catching_up = self._catching_up = CatchingUp(self._clock.now())
         for chunk, batch in self._decoded(messages):
+            if self._polls is None and not messages.reached:
+                # It accepted a connection, which anything does that listens.
+                continue
             if self._polls is None:
                 # Only now is it sure that the server took the request.
                 self._phases.turn("following")

@@ -19,6 +19,11 @@ class Messages(Protocol):
     @property
     def backlog(self) -> int: ...
 
+    @property
+    def reached(self) -> bool:
+        """Whether the server has answered."""
+        ...
+
 
 class Server(Protocol):
     """An open connection, as far as a source needs it. All but ``open`` are called in any thread."""

@@ -28,7 +28,7 @@ def advice(desk: Desk, text: str) -> str:
     try:
         read_filter(text)
     except BadFilter as error:
-        return str(error)
+        return str(error).replace("?: ", "? ")
     answer = desk.answer(Rows)
     found = "" if answer is None else plural(answer.value.snapshot.matched, "row")
     values = candidates(desk, text) if text[-1:] != " " else []

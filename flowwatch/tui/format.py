@@ -86,21 +86,37 @@ def labelled(
 
 
 def cut(line: Line, columns: int) -> Line:
-    """``line`` without what is right of ``columns``; wide characters are never halved."""
+    """``line`` without what is right of ``columns``; wide characters are never halved.
+
+    Words that are cut off end in ``…``, spaces and rules don't.
+    """
     kept: list[Piece] = []
     left = columns
-    for text, role in line:
+    for place, (text, role) in enumerate(line):
         size = width(text)
         if size <= left:
             kept.append((text, role))
             left -= size
             continue
-        if left > 0:
-            part = _head(text, left)
-            if width(part) <= left:
-                kept.append((part, role))
-        break
+        part = _head(text, left) if left > 0 else ""
+        part = part if width(part) <= left else ""
+        gone = text[len(part) :] + "".join([more for more, _ in line[place + 1 :]])
+        if any(map(str.isalnum, gone)):
+            return _elided((*kept, (part, role)), columns)
+        return (*kept, (part, role)) if part else tuple(kept)
     return tuple(kept)
+
+
+def _elided(line: Line, columns: int) -> Line:
+    """``line``, which fills so many columns, with the sign at its end that there was more."""
+    *before, (text, role) = line
+    while before and not text:
+        text, role = before.pop()
+    if columns < 2 or not text:
+        return tuple([piece for piece in line if piece[0]])
+    kept = text if line_width((*before, (text, role))) < columns else text[:-1]
+    # What was shortened already says so.
+    return (*before, (kept if kept.endswith("…") else f"{kept}…", role))
 
 
 def line_width(line: Line) -> int:

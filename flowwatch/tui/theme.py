@@ -214,4 +214,8 @@ def signs_for(environ: Mapping[str, str], encoding: str) -> Signs:
     """The signs that a terminal can be trusted to show."""
     if environ.get("TERM", "") in ("linux", "vt100", "vt220", "dumb"):
         return PLAIN
+    # Python writes UTF-8 there all the same, and says so in LC_CTYPE (PEP 538).
+    kind = environ.get("LC_CTYPE", "").replace("C.UTF-8", "")
+    if (environ.get("LC_ALL") or kind or environ.get("LANG")) in ("C", "POSIX"):
+        return PLAIN
     return FANCY if encoding.lower().replace("-", "") == "utf8" else PLAIN

@@ -222,6 +222,8 @@ class FlowStream:
         self._request = request
         self._pending: Any = None
         self._cancelled = False
+        self.reached = False
+        """Whether the server has answered."""
         self._metadata: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[bytes]:
@@ -231,7 +233,8 @@ class FlowStream:
         """
         connection = self._connection
         # A stream has no deadline: on a port that accepts and says nothing it would wait for ever.
-        if not self._answered():
+        self.reached = self._answered()
+        if not self.reached:
             return
         try:
             call: Any = connection._channel.unary_stream(

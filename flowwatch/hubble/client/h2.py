@@ -124,6 +124,11 @@ class H2Stream:
         self.metadata: dict[str, str] = {}
         """What the server sent before its first message."""
 
+    @property
+    def reached(self) -> bool:
+        """Whether a server that speaks HTTP/2 has answered."""
+        return self._reached
+
     def cancel(self) -> None:
         """End ``lists()`` soon, without an error; safe to call twice and from a signal handler."""
         self._cancelled = True

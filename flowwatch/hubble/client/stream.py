@@ -62,6 +62,11 @@ class MessageStream(Protocol):
     @property
     def limit(self) -> int: ...
 
+    @property
+    def reached(self) -> bool:
+        """Whether the server has answered: until then a stream isn't quiet, it isn't there."""
+        ...
+
     def chunks(self) -> Iterator[list[bytes]]:
         """Yield lists of serialized ``observer.GetFlowsResponse``, in order of arrival.
 
@@ -81,6 +86,11 @@ class Messages(Protocol):
     :class:`flowwatch.hubble.client.h2.H2Stream` is one, and through grpcio
     :class:`flowwatch.hubble.client.connection.FlowStream`. Cancelling ends the iteration without an error.
     """
+
+    @property
+    def reached(self) -> bool:
+        """Whether the server has answered."""
+        ...
 
     def lists(self) -> Iterator[list[bytes]]:
         """What came at once, at least one message each."""
@@ -109,6 +119,10 @@ class ReadAll:
     @property
     def backlog(self) -> int:
         return len(self._chunk)
+
+    @property
+    def reached(self) -> bool:
+        return self._messages.reached
 
     def chunks(self) -> Iterator[list[bytes]]:
         """See :meth:`MessageStream.chunks`; on Ctrl-C too, what had arrived is yielded first."""
@@ -183,6 +197,10 @@ class Follow:
     @property
     def backlog(self) -> int:
         return len(self._buffer)
+
+    @property
+    def reached(self) -> bool:
+        return self._messages.reached
 
     def _read(self) -> None:
         buffer, limit = self._buffer, self.limit

@@ -60,6 +60,8 @@ class Board(Body):
         super().__init__(view, desk)
         self._detail_asked: bool | None = None
         """Whether the detail is to be open; None: if it has room."""
+        self._answered = False
+        """Whether its own rows were there, and not only those of the view before."""
         self._tail_asked = False
         self._detail_lines = 0
         """The most that the detail had to say since it was opened; 0: nothing yet."""
@@ -166,7 +168,12 @@ class Board(Body):
             self.desk.look.keys,
         )
         self.table.put_columns(arranged(self.view.columns, self.desk.chosen.columns))
-        self.table.update_from(snapshot, query, now_there, empty)
+        # Where it was gone into, the first rows are those that this was narrowed to.
+        self._answered = (
+            self._answered or not self.came_from or query.text == self.desk.chosen.query.text
+        )
+        if self._answered:
+            self.table.update_from(snapshot, query, now_there, empty)
         if self.detail.display:
             row = self.table.selected
             known = row is not None and told.key == row.key

@@ -21,14 +21,14 @@ from flowwatch.report.came_back import (
 from flowwatch.report.human import age, count
 from flowwatch.report.summary_table import peer_text, pod_text, worst
 from flowwatch.text import plural, safe
-from flowwatch.tui.format import SECOND, Line, Piece, labelled, rate, stamp, wrap
+from flowwatch.tui.format import SECOND, Line, Piece, labelled, line_width, rate, stamp, wrap
 from flowwatch.tui.hubble_command import command
 from flowwatch.tui.named import NAMES, KeyNames
 from flowwatch.tui.parts.around import around_lines
 from flowwatch.tui.parts.ends import ends_lines
 from flowwatch.tui.parts.panel import Panel
 from flowwatch.tui.parts.rows import NOTHING_MORE, RowsAnswer
-from flowwatch.tui.parts.tail import verdict_piece
+from flowwatch.tui.parts.tail import record_words, verdict_piece
 from flowwatch.tui.theme import Signs
 
 _INDENT = 11
@@ -216,7 +216,9 @@ def _counts(row: Row, now: int, columns: int) -> list[Line]:
     if row.workload and row.workload not in row.pod:
         lines += _labelled("Workload", safe(row.workload), columns)
     if missing := not_recorded(row):
-        lines += _labelled("No record", f"tells {', '.join(missing)}", columns, role="warn")
+        lines += _labelled(
+            "Unknown", f"no record tells its {', '.join(missing)}", columns, role="warn"
+        )
     if row.encrypted in ("all", "mixed"):
         lines += _labelled("Encrypted", row.encrypted, columns)
     if row.policy_log:
@@ -353,7 +355,6 @@ def _records(records: Sequence[Recent], columns: int, signs: Signs) -> list[Line
     lines: list[Line] = [(("Last records", "head"), (" (UTC)", "dim"))]
     for item in reversed(records):
         pieces: list[Piece] = [(f"{stamp(item.time)} ", "dim"), verdict_piece(item, signs)]
-        rest = [item.kind, item.reason, item.flags, item.node]
-        pieces.append((" ".join([safe(text) for text in rest if text]), "text"))
+        pieces.append((record_words(item, columns - line_width(tuple(pieces))), "text"))
         lines.append(tuple(pieces))
     return lines

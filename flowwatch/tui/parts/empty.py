@@ -29,7 +29,13 @@ def empty_lines(
     return advice_lines(title, advice, columns)
 
 
-LEAST = (20, 2)
+RELAY = (
+    "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
+    "or let flowwatch do that: flowwatch -P",
+)
+"""How one gets to a server that isn't there."""
+
+LEAST = (32, 2)
 """Columns and lines of a table that tells anything."""
 
 
@@ -74,22 +80,22 @@ def _words(
         ]
     if state.phase == "connecting":
         return f"Connecting to {where}", [
-            "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
-            "or let flowwatch do that: flowwatch -P",
+            *RELAY,
             "no cluster at hand? flowwatch demo",
         ]
     if state.phase == "lost" and not snapshot.coverage.records_read:
         return f"No connection yet: {safe(state.message) or where}", [
             keys.told("it is tried again by itself; {retry} tries now"),
-            "through relay: kubectl -n kube-system port-forward svc/hubble-relay 4245:80",
+            *RELAY,
             "--server names another address; flowwatch status tells what answers there",
         ]
     if state.phase == "failed":
-        return f"Reading {where} failed: {safe(state.message) or 'no reason given'}", [
-            keys.told(
-                "{quit} ends this, and says it once more; flowwatch doctor looks where it fails"
-            )
-        ]
+        why = safe(state.message) or "no reason given"
+        # Most causes name the place themselves.
+        title = f"Failed: {why}" if where and where in why else f"Reading {where} failed: {why}"
+        # A server that fails was never had; the doctor is for servers.
+        doctor = "" if state.had else "; flowwatch doctor looks where it fails"
+        return title, [keys.told(f"{{quit}} ends this, and says it once more{doctor}")]
     if snapshot.coverage.records_read:
         return _none_counted(snapshot, query, keys)
     if state.phase in ("reading", "ended"):
@@ -103,6 +109,8 @@ def _words(
         if filter_words:
             advice.append(f"the filters: {safe(filter_words)}")
         advice.append("--since, --last or another --input-file may show more")
+        if not filter_words and not skipped:
+            advice.append("hubble observe --all -o json > FILE writes one that can be read")
         ended = "has no flow" if state.phase == "ended" else "has shown no flow yet"
         which = " that these filters match" if filter_words else ""
         return f"{where} {ended}{which}", advice
@@ -134,7 +142,8 @@ def _nothing_yet(state: SourceState, where: str, filter_words: str) -> tuple[str
     if not filter_words:
         return f"Connected to {where}; no flow has come yet", [*advice, older]
     advice += [
-        "a namespace and a pod's name must be written as in Kubernetes, a pod as namespace/name",
+        "a namespace and a pod's name must be written as in Kubernetes, a pod as namespace/name: "
+        "flowwatch list namespaces tells which the server has seen",
         older,
         "see everything: flowwatch without filters",
     ]

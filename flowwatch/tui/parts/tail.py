@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowwatch.egress.rows import Recent
+from flowwatch.report.human import width
 from flowwatch.text import safe
-from flowwatch.tui.format import Line, Piece, cut, fit, stamp
+from flowwatch.tui.format import Line, Piece, cut, fit, line_width, stamp
 from flowwatch.tui.parts.panel import Panel
 from flowwatch.tui.theme import Signs
 
@@ -68,13 +69,24 @@ def tail_line(item: Recent, columns: int, signs: Signs) -> Line:
     half = min(rest * 3 // 10, 44)
     bad = item.verdict == "DROPPED"
     role = "strong" if bad else "text"
-    words = [item.protocol, item.kind, item.reason, item.flags, item.node]
+    # At a port TCP goes without saying.
+    protocol = item.protocol if item.protocol != "TCP" or not port else ""
     pieces: list[Piece] = [
         (f" {stamp(item.time)} ", "dim"),
         verdict_piece(item, signs),
         (fit(safe(name), half, tail=5), role),
         (f" {arrow} ", "dim"),
-        (fit(safe(peer), half), role),
-        (" " + " ".join([safe(word) for word in words if word]), "dim"),
+        (fit(safe(peer), half) + " ", role),
     ]
-    return cut(tuple(pieces), columns)
+    told = record_words(item, columns - line_width(tuple(pieces)), protocol)
+    return cut((*pieces, (told, "dim")), columns)
+
+
+def record_words(item: Recent, columns: int, protocol: str = "") -> str:
+    """What a record is, after its ends: node and flags give way as a whole where there is no room."""
+    first = [protocol, item.kind, item.reason]
+    texts = [
+        " ".join([safe(word) for word in (*first, *more) if word])
+        for more in ((item.flags, item.node), (item.flags,), ())
+    ]
+    return next((text for text in texts if width(text) <= columns), texts[-1])

@@ -152,7 +152,7 @@ def _forms(filter_words: str) -> list[str]:
 
 
 def _security(state: SourceState, signs: Signs) -> Line:
-    if state.phase in ("reading", "ended") and not state.version and not state.encrypted:
+    if state.phase in ("reading", "ended", "failed") and not state.version and not state.encrypted:
         return ()
     return ((signs.secure if state.encrypted else "plain", "dim"),)
 

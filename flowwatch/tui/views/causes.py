@@ -111,14 +111,14 @@ def _cause(cause: Cause, columns: int, sign: str) -> list[Entry]:
             )
         )
         for row, count in rows:
-            refused = f"  {safe(row.proxy_refused[0])}" if row.proxy_refused else ""
-            policy = policy_text(row)
+            refused = row.proxy_refused[0] if row.proxy_refused else ""
+            beside = [safe(policy_text(row)), safe(refused), state_text(row)]
             entries.append(
                 Entry(
                     (
                         (f"  {count:>8,}  ", "drop"),
                         (f"    {peer_text(row)}", "text"),
-                        (f"  {safe(policy)}{refused}  {state_text(row)}", "dim"),
+                        ("".join([f"  {text}" for text in beside if text]), "dim"),
                     ),
                     f"{cause.reason} {name} {row.direction} {row.key}",
                     f"{pod} {filter_of('to', row.peer)}",

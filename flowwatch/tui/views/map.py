@@ -86,7 +86,11 @@ def _numbers(row: Row, signs: Signs) -> list[Piece]:
             sign, role = SIGNS[outcome]
             gap = " " if pieces else ""
             pieces.append((f"{gap}{getattr(signs, sign)}{count(number)}", role))
-    return pieces or [(getattr(signs, SIGNS[worst(row)][0]), SIGNS[worst(row)][1])]
+    if not pieces:
+        # Audited alone, say: all of its attempts.
+        sign, role = SIGNS[worst(row)]
+        pieces.append((f"{getattr(signs, sign)}{count(row.attempts)}", role))
+    return pieces
 
 
 def _matrix(made: _Made, columns: int, signs: Signs) -> Listed:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flowwatch.egress.rows import Row, Snapshot
 from flowwatch.egress.words import NO_RULE
 from flowwatch.flows.clocks import time_of_day
+from flowwatch.report.human import width
 from flowwatch.text import safe
 from flowwatch.tui.desk import Desk
 from flowwatch.tui.parts.grouped import GroupedAnswer, grouped
 from flowwatch.tui.parts.groups import filter_of, name_of, number
 from flowwatch.tui.parts.listing import Item, Listed, ListView, head, table, titles_of
+
+DID = 12
+"""Columns of what a policy did, at least."""
 
 COLUMNS = (
     head("DROPPED", 7, number=True, role="drop", words="attempts that it denied, or its default deny"),
@@ -20,7 +24,7 @@ COLUMNS = (
     head("SINCE", 8, 3, role="dim", words="the first attempt of these rows (UTC)"),
     head("POLICY", 22, good=28, most=60, words="or the default deny, for which Hubble names none"),
     head("KIND", 12, 4, role="dim", words="of the document"),
-    head("DID", 12, 1, words="what it was seen to do: allowed, denied, never named; what a staged one would"),
+    head("DID", DID, 1, words="what it was seen to do: allowed, denied, never named; or what it would"),
     head("WHOM", 16, 2, good=20, role="dim", words="the workloads of these rows"),
 )  # fmt: skip
 
@@ -133,7 +137,10 @@ def _listed(desk: Desk, value: GroupedAnswer, columns: int) -> Listed:
         )
         for one in policies
     ]
-    return table(COLUMNS, items, value.snapshot, columns, desk.look.signs)
+    # What a staged policy would do says how much: a number isn't shortened.
+    would = max([width(one.did) for one in policies if one.staged], default=DID)
+    shown = [replace(c, least=max(c.least, would)) if c.title == "DID" else c for c in COLUMNS]
+    return table(shown, items, value.snapshot, columns, desk.look.signs)
 
 
 def _sign(one: PolicyDid) -> str:

@@ -125,6 +125,7 @@ def test_the_dashboard_goes_on() -> None:
 
     class Endless:
         backlog = 0
+        reached = True
 
         def __init__(self) -> None:
             self.closed = threading.Event()

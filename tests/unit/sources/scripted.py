@@ -89,6 +89,7 @@ class ScriptedServer:
         self.peeked: list[int] = []
         self.closed = 0
         self.backlog = 0
+        self.reached = True
         self.now: Callable[[], ServerNow] = lambda: ServerNow("v1", (NodeNow("node-1"),), 1, 0)
         self.rings: dict[str, int] = {}
         self.held: list[bytes] = []

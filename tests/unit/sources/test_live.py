@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from itertools import pairwise
 
 import pytest
@@ -15,9 +16,11 @@ from flowwatch.sources.clock import SystemClock
 from flowwatch.sources.health import HELD_BACK, OVERLAP, QUIET
 from flowwatch.sources.live import LiveSource
 from flowwatch.sources.nodes import NodeNow, ServerNow
+from flowwatch.sources.opening import open_source
 from flowwatch.sources.phases import FIRST_RETRY, LONGEST_RETRY, Retries
 from flowwatch.sources.polls import EVERY
 from flowwatch.sources.repeats import Seen
+from flowwatch.sources.request import PlainOptions, flow_request
 from flowwatch.sources.server import Server
 from tests.unit.sources.scripted import (
     BEGAN,
@@ -148,6 +151,28 @@ def test_unless_it_is_waited_for() -> None:
     assert played.phases == ["connecting", "lost", "following", "lost"]
     # Nothing was lost: there was nothing before.
     assert server.opened == [None]
+
+
+def test_who_accepts_and_says_nothing_is_no_server_yet() -> None:
+    late = Unreachable("no answer within 12 s")
+    for keep_trying, phases in ((False, ["connecting", "failed"]), (True, ["connecting", "lost"])):
+        clock = HandClock()
+        server = ScriptedServer(clock, Connection([*silence(12), (0, late)]))
+        server.reached = False
+        played = play(clock, server, keep_trying=keep_trying)
+        assert (played.phases, played.source.state().had) == (phases, False)
+
+
+def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        options = PlainOptions({"server": where, "timeout": "300ms"})
+        source = open_source(flow_request(options, follow=True, environ={}), keep_trying=True)
+        next(batch for batch in source.batches() if source.state().phase != "connecting")
+        state = source.state()
+        source.close()
+    assert (state.phase, state.had) == ("lost", False)
+    assert "accepts the connection and says nothing" in state.message
 
 
 @pytest.mark.parametrize("keep_trying", [False, True])

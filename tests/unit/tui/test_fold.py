@@ -119,6 +119,8 @@ def test_the_detail_of_a_fold_tells_its_pods_and_the_command_of_the_workload() -
                 "--from-namespace weather --from-workload weather-app",
                 "team=sky",
             )
+            # They have their names: none is missing.
+            assert "Unknown" not in driven.text
 
     run(test())
 

@@ -140,6 +140,9 @@ def test_terminals_without_utf_8_get_ascii() -> None:
     assert signs_for({"TERM": "xterm-256color"}, "utf-8") is FANCY
     assert signs_for({"TERM": "xterm-256color"}, "iso8859-1") is PLAIN
     assert signs_for({"TERM": "linux"}, "utf-8") is PLAIN
+    assert signs_for({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, "utf-8") is PLAIN
+    assert signs_for({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, "utf-8") is PLAIN
+    assert signs_for({"LC_CTYPE": "de_DE.UTF-8", "LANG": "C"}, "utf-8") is FANCY
 
 
 def test_a_theme_can_be_changed_while_it_runs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from flowwatch.egress.rows import Totals
@@ -180,7 +181,7 @@ def test_pieces_of_text() -> None:
     assert width(fit("包裹包裹包裹", 5)) == 5
     assert wrap("aaa bbb ccc", 8) == ["aaa bbb", "ccc"]
     assert wrap("x" * 20, 8) == ["x" * 8, "x" * 8, "x" * 4]
-    assert cut((("包裹", "text"),), 3) == (("包", "text"),)
+    assert cut((("包裹", "text"),), 3) == (("包…", "text"),)
     assert line_width(ends((("left", "text"),), (("right", "text"),), 20)) == 20
     assert [rate(x) for x in (0.0, 0.31, 9.96, 1234.0, 20_400.0)] == [
         "0",
@@ -189,3 +190,23 @@ def test_pieces_of_text() -> None:
         "1,234",
         "20k",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "left"),
+    [
+        ((("one two", "text"),), 5, (("one …", "text"),)),
+        ((("one two", "text"),), 7, (("one two", "text"),)),
+        ((("a", "head"), ("bcdef", "text")), 3, (("a", "head"), ("b…", "text"))),
+        ((("abc", "head"), ("def", "text")), 3, (("ab…", "head"),)),
+        ((("api…", "text"), (" more", "dim")), 5, (("api…", "text"), ("…", "dim"))),
+        ((("api…x", "text"),), 5, (("api…x", "text"),)),
+        ((("api…xy", "text"),), 5, (("api…", "text"),)),
+        ((("──────", "dim"),), 3, (("───", "dim"),)),
+        ((("name", "text"), ("   ", "dim")), 5, (("name", "text"), (" ", "dim"))),
+        ((("word", "text"),), 1, (("w", "text"),)),
+        ((("word", "text"),), 0, ()),
+    ],
+)
+def test_words_that_are_cut_off_say_so(line: Line, columns: int, left: Line) -> None:
+    assert cut(line, columns) == left

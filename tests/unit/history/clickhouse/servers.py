@@ -161,7 +161,7 @@ def _relay_to(port: int) -> type[BaseHTTPRequestHandler]:
 
 
 class Today(_Server):
-    """The engine of chDB, behind the interface (:mod:`.front`)."""
+    """The engine of chDB, behind the interface (:mod:`tests.unit.history.clickhouse.front`)."""
 
     def __init__(self) -> None:
         super().__init__()

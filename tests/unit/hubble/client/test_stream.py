@@ -21,6 +21,7 @@ class Wire:
         self._queue: queue.SimpleQueue[list[bytes] | BaseException | None] = queue.SimpleQueue()
         self.taken = 0
         self.cancelled = False
+        self.reached = True
         for each in lists:
             self.send(*each)
         if ends:
