@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from tests.in_process import flowwatch
 from tests.unit.history.asked import flows_of, read
 
 STEADY = ROOT / "tests" / "data" / "kernel-lab" / "steady" / "flows.jsonl.gz"
+WEATHER = ROOT / "tests" / "data" / "captures" / "weather.jsonl"
 ORIGIN = Origin("localhost:4245", "")
 SECOND = 1_000_000_000
 
@@ -260,3 +263,24 @@ def test_what_is_no_history_is_one_line(
     done = flowwatch("summary", "--history", folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert said in one_line(done)
+
+
+def test_what_is_kept_is_seldom_looked_at_by_the_collector(tmp_path: Path) -> None:
+    """It holds no cycles. Behind it the collector is as it was."""
+    before, looks, flows = gc.get_threshold(), 0, tmp_path / "flows.jsonl"
+    one = next(line for line in WEATHER.read_text("utf-8").splitlines() if "DROPPED" in line)
+    ports = [re.sub(r'source_port":\d+', f'source_port":{n}', one) for n in range(20_000, 28_000)]
+    flows.write_text("".join(f"{line}\n" for line in ports), "utf-8")
+
+    def count(phase: str, _: dict[str, int]) -> None:
+        nonlocal looks
+        looks += phase == "start"
+
+    gc.callbacks.append(count)
+    try:
+        done = flowwatch("record", "--input-file", flows, "--to", tmp_path / "kept")
+    finally:
+        gc.callbacks.remove(count)
+    assert done.returncode == 0
+    assert gc.get_threshold() == before
+    assert looks < 20
