@@ -137,20 +137,21 @@ class HttpSender:
             self._url = f"{url.rstrip('/')}/api/v2/alerts"
         self.refresh = REFRESH if form == "alertmanager-api" else 0.0
 
-    def send(self, notices: list[Notice], left_out: int) -> None:
-        """Post them, a rule at a time where the format has groups. Raises NotDelivered."""
-        for body in self._bodies(notices, left_out):
-            self._post(body)
+    def at_once(self, notices: list[Notice]) -> list[Notice]:
+        """All; of one rule where the format has groups."""
+        if self._form != "alertmanager":
+            return notices
+        return [one for one in notices if one.alert.rule == notices[0].alert.rule]
 
-    def _bodies(self, notices: list[Notice], left_out: int) -> list[Any]:
+    def send(self, notices: list[Notice], left_out: int) -> None:
+        """Post them. Raises NotDelivered."""
         if self._form == "slack":
-            return [slack(notices, left_out)]
-        if self._form == "alertmanager-api":
-            return [posted(notices, time.time())]
-        groups: dict[str, list[Notice]] = {}
-        for one in notices:
-            groups.setdefault(one.alert.rule, []).append(one)
-        return [webhook(group, self.name, left_out) for group in groups.values()]
+            body: Any = slack(notices, left_out)
+        elif self._form == "alertmanager-api":
+            body = posted(notices, time.time())
+        else:
+            body = webhook(notices, self.name, left_out)
+        self._post(body)
 
     def _post(self, body: Any) -> None:
         import httpx  # 0.1 s: only who tells somebody loads it
@@ -182,24 +183,30 @@ class CommandSender:
         self.name, self.refresh = f"exec {safe(self._words[0])}", 0.0
         self._say = say
 
+    def at_once(self, notices: list[Notice]) -> list[Notice]:
+        """The first."""
+        return notices[:1]
+
     def send(self, notices: list[Notice], left_out: int) -> None:
-        """Run it for the first that waits; 75 asks for another try. Raises NotDelivered."""
+        """Run it for each; 75 asks for another try. Raises NotDelivered."""
         for one in notices:
-            data = json.dumps(as_alert(one)).encode()
-            try:
-                done = subprocess.run(
-                    self._words,
-                    input=data,
-                    stdout=subprocess.DEVNULL,
-                    timeout=COMMAND_TIMEOUT,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                self._say(f"{self.name}: killed after {COMMAND_TIMEOUT:g} s")
-            except OSError as error:
-                raise NotDelivered(f"it can't be run: {error.strerror}", again=False) from None
-            else:
-                if done.returncode == EX_TEMPFAIL:
-                    raise NotDelivered(f"exit code {EX_TEMPFAIL}")
-                if done.returncode:
-                    self._say(f"{self.name}: exit code {done.returncode}")
+            self._run(json.dumps(as_alert(one)).encode())
+
+    def _run(self, alert: bytes) -> None:
+        try:
+            done = subprocess.run(
+                self._words,
+                input=alert,
+                stdout=subprocess.DEVNULL,
+                timeout=COMMAND_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            self._say(f"{self.name}: killed after {COMMAND_TIMEOUT:g} s")
+        except OSError as error:
+            raise NotDelivered(f"it can't be run: {error.strerror}", again=False) from None
+        else:
+            if done.returncode == EX_TEMPFAIL:
+                raise NotDelivered(f"exit code {EX_TEMPFAIL}")
+            if done.returncode:
+                self._say(f"{self.name}: exit code {done.returncode}")

@@ -7,13 +7,13 @@ run tells at worst twice, never not at all.
 from __future__ import annotations
 
 import fcntl
-import os
 from pathlib import Path as FilePath
 from typing import Any, BinaryIO
 
 import msgspec
 
 from flowwatch.errors import InputError, OutputError
+from flowwatch.output import open_output
 from flowwatch.text import safe
 from flowwatch.watching.alerts import Alert, Notice
 from flowwatch.watching.destinations import PathState
@@ -52,7 +52,10 @@ class Waiting(msgspec.Struct):
 
     notices: list[Notice] = []
     left_out: int = 0
-    """Those that there was no room for, since it was last told how many."""
+    """Alerts that there was no room for, since it was last told how many; those that were over by then."""
+    over: int = 0
+    untold: set[str] = set()
+    """Fingerprints of those of whose beginning it wasn't told, and won't be of their end."""
 
 
 class Folder:
@@ -140,16 +143,8 @@ class Folder:
         return found
 
     def _write(self, name: str, value: object) -> None:
-        aside, target = self._folder / f".{name}.tmp", self._folder / name
-        try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(value))
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(target)
-        except OSError as error:
-            raise _wrong(self.name, error) from None
+        with open_output(str(self._folder / name), "json", private=True) as file:
+            file.write_bytes(msgspec.json.encode(value))
 
 
 def _wrong(name: str, error: OSError) -> OutputError:
