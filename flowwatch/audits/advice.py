@@ -39,7 +39,8 @@ _DENIED = (
 )
 _NOT_APPLIED = (
     "no deny rule did this (Hubble would say POLICY_DENY): the agent went by another version of the rule, or "
-    "other labels; compare what is applied (kubectl get -o yaml) and the pods' labels with these"
+    "by other labels, or knew no identity of an end yet; compare what is applied (kubectl get -o yaml) and "
+    "the pods' labels with these"
 )
 _NAME = (
     "ask the agent of the pod's node: cilium-dbg fqdn cache list (which addresses the name has), cilium-dbg "

@@ -62,12 +62,15 @@ def further_addresses(end: Endpoint) -> tuple[str, ...] | None:
 
 
 def party_labels(end: Endpoint, own: str, *, outside: bool) -> tuple[str, ...]:
-    """The labels a policy sees; what a trimmed record leaves out is filled in from what it says."""
-    if outside and not any(label.startswith("reserved:") for label in end.labels):
-        return tuple(end.labels)
+    """The labels a policy sees; what a trimmed record leaves out is filled in from what it says.
+
+    Not of an end outside, though its record may name a pod: the identity decides, not who it should be.
+    """
     labels = list(end.labels)
     if not labels and end.entity:
         return (f"reserved:{end.entity}",)
+    if outside:
+        return tuple(labels)
     space = namespace_of(end)
     if not space:
         return tuple(labels)

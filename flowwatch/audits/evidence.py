@@ -102,6 +102,8 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
 
     led_by: tuple[str, ...] = ()
     """DNS names that lead to the peer, though it is no address outside."""
+    taken: str = ""
+    """The pod that the peer is, where the agent took it for one outside."""
     was: str = ""
     """The pod that had the peer's address before, where now it counts as outside."""
     cluster: str = ""
@@ -130,7 +132,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     def known(self) -> Known:
         """What is known of the peer, for near misses."""
         name = self.peer_name.removeprefix(ANSWERS_OF)
-        return Known(self.peer_ip, name, self.led_by, self.was)
+        return Known(self.peer_ip, name, self.led_by, self.taken, self.was)
 
     @property
     def judged(self) -> bool:
@@ -357,7 +359,8 @@ class Observer:
                 (client_ip, server_ip),
                 verdict=bool(bits & _VERDICTS),
                 led_by=() if peer_party.outside else _led_by(names, peer_ip, attempt.service),
-                was=self._pods.get(peer_ip, "") if peer_party.outside else "",
+                was=self._pods.get(peer_ip, "") if peer_party.outside and not peer.pod else "",
+                taken=f"{peer.namespace}/{peer.pod}" if peer_party.outside and peer.pod else "",
                 cluster=own,
                 pod=(subject.namespace, subject.pod),
                 answered=answered(names, peer_ip, dropped),

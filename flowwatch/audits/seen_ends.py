@@ -40,7 +40,10 @@ class SeenEnds:
             (flow.destination, flow.destination_ip),
         ):
             if end.labels and end.pod and len(self._pods) < _MOST:
-                self._pods[end.namespace, end.pod] = end
+                known = self._pods.get((end.namespace, end.pod))
+                # Another node's records don't name its workload: Hubble, for pods of its own alone.
+                if known is None or end.workload or known.labels != end.labels:
+                    self._pods[end.namespace, end.pod] = end
                 self._address_of[end.namespace, end.pod] = address
             if end.labels and address and len(self._at) < _MOST:
                 self._at[address] = end

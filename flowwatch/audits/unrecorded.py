@@ -11,6 +11,9 @@ from flowwatch.policy.l7 import REDACTED
 UNSURE = "the record doesn't say whether it is of an answer: a field mask or an aggregate's key left it out"
 
 
+_UNKNOWN = ("reserved:unknown",)
+
+
 def redacted(layer7: Layer7) -> bool:
     """Whether the agent that wrote it hides values (``hubble.redact.enabled``)."""
     return any(value == REDACTED for _, value in layer7.http_headers)
@@ -30,6 +33,8 @@ def unknown(subject: Endpoint, protocol: str, port: int) -> str:
 def unknown_peer(peer: Endpoint, address: str) -> str:
     """The same for the other end. Of an address alone Hubble knows nothing: one that is routed in public
     is outside; any other may be a pod's, of which a mask left all out."""
+    if peer.labels == _UNKNOWN:
+        return "the agent did not know who the other end is (identity 0, reserved:unknown)"
     if peer.labels or peer.entity:
         return ""
     if address and not peer.identity and not peer.namespace:

@@ -11,7 +11,7 @@ from flowwatch.drafts.documents import peer_item, port_item, rule_item, told, un
 from flowwatch.drafts.draft import Draft
 from flowwatch.drafts.needs import Evidence
 from flowwatch.drafts.placing import Path, PlacingError, appended, child, follow, nodes, plain
-from flowwatch.drafts.rules import MOST_PORTS, Plan, Port, Rule, Target, spelt
+from flowwatch.drafts.rules import MOST_PORTS, Plan, Port, Rule, Target, picks, spelt
 from flowwatch.policy import PolicySet, load
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
 from flowwatch.policy.engine import Decision
@@ -51,9 +51,9 @@ class Wish(NamedTuple):
         return self.rule.direction
 
     @property
-    def picks(self) -> tuple[str, str]:
+    def picks(self) -> tuple[str, ...]:
         """By which words it is chosen."""
-        return spelt(self.target, self.port), self.target.text
+        return picks(self.target, self.port)
 
     @property
     def alone(self) -> Rule:

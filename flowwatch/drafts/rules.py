@@ -231,7 +231,7 @@ class Planner:
 
     def _dropped(self, plan: Plan, need: Need, target: Target, evidence: Evidence) -> None:
         """What was dropped of late is not wanted, though it may have been let through before."""
-        names = {spelt(target, Port(need.protocol, need.port)), target.text}
+        names = set(picks(target, Port(need.protocol, need.port)))
         before = plan.wanted.get(need)
         if names & self._picked:
             self.unmatched -= names
@@ -379,3 +379,9 @@ def spelt(target: Target, port: Port) -> str:
     return (
         f"[{target.text}]:{port.number}" if ":" in target.text else f"{target.text}:{port.number}"
     )
+
+
+def picks(target: Target, port: Port) -> tuple[str, str, str]:
+    """The words by which a person picks it: with the protocol, as tables have it, without, without a port."""
+    named = spelt(target, port)
+    return f"{named}/{port.protocol}", named, target.text

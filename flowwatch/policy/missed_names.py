@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterable
 
 from flowwatch.policy.names import NameRule
+from flowwatch.re2 import Stars
 
 _SEARCHED = re.compile(r"(?:[^.]+\.)?svc\..+|.+\.(?:local|internal)|cluster\.local")
 """What resolvers in a cluster append to a name: the domains of Kubernetes, and those of nodes in clouds."""
 _LONGEST = 255
+_LETTERS = "-a-z0-9_."
+_NONE = "/"  # No name has it: then a star stands for dots, too.
 
 
 def missed_name(rule: NameRule, name: str) -> str:
@@ -17,13 +20,22 @@ def missed_name(rule: NameRule, name: str) -> str:
     pattern = rule.text.lower().rstrip(".")
     stars = len(pattern) - len(pattern.lstrip("*"))
     base, asked = pattern[stars:], name.rstrip(".").lower()
-    if rule.exact or not stars or not base.startswith("."):
+    if rule.exact:
         return ""
+    if not stars or not base.startswith("."):
+        return f"{rule}: * stands for a part of one label" if _spans_labels(pattern, asked) else ""
     if asked == base[1:]:
         return f"{rule}, which is names below {asked}; {asked} itself needs a matchName"
     if asked.endswith(base) and stars == 1:
         return f"{rule}: * is one label; {asked} needs **{base} (Cilium 1.19 on)"
     return ""
+
+
+def _spans_labels(pattern: str, name: str) -> bool:
+    """Whether a name would match, if ``*`` stood for dots as well."""
+    if "*" not in pattern or len(name) > _LONGEST:
+        return False
+    return Stars(pattern, apart=_NONE, allowed=_LETTERS).matches(name)
 
 
 def searched(rules: Iterable[NameRule], name: str) -> tuple[str, str]:

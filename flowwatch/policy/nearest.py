@@ -56,6 +56,8 @@ class Known:
     """What a person calls it."""
     names: tuple[str, ...] = ()
     """DNS names that lead to it, though it is an endpoint."""
+    taken: str = ""
+    """The pod that it is, where the record has that, and takes it for one outside."""
     was: str = ""
     """The pod that had the address a moment ago, where now nobody has it."""
 
@@ -140,9 +142,16 @@ class _Asked:
         if self.known.was and self.peer.outside:
             address = self.known.address or self.peer.ip
             words += f"; {address} was the pod {self.known.was} a moment ago"
+        if self.known.taken and self.peer.outside:
+            address = self.known.address or self.peer.ip
+            words += (
+                f"; it is the pod {self.known.taken}, whose identity the agent did not know (cilium-dbg bpf "
+                f"ipcache get {address}, on that node, tells whether it does by now)"
+            )
         distance = min(_distance(one, self.peer) for one in peers)
         # Its port is for all: closer is one that asks for this very port.
-        return _EXPLAINED if because else _OTHER_PEER, distance + (entry.ports is None) / 2, words
+        far = distance + (_FAR if entry.ports is None else 0)
+        return _EXPLAINED if because else _OTHER_PEER, far, words
 
     @property
     def _who(self) -> str:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from flowwatch.audits.seen_ends import SeenEnds
 from flowwatch.audits.whatif import WhatIf
 from flowwatch.policy import load
 from flowwatch.policy.explain import explain, read_end
+from flowwatch.policy.missed_names import missed_name
+from flowwatch.policy.names import NameRule
 from flowwatch.sources.files import FileSource
 from tests.unit.audits.told import Capture, attributed, audited, said
 
@@ -395,3 +398,52 @@ def test_a_label_that_a_namespace_has_not_is_told(tmp_path: Path) -> None:
     policy = policy.replace("{name: data}", "{kubernetes.io/metadata.name: date}")
     [why] = attributed(policy, flows, tmp_path)
     assert why.endswith("namespace data has kubernetes.io/metadata.name=data")
+
+
+def test_a_pod_that_was_taken_for_world_is_told_as_that(tmp_path: Path) -> None:
+    """Its record names it, and has the identity by which the kernel decided."""
+    policy = OUT.replace("egress", "ingress").replace("toEntities: [world]", "fromEndpoints: [{}]")
+    flows = Capture().add("shop/api", "←", "shop/web", 80, "DROPPED")
+    flows.flows[0]["source"] |= {"identity": 2, "labels": ["reserved:world"]}  # type: ignore[operator]
+    [why] = attributed(policy, flows, tmp_path)
+    assert (
+        "this is world (10.0.1.1); it is the pod shop/api-0, whose identity the agent did not know"
+        in why
+    )
+    assert "a moment ago" not in why
+
+
+def test_an_identity_that_nobody_knows_is_no_peer_to_write_down(tmp_path: Path) -> None:
+    flows = Capture().add("shop/web", "→", "10.9.9.9", 80, "DROPPED")
+    flows.flows[0]["destination"] = {"labels": ["reserved:unknown"]}
+    [finding] = audited(OUT, flows, tmp_path).findings
+    assert (finding.kind, finding.reason) == (
+        "inconclusive", "the agent did not know who the other end is (identity 0, reserved:unknown)"
+    )  # fmt: skip
+
+
+def test_a_rule_for_the_very_port_is_closer_than_one_without(tmp_path: Path) -> None:
+    """A server of names that no rule is about: the rule for lookups is the one to look at."""
+    flows = Capture().answer("shop/web", "api.example.com", "192.0.2.9", 300)
+    flows.add("shop/web", "→", "8.8.8.8", 53, "DROPPED", protocol="UDP")
+    policy = NAMES.replace("k8s-app: kube-dns", "app: coredns")
+    [why] = attributed(policy, flows, tmp_path)
+    assert "closest rule: shop/web spec.egress.0" in why
+
+
+def test_a_star_in_the_middle_is_a_part_of_one_label() -> None:
+    rule = NameRule("*-cdn.example.net", exact=False)
+    assert missed_name(rule, "x.y-cdn.example.net") == f"{rule}: * stands for a part of one label"
+    assert missed_name(rule, "x.cdn.example.net") == ""
+
+
+def test_a_workload_is_known_though_another_node_does_not_name_it(tmp_path: Path) -> None:
+    """Hubble names workloads of a node's own pods alone; which record came last changes nothing."""
+    flows = Capture().add("shop/web", "→", "shop/api", 80).add("shop/web", "←", "shop/api", 80)
+    del flows.flows[1]["source"]["workloads"]  # type: ignore[attr-defined]
+    for flow in flows.flows:
+        flow["source"]["pod_name"] = "web-6c9-abcde"  # type: ignore[index]
+    seen = SeenEnds(FileSource([str(flows.write(tmp_path))]).batches())
+    assert (
+        seen.known(read_end("shop/web", "")).seen == "shop/web has the labels of shop/web-6c9-abcde"
+    )

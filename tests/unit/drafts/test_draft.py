@@ -133,8 +133,11 @@ def test_what_was_dropped_is_a_candidate_that_a_person_picks() -> None:
 
     assert [one["toCIDR"] for one in only(seen.draft())["egress"]] == [[f"{API}/32"]]
     assert f"#   to {EVIL}:443/TCP: 2 attempts" in seen.draft().text
-    (rule,) = only(seen.draft(picked=(f"{EVIL}:443",)))["egress"]
-    assert rule["toCIDR"] == [f"{API}/32", f"{EVIL}/32"]
+    for words in (f"{EVIL}:443", f"{EVIL}:443/TCP", EVIL):  # as the comment has it, too
+        draft = seen.draft(picked=(words,))
+        (rule,) = only(draft)["egress"]
+        assert rule["toCIDR"] == [f"{API}/32", f"{EVIL}/32"]
+        assert not any("nothing to allow" in note for note in draft.notes)
     assert (
         "203.0.113.77 was not dropped: nothing to allow"
         in seen.draft(picked=("203.0.113.77",)).notes

@@ -384,3 +384,12 @@ def test_bad_input_is_one_line(existing: Path, words: tuple[str | Path, ...], li
     assert (told.returncode, told.stdout) == (2, "")
     assert line in told.stderr
     assert told.stderr.count("\n") == 1
+
+
+def test_a_peer_is_picked_with_its_protocol_too() -> None:
+    """As tables and comments spell it; of another protocol it is another."""
+    seen = Seen().passes(0, API).fails(1, EVIL)
+    assert added(seen, ADDRESSES, f"{EVIL}:443/TCP").allowed == 1
+    assert added(seen, ADDRESSES, f"{EVIL}:443/UDP").notes == [
+        f"{EVIL}:443/UDP: nothing that was seen tried it"
+    ]
