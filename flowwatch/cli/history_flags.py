@@ -22,6 +22,7 @@ RECORD = Group(
             "max-size", TEXT, "delete the oldest hours beyond this: 10GB", "SIZE", check=values.SIZE
         ),
         Flag("raw", SWITCH, "keep whole records beside: several times as large"),
+        Flag("spill", TEXT, "where what comes waits while ClickHouse doesn't answer", "DIR"),
     ),
 )
 GATE = Group(

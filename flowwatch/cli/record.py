@@ -56,9 +56,11 @@ def run(parsed: Parsed) -> int:
     for line in wanted.settings.warnings:
         say(line)
     arrow.load()
-    kept = kept_at(to)
+    kept = kept_at(to, parsed.text("spill"))
     limits = Limits(_amount(parsed, "keep", age_of), _amount(parsed, "max-size", size_of))
     kept.create(limits)
+    for line in kept.recover():
+        say(line)
     source, before, origin = _source(wanted, kept)
     recording = _Recording(kept, source, kept.recorder(origin), before, limits)
     return recording.run(seconds(parsed.text("for")) if parsed.text("for") else None)
@@ -115,6 +117,7 @@ class _Recording:
         self._next_tidy = time.monotonic() + TIDY_EVERY
         self._phase = ""
         self._failure = ""
+        self._set_aside = False
         self._join.listen(self)
 
     def run(self, lasts: float | None) -> int:
@@ -160,6 +163,7 @@ class _Recording:
             if failure and failure != self._failure:
                 say(f"{failure}; what comes is held, and it is tried again")
             self._phase, self._failure = state.phase, failure
+        self._look_aside()
         if now >= self._next_tidy:
             self._next_tidy = now + TIDY_EVERY
             gc.collect()
@@ -173,6 +177,18 @@ class _Recording:
                 StandardError().write(f"\r\x1b[K{words}")
             else:
                 say(words)
+
+    def _look_aside(self) -> None:
+        """Say that something is set aside, and that nothing is any more."""
+        progress = self._recorder.progress
+        if bool(progress.aside) == self._set_aside:
+            return
+        self._set_aside = bool(progress.aside)
+        self._clear()
+        if self._set_aside:
+            say(f"what comes is set aside in {progress.place}, until it can be written")
+        else:
+            say(f"what was set aside in {progress.place} is written")
 
     def _trim(self) -> None:
         gone = self._kept.trim(self._limits, time.time_ns())
@@ -203,6 +219,8 @@ class _Recording:
         parts.append(plural(progress.gaps, "gap"))
         if self._before.repeats:
             parts.append(f"{self._before.repeats:,} were kept before")
+        if progress.aside:
+            parts.append(f"{progress.aside:,} set aside")
         if progress.lost:
             parts.append(f"{progress.lost:,} lost, as they could not be written")
         return ", ".join(parts)

@@ -12,7 +12,7 @@ from flowwatch.history.matching import Matching
 from flowwatch.history.place import Place
 from flowwatch.history.places import place_of
 from flowwatch.history.reading import HistorySource
-from flowwatch.history.recorder import Origin, Recorder
+from flowwatch.history.recorder import EVERY, Origin, Recorder
 from flowwatch.history.resume import Resume
 from flowwatch.history.retention import Deleted, Limits
 from flowwatch.history.upkeep import Done, Unwanted
@@ -40,11 +40,14 @@ class Kept(Protocol):
     def create(self, limits: Limits) -> None:
         """Make it, if it isn't there."""
 
+    def recover(self) -> list[str]:
+        """Write what an earlier recorder had to set aside; safe lines that tell of it. OutputError."""
+
     def resume(self, origin: Origin, *, live: bool) -> Resume:
         """What earlier runs have."""
 
-    def recorder(self, origin: Origin) -> Recorder:
-        """Who writes there."""
+    def recorder(self, origin: Origin, *, every: float = EVERY) -> Recorder:
+        """Who writes there, each ``every`` seconds."""
 
     def trim(self, limits: Limits, now: int) -> Deleted:
         """Delete what is beyond limits."""
@@ -84,13 +87,17 @@ class KeptFiles:
         """By a marker."""
         store.create(self.files)
 
+    def recover(self) -> list[str]:
+        """Nothing is set aside."""
+        return []
+
     def resume(self, origin: Origin, *, live: bool) -> Resume:
         """Of the newest files."""
         return resuming.resume(self.files, origin, live=live)
 
-    def recorder(self, origin: Origin) -> Recorder:
+    def recorder(self, origin: Origin, *, every: float = EVERY) -> Recorder:
         """Of files."""
-        return Recorder(self.files, origin)
+        return Recorder(self.files, origin, every=every)
 
     def trim(self, limits: Limits, now: int) -> Deleted:
         """The oldest hours."""
@@ -119,11 +126,14 @@ class KeptFiles:
         return upkeep.forget(self.files, unwanted)
 
 
-def kept_at(where: str) -> Kept:
-    """What is kept at a folder, ``s3://…`` or ``clickhouse://…``; nothing is asked yet. UsageError."""
+def kept_at(where: str, aside: str = "") -> Kept:
+    """What is kept at a folder, ``s3://…`` or ``clickhouse://…``; nothing is asked yet. UsageError.
+
+    ``aside``: the folder for what waits while a database doesn't answer, if not the usual one.
+    """
     if not where.startswith(CLICKHOUSE):
         return KeptFiles(place_of(where))
     # Only for who has one: it loads what speaks to a server.
     from flowwatch.history.clickhouse.kept import kept_in
 
-    return kept_in(where)
+    return kept_in(where, aside)

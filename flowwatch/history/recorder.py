@@ -20,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from flowwatch.errors import OutputError
 from flowwatch.flows.model import Batch
@@ -66,6 +67,10 @@ class Progress:
     """Why nothing can be written now."""
     lost: int = 0
     """Flows that went, as nothing could be written for too long."""
+    aside: int = 0
+    """Flows that lie elsewhere, until they can be written."""
+    place: str = ""
+    """Where that is, safe to print."""
 
 
 class Recorder:
@@ -77,7 +82,7 @@ class Recorder:
         origin: Origin,
         *,
         every: float = EVERY,
-        most: int = MOST,
+        most: int | None = None,
         now: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,8 +91,12 @@ class Recorder:
         ``where`` is files, or whatever else takes jobs.
         ``every`` is seconds, ``most`` flows; ``now`` and ``monotonic`` are this machine's clocks.
         """
-        self._write = where.write if isinstance(where, Writer) else partial(write, place_of(where))
-        self._every, self._most = every, most
+        self._else = where if isinstance(where, Writer) else None
+        self._write = (
+            self._else.write if self._else else partial(write, place_of(cast(Where, where)))
+        )
+        self._every = every
+        self._most = most or (self._else.most if self._else else MOST)
         self._now, self._monotonic = now, monotonic
         began = now()
         self.run = (
@@ -182,6 +191,8 @@ class Recorder:
             raise
         self.progress.failure = ""
         self.progress.kept += len(self._jobs.popleft().held.flows)
+        self.progress.kept += done.returned
+        self.progress.aside = max(0, self.progress.aside - done.returned)
         self.progress.files += done.files
         self.progress.bytes += done.bytes
 
@@ -193,13 +204,32 @@ class Recorder:
                 # It is in the progress, and is tried again.
                 self._finish()
         if self.progress.failure and self._waiting() >= self._most and self._writing is None:
-            self._give_up()
+            self._make_room()
         if not self.progress.failure or self._monotonic() >= self._again:
             self._start()
 
     def _waiting(self) -> int:
-        """Flows that aren't on the disk."""
-        return self.progress.flows - self.progress.kept - self.progress.lost
+        """Flows that are in memory alone."""
+        return sum(len(job.held.flows) for job in self._jobs) + len(self._held.flows)
+
+    def _make_room(self) -> None:
+        """Have what waits out of memory: elsewhere, or nowhere."""
+        if self._else is not None:
+            try:
+                self._set_aside(self._else)
+            except OutputError as error:
+                self.progress.failure = f"{self.progress.failure}; {error}"
+            else:
+                return
+        self._give_up()
+
+    def _set_aside(self, to: Writer) -> None:
+        """Have every job kept elsewhere. OutputError, and those that aren't are held on."""
+        self._cut()
+        while self._jobs:
+            to.aside(self._jobs[0])
+            self.progress.aside += len(self._jobs.popleft().held.flows)
+            self.progress.place = to.place
 
     def _give_up(self) -> None:
         """Forget what waits: there is no room for more."""
@@ -225,7 +255,21 @@ class Recorder:
             self._finish()
 
     def close(self, why: str) -> None:
-        """Write the rest, and that the run has ended. OutputError when that can't be."""
+        """Write the rest, and that the run has ended. OutputError when that can't be, or not there."""
         self.tell("end", text=why)
-        self.flush()
-        self._writer.shutdown()
+        try:
+            self.flush()
+            if self._else is not None:
+                went, _ = self._else.give_back()
+                self.progress.kept += went
+                self.progress.aside = 0
+        except OutputError as error:
+            if self._else is None:
+                raise
+            self._set_aside(self._else)
+            raise OutputError(
+                str(error),
+                f"what came lies in {self._else.place}, and goes there with the next record",
+            ) from None
+        finally:
+            self._writer.shutdown()

@@ -35,14 +35,29 @@ class Written:
 
     files: int
     bytes: int
+    returned: int = 0
+    """Flows that had been set aside, and are written now."""
 
 
 @runtime_checkable
 class Writer(Protocol):
-    """What takes jobs. One thread calls it."""
+    """What takes jobs. One thread at a time calls it."""
+
+    most: int
+    """Flows held while nothing can be written: of more they are set aside."""
 
     def write(self, job: Job) -> Written:
         """Write a job; it is safe when this returns. OutputError, and it is tried again."""
+
+    def aside(self, job: Job) -> None:
+        """Keep a job elsewhere, until it can be written; it is safe when this returns. OutputError."""
+
+    def give_back(self) -> tuple[int, list[str]]:
+        """Write all that was set aside: how many flows, and what stays, a safe line each. OutputError."""
+
+    @property
+    def place(self) -> str:
+        """Where what is set aside lies, safe to print."""
 
 
 def write(where: Where, job: Job) -> Written:

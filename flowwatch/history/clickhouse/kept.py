@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flowwatch.history.clickhouse import resuming, tables, upkeep
 from flowwatch.history.clickhouse.database import Database
 from flowwatch.history.clickhouse.records import TableRecords
@@ -10,11 +12,12 @@ from flowwatch.history.clickhouse.url import server_of
 from flowwatch.history.info import Info
 from flowwatch.history.matching import Matching
 from flowwatch.history.reading import HistorySource
-from flowwatch.history.recorder import Origin, Recorder
+from flowwatch.history.recorder import EVERY, Origin, Recorder
 from flowwatch.history.resume import Resume
 from flowwatch.history.retention import Deleted, Limits
 from flowwatch.history.upkeep import Done, Unwanted
 from flowwatch.hubble.captures.replay import Selection
+from flowwatch.text import plural
 
 
 class KeptTables:
@@ -23,8 +26,9 @@ class KeptTables:
     written, unit = "insert", "part"
     files = None
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, aside: Path | None = None) -> None:
         self._database = database
+        self._sending = Sending(database, aside)
 
     @property
     def name(self) -> str:
@@ -36,13 +40,20 @@ class KeptTables:
         tables.create(self._database)
         upkeep.keep(self._database, limits)
 
+    def recover(self) -> list[str]:
+        """What lies in the folder for what waits."""
+        flows, problems = self._sending.give_back()
+        place = self._sending.place
+        went = [f"{plural(flows, 'flow')} that lay in {place}: written now"] if flows else []
+        return went + [f"{line}; it stays in {place}" for line in problems]
+
     def resume(self, origin: Origin, *, live: bool) -> Resume:
         """Of the newest rows."""
         return resuming.resume(self._database, origin, live=live)
 
-    def recorder(self, origin: Origin) -> Recorder:
+    def recorder(self, origin: Origin, *, every: float = EVERY) -> Recorder:
         """By inserts."""
-        return Recorder(Sending(self._database), origin)
+        return Recorder(self._sending, origin, every=every)
 
     def trim(self, limits: Limits, now: int) -> Deleted:
         """The oldest days, as far as the server doesn't."""
@@ -70,6 +81,6 @@ class KeptTables:
         return upkeep.forget(self._database, unwanted)
 
 
-def kept_in(url: str) -> KeptTables:
+def kept_in(url: str, aside: str = "") -> KeptTables:
     """What is kept at ``clickhouse://…``; nothing is asked yet. UsageError."""
-    return KeptTables(Database(server_of(url)))
+    return KeptTables(Database(server_of(url)), Path(aside) if aside else None)

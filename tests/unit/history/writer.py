@@ -1,4 +1,4 @@
-"""A process that records numbered flows until it is killed: ``python -m … writer DIR FIRST``.
+"""A process that records numbered flows until it is killed: ``python -m … writer DIR|URL FIRST``.
 
 The server that it plays has the flows from FIRST on in its memory. After each flush it says on standard
 output how many flows are safe. ``--limit BYTES`` lets no file grow beyond that, as a full disk does.
@@ -10,12 +10,11 @@ import argparse
 import itertools
 import resource
 import time
-from pathlib import Path
 
 from flowwatch.flows.model import Batch, Flow
-from flowwatch.history import store
-from flowwatch.history.recorder import Origin, Recorder
-from flowwatch.history.resume import resume
+from flowwatch.history.kept import kept_at
+from flowwatch.history.recorder import Origin
+from flowwatch.history.retention import Limits
 from tests.unit.flows.made import flow
 
 ORIGIN = Origin("a test", "")
@@ -38,13 +37,14 @@ def number_of(one: Flow) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("where")
     parser.add_argument("first", type=int)
     parser.add_argument("--limit", type=int, default=0)
     given = parser.parse_args()
-    store.create(given.folder)
-    before = resume(given.folder, ORIGIN, live=True)
-    recorder = Recorder(given.folder, ORIGIN, every=0.02)
+    kept = kept_at(given.where)
+    kept.create(Limits())
+    before = kept.resume(ORIGIN, live=True)
+    recorder = kept.recorder(ORIGIN, every=0.02)
     if given.limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.limit, given.limit))
     said: tuple[int, str] | None = None

@@ -115,6 +115,11 @@ class Old(_Server):
         self._running.kill()
         self._running.wait(30)
 
+    def restart(self) -> None:
+        """Have it there again, if it was stopped."""
+        if self._running.poll() is not None:
+            self.start()
+
     def close(self) -> None:
         self.stop()
         self._relay.shutdown()
