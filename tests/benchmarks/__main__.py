@@ -314,7 +314,7 @@ def drafts() -> list[Figure]:
 
 def history() -> list[Figure]:
     """Recording the real observer's stream, and what a record takes on the disk."""
-    from tests.benchmarks.recording import record, sizes
+    from tests.benchmarks.recording import LINES, answered, record, sizes
 
     found = record()
     figures = [
@@ -341,6 +341,14 @@ def history() -> list[Figure]:
             Figure("… against Hubble's exporter file", f"1/{of.plain / of.merged:.0f}", "1/30"),
             Figure("… packed by gzip", f"1/{of.gzip / of.merged:.1f}", "1/4"),
         ]
+        took = answered(sort)
+        figures.append(
+            Figure(
+                f"summary of {LINES:,} records of it, counted by compact; from the records: CPU",
+                f"{took.counted:.2f}, {took.records:.2f} s",
+                "",
+            )
+        )
     return figures
 
 

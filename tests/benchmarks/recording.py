@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tests.benchmarks.side_by_side import run_once
 from tests.benchmarks.stretch import Stretch
 from tests.benchmarks.traffic import SORTS
 
@@ -123,6 +125,34 @@ def sizes(sort: str, lines: int = LINES) -> Sizes:
         _run("history", "compact", folder)
         of = path.stat().st_size, packed.stat().st_size, fresh, _size(folder)
         return Sizes(*[size / lines for size in of])
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """CPU seconds of ``summary`` of a whole history, the median of ROUNDS each, in turns."""
+
+    counted: float
+    """From what was counted when attempts were made."""
+    records: float
+    """From the records."""
+
+
+ROUNDS = 3
+
+
+def answered(sort: str, lines: int = LINES) -> Answered:
+    """What ``summary`` takes with, and without, what ``history compact`` has counted."""
+    with tempfile.TemporaryDirectory() as home:
+        path, folder, bare = Path(home, "flows.jsonl"), Path(home, "kept"), Path(home, "bare")
+        SORTS[sort](lines, path)
+        _run("record", "--input-file", path, "--to", folder)
+        _run("history", "compact", folder)
+        shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("made"))
+        costs: list[list[float]] = [[], []]
+        for _ in range(ROUNDS):
+            for of, where in zip(costs, (folder, bare), strict=True):
+                words = [sys.executable, "-m", "flowwatch", "summary", "--history", where]
+                of.append(run_once([*words, "-o", "json"]).cpu)
+        return Answered(*[statistics.median(of) for of in costs])
 
 
 def _size(folder: Path) -> int:
