@@ -259,10 +259,10 @@ class HiddenMonitor:
         with self._real.looked_at():
             return tuple(view.records(self._hidden.aggregate(), count))
 
-    def seen(self, key: str) -> list[str]:
+    def seen(self, key: str, query: Query | None = None) -> list[str]:
         with self._real.looked_at():
             shown = self._hidden.aggregate()
-            return seen(shown.columns, shown.ends, key)
+            return seen(shown.columns, shown.ends, key, query)
 
     def hours(self, direction: str) -> list[int]:
         return self._real.hours(direction)

@@ -148,9 +148,9 @@ class LiveMonitor:
         with self.looked_at() as aggregate:
             return tuple(view.records(aggregate, count))
 
-    def seen(self, key: str) -> list[str]:
+    def seen(self, key: str, query: Query | None = None) -> list[str]:
         with self.looked_at() as aggregate:
-            return seen(aggregate.columns, aggregate.ends, key)
+            return seen(aggregate.columns, aggregate.ends, key, query)
 
     def hours(self, direction: str) -> list[int]:
         with self._lock:

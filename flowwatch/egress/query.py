@@ -67,8 +67,9 @@ class Monitor(Protocol):
         """The last ``count`` records, of any row or none, the newest last: a few thousand are kept."""
         ...
 
-    def seen(self, key: str) -> list[str]:
-        """Values of a key of filters (flowwatch.egress.filters.KEYS) that rows have."""
+    def seen(self, key: str, query: Query | None = None) -> list[str]:
+        """Values of a key of filters (flowwatch.egress.filters.KEYS) that rows have, those of ``query`` where
+        there aren't too many."""
         ...
 
     def hours(self, direction: str) -> list[int]:

@@ -8,17 +8,34 @@ from itertools import islice
 
 from flowwatch.egress.ends import RowEnds
 from flowwatch.egress.filters import VERDICTS, quoted
-from flowwatch.egress.table import ANY_POD, COUNTS, PROTOCOLS, Columns
+from flowwatch.egress.query import Query
+from flowwatch.egress.select import select
+from flowwatch.egress.table import ANY_POD, PROTOCOLS, Columns
 from flowwatch.egress.words import DEFAULT_DENY, NO_RULE
+from flowwatch.flows.model import DIRECTION_WORDS, Endpoint, PolicyRef
 from flowwatch.flows.reasons import reason
 
 LOOKED_AT = 20_000
 """Of each kind of name, so many are looked at, as people wait for the answer: 10 ms."""
 
 
-def seen(columns: Columns, ends: RowEnds | None, key: str) -> list[str]:
-    """Values of a key of flowwatch.egress.filters.KEYS that rows have, in their order."""
-    return sorted(dict.fromkeys(islice(_SEEN[key](columns, ends), LOOKED_AT)))
+NARROWED = 5_000
+"""Rows up to which values are told of those alone that a filter finds: 10 ms. Of more, all are."""
+
+
+def seen(columns: Columns, ends: RowEnds | None, key: str, query: Query | None = None) -> list[str]:
+    """Values of a key of flowwatch.egress.filters.KEYS that rows have, in their order.
+
+    ``query``: whose direction and words the rows must have, as far as there aren't too many.
+    """
+    if query is None or len(columns) > NARROWED:
+        return sorted(dict.fromkeys(islice(_SEEN[key](columns, ends), LOOKED_AT)))
+    ways = tuple(
+        [way for way, word in DIRECTION_WORDS.items() if query.direction in (word, "both")]
+    )
+    of_row = _OF_ROW[key]
+    rows = select(columns, query, ways, 0.0, ends)
+    return sorted({value for row in rows for value in of_row(columns, ends, row)})
 
 
 def beginning(values: Iterable[str], text: str, most: int = 50) -> list[str]:
@@ -47,8 +64,11 @@ def _namespaces(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
 
 
 def _pods(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
-    for (_, name, _, _), workload in zip(columns.pods.things, columns.workloads, strict=True):
-        yield workload or name.removeprefix(ANY_POD)
+    return (_pod(columns, number) for number in range(len(columns.pods)))
+
+
+def _pod(columns: Columns, number: int) -> str:
+    return columns.workloads[number] or columns.pods.things[number][1].removeprefix(ANY_POD)
 
 
 def _peers(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
@@ -57,38 +77,56 @@ def _peers(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
 
 def _ports(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
     for port, protocol in dict.fromkeys(zip(columns.port, columns.protocol, strict=True)):
-        if port and not PROTOCOLS[protocol].startswith("ICMP"):
-            yield f"{port}/{PROTOCOLS[protocol].lower()}".rstrip("/")
+        yield from _port(port, protocol)
+
+
+def _port(port: int, protocol: int) -> Iterator[str]:
+    if port and not PROTOCOLS[protocol].startswith("ICMP"):
+        yield f"{port}/{PROTOCOLS[protocol].lower()}".rstrip("/")
 
 
 def _reasons(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
     more = (number for several in columns.more_reasons.values() for number in several)
     yield from (reason(number).name for number in {*columns.reason, *more} if number)
-    if any(DEFAULT_DENY in columns.reasons(row) for row in _nameless(columns)):
+    if any(_nameless(columns, row) for row in range(min(len(columns), LOOKED_AT))):
         yield NO_RULE
     yield from (cause.words for cause in columns.causes.values())
 
 
-def _nameless(columns: Columns) -> Iterator[int]:
-    """Rows with drops of which nothing says which policy it was."""
-    dropped, sides = columns.counts[COUNTS.index("dropped")], columns.policy_sets.things
-    for row, count in islice(enumerate(dropped), LOOKED_AT):
-        if count and not sides[columns.policies[row]][1] and row not in columns.causes:
-            yield row
+def _nameless(columns: Columns, row: int) -> bool:
+    """Whether nothing says which policy dropped its attempts."""
+    if row in columns.causes or columns.policy_sets.things[columns.policies[row]][1]:
+        return False
+    return DEFAULT_DENY in columns.reasons(row)
+
+
+def _reasons_of(columns: Columns, ends: RowEnds | None, row: int) -> Iterator[str]:
+    yield from (reason(number).name for number in columns.reasons(row) if number)
+    if _nameless(columns, row):
+        yield NO_RULE
+    if row in columns.causes:
+        yield columns.causes[row].words
 
 
 def _policies(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
-    for sides in columns.policy_sets.things:
-        for side in sides:
-            for one in side:
-                yield f"{one.namespace}/{one.name}".removeprefix("/")
+    return (name for sides in columns.policy_sets.things for name in _named(sides))
+
+
+def _named(sides: Iterable[Iterable[PolicyRef]]) -> Iterator[str]:
+    for side in sides:
+        for one in side:
+            yield f"{one.namespace}/{one.name}".removeprefix("/")
 
 
 def _labels(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
     if ends is not None:
         pods = {id(pod): pod for pod, _ in map(ends.of, range(min(len(columns), LOOKED_AT)))}
         for pod in pods.values():
-            yield from (label.partition(":")[2] for label in pod.labels)
+            yield from _of_pod(pod)
+
+
+def _of_pod(pod: Endpoint) -> Iterator[str]:
+    return (label.partition(":")[2] for label in pod.labels)
 
 
 def _staged(columns: Columns, ends: RowEnds | None) -> Iterator[str]:
@@ -107,4 +145,20 @@ _SEEN: dict[str, Callable[[Columns, RowEnds | None], Iterator[str]]] = {
     "label": _labels,
     "staged": _staged,
     "verdict": lambda columns, ends: iter(VERDICTS),
+}
+"""Of all rows there are: each distinct name is looked at once."""
+
+_OF_ROW: dict[str, Callable[[Columns, RowEnds | None, int], Iterable[str]]] = {
+    "ns": lambda columns, _, row: filter(None, columns.pods.things[columns.pod[row]][:1]),
+    "pod": lambda columns, _, row: (_pod(columns, columns.pod[row]),),
+    "to": lambda columns, _, row: (columns.peer_names.things[columns.peer[row] >> 3],),
+    "port": lambda columns, _, row: _port(columns.port[row], columns.protocol[row]),
+    "why": _reasons_of,
+    "policy": lambda columns, _, row: _named(columns.policy_sets.things[columns.policies[row]]),
+    "label": lambda _, ends, row: () if ends is None else _of_pod(ends.of(row)[0]),
+    # What rows are told apart by, and the few policies that do it.
+    "staged": lambda columns, ends, _: _staged(columns, ends),
+    "verdict": lambda columns, _, row: (
+        name for name, counts in zip(VERDICTS, columns.counts, strict=True) if counts[row]
+    ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowwatch.egress.filters import ALIASES, KEYS, BadFilter, read_filter, words
+from flowwatch.egress.query import Query
 from flowwatch.egress.vocabulary import beginning
 from flowwatch.text import plural, safe
 from flowwatch.tui.desk import Desk
@@ -45,7 +46,10 @@ def candidates(desk: Desk, text: str) -> list[str]:
     if before.endswith(":") and key in KEYS:
         if desk.readings is None:
             return []
-        return beginning(desk.readings.monitor.seen(key), value.strip('"=').rpartition("|")[2])
+        rest = text[: len(text) - len(before) - len(value)].strip()
+        query = Query(direction=desk.chosen.query.direction, text=rest) if rest else None
+        values = desk.readings.monitor.seen(key, query)
+        return beginning(values, value.strip('"=').rpartition("|")[2])
     return [f"{one}:" for one in KEYS if value and one.startswith(value.lstrip("!"))]
 
 

@@ -212,7 +212,7 @@ class ShownMonitor:
     def hidden(self, hiding: Hiding) -> Monitor:
         return self
 
-    def seen(self, key: str) -> list[str]:
+    def seen(self, key: str, query: Query | None = None) -> list[str]:
         fields = {"ns": "namespace", "pod": "workload", "to": "peer"}
         return sorted({getattr(r, fields[key]) for r in self._shown.rows}) if key in fields else []
 

@@ -159,6 +159,18 @@ def test_names_that_were_kept_or_seen_are_offered_and_completed(tmp_path: Path) 
     run(test())
 
 
+def test_values_are_offered_that_the_words_before_leave() -> None:
+    async def test() -> None:
+        async with played(Played(STORY), size=(120, 30)) as driven:
+            await driven.press("slash")
+            await driven.type("verdict:forwarded pod:")
+            await driven.sees("2 rows  delta  gamma")
+            await driven.type("alp")
+            await driven.sees("0 rows  enter keeps, esc clears")
+
+    run(test())
+
+
 def test_the_keys_of_the_language_fit_into_80_columns() -> None:
     async def test() -> None:
         async with played(Played(STORY), size=(80, 24)) as driven:
