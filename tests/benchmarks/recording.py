@@ -150,8 +150,8 @@ def answered(sort: str, lines: int = LINES) -> Answered:
         costs: list[list[float]] = [[], []]
         for _ in range(ROUNDS):
             for of, where in zip(costs, (folder, bare), strict=True):
-                words = [sys.executable, "-m", "flowwatch", "summary", "--history", where]
-                of.append(run_once([*words, "-o", "json"]).cpu)
+                words = ["summary", "--history", str(where), "-o", "json"]
+                of.append(run_once([sys.executable, "-m", "flowwatch", *words]).cpu)
         return Answered(*[statistics.median(of) for of in costs])
 
 
