@@ -102,6 +102,8 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
 
     led_by: tuple[str, ...] = ()
     """DNS names that lead to the peer, though it is no address outside."""
+    service: str = ""
+    """The service that the peer's address is of, where it counts as outside."""
     taken: str = ""
     """The pod that the peer is, where the agent took it for one outside."""
     was: str = ""
@@ -132,7 +134,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     def known(self) -> Known:
         """What is known of the peer, for near misses."""
         name = self.peer_name.removeprefix(ANSWERS_OF)
-        return Known(self.peer_ip, name, self.led_by, self.taken, self.was)
+        return Known(self.peer_ip, name, self.led_by, self.service, self.taken, self.was)
 
     @property
     def judged(self) -> bool:
@@ -360,6 +362,7 @@ class Observer:
                 verdict=bool(bits & _VERDICTS),
                 led_by=() if peer_party.outside else _led_by(names, peer_ip, attempt.service),
                 was=self._pods.get(peer_ip, "") if peer_party.outside and not peer.pod else "",
+                service=attempt.service if peer_party.outside else "",
                 taken=f"{peer.namespace}/{peer.pod}" if peer_party.outside and peer.pod else "",
                 cluster=own,
                 pod=(subject.namespace, subject.pod),

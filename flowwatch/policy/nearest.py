@@ -56,6 +56,8 @@ class Known:
     """What a person calls it."""
     names: tuple[str, ...] = ()
     """DNS names that lead to it, though it is an endpoint."""
+    service: str = ""
+    """The service whose address it is."""
     taken: str = ""
     """The pod that it is, where the record has that, and takes it for one outside."""
     was: str = ""
@@ -102,8 +104,14 @@ class _Asked:
 
     def miss(self, entry: Entry) -> tuple[int, float, str] | None:
         """How a rule misses: rank, distance within it, and in words; None if not by one thing."""
-        if entry.ports == () or entry.peers is None:
+        if entry.ports == ():
             return None
+        if entry.peers is None:
+            return self._other_family(entry)
+        if entry.peers == () and entry.ports:
+            meant = entry.matches_port(self.protocol, self.port, self.listener) is True
+            words = f"would allow {_told(entry)}, but its list of peers is empty: that is nobody"
+            return (_OTHER_PEER, 0, words) if meant else None
         if entry.peers == ():
             empty = entry.ports is None and entry.policy.kind.startswith("Cilium")
             words = "is empty: that allows nothing here (in a NetworkPolicy it allows everything)"
@@ -116,9 +124,20 @@ class _Asked:
             return self._by_peer(entry, entry.peers)
         return None
 
+    def _other_family(self, entry: Entry) -> tuple[int, float, str] | None:
+        """A rule for everybody is nobody's near miss; but IPv4's messages aren't IPv6's."""
+        rules = entry.ports or ()
+        if self.protocol not in _ICMP or not rules:
+            return None
+        if not all(rule.protocol in _ICMP and rule.protocol != self.protocol for rule in rules):
+            return None
+        family = "IPv6" if self.protocol == ICMP6 else "IPv4"
+        words = f"would allow {_told(entry)}; this is {self.protocol} type {self.port}: family: {family}"
+        return (_OTHER_KIND, 0, words)
+
     def _by_port(self, entry: Entry) -> tuple[int, float, str] | None:
         rules = entry.ports or ()
-        ports = ", ".join(str(rule) for rule in rules[:_NAMED])
+        ports = _told(entry)
         icmp = self.protocol in _ICMP
         if not any((rule.protocol in _ICMP) is icmp for rule in rules):
             # A ping and a port aren't two of a kind; but people do take ports for all there is.
@@ -142,6 +161,11 @@ class _Asked:
         if self.known.was and self.peer.outside:
             address = self.known.address or self.peer.ip
             words += f"; {address} was the pod {self.known.was} a moment ago"
+        if self.known.service and self.peer.outside:
+            words += (
+                f"; that is the address of the service {self.known.service}, which policies don't mean by "
+                "its pods' labels"
+            )
         if self.known.taken and self.peer.outside:
             address = self.known.address or self.peer.ip
             words += (
@@ -253,6 +277,10 @@ def by_namespace(namespace: str, kind: str) -> str:
     return f"add, beside the podSelector: namespaceSelector with {_NAME_LABEL}: {namespace}"
 
 
+def _told(entry: Entry) -> str:
+    return ", ".join(str(rule) for rule in (entry.ports or ())[:_NAMED])
+
+
 def is_wide(peer: PeerRule) -> bool:
     """Whether a rule's peer means nearly everybody: that it matches says little."""
     if isinstance(peer, Entity):
@@ -302,7 +330,7 @@ def closest(
         return ""
     near = near_misses(policies, direction, subject, peer, protocol, port, known)
     # An empty rule is how people write default deny: no news to them.
-    if near and near[0].entry.peers != ():
+    if near and (near[0].entry.peers != () or near[0].entry.ports):
         return f"; closest rule: {near[0]}"
     only_deny = [
         policy for policy in decision.denying

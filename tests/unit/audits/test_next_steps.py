@@ -447,3 +447,28 @@ def test_a_workload_is_known_though_another_node_does_not_name_it(tmp_path: Path
     assert (
         seen.known(read_end("shop/web", "")).seen == "shop/web has the labels of shop/web-6c9-abcde"
     )
+
+
+def test_a_services_address_is_no_pod(tmp_path: Path) -> None:
+    policy = OUT.replace("toEntities: [world]", "toEndpoints: [{matchLabels: {app: api}}]")
+    service = {"name": "api", "namespace": "shop"}
+    flows = Capture().add("shop/web", "→", "10.96.7.7", 80, "DROPPED", destination_service=service)
+    [why] = attributed(policy, flows, tmp_path)
+    assert "that is the address of the service shop/api" in why
+
+
+def test_a_ping_of_the_other_family_is_told_by_it(tmp_path: Path) -> None:
+    policy = OUT.replace("toEntities: [world]", "icmps: [{fields: [{type: 8, family: IPv4}]}]")
+    flows = Capture().add("shop/web", "→", "2001:db8::9", 128, "DROPPED", protocol="ICMPv6")
+    [why] = attributed(policy, flows, tmp_path)
+    assert why.endswith("would allow ICMP type 8; this is ICMPv6 type 128: family: IPv6")
+
+
+def test_an_empty_list_of_peers_is_nobody(tmp_path: Path) -> None:
+    policy = OUT.replace(
+        "toEntities: [world]",
+        'toEndpoints: []\n      toPorts: [{ports: [{port: "53", protocol: UDP}]}]',
+    )
+    flows = Capture().add("shop/web", "→", "kube-system/coredns", 53, "DROPPED", protocol="UDP")
+    [why] = attributed(policy, flows, tmp_path)
+    assert why.endswith("would allow 53/UDP, but its list of peers is empty: that is nobody")
