@@ -205,8 +205,8 @@ def _read(asked: Asked, source: Source, keep: Callable[[Batch], None] | None = N
 def _files(wanted: FlowRequest) -> dict[str, object]:
     """The files that the flows come from, each with its digest."""
     if not wanted.history:
-        captures = [Path(one) for one in wanted.files if one != "-"]
-        return {"from": "captures", "files": [_file(one.name, one) for one in captures]}
+        captures = [pair for one in wanted.files if one != "-" for pair in _captures(Path(one))]
+        return {"from": "captures", "files": [_file(*pair) for pair in captures]}
     from flowwatch.history.store import listing
 
     window = wanted.window
@@ -214,6 +214,17 @@ def _files(wanted: FlowRequest) -> dict[str, object]:
     pieces = sorted((*found.flows, *found.events), key=lambda piece: piece.path)
     files = [_kept(piece) for piece in pieces]
     return {"from": "history", "files": files}
+
+
+def _captures(path: Path) -> list[tuple[str, Path]]:
+    """The file there, or those of a folder that hold records, each with its name."""
+    if not path.is_dir():
+        return [(path.name, path)]
+    from flowwatch.hubble.captures.folders import look_into
+
+    series = look_into(str(path)).series
+    found = sorted(Path(one.path) for members in series for one in members)
+    return [(one.relative_to(path.parent).as_posix(), one) for one in found]
 
 
 def _file(name: str, path: Path) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -174,6 +175,23 @@ def test_a_capture_is_proven_too(tmp_path: Path) -> None:
         said
         == "flowwatch: not replayed, as it holds no flows: give --history DIR, or --input-file\n"
     )
+
+
+def test_a_folder_of_captures_is_proven_too(tmp_path: Path) -> None:
+    lines = gzip.decompress((LAB / "flows.jsonl.gz").read_bytes()).splitlines(keepends=True)
+    folder, path = tmp_path / "node-1", tmp_path / "proof.zip"
+    folder.mkdir()
+    (folder / "events-2026-11-28T10-00-00.000.log.gz").write_bytes(
+        gzip.compress(b"".join(lines[:50]))
+    )
+    (folder / "events.log").write_bytes(b"".join(lines[50:]))
+    made(path, "-f", LAB / "policy.yaml", "--input-file", folder)
+    assert verified(path, "--input-file", folder)[0] == 0
+    files = json.loads(entries_of(path)["files.json"])["files"]
+    assert [one["path"] for one in files] == [
+        "node-1/events-2026-11-28T10-00-00.000.log.gz", "node-1/events.log"
+    ]  # fmt: skip
+    assert files[1]["sha256"] == sha256((folder / "events.log").read_bytes()).hexdigest()
 
 
 def test_it_holds_what_was_judged(proof: Path) -> None:
