@@ -19,6 +19,7 @@ from flowwatch import redact
 from flowwatch.errors import UsageError
 from flowwatch.text import plural, safe
 from flowwatch.watching.metrics import Declared, Metrics, Value, utf8
+from flowwatch.watching.rules import web_place
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
@@ -60,12 +61,7 @@ def endpoint(given: str, environ: Mapping[str, str]) -> str:
 
 def _sound(url: str) -> str:
     redact.remember(*redact.user_part(url))
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
+    if web_place(url) is None:
         raise UsageError(f"no address of a collector: {safe(url)}", f"as --otlp={_DEFAULT}")
     return url
 
@@ -82,10 +78,7 @@ class Pushed:
     ) -> None:
         """Raises UsageError where the libraries aren't installed, or the environment is wrong."""
         self._metrics, self._say = metrics, say
-        parts = urlsplit(url)
-        self.place = (
-            f"{parts.scheme}://{safe(parts.hostname or '')}{f':{parts.port}' if parts.port else ''}"
-        )
+        self.place = web_place(url) or ""
         """What may be shown of it."""
         self._interval = _interval(environ)
         for name in _HEADERS:

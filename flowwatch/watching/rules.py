@@ -18,11 +18,14 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
+from flowwatch.errors import FlowwatchError
 from flowwatch.gotext import parse_duration
 from flowwatch.goyaml.nodes import DocumentError, Value, did_you_mean, read_nodes
+from flowwatch.text import safe
 
 Kind = Literal["new-blocked", "drop-share", "gone-quiet", "unanswered", "cut"]
 Format = Literal["alertmanager", "alertmanager-api", "slack"]
@@ -169,14 +172,54 @@ def _receiver(item: Value, read_secret: Callable[[str], str]) -> Receiver:
         raise item.fault("a receiver needs a name")
     if ("url" in fields) == ("url-file" in fields):
         raise item.fault("a receiver needs url, or url-file with the URL in it")
-    given = fields.get("url")
-    url = given.text() if given else read_secret(fields["url-file"].text()).strip()
+    name = _not_empty(fields["name"])
+    url = _url(fields, read_secret)
     named = fields.get("format")
     form = next((one for one in FORMATS if named is None or one == named.text()), None)
     if form is None:
         assert named is not None
         raise named.fault(_unknown("format", named.text(), FORMATS))
-    return Receiver(fields["name"].text(), url, form)
+    return Receiver(name, url, form)
+
+
+def _url(fields: Mapping[str, Value], read_secret: Callable[[str], str]) -> str:
+    given = fields.get("url")
+    if given is not None:
+        url, of = given.text(), given
+    else:
+        of = fields["url-file"]
+        try:
+            url = read_secret(of.text()).strip()
+        except FlowwatchError as error:
+            raise of.fault(f"{of.path}: {error}") from None
+        except ValueError:
+            raise of.fault(f"{of.path}: no name of a file") from None
+    if web_place(url) is None:
+        raise of.fault(f"{of.path}: no URL as https://alerts.example/hook")
+    return url
+
+
+def web_place(url: str) -> str | None:
+    """Scheme, host and port of a web address, which may be shown where the rest is a secret; None for what is
+    none."""
+    if not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{safe(shown)}{f':{port}' if port else ''}"
+
+
+def _not_empty(value: Value) -> str:
+    text = value.text()
+    if not text.strip():
+        raise value.fault(f"{value.path}: a name is wanted, not nothing")
+    return text
 
 
 def _rule(item: Value, receivers: Mapping[str, Receiver]) -> WatchRule:
@@ -201,7 +244,7 @@ def _rule(item: Value, receivers: Mapping[str, Receiver]) -> WatchRule:
         if name in fields:
             numbers[name] = _duration(fields[name])
     above = _share(fields["above"]) if "above" in fields else _ABOVE
-    alert = fields["alert"].text() if "alert" in fields else kind
+    alert = _not_empty(fields["alert"]) if "alert" in fields else kind
     direction = fields["direction"].text() if "direction" in fields else "egress"
     if direction not in _DIRECTIONS:
         raise fields["direction"].fault(_unknown("direction", direction, _DIRECTIONS))

@@ -16,7 +16,7 @@ from flowwatch.errors import UsageError
 from flowwatch.text import safe
 from flowwatch.watching.alerts import Notice
 from flowwatch.watching.outbox import NotDelivered
-from flowwatch.watching.rules import SECOND, Format
+from flowwatch.watching.rules import SECOND, Format, web_place
 
 TIMEOUT = 10.0
 """Seconds for an answer."""
@@ -118,18 +118,14 @@ class HttpSender:
     def __init__(self, name: str, url: str, form: Format) -> None:
         """Raises UsageError for what is no URL."""
         redact.remember(url)
-        try:
-            parts = urlsplit(url)
-            host, scheme = parts.hostname or "", parts.scheme
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            host = scheme = port = ""
-        if scheme not in ("http", "https") or not host:
+        place = web_place(url)
+        if place is None:
             raise UsageError("a webhook is no URL", "as https://alerts.example/hook")
+        parts = urlsplit(url)
         if len(parts.path) > 1:
             redact.remember(parts.path, parts.query)
         redact.remember(*redact.user_part(url))
-        self.place = f"{scheme}://{safe(host)}{port}"
+        self.place = place
         """What may be shown of it."""
         self.name = name or self.place
         self._url, self._form = url, form

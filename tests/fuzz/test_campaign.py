@@ -16,8 +16,8 @@ from tests.fuzz.readers import READERS, Reader
 from tests.fuzz.targets import TARGETS
 
 INPUTS = {
-    "wire": 150, "captures": 150, "policies": 100, "kubeconfigs": 200, "frames": 400, "configs": 100,
-    "flags": 200, "answers": 60, "clusters": 100, "follows": 30,
+    "wire": 150, "captures": 150, "policies": 100, "rules": 60, "kubeconfigs": 200, "frames": 400,
+    "configs": 100, "flags": 200, "answers": 60, "clusters": 100, "follows": 30,
     "screens": 2,
 }  # fmt: skip
 """Some seconds of each; by number, so that a slow machine tries no less."""

@@ -14,6 +14,7 @@ from tests.fuzz.targets.follows import Follows
 from tests.fuzz.targets.frames import Frames
 from tests.fuzz.targets.kubeconfigs import Kubeconfigs
 from tests.fuzz.targets.policies import Policies
+from tests.fuzz.targets.rules import RuleFiles
 from tests.fuzz.targets.screens import Screens
 from tests.fuzz.targets.wire import Wire
 
@@ -21,6 +22,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "wire": Wire,
     "captures": Captures,
     "policies": Policies,
+    "rules": RuleFiles,
     "kubeconfigs": Kubeconfigs,
     "frames": Frames,
     "configs": Configs,

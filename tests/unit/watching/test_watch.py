@@ -239,7 +239,19 @@ BAD = {
     "rules: [{when: cut}, {when: cut}]": ':1: two rules are called "cut"',
     "receivers: [{name: a}]\nrules: [{when: cut}]": ":1: a receiver needs url",
     "a: [": ":2: not YAML: ",
-}
+    "receivers:\n- name: a\n  url: 'http://[::1/s3cret'\nrules: [{when: cut}]":
+        ":3: receivers[0].url: no URL as https://alerts.example/hook",
+    'receivers:\n- name: a\n  url: "http://a\\n.example"\nrules: [{when: cut}]':
+        ":3: receivers[0].url: no URL",
+    "receivers:\n- name: a\n  url-file: /no/such\nrules: [{when: cut}]":
+        ":3: receivers[0].url-file: cannot read /no/such: No such file",
+    'receivers:\n- name: a\n  url-file: "a\\0b"\nrules: [{when: cut}]':
+        ":3: receivers[0].url-file: no name of a file",
+    "receivers:\n- {name: '', url: 'http://a'}": ":2: receivers[0].name: a name is wanted",
+    "rules:\n- when: cut\n  alert: ' '": ":3: rules[0].alert: a name is wanted, not nothing",
+    "rules: &a [{when: cut, labels: *a}]": ":1: an alias inside what it stands for",
+    "rules:\n- when: cut\n  when: cut": ':3: key "rules[0].when" is there twice',
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("text", BAD)
