@@ -16,12 +16,14 @@ from flowwatch.egress import view
 from flowwatch.egress.aggregate import Aggregate
 from flowwatch.egress.close_up import close_up
 from flowwatch.egress.ends import RowEnds
+from flowwatch.egress.folding import By
 from flowwatch.egress.lookups import Lookup, Lookups
 from flowwatch.egress.passing import Passing
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.egress.table import ANY_POD, Columns, Interned, PodName, Rare
 from flowwatch.egress.vocabulary import seen
+from flowwatch.egress.whose import whose
 from flowwatch.flows.coverage import Coverage
 from flowwatch.flows.hiding import Hiding
 from flowwatch.flows.join import Join
@@ -266,6 +268,10 @@ class HiddenMonitor:
 
     def hours(self, direction: str) -> list[int]:
         return self._real.hours(direction)
+
+    def whose(self, by: By) -> dict[str, str]:
+        with self._real.looked_at():
+            return whose(self._hidden.aggregate(), by)
 
     def hidden(self, hiding: Hiding) -> Monitor:
         return self

@@ -18,12 +18,14 @@ from msgspec.structs import replace
 from flowwatch.egress import view
 from flowwatch.egress.aggregate import MAX_ROWS, Aggregate
 from flowwatch.egress.close_up import close_up
+from flowwatch.egress.folding import By
 from flowwatch.egress.passing import Passing
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rates import Rates
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Snapshot
 from flowwatch.egress.select import SOME
 from flowwatch.egress.vocabulary import seen
+from flowwatch.egress.whose import whose
 from flowwatch.errors import Defect, FlowwatchError
 from flowwatch.flows.cause import Teller
 from flowwatch.flows.join import Join, Joined
@@ -155,6 +157,10 @@ class LiveMonitor:
     def hours(self, direction: str) -> list[int]:
         with self._lock:
             return view.hours(self._aggregate, direction)
+
+    def whose(self, by: By) -> dict[str, str]:
+        with self.looked_at() as aggregate:
+            return whose(aggregate, by)
 
     def hidden(self, hiding: Hiding) -> Monitor:
         # Loaded for who hides anything.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -74,6 +75,10 @@ class Monitor(Protocol):
 
     def hours(self, direction: str) -> list[int]:
         """The hours since 1970 in which attempts of this direction began, in order."""
+        ...
+
+    def whose(self, by: By) -> Mapping[str, str]:
+        """Under which names destinations are put together (flowwatch.egress.whose)."""
         ...
 
     def hidden(self, hiding: Hiding) -> Monitor:

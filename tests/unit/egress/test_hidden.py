@@ -42,6 +42,8 @@ def test_what_is_told_is_the_same_by_other_names(
     hidden = live.hidden(hiding)
     for direction in ("egress", "ingress", "both"):
         for by in (PLAIN, BY_WORKLOAD, By("namespace", "", True, True)):
+            assert real(hidden.whose(by)) == []
+            assert len(hidden.whose(by)) == len(live.whose(by))
             for order in ORDERS:
                 query = Query(direction=direction, by=by, order=order)
                 told, known = hidden.snapshot(query), live.snapshot(query)

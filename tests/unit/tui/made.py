@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from flowwatch.egress.folding import By
 from flowwatch.egress.passing import Passing
 from flowwatch.egress.query import Monitor, Query
 from flowwatch.egress.rows import CloseUp, Fold, Recent, Row, Snapshot, Timeline, Totals
@@ -208,6 +209,9 @@ class ShownMonitor:
 
     def hours(self, direction: str) -> list[int]:
         return []
+
+    def whose(self, by: By) -> dict[str, str]:
+        return {}
 
     def hidden(self, hiding: Hiding) -> Monitor:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from flowwatch.tui.views import VIEWS
 from flowwatch.tui.views.flows import pairs
 from flowwatch.tui.views.nodes import nodes_seen
 from tests.unit.flows.made import API, denied, flow
-from tests.unit.tui.driven import Played, played, run, shown
+from tests.unit.tui.driven import Driven, Played, played, run, shown
 from tests.unit.tui.made import FOLLOWING, NOON, SECOND, STORY, ShownMonitor, record, row, snapshot
 from tests.unit.tui.test_dashboard import STORY as TRAFFIC
 
@@ -100,6 +101,11 @@ def test_enter_goes_into_the_rows_behind_a_line_and_esc_gives_the_others_back() 
     run(test())
 
 
+def heads(driven: Driven, text: str) -> bool:
+    """Whether the first line says so."""
+    return text in driven.screen[0]
+
+
 def test_ingress_is_one_key_away_in_every_view_and_its_heading_says_so() -> None:
     """Where a view is of something else, the traffic below it is seen."""
 
@@ -116,8 +122,7 @@ def test_ingress_is_one_key_away_in_every_view_and_its_heading_says_so() -> None
                     for direction in ("ingress", "both", "egress"):
                         await driven.press("i")
                         assert driven.app.chosen.query.direction == direction
-                        await driven.settled()
-                        assert direction in driven.screen[0], view.name
+                        await driven.until(partial(heads, driven, direction), view.name)
                     assert (view.ways == "chosen") is (driven.app.trail[-1] == view.name)
                     driven.app.go("rows")
 
@@ -256,6 +261,45 @@ def test_the_map_is_folded_by_workload_namespace_pod_or_a_label() -> None:
             await driven.sees("│ no label tier", "│ tier=web", "✗1", "✓1")
             await driven.press("G", "enter")
             await driven.sees("tier=web ", "1.2.3.5:443", "of 1 row")
+
+    run(test())
+
+
+def test_the_maps_destinations_are_folded_too_and_their_sums_are_kept() -> None:
+    """Two pods of one workload: a line that leads to the rows of both; broken where nothing gets through."""
+    to = [
+        Endpoint(
+            identity=9, namespace="api", pod=f"api-{n}", labels=("k8s:tier=back",), workload="api"
+        )
+        for n in (1, 2)
+    ]
+    records = [
+        *denied(0, destination=to[0], destination_ip="10.0.0.8"),
+        *denied(1, destination=to[1], destination_ip="10.0.0.9", source_port=2),
+        *denied(2, destination_ip="1.2.3.9", source_port=3),
+        flow(3, destination=to[1], destination_ip="10.0.0.9", source_port=4),
+    ]
+
+    async def test() -> None:
+        async with played(Played(records), size=(120, 40)) as driven:
+            await driven.press("6")
+            await driven.sees("── ✗2 ✓1 ─────────▶ api/api", "── ✗1 ╌╌╌╌╌╌╌╌╌╌╌╌▶ 1.2.3.9")
+            await driven.press("enter")
+            await driven.sees("api/api-1:443", "api/api-2:443", "of 2 rows")
+            await driven.press("escape", "v")
+            await driven.until(
+                lambda: re.search(r"✗2 ✓1 ─+▶ api\n", driven.text + "\n"), "by namespace"
+            )
+            await driven.type(":fold label:tier")
+            await driven.press("enter")
+            await driven.sees("▶ tier=back")
+            await driven.type(":fold pod")
+            await driven.press("enter")
+            await driven.sees("▶ api/api-1", "▶ api/api-2")
+            await driven.resize(80, 24)
+            await driven.type(":fold namespace")
+            await driven.press("enter")
+            await driven.sees("FROM / TO", "✗2 ✓1")
 
     run(test())
 
