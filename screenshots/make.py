@@ -1,5 +1,5 @@
 """Take the pictures of the README: ``make screenshots``, or some: ``ARGS=draft``. ``ARGS=lab`` takes that
-of the kernel lab alone.
+of the kernel lab alone, ``ARGS=browser`` that of a browser's tab, by Chromium.
 
 The real dashboard, over the real gRPC stream, on the demo's server; Textual's own driver draws it
 without a terminal. Writes SVG, and PNG by resvg with a font of the system.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -19,6 +20,7 @@ sys.path.insert(0, str(HERE.parent))
 import resvg_py  # noqa: E402
 
 from flowwatch.audits.live import LiveAudit  # noqa: E402
+from flowwatch.audits.staged import LiveStaged  # noqa: E402
 from flowwatch.demo.server import DemoServer  # noqa: E402
 from flowwatch.demo.story import policy_text  # noqa: E402
 from flowwatch.drafts.draft import Drafter  # noqa: E402
@@ -43,9 +45,24 @@ class Picture:
     theme: str = "dark"
     policies: bool = False
     """Whether the demo's policies are given, as by --policies."""
+    staged: bool = False
+    """Whether DRAFT is staged, as by --staged."""
     namespace: str = "weather"
     """Whose pods are shown; empty: all."""
 
+
+DRAFT = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: weather-egress, namespace: weather}
+spec:
+  endpointSelector: {matchLabels: {app: weather-app}}
+  egress:
+  - toEndpoints: [{matchLabels: {k8s:io.kubernetes.pod.namespace: kube-system, k8s-app: kube-dns}}]
+  - toFQDNs: [{matchName: api.github.com}]
+    toPorts: [{ports: [{port: "443"}]}]
+"""
+"""In place of the demo's own: lets GitHub through, and forgot the weather."""
 
 PICTURES = (
     Picture("dashboard", (120, 36), ("enter",)),
@@ -62,6 +79,11 @@ PICTURES = (
     Picture("map", (120, 36), ("6",), policies=True, namespace=""),
     Picture("flows", (120, 36), ("8",), policies=True),
     Picture("nodes", (120, 20), ("9",), policies=True, namespace=""),
+    Picture("record", (120, 36), ("8", "enter"), policies=True),
+    Picture("staged", (120, 24), (), policies=True, staged=True),
+    Picture("waiting", (120, 24), ("H",), policies=True, namespace=""),
+    Picture("warnings", (120, 20), ("w",), namespace=""),
+    Picture("palette", (120, 24), ("ctrl+p", *"who"), policies=True, namespace=""),
     Picture("help", (100, 34), ("question_mark",)),
 )
 
@@ -73,7 +95,12 @@ async def take(picture: Picture, address: str) -> None:
     source = open_source(flow_request(options, follow=True, environ={}), with_ring=True)
     join = Join()
     audit = LiveAudit(load([("weather.yaml", policy_text())]), join) if picture.policies else None
-    monitor, changes = LiveMonitor(source, join=join), LiveChanges(join)
+    in_force = audit.policies if audit is not None else None
+    draft = load([("draft.yaml", DRAFT)]) if picture.staged else None
+    stager = LiveStaged(draft, in_force, join) if draft is not None else None
+    teller = audit.causes if audit is not None else None
+    monitor = LiveMonitor(source, join=join, teller=teller, stager=stager)
+    changes = LiveChanges(join)
 
     def start() -> LiveMonitor:
         monitor.start()
@@ -120,9 +147,31 @@ def of_the_lab() -> int:
     return 0
 
 
+def of_a_browser() -> int:
+    """A tab of ``flowwatch web demo``, with the row's detail: by Chromium."""
+    from tests.browser import Browser
+    from tests.unit.web.test_web import served
+
+    with (
+        TemporaryDirectory() as folder,
+        served(Path(folder), "web", "demo") as page,
+        Browser(Path(folder), size=(1100, 700)) as browser,
+    ):
+        tab = browser.open(page.url)
+        tab.sees("DROPPED", "weather-app")
+        tab.focus()
+        tab.press("g", "\r")
+        tab.sees("Detail", "Why")
+        (HERE / "browser.png").write_bytes(tab.picture())
+    print("screenshots/browser.png")
+    return 0
+
+
 def main() -> int:
     if sys.argv[1:] == ["lab"]:
         return of_the_lab()
+    if sys.argv[1:] == ["browser"]:
+        return of_a_browser()
     with DemoServer("127.0.0.1:0") as server:
         for picture in PICTURES:
             if picture.name in (sys.argv[1:] or [picture.name]):
