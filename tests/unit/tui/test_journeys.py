@@ -206,6 +206,26 @@ def test_the_mouse_alone_goes_everywhere(tmp_path: Path) -> None:
         assert someone.keys == 0
 
 
+def test_ingress_is_one_key_away(tmp_path: Path) -> None:
+    with person(tmp_path) as someone:
+        someone.press("i")
+        someone.until(lambda screen: screen.rows[0].rstrip().endswith("ingress by drops"))
+        someone.sees(r"POD.* PEER")
+        assert someone.keys == 1
+
+
+def test_names_are_hidden_for_a_screenshot_by_one_key_and_shown_by_one_more(tmp_path: Path) -> None:
+    with person(tmp_path, columns=120, lines=40) as someone:
+        seen = someone.dropped()
+        someone.press("N")
+        someone.sees("server-1.*names hidden", r"▌✗ .*ns-\d+/app-\d+ ×3 +name-\d+\.example:443")
+        assert not re.search(r"weather|telemetry|github|127\.0\.0", someone.screen.text)
+        assert someone.dropped() >= seen, "counts go on"
+        someone.press("N")
+        someone.sees(r"▌✗ .*weather-app ×3 +telemetry")
+        assert someone.keys == 2
+
+
 def test_last_night_is_an_hour_back_by_one_key(tmp_path: Path) -> None:
     records = Path(tmp_path, "night.jsonl")
     told = (OWN / "captures" / "weather.jsonl").read_text(encoding="utf-8")
