@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowwatch.history.clickhouse import resuming, tables, upkeep
+from flowwatch.errors import UsageError
+from flowwatch.history.clickhouse import minutes, resuming, tables, upkeep
 from flowwatch.history.clickhouse.database import Database
 from flowwatch.history.clickhouse.records import TableRecords
 from flowwatch.history.clickhouse.sending import Sending
@@ -38,6 +39,10 @@ class KeptTables:
     def create(self, limits: Limits) -> None:
         """By the tables, and how long they keep rows."""
         tables.create(self._database)
+        try:
+            minutes.create(self._database)
+        except OSError as error:
+            raise UsageError(f"cannot record to {self.name}", str(error.strerror)) from None
         upkeep.keep(self._database, limits)
 
     def recover(self) -> list[str]:

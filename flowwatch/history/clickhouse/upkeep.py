@@ -9,9 +9,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from flowwatch.errors import OutputError
 from flowwatch.history.arrow import load
+from flowwatch.history.clickhouse import minutes
 from flowwatch.history.clickhouse.database import Database
 from flowwatch.history.clickhouse.records import TableRecords, pages, spans
 from flowwatch.history.clickhouse.tables import (
@@ -34,6 +36,8 @@ from flowwatch.text import safe
 SECOND = 1_000_000_000
 """Nanoseconds."""
 DAY = 24 * HOUR
+LONGEST = 30 * 365 * 86_400
+"""Seconds that a TTL lasts at most: it ends in a time of 32 bits, which begins anew in 2106."""
 DELETING = 0.2
 """Seconds between looks at whether the server is done."""
 
@@ -105,7 +109,11 @@ def forget(
     if not done.rows:
         return done
     with _changing(database):
-        _delete(database, FLOWS_TABLE, where)
+        _delete(database, FLOWS_TABLE.name, where)
+        # A minute that is cut goes whole: of what shall go nothing stays.
+        ends = list(_conditions(database, replace(unwanted, before=0)))
+        counted = [minutes.before(unwanted.before)] if unwanted.before else []
+        _delete(database, minutes.TABLE, " OR ".join([*counted, *ends]))
         _tell(database, unwanted, done, now())
     return done
 
@@ -121,12 +129,12 @@ def _conditions(database: Database, unwanted: Unwanted) -> Iterator[str]:
             yield f"{end}_namespace = {quoted(namespace)} AND {end}_pod = {quoted(pod)}"
 
 
-def _delete(database: Database, table: Table, where: str) -> None:
+def _delete(database: Database, table: str, where: str) -> None:
     """Delete rows; they are gone when this returns."""
-    database.do(f"ALTER TABLE {table.name} DELETE WHERE {where}")
+    database.do(f"ALTER TABLE {table} DELETE WHERE {where}")
     unfinished = (
         f"SELECT count() FROM system.mutations WHERE database = {quoted(database.database)} "
-        f"AND table = {quoted(table.name)} AND NOT is_done"
+        f"AND table = {quoted(table)} AND NOT is_done"
     )
     while database.rows(unfinished)[0][0]:
         time.sleep(DELETING)
@@ -146,7 +154,7 @@ def keep(database: Database, limits: Limits) -> None:
     """Have the server delete what grows older than ``limits.age``, if it knows how. OutputError."""
     if not (limits.age and database.flavour.arrow):
         return
-    seconds = max(1, limits.age // SECOND)
+    seconds = min(max(1, limits.age // SECOND), LONGEST)
     with _changing(database):
         for table in TABLES:
             # A record without a time is as old as it is here.
@@ -158,6 +166,7 @@ def keep(database: Database, limits: Limits) -> None:
             database.do(
                 f"ALTER TABLE {table.name} MODIFY TTL toDateTime({since}) + toIntervalSecond({seconds})"
             )
+        database.do(f"ALTER TABLE {minutes.TABLE} MODIFY TTL minute + toIntervalSecond({seconds})")
 
 
 def trim(database: Database, limits: Limits, now: int) -> Deleted:
@@ -184,6 +193,8 @@ def trim(database: Database, limits: Limits, now: int) -> Deleted:
                 gone.files += 1
                 gone.bytes += size
                 gone.until = max(gone.until, began + DAY)
+        if gone.files:
+            database.do(f"ALTER TABLE {minutes.TABLE} DELETE WHERE {minutes.before(gone.until)}")
     except OSError:
         pass
     return gone
