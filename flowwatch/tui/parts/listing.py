@@ -31,6 +31,7 @@ from flowwatch.tui.parts.sorting import (
     after,
     called,
     heading_at,
+    headings_in,
     in_order,
     marked,
     ranked,
@@ -428,7 +429,8 @@ class Listing(Body):
         """By the next heading, or the other way round."""
         order = self.desk.chosen.sorted.get(self.view.name)
         if not turned:
-            self._put(after(order, self.view.sorts))
+            # Only by what stands in the heading: where room is short, columns give way.
+            self._put(after(order, headings_in(self._shown.head, self.view.sorts)))
         elif order is not None:
             self._put(order._replace(reverse=not order.reverse))
         else:

@@ -75,6 +75,11 @@ def heading_at(head: Line, column: int, headings: Sequence[str]) -> str:
     return ""
 
 
+def headings_in(head: Line, headings: Sequence[str]) -> list[str]:
+    """Those of ``headings`` that stand there."""
+    return [name for text, _ in head if (name := called(text)) in headings]
+
+
 def after(order: Sorted | None, headings: Sequence[str]) -> Sorted | None:
     """The order that comes next: heading by heading, and then the list's own again (None)."""
     names = [None, *headings]

@@ -68,7 +68,7 @@ class Part:
     """Before it, unless it is the first of its side."""
 
 
-_FILTER, _LUXURY = 0, 9
+_FILTER, _LISTED, _LUXURY = 0, 6, 9
 """What limits the rows stays; from _LUXURY on a part gives way before a filter is shortened."""
 
 
@@ -192,6 +192,6 @@ def _asked(view: ViewState, trail: Sequence[str]) -> list[Part]:
             _SPACE,
         ),
         Part(6 if query.direction == "egress" else _FILTER, ((query.direction, "dim"),), _SPACE),
-        Part(11, ((f"by {listed or order}", "dim"),), _SPACE),
+        Part(_LISTED if listed else 11, ((f"by {listed or order}", "dim"),), _SPACE),
     ]
     return [part for part in parts if part.line]

@@ -130,6 +130,21 @@ def test_every_list_is_sorted_by_each_of_its_headings(name: str) -> None:
     run(test())
 
 
+def test_where_room_is_short_a_key_goes_through_the_headings_that_are_seen() -> None:
+    async def test() -> None:
+        async with played(Played(STORY), size=(80, 24)) as driven:
+            await driven.press("3")
+            await driven.sees("WHO TALKS TO IT")
+            for by in ("dropped", "forwarded", "destination", "who talks to it"):
+                await driven.press("s")
+                await driven.sees(f"sorted by {by}")
+                assert driven.screen[0].rstrip().endswith(f"by {by}")
+            await driven.press("s")
+            await driven.sees("in the list's own order")
+
+    run(test())
+
+
 def test_a_lists_order_leaves_what_is_remembered_of_the_table(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text("columns = reason, dropped\norder = rate reversed\nnodes = lost\n")
