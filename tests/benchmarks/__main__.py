@@ -1,7 +1,7 @@
 """``make bench``: flowwatch beside the real hubble, one table of figures, goals and ratios.
 
     python -m tests.benchmarks [NAME …]   of: live relay file tls following memory soak start dashboard audit
-    decisions differences choices drafts history ask
+    decisions differences choices drafts history ask watching
 
 Everything runs on this machine, in turns; needs Go (for the real hubble) but for memory and start.
 """
@@ -359,6 +359,13 @@ def ask() -> list[Figure]:
     return [Figure(*one) for one in figures()]
 
 
+def watching() -> list[Figure]:
+    """Rules over the real observer's stream, beside recording it."""
+    from tests.benchmarks.watching import figures
+
+    return [Figure(*one) for one in figures()]
+
+
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "live": live,
     "relay": relay,
@@ -376,6 +383,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "drafts": drafts,
     "history": history,
     "ask": ask,
+    "watching": watching,
 }
 
 

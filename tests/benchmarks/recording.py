@@ -64,12 +64,12 @@ def record(rate: int = RATE, seconds: float = SECONDS) -> Recorded:
         recorder = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True)
         process = psutil.Process(recorder.pid)
         time.sleep(WARM_UP)
-        began, cpu, before = time.monotonic(), _cpu(process), _rows(folder)
+        began, cpu, before = time.monotonic(), cpu_of(process), rows_in(folder)
         memory: list[int] = []
         for _ in range(QUARTERS):
             time.sleep(seconds / QUARTERS)
             memory.append(process.memory_info().rss)
-        took, used, after = time.monotonic() - began, _cpu(process) - cpu, _rows(folder)
+        took, used, after = time.monotonic() - began, cpu_of(process) - cpu, rows_in(folder)
         load = os.getloadavg()[0]
         recorder.send_signal(2)
         _, said = recorder.communicate(timeout=60)
@@ -83,12 +83,12 @@ def record(rate: int = RATE, seconds: float = SECONDS) -> Recorded:
         )  # fmt: skip
 
 
-def _cpu(process: psutil.Process) -> float:
+def cpu_of(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
-def _rows(folder: Path) -> int:
+def rows_in(folder: Path) -> int:
     """Records that are on the disk by now."""
     from flowwatch.history.store import listing
 
