@@ -24,7 +24,7 @@ from flowwatch.audits.findings import (
 from flowwatch.flows.coverage import Coverage
 from flowwatch.report.goformat import TimeFormat
 from flowwatch.report.human import percent, span
-from flowwatch.text import plural
+from flowwatch.text import plural, safe
 
 _HOUR = 3600
 
@@ -181,9 +181,12 @@ def answer(report: AuditReport) -> tuple[Conclusion, str]:
         )
     # Enforced as written; whether it was written as meant is another question.
     but = f", but with {mistakes}" if mistakes else ""
+    chosen = report.blind.coverage.filter
+    # What a filter leaves out was not looked at: nobody is to sign for it.
+    but = f", of what --filter '{safe(chosen)}' finds{but}" if chosen else but
     if not report.enough:
         return "partly", f"AS EXPECTED, as far as the evidence goes{but}"
-    return ("partly" if but else "ok"), f"AS EXPECTED{but}"
+    return ("partly" if mistakes else "ok"), f"AS EXPECTED{but}"
 
 
 def evidence(report: AuditReport, quote: Callable[[str], str] = str) -> list[str]:

@@ -156,6 +156,17 @@ def test_what_was_chosen_is_told_in_each_form(policies: Path, verb: str, form: s
         assert shown.get("evidence", shown)["filter"] == "ns:shop"
 
 
+def test_as_expected_is_said_of_no_more_than_was_looked_at(policies: Path) -> None:
+    words = ["audit", "-f", policies, "--input-file", CAPTURE]
+    verdicts = [
+        flowwatch(*words, *more).stdout.splitlines()[-1]
+        for more in ((), ("--filter", "pod:weather-app to:openweathermap"))
+    ]
+    assert verdicts[0].startswith("NOT AS EXPECTED")
+    assert verdicts[1].startswith("AS EXPECTED")
+    assert "of what --filter 'pod:weather-app to:openweathermap' finds" in verdicts[1]
+
+
 def test_a_draft_says_what_it_was_drafted_from(policies: Path) -> None:
     done = flowwatch("draft", "--input-file", CAPTURE, "--filter", "pod:weather-app")
     told = "# only what --filter 'pod:weather-app' finds: 7 of 16 rows, 8 of 21 attempts"
