@@ -157,7 +157,7 @@ def test_what_was_chosen_is_told_in_each_form(policies: Path, verb: str, form: s
 
 
 def test_as_expected_is_said_of_no_more_than_was_looked_at(policies: Path) -> None:
-    words = ["audit", "-f", policies, "--input-file", CAPTURE]
+    words: list[str | Path] = ["audit", "-f", policies, "--input-file", CAPTURE]
     verdicts = [
         flowwatch(*words, *more).stdout.splitlines()[-1]
         for more in ((), ("--filter", "pod:weather-app to:openweathermap"))
