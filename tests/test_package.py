@@ -134,6 +134,14 @@ def test_dependencies_are_those_imported() -> None:
     } == declared
 
 
+SHARED = {
+    "google.protobuf": "protobuf",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+}
+"""Distributions by what they have in a namespace that many share."""
+
+
 def modules(path: Path) -> set[str]:
     """Top names of what a file imports, also by ``import_module("name")``."""
     found: set[str] = set()
@@ -148,5 +156,7 @@ def modules(path: Path) -> set[str]:
                 args=[ast.Constant(value=str(name)), *_],
             ):
                 found.add(name)
-    # `google` is a namespace that many distributions share.
-    return {"protobuf" if n.startswith("google.protobuf") else n.split(".")[0] for n in found}
+    return {
+        next((dist for space, dist in SHARED.items() if name.startswith(space)), name.split(".")[0])
+        for name in found
+    }
