@@ -92,7 +92,7 @@ def write_form(
 
     with open_output(str(path), "json" if form == "json" else "markdown") as out:
         if form == "json":
-            value = {"filter": filters, **summary_object(taken, attributed=attributed)}
+            value = {**summary_object(taken, attributed=attributed), "filter": filters}
             out.write(to_json(value, indent=2) + "\n")
         else:
             out.write(f"Filter: {code(filters) or 'none'}\n\n{markdown(taken)}")
