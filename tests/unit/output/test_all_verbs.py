@@ -19,6 +19,9 @@ from flowwatch.demo.server import DemoServer
 from tests.command import ROOT, clean_environment
 from tests.in_process import flowwatch
 
+# Some sixty processes a test: a minute on a busy machine, and more on a busier one.
+pytestmark = pytest.mark.timeout(400)
+
 POLICY = """
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
