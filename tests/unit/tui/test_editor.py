@@ -42,7 +42,7 @@ def test_of_a_hint_there_is_as_much_as_fits() -> None:
 
     assert told("tab completes ns:  or words", 40) == " /   tab completes ns:  or words"
     assert told("tab completes ns:  or words", 24) == " /   tab completes ns:"
-    assert told("tab completes ns:", 10) == " /   tab c"
+    assert told("tab completes ns:", 10) == " /   tab …"
 
 
 def test_a_hostile_paste_is_one_short_safe_line() -> None:
