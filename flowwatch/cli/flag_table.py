@@ -433,7 +433,10 @@ VERBS: tuple[Verb, ...] = (
         "flowwatch history ask blocked flows/ --since 24h",
         words=values.QUESTION,
         files="QUESTION DIR",
-        more=("Needs DuckDB and Ibis: pip install 'flowwatch[ask]'",),
+        more=(
+            "Needs DuckDB and Ibis: pip install 'flowwatch[ask]'",
+            "Of clickhouse://HOST/DATABASE the server answers.",
+        ),
     ),
     Verb(
         "history compact",

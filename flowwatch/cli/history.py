@@ -32,8 +32,7 @@ def run(parsed: Parsed) -> int:
 
 def _ask(parsed: Parsed) -> int:
     # Loaded by who asks alone.
-    from flowwatch.history.attempts.asking import Limits, ask, question_of
-    from flowwatch.history.attempts.engines import ENGINES
+    from flowwatch.history.attempts.asking import Limits, ask_of, question_of
     from flowwatch.report.answer import question_lines, told_lines, write_answer
 
     if parsed.switch("list"):
@@ -43,14 +42,8 @@ def _ask(parsed: Parsed) -> int:
         raise UsageError("a question, and a history", "flowwatch history ask QUESTION DIR; --list")
     name, where = parsed.rest
     question = question_of(name)
-    kept = kept_at(where)
-    files = kept.files
-    folder = files.local if files is not None else None
-    if folder is None:
-        raise UsageError(
-            f"attempts are made in folders only, and {kept.name} is none",
-            "copy it into one, or ask another verb with --history",
-        )
+    engine = parsed.text("engine") if parsed.was_set("engine") else ""
+    attempts = kept_at(where).attempts(engine)
     limits = Limits(
         _moment(parsed, "since"),
         _moment(parsed, "until"),
@@ -60,7 +53,7 @@ def _ask(parsed: Parsed) -> int:
         parsed.text("peer"),
         parsed.number("limit"),
     )
-    told = ask(folder, question, limits, ENGINES[parsed.text("engine")])
+    told = ask_of(attempts, question, limits)
     form = parsed.text("output")
     with open_output(None, form) as out:
         write_answer(told, form, out, columns=columns())
@@ -89,10 +82,9 @@ def _info(parsed: Parsed, kept: Kept) -> int:
 
 def _compact(_parsed: Parsed, kept: Kept) -> int:
     done = kept.compact()
-    if done is None:
-        put(f"nothing to do: ClickHouse merges {kept.name} by itself\n")
-        return 0
-    if done.files:
+    if done.merged_by:
+        put(f"nothing to merge: {done.merged_by}\n")
+    elif done.files:
         put(
             f"{plural(done.files, 'file')} of {size_words(done.before)} merged into "
             f"{done.made:,} of {size_words(done.after)}\n"

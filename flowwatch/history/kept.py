@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from flowwatch.errors import UsageError
 from flowwatch.history import info as looking
 from flowwatch.history import resume as resuming
 from flowwatch.history import retention, store, upkeep
@@ -17,6 +18,9 @@ from flowwatch.history.resume import Resume
 from flowwatch.history.retention import Deleted, Limits
 from flowwatch.history.upkeep import Done, Unwanted
 from flowwatch.hubble.captures.replay import Selection
+
+if TYPE_CHECKING:
+    from flowwatch.history.attempts.asking import Askable
 
 CLICKHOUSE = "clickhouse://"
 
@@ -60,14 +64,17 @@ class Kept(Protocol):
     def info(self) -> Info:
         """What lies there."""
 
-    def compact(self) -> Done | None:
-        """Merge what is small; None where that is done without us."""
+    def compact(self) -> Done:
+        """Merge what is small, and make attempts of the records."""
 
     def verify(self) -> Done:
         """Check all of it."""
 
     def forget(self, unwanted: Unwanted) -> Done:
         """Delete records."""
+
+    def attempts(self, engine: str) -> Askable:
+        """What was made of the records, for questions; by that engine, "" for the usual one. UsageError."""
 
 
 class KeptFiles:
@@ -124,6 +131,18 @@ class KeptFiles:
     def forget(self, unwanted: Unwanted) -> Done:
         """By files without them."""
         return upkeep.forget(self.files, unwanted)
+
+    def attempts(self, engine: str) -> Askable:
+        """Of a folder."""
+        from flowwatch.history.attempts.asking import InFiles
+        from flowwatch.history.attempts.engines import ENGINES
+
+        if self.files.local is None:
+            raise UsageError(
+                f"attempts are made in folders and in ClickHouse only, and {self.name} is neither",
+                "copy it into a folder, or ask another verb with --history",
+            )
+        return InFiles(self.files.local, ENGINES[engine or "duckdb"])
 
 
 def kept_at(where: str, aside: str = "") -> Kept:

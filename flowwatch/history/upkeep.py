@@ -49,6 +49,8 @@ class Done:
     """Rows that were deleted; of :func:`verify`, that are sound."""
     attempts: int | None = None
     """Attempts that were made of the records, or are sound; None where none were."""
+    merged_by: str = ""
+    """Who merges instead; a safe line."""
     problems: list[str] = field(default_factory=list)
     """A safe line for each file that can't be read."""
 

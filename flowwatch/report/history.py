@@ -112,8 +112,6 @@ def _text(info: Info) -> Iterator[str]:
 
 
 def _attempts(info: Info) -> str:
-    if info.attempts is None and info.unit != "file":
-        return "none: they are made in folders"
     if info.attempts is None:
         return "none were made of the records: flowwatch history compact"
     more = f"; {plural(info.not_made, 'record')} came or went since" if info.not_made else ""

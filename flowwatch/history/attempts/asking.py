@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from flowwatch.errors import InputError, UsageError
 from flowwatch.flows.model import Gap
 from flowwatch.history.attempts.columns import ATTEMPTS, MINUTE, MINUTES
-from flowwatch.history.attempts.engines import ENGINES, Engine, answer, load_ibis
+from flowwatch.history.attempts.engines import ENGINES, Engine, Reply, answer, load_ibis
 from flowwatch.history.attempts.made import (
-    Files,
+    Made,
     Table,
     events_of,
     files_of,
@@ -22,7 +23,7 @@ from flowwatch.history.attempts.made import (
 )
 from flowwatch.history.attempts.questions import QUESTIONS, Asked, Expression, Inquiry
 from flowwatch.history.events import Event
-from flowwatch.history.store import listing
+from flowwatch.history.store import LOOKS, Listing, listing
 from flowwatch.text import plural, safe
 
 BY_NAME = {one.name: one for one in QUESTIONS}
@@ -81,36 +82,134 @@ def question_of(name: str) -> Inquiry:
     return BY_NAME[name]
 
 
+class Posed(NamedTuple):
+    """A question as a place is asked it."""
+
+    ibis: Any
+    question: Inquiry
+    limits: Limits
+    table: Table
+
+    @property
+    def window(self) -> tuple[int | None, int | None]:
+        """The earliest and the latest first record that it is about, ns since 1970; None: any."""
+        limits = self.limits
+        return None if self.question.moment else limits.since, limits.until
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the answer."""
+        return list(_expression(*self).columns)
+
+    def sql(self, dialect: str, name: str = "", making: str = "") -> str:
+        """In an engine's SQL, of the table of that name, there of the rows of a ``making``."""
+        return str(self.ibis.to_sql(_expression(*self, name, making), dialect=dialect))
+
+
+class Askable(Protocol):
+    """Where attempts lie, and who answers."""
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it, without secrets, safe to print."""
+
+    @property
+    def engine(self) -> str:
+        """Who answers."""
+
+    def made(self, problems: list[str]) -> Made | None:
+        """What was made of the records; None, and a line why, for none. InputError for what is no history."""
+
+    def answer(self, wanted: Posed, made: Made, lacks: list[str]) -> Reply:
+        """The answer; ``lacks`` gets a safe line for what isn't in it. InputError."""
+
+    def newer(self, made: Made) -> int:
+        """Records that ``made`` doesn't know, or that went since: about so many, 0 if none."""
+
+    def events(self, problems: list[str]) -> list[Event]:
+        """What was told between the records; ``problems`` gets a safe line for what can't be read."""
+
+
+class InFiles:
+    """Those of a folder, asked by an engine. See :class:`Askable`."""
+
+    def __init__(self, folder: Path, engine: Engine = ENGINES["duckdb"]) -> None:
+        self._folder, self._engine = folder, engine
+        self.name, self.engine = safe(str(folder)), engine.name
+
+    @cached_property
+    def _found(self) -> Listing:
+        return listing(self._folder)
+
+    def made(self, problems: list[str]) -> Made | None:
+        """By the marker."""
+        _ = self._found
+        return read_made(self._folder, problems)
+
+    def answer(self, wanted: Posed, made: Made, lacks: list[str]) -> Reply:
+        """By the files of hours that overlap the window."""
+        since, until = wanted.window
+        files = files_of(self._folder, made, wanted.table, since=since, until=until)
+        lacks += [f"left out: {line}" for line in files.left_out]
+        if files.gone:
+            lacks.append(
+                f"{plural(files.gone, 'file')} of attempts are gone: their hours have grown old"
+            )
+        if not files.paths:
+            return Reply(wanted.columns, [])
+        return answer(self._engine, wanted.sql(self._engine.dialect), wanted.table, files.paths)
+
+    def newer(self, made: Made) -> int:
+        """By what the files' footers say."""
+        return newer_records(made, self._found)
+
+    def events(self, problems: list[str]) -> list[Event]:
+        """Of their files."""
+        told = list(events_of(self._found, problems))
+        problems += self._found.left_out
+        return told
+
+
 def ask(
     folder: Path, question: Inquiry, limits: Limits, engine: Engine = ENGINES["duckdb"]
 ) -> Told:
+    """The answer of a folder: see :func:`ask_of`."""
+    return ask_of(InFiles(folder, engine), question, limits)
+
+
+def ask_of(attempts: Askable, question: Inquiry, limits: Limits) -> Told:
     """The answer. InputError where nothing was made of the records; UsageError for what is missing."""
     _check(question, limits)
-    ibis = load_ibis()
-    problems: list[str] = []
-    found = listing(folder)
-    made = read_made(folder, problems)
-    if made is None:
-        raise InputError(
-            f"{safe(str(folder))}: no attempts were made of its records"
-            + "".join(f" ({line})" for line in problems),
-            f"flowwatch history compact {safe(str(folder))} makes them",
-        )
-    told = Told(question, limits, engine.name, table_of(question, limits), made.until)
-    window = (None, limits.until) if question.moment else (limits.since, limits.until)
-    files = files_of(folder, made, told.table, since=window[0], until=window[1])
-    if files.paths:
-        sql = sql_of(ibis, question, limits, told.table, engine.dialect)
-        told.columns, told.rows = answer(engine, sql, told.table, files.paths)
-    else:
-        told.columns = list(_expression(ibis, question, limits, told.table).columns)
+    wanted = Posed(load_ibis(), question, limits, table_of(question, limits))
+    for _ in range(LOOKS):
+        lacks: list[str] = []
+        made = _made(attempts)
+        found = attempts.answer(wanted, made, lacks)
+        if attempts.made([]) == made:
+            # Nobody has made them anew meanwhile, and taken these away.
+            break
+    told = Told(question, limits, attempts.engine, wanted.table, made.until, *found)
     if limits.rows and len(told.rows) > limits.rows:
         told.more = True
         del told.rows[limits.rows :]
-    events = list(events_of(found, problems))
-    told.gaps = [gap for gap in _gaps(events) if _touches(gap, *window)]
-    told.notes += _notes(files, newer_records(made, found), [*problems, *found.left_out], events)
+    problems: list[str] = []
+    events = attempts.events(problems)
+    told.gaps = [gap for gap in _gaps(events) if _touches(gap, *wanted.window)]
+    told.notes += [*lacks, *(f"left out: {line}" for line in problems)]
+    told.notes += _notes(attempts.newer(made), events)
     return told
+
+
+def _made(attempts: Askable) -> Made:
+    problems: list[str] = []
+    made = attempts.made(problems)
+    if made is None:
+        raise InputError(
+            f"{attempts.name}: no attempts were made of its records"
+            + "".join(f" ({line})" for line in problems),
+            f"flowwatch history compact {attempts.name} makes them",
+        )
+    return made
 
 
 def _check(question: Inquiry, limits: Limits) -> None:
@@ -130,12 +229,19 @@ def table_of(question: Inquiry, limits: Limits) -> Table:
 
 def sql_of(ibis: Any, question: Inquiry, limits: Limits, table: Table, dialect: str) -> str:
     """The question in an engine's SQL."""
-    return str(ibis.to_sql(_expression(ibis, question, limits, table), dialect=dialect))
+    return Posed(ibis, question, limits, table).sql(dialect)
 
 
-def _expression(ibis: Any, question: Inquiry, limits: Limits, table: Table) -> Expression:
+def _expression(
+    ibis: Any, question: Inquiry, limits: Limits, table: Table, name: str = "", making: str = ""
+) -> Expression:
     columns = ATTEMPTS if table == "attempts" else MINUTES
-    rows = ibis.table({one.name: _TYPES[one.kind] for one in columns}, name=table)
+    types = {one.name: _TYPES[one.kind] for one in columns}
+    if making:
+        rows = ibis.table({**types, "making": _TYPES["text"]}, name=name)
+        rows = rows.filter(rows.making == making).drop("making")
+    else:
+        rows = ibis.table(types, name=table)
     time = rows.first_seen if table == "attempts" else rows.minute
     moment = ibis.null()
     wanted = []
@@ -194,15 +300,11 @@ def _touches(gap: Gap, since: int | None, until: int | None) -> bool:
     return (since is None or gap.end >= since) and (until is None or gap.start < until)
 
 
-def _notes(files: Files, newer: int, left_out: list[str], events: list[Event]) -> list[str]:
-    notes = [f"left out: {line}" for line in (*files.left_out, *left_out)]
+def _notes(newer: int, events: list[Event]) -> list[str]:
+    notes = []
     if newer:
         notes.append(
             f"{plural(newer, 'record')} came, or went, since attempts were made: flowwatch history compact"
-        )
-    if files.gone:
-        notes.append(
-            f"{plural(files.gone, 'file')} of attempts are gone: their hours have grown old"
         )
     lost = sum(one.count for one in events if one.what == "lost")
     if lost:

@@ -116,15 +116,17 @@ ENGINES: Mapping[str, Engine] = {
 }
 
 
-def answer(
-    engine: Engine, sql: str, table: str, files: list[Path]
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Names of columns, and rows: texts, whole numbers, fractions, times as ns since 1970.
+class Reply(NamedTuple):
+    """Names of columns, and rows: texts, whole numbers, fractions, times as ns since 1970."""
 
-    InputError, one line, when a file turns out to be damaged, or the engine can't go on.
-    """
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def answer(engine: Engine, sql: str, table: str, files: list[Path]) -> Reply:
+    """What it answers. InputError, one line, when a file is damaged, or the engine can't go on."""
     try:
-        made = engine.run(sql, table, files)
+        return answered(engine.run(sql, table, files))
     except (UsageError, KeyboardInterrupt):
         raise
     except Exception as error:  # each engine has errors of its own
@@ -133,7 +135,11 @@ def answer(
             f"{engine.name} could not answer: {why}",
             "flowwatch history verify DIR says which file is damaged, if one is",
         ) from error
-    return made.column_names, list(_rows(made))
+
+
+def answered(made: Arrow) -> Reply:
+    """What an engine gave."""
+    return Reply(made.column_names, list(_rows(made)))
 
 
 def _rows(made: Arrow) -> Iterator[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -45,10 +45,16 @@ class Made:
     """The version that has counted the egress table of all; empty where none was kept."""
     written: int = 0
     """When it was made, by the file system's clock, ns since 1970."""
+    making: str = ""
+    """In a database, which rows are of it."""
 
     def of(self, found: Listing) -> bool:
         """Whether it was made of just what lies in the history."""
-        return bool(self.rows) and (self.runs, self.rows) == (found.runs, rows_of(found))
+        return self.of_just(found.runs, rows_of(found))
+
+    def of_just(self, runs: Mapping[str, tuple[int, int]], rows: int) -> bool:
+        """The same of what has these runs, and so many rows."""
+        return bool(self.rows) and (self.runs, self.rows) == (runs, rows)
 
 
 def rows_of(found: Listing) -> int:
@@ -70,7 +76,22 @@ def read_made(folder: Path, problems: list[str]) -> Made | None:
     path = folder / MADE / MARKER
     name = f"{MADE}/{MARKER}"
     try:
-        said = json.loads(path.read_text("utf-8"))
+        made = made_from(path.read_bytes(), name, problems)
+        if made is not None:
+            made.written = path.stat().st_mtime_ns
+        return made
+    except FileNotFoundError:
+        if (folder / MADE).exists():
+            problems.append(f"{name} is missing")
+    except OSError as error:
+        problems.append(f"{name} can't be read: {error.strerror}")
+    return None
+
+
+def made_from(text: str | bytes, name: str, problems: list[str]) -> Made | None:
+    """What :func:`text_of` made; None, and a line about ``name``, where it is none."""
+    try:
+        said = json.loads(text)
         if said["format"] > FORMAT:
             problems.append(f"{name} was written by a newer flowwatch")
             return None
@@ -81,13 +102,7 @@ def read_made(folder: Path, problems: list[str]) -> Made | None:
             int(said["until"]),
             {str(one): (int(about[0]), int(about[1])) for one, about in said["files"].items()},
             str(said.get("summary", "")),
-            path.stat().st_mtime_ns,
         )
-    except FileNotFoundError:
-        if (folder / MADE).exists():
-            problems.append(f"{name} is missing")
-    except OSError as error:
-        problems.append(f"{name} can't be read: {error.strerror}")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         problems.append(f"{name} is damaged")
     return None

@@ -49,7 +49,7 @@ def make(folder: Path, found: Listing) -> Made | None:
     runs = found.runs
     making = _Making(aside)
     source = HistorySource(str(folder))
-    listing = AttemptListing(source.batches(), _BOTH, frozenset(OUTCOMES))
+    listing = attempts_of(source)
     counting = Counting(listing.join)
     try:
         making.take(listing)
@@ -74,6 +74,11 @@ def make(folder: Path, found: Listing) -> Made | None:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return made
+
+
+def attempts_of(source: HistorySource) -> AttemptListing:
+    """All of a history's attempts, as they come to their end."""
+    return AttemptListing(source.batches(), _BOTH, frozenset(OUTCOMES))
 
 
 def unmake(folder: Path, keep: Path | None = None) -> bool:

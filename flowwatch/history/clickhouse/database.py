@@ -129,15 +129,21 @@ class Database:
             made = client.query(sql, column_oriented=True, column_formats=plain).result_columns
         return flavour.given(pa, flavour.read(pa, made, columns), columns)
 
+    def add(self, name: str, table: Arrow) -> None:
+        """Add rows as they are, to a server that knows Arrow; they are there when this returns."""
+        client = self._client
+        with _errors():
+            client.insert_arrow(name, table, database=self.database)
+
     def insert(self, name: str, table: Arrow, columns: Sequence[Kept]) -> None:
         """Add rows; they are there when this returns."""
         flavour, client = self.flavour, self._client
         pa, _ = load()
         ready = flavour.taken(pa, table, columns)
+        if flavour.arrow:
+            self.add(name, ready)
+            return
         with _errors():
-            if flavour.arrow:
-                client.insert_arrow(name, ready, database=self.database)
-                return
             client.insert(
                 name,
                 [flavour.written(one, ready.column(one.name).to_pylist()) for one in columns],

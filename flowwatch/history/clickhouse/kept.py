@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowwatch.errors import UsageError
-from flowwatch.history.clickhouse import minutes, resuming, tables, upkeep
+from flowwatch.history.attempts.asking import Askable
+from flowwatch.history.clickhouse import attempts, minutes, resuming, tables, upkeep
+from flowwatch.history.clickhouse.asking import InTables
 from flowwatch.history.clickhouse.database import Database
 from flowwatch.history.clickhouse.records import TableRecords
 from flowwatch.history.clickhouse.sending import Sending
@@ -41,6 +43,8 @@ class KeptTables:
         tables.create(self._database)
         try:
             minutes.create(self._database)
+            if attempts.knows(self._database):
+                attempts.create(self._database)
         except OSError as error:
             raise UsageError(f"cannot record to {self.name}", str(error.strerror)) from None
         upkeep.keep(self._database, limits)
@@ -74,8 +78,9 @@ class KeptTables:
         """By questions."""
         return upkeep.info(self._database)
 
-    def compact(self) -> None:
-        """The server merges by itself."""
+    def compact(self) -> Done:
+        """Attempts; the server merges by itself."""
+        return upkeep.compact(self._database)
 
     def verify(self) -> Done:
         """By the server's own checksums."""
@@ -84,6 +89,12 @@ class KeptTables:
     def forget(self, unwanted: Unwanted) -> Done:
         """By a mutation."""
         return upkeep.forget(self._database, unwanted)
+
+    def attempts(self, engine: str) -> Askable:
+        """In tables, asked of the server. UsageError for another engine."""
+        if engine:
+            raise UsageError(f"{self.name} is asked of its server", f"leave out --engine {engine}")
+        return InTables(self._database)
 
 
 def kept_in(url: str, aside: str = "") -> KeptTables:

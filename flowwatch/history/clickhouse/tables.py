@@ -143,12 +143,15 @@ def unreadable(database: Database, error: OSError) -> InputError:
 
 
 def _there(database: Database) -> dict[str, set[str]]:
-    """By our tables that are there, their columns."""
-    names = ", ".join(quoted(name) for name in (MARKER, *(one.name for one in TABLES)))
+    return columns_of(database, (MARKER, *(one.name for one in TABLES)))
+
+
+def columns_of(database: Database, names: Sequence[str]) -> dict[str, set[str]]:
+    """By those of these tables that are there, their columns. OSError."""
     found: dict[str, set[str]] = {}
     for table, column in database.rows(
         f"SELECT table, name FROM system.columns WHERE database = {quoted(database.database)} "
-        f"AND table IN ({names})"
+        f"AND table IN ({', '.join(map(quoted, names))})"
     ):
         found.setdefault(table, set()).add(column)
     return found
@@ -158,7 +161,7 @@ def _check_format(database: Database, there: dict[str, set[str]]) -> None:
     if MARKER not in there:
         return
     if "format" not in there[MARKER]:
-        raise _foreign(database, MARKER, "format")
+        raise foreign(database, MARKER, "format")
     found = max((int(row[0]) for row in database.rows(f"SELECT format FROM {MARKER}")), default=0)
     if found > FORMAT:
         raise InputError(
@@ -171,10 +174,11 @@ def _check_columns(there: dict[str, set[str]], database: Database) -> None:
     for table in TABLES:
         for one in table.columns:
             if one.name not in there.get(table.name, ()):
-                raise _foreign(database, table.name, one.name)
+                raise foreign(database, table.name, one.name)
 
 
-def _foreign(database: Database, table: str, column: str) -> InputError:
+def foreign(database: Database, table: str, column: str) -> InputError:
+    """What is raised where another's table has the name of ours."""
     return InputError(
         f"{database.name}: the table {table} is none of flowwatch's: it has no column {safe(column)}",
         "name another database",

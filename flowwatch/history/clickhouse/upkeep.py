@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from flowwatch.errors import OutputError
 from flowwatch.history.arrow import load
-from flowwatch.history.clickhouse import minutes
+from flowwatch.history.clickhouse import attempts, minutes
 from flowwatch.history.clickhouse.database import Database
-from flowwatch.history.clickhouse.records import TableRecords, pages, spans
+from flowwatch.history.clickhouse.records import TableRecords, pages
 from flowwatch.history.clickhouse.tables import (
     EVENTS_TABLE,
     FLOWS_TABLE,
@@ -48,7 +48,7 @@ def info(database: Database) -> Info:
     told = Info(unit="part")
     with _reading(database):
         for table in TABLES:
-            told.files += _parts(database, table)
+            told.files += _parts(database, table.name)
             told.bytes += sum(size for _, size in _days(database, table))
         last = database.flavour.number("time")
         for node, records, first, newest in database.rows(
@@ -60,14 +60,36 @@ def info(database: Database) -> Info:
             told.last = max(told.last, newest)
             if newest:
                 told.first = min(told.first or first, first)
-        runs: dict[str, tuple[int, int]] = {}
-        for table in TABLES:
-            for run, (first, newest) in spans(database, table, []).items():
-                before = runs.get(run, (first, newest))
-                runs[run] = min(first, before[0]), max(newest, before[1])
+        runs, _ = attempts.there(database)
+        _tell_attempts(database, told)
     events = [event for _, some in TableRecords(database).events() for event in some]
     tell_events(told, events, runs)
     return told
+
+
+def _tell_attempts(database: Database, told: Info) -> None:
+    made = attempts.read_made(database, told.left_out)
+    if made is None:
+        return
+    told.attempts = attempts.rows_of(database, "attempts", made)
+    told.attempts_until, told.not_made = made.until, attempts.newer(database, made)
+    for name, _ in attempts.tables(database):
+        told.files += _parts(database, name)
+        told.bytes += _size(database, name)
+
+
+def compact(database: Database) -> Done:
+    """Make attempts of the records, if these are others than last time. InputError, OutputError."""
+    check(database)
+    done = Done(merged_by="ClickHouse does that by itself")
+    with _changing(database):
+        if not attempts.knows(database):
+            done.merged_by += f"; {attempts.too_old(database)}"
+            return done
+        made = attempts.make(database)
+    if made is not None:
+        done.attempts = made.attempts
+    return done
 
 
 def verify(database: Database) -> Done:
@@ -76,9 +98,16 @@ def verify(database: Database) -> Done:
     done = Done()
     with _reading(database):
         for table in TABLES:
-            done.files += _parts(database, table)
+            done.files += _parts(database, table.name)
             done.before += sum(size for _, size in _days(database, table))
             done.problems += _damaged(database, table)
+        for name, _ in attempts.tables(database):
+            done.files += _parts(database, name)
+            done.before += _size(database, name)
+            done.problems += _checked(database, name)
+        made = attempts.read_made(database, done.problems)
+        if made is not None:
+            done.attempts = attempts.rows_of(database, "attempts", made)
         done.rows = number_of(database, FLOWS_TABLE)
     return done
 
@@ -89,11 +118,15 @@ def _damaged(database: Database, table: Table) -> Iterator[str]:
         for _ in pages(database, table, []):
             pass
         return
+    yield from _checked(database, table.name)
+
+
+def _checked(database: Database, table: str) -> Iterator[str]:
     for part, passed, why in database.lines(
-        f"CHECK TABLE {table.name} SETTINGS check_query_single_value_result = 0"
+        f"CHECK TABLE {table} SETTINGS check_query_single_value_result = 0"
     ):
         if passed not in ("1", "true"):
-            yield f"{table.name}, part {safe(part)} is damaged ({safe(why)})"
+            yield f"{table}, part {safe(part)} is damaged ({safe(why)})"
 
 
 def forget(
@@ -106,16 +139,29 @@ def forget(
     with _reading(database):
         found = database.rows(f"SELECT count() FROM {FLOWS_TABLE.name} WHERE {where}")
         done.rows = int(found[0][0])
-    if not done.rows:
+        # Attempts may name what is to be forgotten, also where its records went before.
+        anew = bool(attempts.tables(database)) and not _is_of_these(database)
+    if not (done.rows or anew):
         return done
     with _changing(database):
+        made = attempts.unmake(database)
         _delete(database, FLOWS_TABLE.name, where)
         # A minute that is cut goes whole: of what shall go nothing stays.
         ends = list(_conditions(database, replace(unwanted, before=0)))
         counted = [minutes.before(unwanted.before)] if unwanted.before else []
         _delete(database, minutes.TABLE, " OR ".join([*counted, *ends]))
-        _tell(database, unwanted, done, now())
+        if done.rows:
+            _tell(database, unwanted, done, now())
+        # What another has made of the records meanwhile has some that are gone.
+        if attempts.unmake(database) or made:
+            attempts.make(database)
     return done
+
+
+def _is_of_these(database: Database) -> bool:
+    """Whether no attempt is there that isn't of the records."""
+    made = attempts.read_made(database, [])
+    return made is not None and made.of_just(*attempts.there(database))
 
 
 def _conditions(database: Database, unwanted: Unwanted) -> Iterator[str]:
@@ -166,7 +212,10 @@ def keep(database: Database, limits: Limits) -> None:
             database.do(
                 f"ALTER TABLE {table.name} MODIFY TTL toDateTime({since}) + toIntervalSecond({seconds})"
             )
-        database.do(f"ALTER TABLE {minutes.TABLE} MODIFY TTL minute + toIntervalSecond({seconds})")
+        for name, since in ((minutes.TABLE, "minute"), *attempts.tables(database)):
+            database.do(
+                f"ALTER TABLE {name} MODIFY TTL toDateTime({since}) + toIntervalSecond({seconds})"
+            )
 
 
 def trim(database: Database, limits: Limits, now: int) -> Deleted:
@@ -195,6 +244,9 @@ def trim(database: Database, limits: Limits, now: int) -> Deleted:
                 gone.until = max(gone.until, began + DAY)
         if gone.files:
             database.do(f"ALTER TABLE {minutes.TABLE} DELETE WHERE {minutes.before(gone.until)}")
+            for name, since in attempts.tables(database):
+                until = database.flavour.at(gone.until)
+                database.do(f"ALTER TABLE {name} DELETE WHERE {since} < {until}")
     except OSError:
         pass
     return gone
@@ -211,10 +263,18 @@ def _days(database: Database, table: Table) -> list[tuple[int, int]]:
     return [(int(began) * SECOND, int(size)) for began, size in found]
 
 
-def _parts(database: Database, table: Table) -> int:
+def _parts(database: Database, table: str) -> int:
+    return _of_parts(database, table, "count()")
+
+
+def _size(database: Database, table: str) -> int:
+    return _of_parts(database, table, "sum(bytes_on_disk)")
+
+
+def _of_parts(database: Database, table: str, what: str) -> int:
     found = database.rows(
-        f"SELECT count() FROM system.parts WHERE active AND database = {quoted(database.database)} "
-        f"AND table = {quoted(table.name)}"
+        f"SELECT {what} FROM system.parts WHERE active AND database = {quoted(database.database)} "
+        f"AND table = {quoted(table)}"
     )
     return int(found[0][0])
 

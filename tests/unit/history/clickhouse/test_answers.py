@@ -84,7 +84,7 @@ def test_it_is_looked_after_as_a_folder_is(server: Old | Today, tmp_path: Path) 
         left = json.loads(flowwatch("summary", "--history", where, "-o", "json").stdout)
         told.append((said, about, left))
     (of_tables, about, left), (of_folder, wanted, also) = told
-    assert of_tables[0] == f"nothing to do: ClickHouse merges {shown(url)} by itself\n"
+    assert of_tables[0].startswith("nothing to merge: ClickHouse does that by itself")
     assert "are sound: 64 records" in of_tables[1]
     assert of_tables[2:] == of_folder[2:]
     assert {
