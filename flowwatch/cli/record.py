@@ -38,7 +38,7 @@ SHOWN, SAID = 1.0, 60.0
 
 THRESHOLDS = (20_000, 20, 1_000_000)
 """Of the collector while it records. Flows and attempts hold no cycles, and are kept by the hundred thousand:
-to look at them again and again took 10 to 17% of the CPU (150,000 flows, in turns)."""
+to look at them again and again took 4% of the CPU (150,000 flows, medians of five turns: 1.95 s, 1.87)."""
 TIDY_EVERY = 60.0
 """Seconds between looks at all objects."""
 
