@@ -222,7 +222,8 @@ class Tally(msgspec.Struct):
             records_read=self.records_read,
             records_skipped=dict(self.skipped),
             unread_at={why: tuple(places) for why, places in self.unread_at.items()},
-            values_unknown=dict(self.odd),
+            # The most first: in what order they were met depends on how records came in batches.
+            values_unknown=dict(sorted(self.odd.items(), key=lambda one: (-one[1], one[0]))),
             unwrapped=dict(self.unwrapped),
             not_recorded=dict(self.not_recorded),
             aggregated=self.aggregated,

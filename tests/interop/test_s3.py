@@ -301,7 +301,7 @@ def test_of_many_at_once_at_most_one_changes_it(place: str) -> None:
 def test_attempts_are_of_folders_alone(place: str) -> None:
     done = flowwatch("history", "ask", "blocked", place)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "attempts are made in folders only" in one_line(done)
+    assert "attempts are made in folders and in ClickHouse only" in one_line(done)
 
 
 def test_other_programs_read_it(place: str, s3: S3Server) -> None:
