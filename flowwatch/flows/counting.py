@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from flowwatch.flows.clocks import LATE, Clocks, ClockSkew
 from flowwatch.flows.coverage import NAMED, Coverage, LostTotal, NodeAway, ServerApart, warnings
 from flowwatch.flows.losses import cause
-from flowwatch.flows.meaning import NEWER, newer_verdicts
+from flowwatch.flows.meaning import VERDICTS, verdict_name
 from flowwatch.flows.model import Batch, Flow, Gap, LostEvents, NodeStatus
-from flowwatch.flows.ranges import count_odd
+from flowwatch.flows.ranges import count_odd, newer_verdict
 from flowwatch.flows.standing import standing
 
 GAPS = 500
@@ -109,11 +109,12 @@ class Tally(msgspec.Struct):
 
     def _add_flows(self, flows: list[Flow], origin: str) -> None:
         self.records_read += len(flows)
-        if NEWER:
-            count_odd(self.odd, newer_verdicts(flow.kind.verdict for flow in flows))
         times: dict[str, list[int]] = defaultdict(list)
         for flow in flows:
-            times[flow.kind.node].append(flow.time)
+            kind = flow.kind
+            times[kind.node].append(flow.time)
+            if kind.verdict not in VERDICTS:
+                count_odd(self.odd, [newer_verdict(verdict_name(kind.verdict))])
         seen = {_named(node, origin): found[-1] for node, found in times.items()}
         spans = self.spans.setdefault(origin, {})
         for node, found in times.items():

@@ -112,7 +112,6 @@ def selecting(policy: PolicyRef) -> PolicyRef:
 
 def _follow(kind: Kind) -> None:
     """Fill in what follows from the rest, by the rules of who holds them."""
-    meaning.note_verdict(kind.verdict)
     kind.bits = meaning.evidence(kind)
     kind.reply = meaning.goes_back(kind)
     kind.ingress = kind.direction == _INGRESS

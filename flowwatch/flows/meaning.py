@@ -44,8 +44,6 @@ nothing                                           unknown
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from flowwatch.flows.model import Direction, EventType, Flow, Kind, Verdict
 from flowwatch.flows.reasons import L7_DENIED, NOT_A_LOSS, POLICY_REASONS
 from flowwatch.hubble.wire.enum_names import newer_name
@@ -141,29 +139,13 @@ def drop_reason(kind: Kind) -> int:
     return kind.drop_reason
 
 
-_VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
-
-
-NEWER: set[int] = set()
-"""Verdicts met in this process that are none of these: what became of their packets can't be told."""
-
-
-def note_verdict(number: int) -> None:
-    """Remember a verdict that is newer than this version."""
-    if number not in _VERDICTS:
-        NEWER.add(number)
-
-
-def newer_verdicts(numbers: Iterable[int]) -> Iterator[str]:
-    """Of verdicts of records, those that are newer, in the words under which they are counted."""
-    for number in numbers:
-        if number in NEWER:
-            yield f"the verdict {verdict_name(number)}, newer than this version"
+VERDICTS = {int(verdict): verdict.name for verdict in Verdict}
+"""Those that this version knows; what became of packets with another can't be told."""
 
 
 def verdict_name(number: int) -> str:
     """Hubble's name of a verdict; of a newer one the name it came with, else its number."""
-    return _VERDICTS.get(number) or newer_name(number) or str(number)
+    return VERDICTS.get(number) or newer_name(number) or str(number)
 
 
 def goes_back(kind: Kind) -> bool:

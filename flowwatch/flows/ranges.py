@@ -99,3 +99,8 @@ def known_times(odd: dict[str, int], *times: int | None) -> list[int]:
 def newer_direction(name: str) -> str:
     """The words under which a direction called ``name`` is counted."""
     return f"the traffic direction {name}, newer than this version"
+
+
+def newer_verdict(name: str) -> str:
+    """The words under which a verdict called ``name`` is counted."""
+    return f"the verdict {name}, newer than this version"
