@@ -148,6 +148,17 @@ def comma_list(text: str) -> list[str]:
         raise ValueError(str(error)) from None
 
 
+def is_address(text: str) -> bool:
+    """Whether ``text`` is an IP address, of either family."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this one: ``localhost``, a name below it, 127.0.0.0/8 or ``::1``.
 

@@ -53,7 +53,8 @@ def run(parsed: Parsed) -> int:
     place = read_place(parsed.text("listen"))
     if not importlib.util.find_spec("textual_serve"):
         raise UsageError("the page needs the extra 'web'", "pip install 'flowwatch[web]'")
-    from flowwatch.web.guard import Guard, host_name, is_address, is_loopback
+    from flowwatch.gotext import is_address
+    from flowwatch.web.guard import Guard, host_name, is_loopback
     from flowwatch.web.server import Pages, listen, serve
 
     alone = is_loopback(place.host)

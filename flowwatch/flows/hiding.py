@@ -37,6 +37,7 @@ from flowwatch.flows.model import (
 )
 from flowwatch.flows.peers import Peer
 from flowwatch.flows.source import NodeChange, SourceState
+from flowwatch.gotext import is_address
 
 HIDDEN = "its words are hidden"
 
@@ -117,11 +118,9 @@ class Pseudonyms:
     def host(self, name: str) -> str:
         """A DNS name, an address, or one in brackets."""
         bare = name.strip("[]")
-        try:
-            ipaddress.ip_address(bare)
-        except ValueError:
-            return f"{self.of('name', name)}.example" if name else ""
-        return self.address(bare)
+        if is_address(bare):
+            return self.address(bare)
+        return f"{self.of('name', name)}.example" if name else ""
 
     def service(self, name: str) -> str:
         """``namespace/name``."""
@@ -319,7 +318,7 @@ class Hiding:
 
     def subject(self, name: str) -> str:
         """What is counted and is no pod: an entity stays."""
-        return self.names.address(name) if _is_address(name) else name
+        return self.names.address(name) if is_address(name) else name
 
     def told(self, name: str) -> str:
         """Either end as a person names it, where nothing says what it is."""
@@ -378,14 +377,6 @@ class Hiding:
 
     def _by_node(self, counts: dict[str, int] | None) -> dict[str, int] | None:
         return {self.node(name): n for name, n in counts.items()} if counts is not None else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _shared(make: Callable[[T], T]) -> Callable[[T], T]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
-from flowwatch.gotext import whole_number
+from flowwatch.gotext import is_address, whole_number
 from flowwatch.policy.agent_options import CIDR_MODE, UNKNOWN, AgentOptions
 from flowwatch.policy.engine import Decision, Outcome, PolicySet
 from flowwatch.policy.l7 import missed
@@ -104,14 +104,14 @@ def read_end(text: str, labels: str, cluster: str = "") -> End:
     host, port, protocol = _split(text)
     if labels:
         full = _in_namespace(host, tuple(map(_label, labels.split(","))))
-        at = host if _is_address(host) else ""
+        at = host if is_address(host) else ""
         return End(host or labels, Party(_in_cluster(full, cluster), at, (), None), port, protocol)
     if host in _RESERVED:
         if host == "world":
             assumed = "world is an IPv4 address without a DNS name, in no rule's CIDR but 0.0.0.0/0"
             return End(host, Party((), _EXAMPLE), port, protocol, assumed, "entity")
         return End(host, Party((f"reserved:{host}",)), port, protocol, "", "entity")
-    if _is_address(host):
+    if is_address(host):
         assumed = f"{host} is outside the cluster (rules on names: ask about the name instead)"
         address = str(ip_address(host))
         return End(host, Party((), address, None), port, protocol, assumed, "address")
@@ -133,14 +133,6 @@ def read_end(text: str, labels: str, cluster: str = "") -> End:
         raise QuestionError(f'"{host}" is no NAMESPACE/NAME, DNS name, address or entity')
     assumed = f"the DNS proxy saw {host} answered, with an IPv4 address in no rule's CIDR"
     return End(host, Party((), _EXAMPLE, (host.lower(),)), port, protocol, assumed, "name")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _in_namespace(host: str, labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ hubble/cmd/observe/flows_filter.go). Without ``--last`` hubble shows the last 20
 
 from __future__ import annotations
 
-import ipaddress
 import shlex
 from collections.abc import Sequence
 
 from flowwatch.egress.rows import Row
+from flowwatch.gotext import is_address
 from flowwatch.text import safe
 
 _PROTOCOLS = {
@@ -98,12 +98,10 @@ def _peer(row: Row, side: str, by_address: bool) -> list[str]:
 
 def _place(name: str, side: str) -> list[str]:
     """What is neither pod nor name: an address, or one of Cilium's entities."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        # By label: the number of an entity's identity differs from cluster to cluster.
-        return _flag(f"--{side}-label", f"reserved:{name}") if name != "unknown" else []
-    return _flag(f"--{side}-ip", name)
+    if is_address(name):
+        return _flag(f"--{side}-ip", name)
+    # By label: the number of an entity's identity differs from cluster to cluster.
+    return _flag(f"--{side}-label", f"reserved:{name}") if name != "unknown" else []
 
 
 def _flag(flag: str, value: str) -> list[str]:

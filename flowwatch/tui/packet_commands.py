@@ -6,10 +6,10 @@ sockets) and Retina's command line (microsoft/retina, docs/captures/cli.md).
 
 from __future__ import annotations
 
-import ipaddress
 import shlex
 
 from flowwatch.egress.rows import CloseUp, Row
+from flowwatch.gotext import is_address
 from flowwatch.text import safe
 from flowwatch.tui.parts.ends import own_labels
 
@@ -27,18 +27,10 @@ def packet_filter(row: Row) -> str:
     parts = [_PROTOCOLS[row.protocol]] if row.protocol in _PROTOCOLS else []
     if row.port and not row.protocol.startswith("ICMP"):
         parts.append(f"port {row.port}")
-    hosts = [f"host {one}" for one in row.peer_addresses if _is_address(one)]
+    hosts = [f"host {one}" for one in row.peer_addresses if is_address(one)]
     if hosts:
         parts.append(hosts[0] if len(hosts) == 1 else f"({' or '.join(hosts)})")
     return " and ".join(parts)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def tcpdump(row: Row, more: CloseUp) -> str:

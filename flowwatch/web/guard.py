@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from flowwatch.gotext import is_address
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -55,6 +57,7 @@ class Guard:
         return secrets.compare_digest(token.encode("utf-8", "surrogatepass"), self._token)
 
     def _known(self, host: str) -> bool:
+        # An address nobody can make lead elsewhere.
         name = host_name(host)
         return name.lower().rstrip(".") in self._names or is_address(name)
 
@@ -65,15 +68,6 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def is_address(name: str) -> bool:
-    """Whether it is an IP address, which nobody can make lead elsewhere."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def is_loopback(name: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
+
+from flowwatch.gotext import is_address
 
 _MOST_NAME = 253
 """Characters of a DNS name (RFC 1035), and less than SOCKS5 can carry (255)."""
@@ -53,11 +54,7 @@ def parse(text: str, schemes: tuple[str, ...]) -> Url:
 
 def check_name(host: str) -> None:
     """ValueError for what is neither an address nor a name that a certificate or DNS can hold."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
+    if is_address(host):
         return
     try:
         encoded = host.encode("idna").decode()
