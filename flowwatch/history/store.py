@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flowwatch.errors import InputError, UsageError
-from flowwatch.history.arrow import Arrow, declared, load
+from flowwatch.history.arrow import KEY, Arrow, declared, load, parquet_bytes
 from flowwatch.history.columns import EVENTS, FLOWS, FORMAT, Kept
 from flowwatch.history.place import File, Place
 from flowwatch.history.places import Where, place_of
@@ -34,7 +34,6 @@ HOUR = 3_600_000_000_000
 """Nanoseconds."""
 NO_TIME = "unknown"
 """Date and hour of records without a time, and of those of very many hours at once."""
-_KEY = "flowwatch"
 MERGED = "-merged.parquet"
 """How the name of a file ends that stands for others."""
 LOOKS = 10
@@ -181,9 +180,7 @@ def hour_of(path: str) -> int | None:
 def write(where: Where, path: str, table: Arrow, runs: dict[str, tuple[int, int]],
           replaces: Iterable[str] = ()) -> int:  # fmt: skip
     """Write ``table`` as ``path`` there, whole or not at all; how many bytes. OutputError."""
-    pa, parquet = load()
     about = {"format": FORMAT, "runs": runs, "replaces": list(replaces)}
-    sink = pa.BufferOutputStream()
     numbers = [name for name in NUMBERS if name in table.column_names]
     shared = [
         leaf
@@ -191,18 +188,7 @@ def write(where: Where, path: str, table: Arrow, runs: dict[str, tuple[int, int]
         if one.name in table.column_names and one.name not in (*numbers, "uuid", "raw")
         for leaf in _leaves(one)
     ]
-    with parquet.ParquetWriter(
-        sink,
-        table.schema,
-        compression="zstd",
-        use_dictionary=shared,
-        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
-        write_page_checksum=True,
-        store_schema=False,
-    ) as writer:
-        writer.write_table(table, row_group_size=ROWS)
-        writer.add_key_value_metadata({_KEY: json.dumps(about)})
-    data = sink.getvalue().to_pybytes()
+    data = parquet_bytes(table, shared=shared, numbers=numbers, about=about)
     place_of(where).put(path, data)
     return len(data)
 
@@ -218,10 +204,6 @@ def _leaves(column: Kept) -> list[str]:
     """What Parquet calls the values of a column."""
     within = _IN_LISTS.get(column.kind)
     return [f"{column.name}.list.element{leaf}" for leaf in within] if within else [column.name]
-
-
-ROWS = 65_536
-"""Of a row group: what is held in memory to be written, or read, at a time."""
 
 
 def listing(where: Where, *, since: int | None = None, until: int | None = None) -> Listing:
@@ -310,7 +292,7 @@ def open_piece(place: Place, file: File, found: Listing) -> Piece | None:
     try:
         with parquet.ParquetFile(place.open(file.path)) as opened:
             about = opened.metadata
-        said: dict[str, Any] = json.loads((about.metadata or {})[_KEY.encode()])
+        said: dict[str, Any] = json.loads((about.metadata or {})[KEY.encode()])
         newer = said["format"] > FORMAT
         runs = {str(run): (int(span[0]), int(span[1])) for run, span in said["runs"].items()}
         replaces = tuple(str(one) for one in said["replaces"])

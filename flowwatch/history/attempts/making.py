@@ -6,7 +6,6 @@ there is what ``export --history DIR --outcome all --direction both`` says, no m
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import defaultdict
@@ -17,11 +16,11 @@ from flowwatch.errors import OutputError
 from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
-from flowwatch.history.arrow import Arrow, load
+from flowwatch.history.arrow import Arrow, load, parquet_bytes
 from flowwatch.history.attempts.columns import FORMAT
 from flowwatch.history.attempts.made import MARKER, TABLES, Made, Table, read_made, rows_of, text_of
 from flowwatch.history.attempts.summaries import Counting, version
-from flowwatch.history.attempts.tables import ROWS, minutes_of, table_of
+from flowwatch.history.attempts.tables import minutes_of, table_of
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.store import HOUR, MADE, Listing, partition
 from flowwatch.history.writing import node_cluster
@@ -169,28 +168,17 @@ class _Making:
 
 def write(path: Path, table: Arrow) -> None:
     """Write ``table`` there, whole or not at all. OutputError."""
-    pa, parquet = load()
-    sink = pa.BufferOutputStream()
+    pa, _ = load()
     times = [name for name in _TIMES if name in table.column_names]
     leaves = [
         f"{one.name}.list.element" if pa.types.is_list(one.type) else one.name
         for one in table.schema
         if one.name not in times
     ]
-    with parquet.ParquetWriter(
-        sink,
-        table.schema,
-        compression="zstd",
-        use_dictionary=leaves,
-        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
-        write_page_checksum=True,
-        store_schema=False,
-    ) as writer:
-        writer.write_table(table, row_group_size=ROWS)
-        writer.add_key_value_metadata({"flowwatch": json.dumps({"format": FORMAT})})
+    content = parquet_bytes(table, shared=leaves, numbers=times, about={"format": FORMAT})
     _make_folder(path.parent)
     with open_output(str(path), "parquet") as out:
-        out.write_bytes(sink.getvalue().to_pybytes())
+        out.write_bytes(content)
 
 
 def _make_folder(path: Path) -> None:

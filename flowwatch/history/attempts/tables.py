@@ -11,8 +11,6 @@ from flowwatch.history.arrow import array as plain_array
 from flowwatch.history.attempts.columns import ATTEMPTS, KEYS, MINUTE, MINUTES, Of
 
 _LATE = "waited_us"
-ROWS = 65_536
-"""Of a row group."""
 
 
 def types(pa: Arrow) -> dict[str, Arrow]:
