@@ -6,20 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.audits.told import SHARED, Capture, audited, said
+from tests.unit.audits.told import API, SHARED, Capture, audited, said
 
-API = """\
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: api, namespace: shop}
-spec:
-  endpointSelector: {matchLabels: {app: api}}
-  ingress:
-    - fromEndpoints: [{matchLabels: {app: web}}]
-      toPorts:
-        - ports: [{port: "80", protocol: TCP}]
-          rules: {http: [{method: GET}]}
-"""
 DENY_AND_ALLOW = """\
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy

@@ -13,7 +13,7 @@ from flowwatch.policy.explain import explain, read_end
 from flowwatch.policy.missed_names import missed_name
 from flowwatch.policy.names import NameRule
 from flowwatch.sources.files import FileSource
-from tests.unit.audits.told import Capture, attributed, audited, said
+from tests.unit.audits.told import API, Capture, attributed, audited, said
 
 OUT = """\
 apiVersion: cilium.io/v2
@@ -49,18 +49,6 @@ spec:
         - {podSelector: {matchLabels: {app: api}}}
         - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: data}}
           podSelector: {matchLabels: {app: db}}
-"""
-API = """\
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: api, namespace: shop}
-spec:
-  endpointSelector: {matchLabels: {app: api}}
-  ingress:
-    - fromEndpoints: [{matchLabels: {app: web}}]
-      toPorts:
-        - ports: [{port: "80", protocol: TCP}]
-          rules: {http: [{method: GET}]}
 """
 DENY = 181
 API_SERVER = {"identity": 7, "labels": ["reserved:kube-apiserver", "reserved:remote-node"]}

@@ -22,6 +22,19 @@ SHARED = material.SHARED / "cases"
 _BOTH = frozenset({"egress", "ingress"})
 _OUTCOMES = frozenset(meaning.OUTCOMES)
 _IDENTITIES = {"host": 1, "world": 2, "remote-node": 6, "kube-apiserver": 7}
+API = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {app: web}}]
+      toPorts:
+        - ports: [{port: "80", protocol: TCP}]
+          rules: {http: [{method: GET}]}
+"""
+"""GET alone, of the pods that may come."""
 
 
 def endpoint(name: str, **labels: str) -> dict[str, object]:
