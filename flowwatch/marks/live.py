@@ -47,6 +47,8 @@ class LiveChanges:
         self._most = most
         self._every = every
         self._kept = 0
+        self._taken = 0
+        """Records and ends of attempts, those forgotten among them."""
         self._marks: tuple[Seen, ...] = ()
         self._due = 0.0
         self._looked_at = 0
@@ -56,6 +58,7 @@ class LiveChanges:
         """Take in a batch (flowwatch.flows.join.Listener)."""
         with self._lock:
             self._changes.take(joined)
+            self._taken += len(joined.batch.flows) + len(joined.closed)
             self._kept += 2 * len(joined.closed)
             if self._kept > self._most:
                 self._changes.since = self._changes.seen.forget_half()
@@ -83,9 +86,10 @@ class LiveChanges:
 
     def marks(self) -> tuple[Seen, ...]:
         """Those that were found last; looked for anew now and then, once more was read."""
-        read = self._changes.join.tally.records_read
-        if read != self._looked_at and time.monotonic() >= self._due:
-            self._looked_at = read
+        # Of what was taken: of the last records the join may know, and tell this only then.
+        taken = self._taken
+        if taken != self._looked_at and time.monotonic() >= self._due:
+            self._looked_at = taken
             began = time.monotonic()
             self.look()
             self._due = time.monotonic() + max(self._every, (time.monotonic() - began) * _COSTLY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowwatch.flows.attempts import Attempts
-from flowwatch.flows.join import Join
+from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.marks.live import LiveChanges
 from flowwatch.report.changes import changes_object
@@ -139,3 +139,21 @@ def test_a_mark_is_told_with_the_first_records_that_show_it(
     assert slow.marks() == ()
     slow.look()
     assert slow.marks() == at_once.marks()
+
+
+def test_marks_are_of_what_was_taken_not_of_what_the_join_knows_already() -> None:
+    """Who is told of a batch before asks amid it; no record follows, and the mark is whole all the same."""
+    records = turning().records
+    join = Join()
+
+    class Before:
+        def take(self, joined: Joined) -> None:
+            assert changes.marks() == ()
+
+    join.listen(Before())
+    changes = LiveChanges(join)
+    join.add(Batch(flows=records))
+
+    whole = live(records)
+    assert changes.marks() == whole.marks()
+    assert [one.policies for one in changes.marks()] != [()]
