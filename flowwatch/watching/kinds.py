@@ -285,8 +285,9 @@ class CutOff(RuleOf):
         found: dict[Path, int] = {}
         for difference in report.differences:
             time = difference.mark.time
-            for row in difference.rows:
-                path = now.names.told(_path(row.edge))
+            # Not as the report has them, the most dropped first: that goes on changing.
+            rows = [(now.names.told(_path(row.edge)), row) for row in difference.rows]
+            for path, row in sorted(rows, key=lambda one: one[0]):
                 if row.change != "cut" or not self._about(now, path):
                     continue
                 # A mark that is found again may be dated more exactly.

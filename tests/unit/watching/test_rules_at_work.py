@@ -125,6 +125,18 @@ def test_what_a_policy_cut_is_told_until_it_is_let_through() -> None:
     assert found == [("Cut", "firing", EVIL), ("Cut", "resolved", EVIL)]
 
 
+def test_what_was_cut_at_once_is_told_in_an_order_that_no_count_changes() -> None:
+    traffic = Traffic()
+    for peer, every in (("a.example", 10), ("b.example", 4)):
+        for at in range(0, 600, every):
+            if at < 300:
+                traffic.passes(at, peer, (OTHER,))
+            else:
+                traffic.fails(at, peer)
+    found = notices(traffic.records, 100_000, rules="rules: [{alert: Cut, when: cut}]")
+    assert [one.alert.labels["peer"] for one in found] == ["a.example", "b.example"]
+
+
 def of_the_demo(policy_after: float | None = None) -> list[Flow]:
     with DemoServer(live=False, seed=1, policy_after=policy_after) as server:
         source = open_source(flow_request(PlainOptions({"server": server.address}), environ={}))
