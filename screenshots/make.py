@@ -117,6 +117,8 @@ async def take(picture: Picture, address: str) -> None:
     app = dashboard(start, shown, audit, changes=lambda: changes, drafting=drafting)
     try:
         async with app.run_test(size=picture.size) as pilot:
+            while monitor.state().phase != "following":
+                await pilot.pause(0.1)
             await pilot.pause(2.0)
             for key in picture.keys:
                 await pilot.press(key)
