@@ -19,9 +19,9 @@ from flowwatch.errors import InputError, OutputError
 from flowwatch.history import store
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.checking import verify_made
+from flowwatch.history.attempts.listeners import folder_of
 from flowwatch.history.attempts.made import read_made
 from flowwatch.history.attempts.making import make, unmake
-from flowwatch.history.attempts.summaries import SUMMARY
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, events_table
 from flowwatch.history.place import Place
@@ -278,7 +278,7 @@ def _may_name(folder: Path, found: Listing, unwanted: Unwanted) -> bool:
     """Whether attempts may name what is unwanted."""
     made = read_made(folder, [])
     hours = (
-        [hour_of(name) for name in made.files if not name.startswith(SUMMARY)]
+        [hour_of(name) for name in made.files if folder_of(name) is None]
         if made is not None
         else [None]
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowwatch.history.arrow import load
+from flowwatch.history.attempts.listeners import folder_of
 from flowwatch.history.attempts.made import TABLES, files_of, foreign, read_made, read_table
-from flowwatch.history.attempts.summaries import SUMMARY, read_summary
 from flowwatch.history.store import LOOKS, MADE
 from flowwatch.text import safe
 
@@ -51,9 +51,9 @@ def _verified(folder: Path, problems: list[str]) -> tuple[int, int | None]:
             sound += 1
             attempts += rows if table == "attempts" else 0
     for name in made.files:
-        if name.startswith(f"{SUMMARY}/"):
-            if read_summary(folder / MADE / name) is None:
-                problems.append(f"{safe(name)} is damaged, or is missing")
-            else:
+        if (kept := folder_of(name)) is not None:
+            if kept.sound(folder / MADE / name):
                 sound += 1
+            else:
+                problems.append(f"{safe(name)} is damaged, or is missing")
     return sound, attempts

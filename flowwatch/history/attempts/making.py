@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from flowwatch.errors import OutputError
@@ -18,8 +19,9 @@ from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.history.arrow import Arrow, load, parquet_bytes
 from flowwatch.history.attempts.columns import FORMAT
+from flowwatch.history.attempts.listeners import LISTENERS, Kept
 from flowwatch.history.attempts.made import MARKER, TABLES, Made, Table, read_made, rows_of, text_of
-from flowwatch.history.attempts.summaries import Counting, version
+from flowwatch.history.attempts.summaries import version
 from flowwatch.history.attempts.tables import minutes_of, table_of
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.store import HOUR, MADE, Listing, partition
@@ -49,12 +51,12 @@ def make(folder: Path, found: Listing) -> Made | None:
     making = _Making(aside)
     source = HistorySource(str(folder))
     listing = attempts_of(source)
-    counting = Counting(listing.join)
+    listeners = [one(listing.join) for one in LISTENERS]
     try:
         making.take(listing)
         if not source.left_out:
             # Else each answer names what couldn't be read, which may be read tomorrow.
-            making.keep(counting)
+            making.keep(listeners)
         made = Made(
             runs,
             rows_of(found),
@@ -157,9 +159,9 @@ class _Making:
         write(self._aside / path, table)
         self.files[path] = table.num_rows, (self._aside / path).stat().st_size
 
-    def keep(self, counting: Counting) -> None:
-        """Write the egress table of all."""
-        for path, rows, content in counting.files():
+    def keep(self, listeners: Iterable[Kept]) -> None:
+        """Write what those who listened have of all."""
+        for path, rows, content in chain.from_iterable(one.files() for one in listeners):
             _make_folder((self._aside / path).parent)
             with open_output(str(self._aside / path), "parquet") as out:
                 out.write_bytes(content)

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
@@ -40,6 +41,8 @@ def version() -> str:
 class Counting:
     """Counts rows, while others listen to the same join."""
 
+    folder: ClassVar[str] = SUMMARY
+
     def __init__(self, join: Join) -> None:
         self._aggregate = Aggregate(ROWS, keep_recent=False, join=join)
 
@@ -52,6 +55,11 @@ class Counting:
                 # Level 1: others take longer than the counting.
                 content = gzip.compress(msgspec.json.encode(taken), 1, mtime=0)
                 yield path_of(direction, noise=noise), len(taken.rows), content
+
+    @staticmethod
+    def sound(path: Path) -> bool:
+        """Whether a file can be read."""
+        return read_summary(path) is not None
 
 
 def path_of(direction: str, *, noise: bool) -> str:
