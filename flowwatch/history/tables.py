@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from copy import copy
+from operator import attrgetter
 from typing import Any
 
 from flowwatch.flows.kinds import kind as kind_word
@@ -73,6 +74,8 @@ class Held:
         """All of them, or those with these numbers, as a table of :data:`FLOWS`."""
         flows = self.flows
         made: dict[str, Arrow] = {}
+        # Once a part, not once a column: that was 1.8 to 2.4 of the 5.7 µs a flow that a table takes.
+        numbers = {part: pa.array(one.numbers, pa.int32()) for part, one in self.parts.items()}
         for one in FLOWS:
             if one.part == "flow":
                 continue
@@ -81,7 +84,7 @@ class Held:
             if one.kind in _SPELT:
                 distinct = [_SPELT[one.kind](value) for value in distinct]
             values = array(pa, distinct, one.kind)
-            made[one.name] = values.take(pa.array(groups.numbers, pa.int32()))
+            made[one.name] = values.take(numbers[one.part])
         last = self.first + len(flows)
         made["recorded"] = pa.array(self.recorded, pa.int64()).cast(types(pa)["time"])
         made["run"] = pa.DictionaryArray.from_arrays(
@@ -93,17 +96,11 @@ class Held:
         made["time"] = times.cast(types(pa)["time"])
         for name, attribute in _VARIES.items():
             kind = "int" if name.endswith("port") else "text"
-            made[name] = array(pa, [getattr(flow, attribute) for flow in flows], kind)
-        packed = [packed_uuid(flow.uuid) for flow in flows]
-        made["uuid"] = pa.array(packed, pa.binary(16))
-        texts = [
-            flow.uuid if one is None and flow.uuid else None
-            for flow, one in zip(flows, packed, strict=True)
-        ]
-        made["uuid_text"] = array(pa, texts, "text")
+            made[name] = array(pa, list(map(attrgetter(attribute), flows)), kind)
+        made["uuid"], made["uuid_text"] = _uuids(pa, [flow.uuid for flow in flows])
         made["raw"] = pa.array([flow.raw or None for flow in flows], pa.binary())
-        made["kind_group"] = pa.array(self.parts["kind"].numbers, pa.int64())
-        made["ends_group"] = pa.array(self.parts["ends"].numbers, pa.int64())
+        made["kind_group"] = numbers["kind"].cast(pa.int64())
+        made["ends_group"] = numbers["ends"].cast(pa.int64())
         table = pa.table({one.name: made[one.name] for one in FLOWS}, schema=schema(pa, FLOWS))
         return table if rows is None else table.take(pa.array(rows, pa.int64()))
 
@@ -151,6 +148,33 @@ def _pairs(found: Any) -> list[dict[str, str]] | None:
 
 _SPELT: dict[str, Callable[[Any], Any]] = {"policies": _policies, "pairs": _pairs}
 """How a value is written that is no text, number, or list of texts."""
+
+
+def _uuids(pa: Arrow, texts: list[str]) -> tuple[Arrow, Arrow]:
+    """The columns ``uuid`` and ``uuid_text``: packed, and as it was where it can't be."""
+    packed = _all_packed(texts)
+    if packed is not None:
+        buffers = [None, pa.py_buffer(packed)]
+        made = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(texts), buffers)
+        return made, pa.nulls(len(texts), pa.string())
+    each = [packed_uuid(text) for text in texts]
+    others = [text if one is None and text else None for text, one in zip(texts, each, strict=True)]
+    return pa.array(each, pa.binary(16)), array(pa, others, "text")
+
+
+def _all_packed(texts: list[str]) -> bytes | None:
+    """All of them at once, in an eighth of the time; None where :func:`packed_uuid` takes not each."""
+    if {*map(len, texts)} != {36}:
+        return None
+    joined, count = "".join(texts), len(texts)
+    plain = joined.replace("-", "")
+    if len(plain) != 32 * count or any(joined[at::36] != "-" * count for at in (8, 13, 18, 23)):
+        return None
+    try:
+        packed = bytes.fromhex(plain)
+    except ValueError:
+        return None
+    return packed if packed.hex() == plain else None
 
 
 def packed_uuid(text: str) -> bytes | None:

@@ -194,6 +194,35 @@ def test_uuids_are_kept_as_they_were(tmp_path: Path) -> None:
     assert [flow.uuid for flow in read(tmp_path).flows] == uuids
 
 
+ONE, OTHER = "d30f1c5e-6d0c-4f57-9d0e-0c0ffee0c0de", "00000000-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("uuids", "packed"),
+    [
+        ([ONE, OTHER], True),
+        # Together they read as two whole ones; each alone is none.
+        ([f"{ONE}0", OTHER[1:]], False),
+        ([ONE, OTHER.replace("-", "", 1) + "0"], False),
+        ([ONE, OTHER.replace("4000-", "-4000")], False),
+        ([ONE, ONE.upper()], False),
+        ([ONE, OTHER[:-2] + "  "], False),
+        ([ONE, OTHER[:-1] + "\u0661"], False),
+        ([ONE, OTHER[:-1] + "g"], False),
+    ],
+)
+def test_uuids_that_are_packed_at_once_are_kept_as_they_were(
+    uuids: list[str], packed: bool, tmp_path: Path
+) -> None:
+    flows = some()[:2]
+    for flow, uuid in zip(flows, uuids, strict=True):
+        flow.uuid = uuid
+    record(tmp_path, Batch(flows=flows))
+    assert [flow.uuid for flow in read(tmp_path).flows] == uuids
+    as_text = pyarrow.parquet.read_table(tmp_path / "flows").column("uuid_text").to_pylist()
+    assert (as_text == [None, None]) is packed
+
+
 @pytest.mark.parametrize("words", ["record --input-file FLOWS --to NEW", "summary --history KEPT"])
 def test_without_pyarrow_it_says_what_to_install(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
