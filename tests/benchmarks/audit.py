@@ -51,7 +51,7 @@ def measure(
         )
         with whole.open("rb") as source, half.open("wb") as target:
             target.writelines(islice(source, lines // 2))
-        policies.write_text(_policies(whole))
+        policies.write_text(policies_for(whole))
         audit: list[str | Path] = [
             *_ANY_FINDING,
             *_FLOWWATCH,
@@ -87,7 +87,7 @@ def measure(
     ]
 
 
-def _policies(capture: Path) -> str:
+def policies_for(capture: Path) -> str:
     """Policies for the pods of a capture, round and round."""
     from flowwatch.sources.files import FileSource
 
