@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flowwatch.audits.counts import Counts, Questions
+from flowwatch.audits.counts import Counts
 from flowwatch.audits.evidence import Observer
 from flowwatch.audits.expect import Expected
 from flowwatch.audits.findings import AuditReport
 from flowwatch.audits.judge import Judge
 from flowwatch.audits.reporting import Reporter
+from flowwatch.audits.uses import Questions
 from flowwatch.flows.counting import Tally
 from flowwatch.flows.join import Join, Joined
 from flowwatch.flows.model import Batch

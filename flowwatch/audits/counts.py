@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from flowwatch.audits.evidence import Observation
 from flowwatch.audits.expect import Expected
 from flowwatch.audits.findings import Kind
 from flowwatch.audits.judge import Judge, same_policy
+from flowwatch.audits.uses import Questions, Uses
 from flowwatch.flows import meaning
 from flowwatch.policy.engine import Decision
-from flowwatch.policy.party import Party
 from flowwatch.policy.rules import Direction, Entry, Policy
 
 MAX_ROWS = 200_000
@@ -52,48 +51,6 @@ RowKey = tuple[Kind, Direction, str, str, str, int, str, int, str]
 """Kind, direction, subject, peer, protocol, port, why, outcome, the subject's cluster."""
 
 
-class Questions:
-    """Which rules a question meets, each asked by itself; remembered, since questions repeat."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._policies = judge.policies
-        self._known: dict[tuple[Party, Party, Direction, str, int], tuple[Met, ...]] = {}
-
-    def meets(self, seen: Observation) -> tuple[Met, ...]:
-        """The entries that match the attempt, with which of their peers and ports."""
-        subject, peer, way = seen.subject, seen.peer, seen.direction
-        question = (subject, peer, way, seen.protocol, seen.asked_port)
-        found = self._known.get(question)
-        if found is None:
-            if len(self._known) >= MAX_ROWS:
-                self._known.clear()
-            found = self._known[question] = self._matching(*question)
-        return found
-
-    def _matching(
-        self, subject: Party, peer: Party, way: Direction, protocol: str, port: int
-    ) -> tuple[Met, ...]:
-        listener = peer if way == "egress" else subject
-        found = []
-        for entry in self._policies.selected(subject, way).index.candidates(peer):
-            peer_match = entry.matches_peer(peer)
-            port_match = peer_match and entry.matches_port(protocol, port, listener)
-            if not port_match:
-                continue
-            ports = [
-                at for at, rule in enumerate(entry.ports or ())
-                if rule.matches(protocol, port, listener.ports) is True
-            ]  # fmt: skip
-            peers = [at for at, one in enumerate(entry.peers or ()) if one.matches(peer) is True]
-            sure = peer_match is True and port_match is True
-            found.append((entry, tuple(peers), tuple(ports), sure))
-        return tuple(found)
-
-
-Met = tuple[Entry, tuple[int, ...], tuple[int, ...], bool]
-"""A rule, which of its peers and of its ports (by their place) an attempt met, and whether that is sure."""
-
-
 class Counts:
     """Takes in observations; two of them are added up where a report is made."""
 
@@ -107,24 +64,13 @@ class Counts:
         self.rows: dict[RowKey, JudgedRow] = {}
         self.enforced: dict[tuple[int, Direction], int] = {}
         """Since when verdicts show the policies in force, by what applies to a pod and direction."""
-        self.needed: Counter[Entry] = Counter()
-        self.perhaps: Counter[Entry] = Counter()
-        """Attempts of which can't be told whether they need the rule."""
+        self.uses = Uses(judge, questions)
+        """Who needed which rule."""
         self.let_through: set[Entry] = set()
         """Rules that something passed by."""
-        self.met_peers: dict[Entry, set[int]] = {}
-        self.met_ports: dict[Entry, set[int]] = {}
-        self.subjects: dict[Policy, dict[str, None]] = {}
         self.blocked: set[tuple[Policy, str] | Entry] = set()
         """What blocked something: a policy's default deny in a direction, or a rule that denies or looks at
         requests."""
-        self.unlabelled = 0
-        """Attempts of pods whose labels aren't recorded: any policy may select these."""
-        self._possible: dict[tuple[Party, Direction], tuple[Entry, ...]] = {}
-        self.verdicts = False
-        """Whether any policy verdict of a selected pod was seen."""
-        self.subjects_seen: set[tuple[Party, str]] = set()
-        """With the name of each."""
 
     def empty(self) -> Counts:
         """Another, for attempts that aren't over; expectations go on from what these have seen."""
@@ -137,13 +83,11 @@ class Counts:
             applying = id(self._policies.selected(subject, way))
             for one in self.expected:
                 one.see(seen, applying)
+        self.uses.add(seen)
         decision = self._judge.decide(seen)
         if unknown := self._judge.unknown(seen):
             self._count(seen, decision, "inconclusive", unknown)
-            self._use_perhaps(seen)
             return
-        self._use(seen)
-        self.verdicts |= decision.selected and seen.verdict
         selected = self._policies.selected(subject, way)
         if decision.selected and _shows_enforcement(seen, decision):
             key = (id(selected), way)
@@ -200,53 +144,6 @@ class Counts:
             row.addresses[seen.peer_ip] = None
         if kind in TIMED and row.attempts <= _TIMES:
             row.times.setdefault((*seen.pod, seen.verdict), array("q")).append(seen.first)
-
-    def _use(self, seen: Observation) -> None:
-        """Which rules this attempt needs: each is asked by itself, whatever the others decide."""
-        for entry, peers, ports, sure in self._questions.meets(seen) if seen.judged else ():
-            if not sure:
-                self.perhaps[entry] += 1
-                continue
-            self.needed[entry] += 1
-            if entry not in self.met_peers:
-                self.met_peers[entry], self.met_ports[entry] = set(), set()
-            self.met_peers[entry].update(peers)
-            self.met_ports[entry].update(ports)
-        self._note_subject(seen)
-
-    def _note_subject(self, seen: Observation) -> None:
-        """Whom each policy selects, among those whose labels are known."""
-        subject = seen.subject
-        if (subject, seen.subject_name) not in self.subjects_seen and len(
-            self.subjects_seen
-        ) < MAX_ROWS:
-            self.subjects_seen.add((subject, seen.subject_name))
-            for rule in self._policies.rules:
-                if rule.subject.selects(subject):
-                    self.subjects.setdefault(rule.policy, {})[seen.subject_name] = None
-
-    def _use_perhaps(self, seen: Observation) -> None:
-        """Which rules an attempt may have needed that nobody can ask about."""
-        subject, way = seen.subject, seen.direction
-        node = self._judge.unlabelled_node(seen)
-        if seen.labelled and not node:
-            self._note_subject(seen)
-        else:
-            self.unlabelled += 1
-        entries = self._possible.get((subject, way))
-        if entries is None:
-            if len(self._possible) >= MAX_ROWS:
-                self._possible.clear()
-            entries = self._possible[subject, way] = tuple(
-                entry
-                for rule in self._policies.rules
-                if (node and rule.subject.host)
-                or not seen.labelled
-                or rule.subject.selects(subject)
-                for entry in rule.entries
-                if entry.direction == way
-            )
-        self.perhaps.update(entries)
 
     def _credit(self, seen: Observation, decision: Decision) -> None:
         """Who let through, or blocked, what was decided rightly."""

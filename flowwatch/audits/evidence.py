@@ -33,6 +33,7 @@ from flowwatch.flows.model import (
     PolicyRef,
     Verdict,
 )
+from flowwatch.flows.noise import noise
 from flowwatch.flows.open_attempt import (
     ANSWER,
     ANSWERED,
@@ -142,6 +143,18 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
         return (
             self.outcome != meaning.DROPPED or self.by_policy or self.verdict or self.waits_for_auth
         )
+
+    @property
+    def denied(self) -> bool:
+        """Whether a policy denied it, or would have, but for audit mode."""
+        return self.outcome == meaning.AUDIT or (self.outcome == meaning.DROPPED and self.by_policy)
+
+    @property
+    def noise(self) -> bool:
+        """Whether it is noise of the link, lost before any policy was asked."""
+        if self.outcome != meaning.DROPPED or self.judged:
+            return False
+        return bool(noise(self.reason, self.protocol, self.port, *self.addresses))
 
     @property
     def asked_port(self) -> int:

@@ -6,10 +6,12 @@ The audit counts its judgements; the export and the dashboard tell them of each 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+from flowwatch.audits.asking import Asking
 from flowwatch.audits.evidence import Observation
 from flowwatch.audits.findings import Kind
-from flowwatch.audits.noise import lost, noise
+from flowwatch.audits.noise import lost
 from flowwatch.audits.options import Elsewhere, other_cluster
 from flowwatch.audits.remembered import Request
 from flowwatch.flows import meaning
@@ -20,6 +22,11 @@ from flowwatch.policy.missed_names import missed_lookup
 from flowwatch.policy.nearest import closest
 from flowwatch.policy.peers import Block, LabelledBlocks, Name
 from flowwatch.policy.rules import Direction, Policy
+
+Aside = Literal[
+    "", "noise", "another cluster's", "not selected", "nobody's", "others'", "unexplained"
+]  # fmt: skip
+"""What an attempt is that these policies don't decide; "" for one that they do."""
 
 
 class Judge:
@@ -44,7 +51,7 @@ class Judge:
         """Whether it came before the policies were applied."""
         return self.applied_at is not None and seen.first < self.applied_at
 
-    def unknown(self, seen: Observation) -> str:
+    def unknown(self, seen: Asking) -> str:
         """Why nobody can ask the policies about an attempt, in words; else ""."""
         return (
             seen.unknown
@@ -52,7 +59,7 @@ class Judge:
             or unaddressed(self.policies, seen)
         )
 
-    def unlabelled_node(self, seen: Observation) -> bool:
+    def unlabelled_node(self, seen: Asking) -> bool:
         """Whether a policy for nodes by their labels may select one whose labels aren't recorded."""
         labels = seen.subject.labels
         return (
@@ -61,7 +68,7 @@ class Judge:
             and all(one.startswith("reserved:") for one in labels)
         )
 
-    def decide(self, seen: Observation) -> Decision:
+    def decide(self, seen: Asking) -> Decision:
         """What the policies say about the question that an attempt asked."""
         if why := self.unknown(seen):
             return Decision("cant_tell", "unknown", selected=False, doubts=(why,))
@@ -71,23 +78,15 @@ class Judge:
 
     def verdict(self, seen: Observation, decision: Decision) -> tuple[Kind, str]:
         """The kind of a judged attempt, and why."""
-        if noise(seen):
-            return "not covered", lost(seen)
-        if elsewhere := other_cluster(self.policies.options, seen.cluster):
-            return "not covered", elsewhere
-        denied = seen.outcome == meaning.AUDIT or (
-            seen.outcome == meaning.DROPPED and seen.by_policy
-        )
-        if not decision.selected and not denied:
-            return "not covered", _uncovered(seen, decision)
-        if decision.always and not denied and self._ungiven(seen):
-            return "not covered", UNGIVEN
-        if not decision.selected and not self._about(seen):
-            return "not covered", _not_given(seen)
+        aside = self.aside(seen, decision.selected, decision.always)
+        if aside == "unexplained":
+            if self.too_early(seen):
+                return "inconclusive", "before the policy was applied"
+            return "unexplained", _not_given(seen)
+        if aside:
+            return "not covered", self._why_aside(aside, seen, decision)
         if self.too_early(seen):
             return "inconclusive", "before the policy was applied"
-        if not decision.selected:
-            return "unexplained", _not_given(seen)
         if decision.decision == "cant_tell":
             return "inconclusive", decision.reason.removeprefix("can't tell: ")
         if seen.outcome == meaning.AUDIT:
@@ -107,6 +106,33 @@ class Judge:
             )
         return kind, why
 
+    def aside(self, seen: Asking, selected: bool, always: bool) -> Aside:
+        """Why an attempt is none that these policies decide.
+
+        ``selected`` and ``always`` are the decision's.
+        """
+        if seen.noise:
+            return "noise"
+        if other_cluster(self.policies.options, seen.cluster):
+            return "another cluster's"
+        if not selected and not seen.denied:
+            return "not selected"
+        if always and not seen.denied and self._ungiven(seen):
+            return "nobody's"
+        if selected:
+            return ""
+        return "unexplained" if self._about(seen) else "others'"
+
+    def _why_aside(self, aside: Aside, seen: Observation, decision: Decision) -> str:
+        """The same in words."""
+        if aside == "noise":
+            return lost(seen)
+        if aside == "another cluster's":
+            return other_cluster(self.policies.options, seen.cluster)
+        if aside == "nobody's":
+            return UNGIVEN
+        return _uncovered(seen, decision) if aside == "not selected" else _not_given(seen)
+
     def _rehearsed(self, kind: Kind, why: str) -> tuple[Kind, str]:
         """In audit mode what is denied passes by design; that no AUDIT record says so is another matter."""
         if kind != "leak" or not self.policies.options.audit_mode:
@@ -116,13 +142,13 @@ class Judge:
             f"policy-audit-mode is on: it passed, and no AUDIT record was seen; {why}",
         )
 
-    def _ungiven(self, seen: Observation) -> bool:
+    def _ungiven(self, seen: Asking) -> bool:
         """Whether none of the policies is about the pod, which others may open."""
         return not self.policies.selected(seen.subject, seen.direction).ruled and not self._about(
             seen
         )
 
-    def _about(self, seen: Observation) -> bool:
+    def _about(self, seen: Asking) -> bool:
         """Whether the policies are about the pod, or its namespace, at all: who audits one team's
         policies doesn't have the others'."""
         other: Direction = "ingress" if seen.direction == "egress" else "egress"
@@ -164,7 +190,7 @@ class Judge:
         )  # fmt: skip
 
 
-def unaddressed(policies: PolicySet, seen: Observation) -> str:
+def unaddressed(policies: PolicySet, seen: Asking) -> str:
     """Why policies can't be asked, in words, where they ask for an address that no record has; else ""."""
     peer = seen.peer
     if not peer.outside or peer.ip or any(one.startswith("cidr") for one in peer.labels):

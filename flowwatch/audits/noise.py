@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from flowwatch.audits.evidence import Observation
-from flowwatch.flows import meaning
-from flowwatch.flows import noise as noises
 from flowwatch.flows.reasons import reason as drop_reason
-
-
-def noise(seen: Observation) -> bool:
-    """Whether it is noise of the link."""
-    if seen.outcome != meaning.DROPPED or seen.judged:
-        return False
-    return bool(noises.noise(seen.reason, seen.protocol, seen.port, *seen.addresses))
 
 
 def lost(seen: Observation) -> str:
@@ -20,5 +11,5 @@ def lost(seen: Observation) -> str:
     if not seen.reason:
         return "dropped, and the record doesn't say why: the reason isn't recorded"
     name = drop_reason(seen.reason).name
-    beside = " (noise of the link: neighbours, multicast)" if noise(seen) else ""
+    beside = " (noise of the link: neighbours, multicast)" if seen.noise else ""
     return f"dropped for a reason that is no policy's: {name}{beside}"

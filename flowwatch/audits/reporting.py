@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from flowwatch.audits.advice import advice
 from flowwatch.audits.counts import TIMED, Counts, JudgedRow
-from flowwatch.audits.document_notes import document_notes, foreign_notes, foreign_of
+from flowwatch.audits.document_notes import document_notes, foreign_of
 from flowwatch.audits.evidence import Observer, Version
 from flowwatch.audits.findings import (
     KINDS,
@@ -18,12 +18,11 @@ from flowwatch.audits.findings import (
     Finding,
     Kind,
     PolicyUse,
-    RuleUse,
 )
 from flowwatch.audits.hints import hints
 from flowwatch.audits.judge import BY_OTHERS, Judge, deciders, refusal
 from flowwatch.audits.judged import Judged
-from flowwatch.audits.options import care_of_options
+from flowwatch.audits.uses import care, policy_uses
 from flowwatch.flows import meaning
 from flowwatch.flows.clocks import time_of_day
 from flowwatch.flows.join import Join
@@ -74,7 +73,7 @@ class Reporter:
         judged = sum(counts[kind] for kind in ("leak", "overblock", "ok"))
         covered = judged + counts["inconclusive"]
         total = covered + counts["unexplained"] + counts["not covered"]
-        blind = BlindSpots(self._coverage, total, judged, tuple(self._care()), self._source)
+        blind = BlindSpots(self._coverage, total, judged, self._care(), self._source)
         since = {key: time for (key, way), time in self._enforced.items() if way == "egress"}
         if self._applied_at is not None:
             since = {}  # what came before was left out at once
@@ -99,31 +98,9 @@ class Reporter:
             self.policies.options,
         )  # fmt: skip
 
-    def _care(self) -> Iterator[str]:
-        """What to bear in mind, before all numbers."""
-        yield from care_of_options(self.policies.options, self._observer.clusters)
-        seen = sorted(
-            set().union(*(one.subjects_seen for one in self._both)), key=lambda one: one[1]
-        )
-        yield from foreign_notes(self.policies.documents, seen)
-        asked = any(
-            row.observation.judged
-            and not row.observation.waits_for_auth
-            and row.kind not in ("unexplained", "not covered")
-            for row in self._rows
-        )
-        if (
-            asked
-            and not any(one.verdicts for one in self._both)
-            and self.policies.options.enforcement != "never"
-        ):
-            yield (
-                "which records are policy verdicts isn't recorded: whether anything is enforced can't be told"
-                if self._coverage.not_recorded
-                else "no policy verdict of the pods that these policies select: nothing is enforced on them, "
-                "or verdict records are off or left out (flowwatch doctor tells)"
-            )
-        yield from self._coverage.warnings
+    def _care(self) -> tuple[str, ...]:
+        counted = [one.uses for one in self._both]
+        return tuple(care(self.policies, self._observer.clusters, counted, self._coverage))
 
     def _split(self, row: JudgedRow) -> list[tuple[Kind, int, str]]:
         """What came before the policies were in force, or before this version of them, proves nothing."""
@@ -175,20 +152,15 @@ class Reporter:
         tried = leaked.union(*(one.blocked for one in self._both))
         rehearsed, unclear = self._open_questions()
         uses = []
-        for policy in self.policies.policies:
+        for use in policy_uses(self.policies, [one.uses for one in self._both]):
+            policy = use.policy
             rules = [rule for rule in self.policies.rules if rule.policy is policy]
-            entries = [entry for rule in rules for entry in rule.entries]
             uses.append(
-                PolicyUse(
-                    policy,
-                    tuple(
-                        {name: None for one in self._both for name in one.subjects.get(policy, ())}
-                    ),
-                    tuple(map(self._rule_use, entries)),
-                    tuple(_unproven(policy, rules, tried)),
-                    rehearsed.get(policy, {}),
-                    unclear.get(policy, {}),
-                    sum(one.unlabelled for one in self._both),
+                replace(
+                    use,
+                    unproven=tuple(_unproven(policy, rules, tried)),
+                    rehearsed=rehearsed.get(policy, {}),
+                    unclear=unclear.get(policy, {}),
                 )
             )
         return tuple(uses)
@@ -211,18 +183,6 @@ class Reporter:
             for policy in dict.fromkeys(whose):
                 into.setdefault(policy, Counter())[seen.direction] += row.attempts
         return rehearsed, unclear
-
-    def _rule_use(self, entry: Entry) -> RuleUse:
-        peers = {at for one in self._both for at in one.met_peers.get(entry, ())}
-        ports = {at for one in self._both for at in one.met_ports.get(entry, ())}
-        unused = []
-        if len(entry.peers or ()) > 1:
-            unused += [str(one) for at, one in enumerate(entry.peers or ()) if at not in peers]
-        if len(entry.ports or ()) > 1:
-            unused += [str(one) for at, one in enumerate(entry.ports or ()) if at not in ports]
-        attempts = sum(one.needed[entry] for one in self._both)
-        perhaps = sum(one.perhaps[entry] for one in self._both)
-        return RuleUse(entry, attempts, tuple(unused) if attempts else (), perhaps)
 
 
 def _unproven(

@@ -91,9 +91,13 @@ class Changes:
         """All of ``batches``, and the report."""
         self.join.listen(self)
         self.join.read(batches)
+        self.close()
+        return self.report()
+
+    def close(self) -> None:
+        """Take in what is still open. Nothing may be added afterwards."""
         for origin, scope, attempt in self.join.open_attempts():
             self._over(attempt, scope, origin)
-        return self.report()
 
     def take(self, joined: Joined) -> None:
         """Take in a batch, and what is over with it."""

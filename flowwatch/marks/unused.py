@@ -6,17 +6,23 @@ of its file where that is asked for: what changed lately had no time to be neede
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from flowwatch.audits.audit import Audit
-from flowwatch.audits.findings import AuditReport, PolicyUse, RuleUse
-from flowwatch.flows.join import Join
-from flowwatch.flows.model import Batch
+from flowwatch.audits.evidence import Observation, Observer
+from flowwatch.audits.findings import PolicyUse, RuleUse
+from flowwatch.audits.judge import Judge
+from flowwatch.audits.uses import Questions, Uses, care, policy_uses
+from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.join import Join, Joined
+from flowwatch.flows.model import BOTH, Batch
 from flowwatch.marks.changes import Changes
+from flowwatch.marks.finding import Mark, find
+from flowwatch.policy.agent_options import AgentOptions
 from flowwatch.policy.engine import PolicySet
 from flowwatch.policy.peers import Name
+from flowwatch.policy.reach import Reach
 from flowwatch.policy.rules import Entry, Policy
 
 What = Literal["policy", "rule", "peer", "port"]
@@ -71,16 +77,27 @@ class Unused:
 class UnusedReport:
     """The whole answer."""
 
-    audit: AuditReport
-    """Whose counts these are."""
+    policies: tuple[PolicyUse, ...]
+    """What needed them, as the audit counts it; not what they forbid."""
     unused: tuple[Unused, ...]
-    rules: int
-    """All that the policies have."""
+    attempts: int
+    """In their directions."""
+    coverage: Coverage
+    """What was and wasn't seen."""
+    notes: tuple[str, ...]
+    """What to bear in mind, each in words."""
+    options: AgentOptions
+    """Those of the cluster's agents, by which was judged."""
+
+    @property
+    def rules(self) -> int:
+        """All that the policies have."""
+        return sum(len(use.rules) for use in self.policies)
 
     @property
     def blind(self) -> bool:
         """Whether no attempt was seen: then nobody can tell what is needed."""
-        return not self.audit.blind.attempts
+        return not self.attempts
 
     @property
     def found(self) -> bool:
@@ -88,8 +105,41 @@ class UnusedReport:
         return any(one.certain for one in self.unused)
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of the traffic that policies had."""
+
+    uses: Uses
+    clusters: Collection[str]
+    """Those of the pods seen."""
+    coverage: Coverage
+    changed: Mapping[str, int]
+    """When verdicts show that a policy came or changed (:func:`changed_at`)."""
+
+
+class Seeing:
+    """Gives what each attempt shows to ``add``, once it is over (flowwatch.flows.join.Listener)."""
+
+    def __init__(self, reach: Reach, add: Callable[[Observation], None]) -> None:
+        self.observer = Observer(both_ends=True, reach=reach)
+        self._add = add
+
+    def take(self, joined: Joined) -> None:
+        """Take in a batch, and what is over with it."""
+        self.observer.take(joined)
+        for attempt in joined.closed:
+            for seen in self.observer.over(attempt, joined.scope):
+                self._add(seen)
+
+    def close(self, join: Join) -> None:
+        """Take in what is still open. Nothing may be added afterwards."""
+        for _, scope, attempt in join.open_attempts():
+            for seen in self.observer.over(attempt, scope):
+                self._add(seen)
+
+
 class Finder:
-    """Reads the evidence once, for the audit and for the marks.
+    """Reads the evidence once, for who needs what and for the marks.
 
     ``recent``: nanoseconds before the end of the evidence in which a change is recent. ``written``: gives
     the time of a policy's file, nanoseconds since 1970; None where it isn't to be asked.
@@ -102,34 +152,46 @@ class Finder:
         written: Callable[[str], int] | None = None,
         join: Join | None = None,
     ) -> None:
+        self._policies = policies
         self._recent = recent
         self._written = written
-        join = join or Join()
-        self._audit = Audit(policies, join=join)
-        self._changes = Changes(frozenset({"egress", "ingress"}), join=join)
+        self._join = join or Join()
 
     def read(self, batches: Iterable[Batch]) -> UnusedReport:
         """All of ``batches``, and the report."""
-        marks = self._changes.read(batches)
-        report = self._audit.finish()
-        named: dict[str, int] = {}
-        for difference in marks.differences:
-            for name in (*difference.mark.came, *difference.mark.changed):
-                named[name] = max(named.get(name, 0), difference.mark.time)
-        found = tuple(
-            self._dated(one, use, named, report)
-            for use in (report.policies if report.blind.attempts else ())
-            for one in _of(use, report.policies)
-        )
-        order = {what: at for at, what in enumerate(WHATS)}
-        found = tuple(sorted(found, key=lambda one: (one.recent, order[one.what])))
-        return UnusedReport(report, found, sum(len(use.rules) for use in report.policies))
+        uses = uses_of(self._policies)
+        seeing = Seeing(self._policies.options.reach, uses.add)
+        changes = Changes(BOTH, join=self._join)
+        self._join.listen(seeing)
+        self._join.listen(changes)
+        self._join.read(batches)
+        seeing.close(self._join)
+        changes.close()
+        clusters, coverage = seeing.observer.clusters, self._join.coverage()
+        return self.told(Evidence(uses, clusters, coverage, changed_at(find(changes.seen))))
 
-    def _dated(
-        self, one: Unused, use: PolicyUse, named: Mapping[str, int], report: AuditReport
-    ) -> Unused:
-        seen = report.blind.coverage
-        changed = self._changed(use.policy, named)
+    def told(self, evidence: Evidence) -> UnusedReport:
+        """The report of what is known already."""
+        counted, coverage = [evidence.uses], evidence.coverage
+        policies = policy_uses(self._policies, counted)
+        found = [
+            self._dated(one, use.policy, evidence)
+            for use in (policies if evidence.uses.attempts else ())
+            for one in _of(use, policies)
+        ]
+        order = {what: at for at, what in enumerate(WHATS)}
+        return UnusedReport(
+            policies,
+            tuple(sorted(found, key=lambda one: (one.recent, order[one.what]))),
+            evidence.uses.attempts,
+            coverage,
+            tuple(care(self._policies, evidence.clusters, counted, coverage)),
+            self._policies.options,
+        )
+
+    def _dated(self, one: Unused, policy: Policy, evidence: Evidence) -> Unused:
+        seen = evidence.coverage
+        changed = self._changed(policy, evidence.changed)
         if changed is None:
             return replace(one, since=seen.first_seen)
         recent = changed.time > seen.last_seen - self._recent
@@ -145,6 +207,21 @@ class Finder:
         if self._written is not None and (time := self._written(policy.file)):
             told.append(Changed(time, "file"))
         return max(told, key=lambda one: one.time, default=None)
+
+
+def uses_of(policies: PolicySet) -> Uses:
+    """Who needs which rule of ``policies``: nobody yet."""
+    judge = Judge(policies)
+    return Uses(judge, Questions(judge))
+
+
+def changed_at(marks: Iterable[Mark]) -> dict[str, int]:
+    """By policy, as ``namespace/name (kind)``, when it last came or changed; nanoseconds since 1970."""
+    changed: dict[str, int] = {}
+    for mark in marks:
+        for name in (*mark.came, *mark.changed):
+            changed[name] = max(changed.get(name, 0), mark.time)
+    return changed
 
 
 def _of(use: PolicyUse, every: Iterable[PolicyUse]) -> Iterator[Unused]:

@@ -42,7 +42,7 @@ def _groups(report: UnusedReport) -> _Groups:
 
 
 def _text(report: UnusedReport, style: Style) -> Iterator[str]:
-    yield from evidence_lines(_evidence(report), report.audit.blind.notes, style)
+    yield from evidence_lines(_evidence(report), report.notes, style)
     for title, found in _groups(report):
         if not found:
             continue
@@ -84,7 +84,7 @@ def _markdown(report: UnusedReport) -> Iterator[str]:
     yield f"## flowwatch unused: {_counts(report).removeprefix('unused: ')}"
     yield ""
     yield from (f"- {line}" for line in _evidence(report))
-    yield from (f"- ⚠️ {code(note)}" for note in report.audit.blind.notes)
+    yield from (f"- ⚠️ {code(note)}" for note in report.notes)
     for title, found in _groups(report):
         if not found:
             continue
@@ -99,19 +99,19 @@ def _markdown(report: UnusedReport) -> Iterator[str]:
 
 
 def _evidence(report: UnusedReport) -> Iterator[str]:
-    seen = report.audit.blind.coverage
+    seen = report.coverage
     if not seen.records_read:
         yield "no flows at all"
         return
-    attempts = plural(report.audit.blind.attempts, "attempt")
+    attempts = plural(report.attempts, "attempt")
     yield f"{plural(seen.records_read, 'record')} in {span(seen.seconds)}, {attempts}"
     if note := short_window(seen):
         yield note
-    yield report.audit.options.judged_by
+    yield report.options.judged_by
 
 
 def _counts(report: UnusedReport) -> str:
-    policies = plural(len(report.audit.policies), "policy", "policies")
+    policies = plural(len(report.policies), "policy", "policies")
     beside = f"{policies} with {plural(report.rules, 'rule')}"
     if report.blind:
         return f"no attempt was seen: what is unused of {beside} can't be told"
@@ -130,7 +130,7 @@ def _counts(report: UnusedReport) -> str:
 def unused_object(report: UnusedReport) -> dict[str, Any]:
     """The object that ``-o json`` prints."""
     times = TimeFormat.iso()
-    seen = report.audit.blind.coverage
+    seen = report.coverage
     return {
         "schema_version": 1,
         "window": {
@@ -138,11 +138,11 @@ def unused_object(report: UnusedReport) -> dict[str, Any]:
             "last": times.nanoseconds(seen.last_seen) if seen.last_seen else None,
         },
         "records": seen.records_read,
-        "attempts": report.audit.blind.attempts,
+        "attempts": report.attempts,
         "filter": seen.filter,
-        "warnings": list(report.audit.blind.notes),
-        "options": options_object(report.audit.options),
-        "policies": len(report.audit.policies),
+        "warnings": list(report.notes),
+        "options": options_object(report.options),
+        "policies": len(report.policies),
         "rules": report.rules,
         "unused": [
             {

@@ -1,0 +1,209 @@
+"""Who needs which rule: each question that was asked, and how often, whatever became of it and when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from flowwatch.audits.asking import Asking
+from flowwatch.audits.document_notes import foreign_notes
+from flowwatch.audits.findings import PolicyUse, RuleUse
+from flowwatch.audits.judge import Judge
+from flowwatch.audits.options import care_of_options
+from flowwatch.flows.coverage import Coverage
+from flowwatch.policy.engine import PolicySet, Selected
+from flowwatch.policy.party import Party
+from flowwatch.policy.rules import Direction, Entry, Policy
+
+MAX_QUESTIONS = 200_000
+"""Questions, and subjects, remembered; past it they are found anew."""
+
+
+Met = tuple[Entry, tuple[int, ...], tuple[int, ...], bool]
+"""A rule, which of its peers and of its ports (by their place) an attempt met, and whether that is sure."""
+
+
+class Questions:
+    """Which rules a question meets, each asked by itself; remembered, since questions repeat."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._policies = judge.policies
+        self._known: dict[tuple[Party, Party, Direction, str, int], tuple[Met, ...]] = {}
+
+    def meets(self, seen: Asking) -> tuple[Met, ...]:
+        """The entries that match the attempt, with which of their peers and ports."""
+        subject, peer, way = seen.subject, seen.peer, seen.direction
+        question = (subject, peer, way, seen.protocol, seen.asked_port)
+        found = self._known.get(question)
+        if found is None:
+            if len(self._known) >= MAX_QUESTIONS:
+                self._known.clear()
+            found = self._known[question] = self._matching(*question)
+        return found
+
+    def _matching(
+        self, subject: Party, peer: Party, way: Direction, protocol: str, port: int
+    ) -> tuple[Met, ...]:
+        listener = peer if way == "egress" else subject
+        found = []
+        for entry in self._policies.selected(subject, way).index.candidates(peer):
+            peer_match = entry.matches_peer(peer)
+            port_match = peer_match and entry.matches_port(protocol, port, listener)
+            if not port_match:
+                continue
+            ports = [
+                at for at, rule in enumerate(entry.ports or ())
+                if rule.matches(protocol, port, listener.ports) is True
+            ]  # fmt: skip
+            peers = [at for at, one in enumerate(entry.peers or ()) if one.matches(peer) is True]
+            sure = peer_match is True and port_match is True
+            found.append((entry, tuple(peers), tuple(ports), sure))
+        return tuple(found)
+
+
+class Uses:
+    """Takes in what was asked; several are added up by :func:`policy_uses`."""
+
+    def __init__(self, judge: Judge, questions: Questions) -> None:
+        self._judge = judge
+        self._policies = judge.policies
+        self._questions = questions
+        self.attempts = 0
+        """In their directions."""
+        self.needed: Counter[Entry] = Counter()
+        self.perhaps: Counter[Entry] = Counter()
+        """Attempts of which can't be told whether they need the rule."""
+        self.met_peers: dict[Entry, set[int]] = {}
+        self.met_ports: dict[Entry, set[int]] = {}
+        self.subjects: dict[Policy, dict[str, None]] = {}
+        self.unlabelled = 0
+        """Attempts of pods whose labels aren't recorded: any policy may select these."""
+        self.subjects_seen: set[tuple[Party, str]] = set()
+        """With the name of each."""
+        self.verdicts = False
+        """Whether any policy verdict of a selected pod was seen."""
+        self.asked = False
+        """Whether anything was seen that the policies should have been asked about."""
+        self._possible: dict[tuple[Party, Direction], tuple[Entry, ...]] = {}
+
+    def empty(self) -> Uses:
+        """Another by the same policies."""
+        return Uses(self._judge, self._questions)
+
+    def add(self, seen: Asking, attempts: int = 1) -> None:
+        """Count so many attempts that asked this."""
+        judge, judged = self._judge, seen.judged
+        self.attempts += attempts
+        if judge.unknown(seen):
+            self.asked |= judged and not seen.waits_for_auth
+            self._use_perhaps(seen, attempts)
+            return
+        if judged:
+            self._use(seen, attempts)
+        self._note_subject(seen)
+        selected = self._policies.selected(seen.subject, seen.direction)
+        self.verdicts |= selected.selected and seen.verdict
+        if judged and not self.asked and not seen.waits_for_auth:
+            self.asked = not judge.aside(seen, selected.selected, self._always(seen, selected))
+
+    def _always(self, seen: Asking, selected: Selected) -> bool:
+        """Whether the cluster denies it, and no policy."""
+        return selected.always and self._judge.decide(seen).always
+
+    def _use(self, seen: Asking, attempts: int) -> None:
+        """Which rules this needs: each is asked by itself, whatever the others decide."""
+        for entry, peers, ports, sure in self._questions.meets(seen):
+            if not sure:
+                self.perhaps[entry] += attempts
+                continue
+            self.needed[entry] += attempts
+            if entry not in self.met_peers:
+                self.met_peers[entry], self.met_ports[entry] = set(), set()
+            self.met_peers[entry].update(peers)
+            self.met_ports[entry].update(ports)
+
+    def _note_subject(self, seen: Asking) -> None:
+        """Whom each policy selects, among those whose labels are known."""
+        subject = seen.subject
+        if (subject, seen.subject_name) not in self.subjects_seen and len(
+            self.subjects_seen
+        ) < MAX_QUESTIONS:
+            self.subjects_seen.add((subject, seen.subject_name))
+            for rule in self._policies.rules:
+                if rule.subject.selects(subject):
+                    self.subjects.setdefault(rule.policy, {})[seen.subject_name] = None
+
+    def _use_perhaps(self, seen: Asking, attempts: int) -> None:
+        """Which rules an attempt may have needed that nobody can ask about."""
+        subject, way = seen.subject, seen.direction
+        node = self._judge.unlabelled_node(seen)
+        if seen.labelled and not node:
+            self._note_subject(seen)
+        else:
+            self.unlabelled += attempts
+        entries = self._possible.get((subject, way))
+        if entries is None:
+            if len(self._possible) >= MAX_QUESTIONS:
+                self._possible.clear()
+            entries = self._possible[subject, way] = tuple(
+                entry
+                for rule in self._policies.rules
+                if (node and rule.subject.host)
+                or not seen.labelled
+                or rule.subject.selects(subject)
+                for entry in rule.entries
+                if entry.direction == way
+            )
+        for entry in entries:
+            self.perhaps[entry] += attempts
+
+
+def policy_uses(policies: PolicySet, counted: Sequence[Uses]) -> tuple[PolicyUse, ...]:
+    """What each policy was needed for, in the order of their files; nothing yet of what it forbids."""
+    uses = []
+    for policy in policies.policies:
+        entries = [
+            entry for rule in policies.rules if rule.policy is policy for entry in rule.entries
+        ]
+        names = {name: None for one in counted for name in one.subjects.get(policy, ())}
+        uses.append(
+            PolicyUse(
+                policy,
+                tuple(names),
+                tuple(_rule_use(entry, counted) for entry in entries),
+                unlabelled=sum(one.unlabelled for one in counted),
+            )
+        )
+    return tuple(uses)
+
+
+def _rule_use(entry: Entry, counted: Sequence[Uses]) -> RuleUse:
+    peers = {at for one in counted for at in one.met_peers.get(entry, ())}
+    ports = {at for one in counted for at in one.met_ports.get(entry, ())}
+    unused = []
+    if len(entry.peers or ()) > 1:
+        unused += [str(one) for at, one in enumerate(entry.peers or ()) if at not in peers]
+    if len(entry.ports or ()) > 1:
+        unused += [str(one) for at, one in enumerate(entry.ports or ()) if at not in ports]
+    attempts = sum(one.needed[entry] for one in counted)
+    perhaps = sum(one.perhaps[entry] for one in counted)
+    return RuleUse(entry, attempts, tuple(unused) if attempts else (), perhaps)
+
+
+def care(
+    policies: PolicySet, clusters: Iterable[str], counted: Sequence[Uses], coverage: Coverage
+) -> Iterator[str]:
+    """What to bear in mind, before all numbers; ``clusters`` are those of the pods seen."""
+    options = policies.options
+    yield from care_of_options(options, clusters)
+    seen = sorted(set().union(*(one.subjects_seen for one in counted)), key=lambda one: one[1])
+    yield from foreign_notes(policies.documents, seen)
+    asked = any(one.asked for one in counted)
+    if asked and not any(one.verdicts for one in counted) and options.enforcement != "never":
+        yield (
+            "which records are policy verdicts isn't recorded: whether anything is enforced can't be told"
+            if coverage.not_recorded
+            else "no policy verdict of the pods that these policies select: nothing is enforced on them, "
+            "or verdict records are off or left out (flowwatch doctor tells)"
+        )
+    yield from coverage.warnings
