@@ -162,7 +162,7 @@ class Judge:
         named = seen.named_denied if seen.outcome == meaning.DROPPED else seen.named_allowed
         if not named or not decision.selected or decision.decision == "cant_tell":
             return ""
-        ours = set(deciders(decision))
+        ours = deciders(decision)
         if any(same_policy(ref, policy) for ref in named for policy in ours):
             return ""
         word = "denied" if seen.outcome == meaning.DROPPED else "allowed"
