@@ -35,6 +35,8 @@ class Seeker(Protocol):
 
     def refused(self, ends: Callable[[], Iterable[Endpoint]], /) -> None: ...
 
+    def again(self) -> None: ...
+
     def words(self) -> list[str]: ...
 
 
@@ -43,7 +45,7 @@ class Matching:
 
     def __init__(self, filters: Filters, match: Match, sought: Seeker) -> None:
         """``match`` is ``filters`` as a function on Hubble's messages."""
-        self._match, self._sought = match, sought
+        self._match, self._sought, self._filters = match, sought, filters
         self._missing = _missing(filters)
         self._passed = False
 
@@ -54,6 +56,20 @@ class Matching:
             self._sought.refused(lambda: (flow.source, flow.destination))
         self._passed |= passes
         return passes
+
+    @property
+    def decides(self) -> Filters | None:
+        """What lets a flow through, so that others need not be asked about; None where each has to be."""
+        return None if self._missing else self._filters
+
+    @property
+    def passed(self) -> bool:
+        """Whether a flow has."""
+        return self._passed
+
+    def again(self) -> None:
+        """Forget the flows that didn't pass: all are asked about anew."""
+        self._sought.again()
 
     def words(self) -> list[str]:
         """Why nothing passed, if nothing has."""

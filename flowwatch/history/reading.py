@@ -87,17 +87,13 @@ class HistorySource:
 
     def _all(self) -> Iterator[Batch]:
         window, matching = self._window, self._matching
-        doubles = _Doubles(self._records.open(window, self._closed))
+        spans = self._records.open(window, self._closed)
+        doubles = Doubles(spans)
         for key, told, rows in self._merged():
             if self._closed.is_set():
                 return
             events = [one for one in told if not window.timed or _within(window, one)]
-            flows = [flow for _, flow in sorted(rows.flows, key=lambda one: one[0])] if rows else []
-            flows = doubles.without(flows, key)
-            if window.timed:
-                flows = [flow for flow in flows if window.holds(flow.time)]
-            if matching is not None:
-                flows = [flow for flow in flows if matching(flow)]
+            flows = self._shown(key, rows, doubles) if rows else []
             for server in dict.fromkeys(
                 [one.server for one in events] + ([rows.server] if rows else [])
             ):
@@ -107,7 +103,25 @@ class HistorySource:
                 add_to(batch, [one for one in events if one.server == server])
                 if batch:
                     yield batch
+        if matching is not None and not matching.passed and self._records.widen():
+            # Why nothing passed is told by what was left out.
+            matching.again()
+            doubles = Doubles(spans)
+            for key, rows in self._records.rows():
+                if self._closed.is_set():
+                    return
+                self._shown(key, rows, doubles)
         yield Batch(notes=[*self._notes(), *(matching.words() if matching else [])])
+
+    def _shown(self, key: Key, rows: Rows, doubles: Doubles) -> list[Flow]:
+        """The flows of a batch that are asked for."""
+        flows = [flow for _, flow in sorted(rows.flows, key=lambda one: one[0])]
+        flows = doubles.without(flows, key)
+        if self._window.timed:
+            flows = [flow for flow in flows if self._window.holds(flow.time)]
+        if self._matching is not None:
+            flows = [flow for flow in flows if self._matching(flow)]
+        return flows
 
     def _notes(self) -> list[str]:
         return left_out(self._records.problems, "the history")
@@ -143,7 +157,7 @@ def _within(window: Selection, event: Event) -> bool:
     )
 
 
-class _Doubles:
+class Doubles:
     """Knows the records again that two recorders have that ran at the same time, or nearly.
 
     What one has taken reaches the disk later: one that starts then doesn't know it, and asks for it again.
@@ -159,6 +173,11 @@ class _Doubles:
         ]
         self._young: dict[int, str] = {}
         self._old: dict[int, str] = {}
+
+    @property
+    def possible(self) -> bool:
+        """Whether any can be."""
+        return self._always or bool(self._starts)
 
     def _may_be(self, recorded: int) -> bool:
         """Whether what came at ``recorded`` (ns) may be there twice."""

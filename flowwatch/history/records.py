@@ -58,7 +58,10 @@ class Records(Protocol):
         """What was told, by batch."""
 
     def rows(self) -> Iterator[tuple[Key, Rows]]:
-        """The flows by batch."""
+        """The flows by batch; those that surely no filter lets through come or not."""
+
+    def widen(self) -> bool:
+        """Have ``rows`` give them all from now on; whether it hasn't so far."""
 
 
 class FileRecords:
@@ -94,7 +97,7 @@ class FileRecords:
         yield from sorted(every.items())
 
     def rows(self) -> Iterator[tuple[Key, Rows]]:
-        """A row group is read when its first row is due: what lies in memory is what overlaps."""
+        """All; a row group is read when its first row is due: what lies in memory is what overlaps."""
         window = self._window
         groups = [
             (group.recorded[0], number, piece, group)
@@ -138,6 +141,10 @@ class FileRecords:
         while due:
             key = heapq.heappop(due)
             yield key, ready.pop(key)
+
+    def widen(self) -> bool:
+        """There is nothing to do."""
+        return False
 
     def _table(self, piece: Piece, group: Group, columns: tuple[Kept, ...]) -> Arrow | None:
         """The rows of a group; None, and a line for the notes, where they can't be read."""

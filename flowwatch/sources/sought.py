@@ -30,6 +30,10 @@ class Sought:
         self._seen: dict[tuple[str, str], None] = {}
         self._refused = 0
 
+    def again(self) -> None:
+        """Begin anew: the flows come once more."""
+        self._seen, self._refused = {}, 0
+
     def refused(self, ends: Callable[[], Iterable[Endpoint]]) -> None:
         """Take in a flow that doesn't pass; ``ends`` tells its two, where a name is asked for."""
         self._refused += 1

@@ -72,7 +72,9 @@ class KeptTables:
         self, *, matching: Matching | None = None, window: Selection | None = None
     ) -> HistorySource:
         """By questions of a page each."""
-        return HistorySource(TableRecords(self._database), matching=matching, window=window)
+        filters = matching.decides if matching is not None else None
+        records = TableRecords(self._database, filters)
+        return HistorySource(records, matching=matching, window=window)
 
     def info(self) -> Info:
         """By questions."""

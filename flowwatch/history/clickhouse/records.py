@@ -10,6 +10,7 @@ from typing import Any
 
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.clickhouse.database import Database
+from flowwatch.history.clickhouse.narrowing import narrowed
 from flowwatch.history.clickhouse.tables import (
     EVENTS_TABLE,
     FLOWS_TABLE,
@@ -22,21 +23,27 @@ from flowwatch.history.clickhouse.tables import (
 )
 from flowwatch.history.columns import EVENTS
 from flowwatch.history.events import Event, read_events
+from flowwatch.history.reading import Doubles
 from flowwatch.history.records import Key, Rows
 from flowwatch.history.tables import Reader
 from flowwatch.hubble.captures.replay import Selection
+from flowwatch.hubble.filters.flags import Filters
 
 PAGE = 65_536
 """Rows that are asked for, and held, at a time: as many as a row group of a file has."""
+KNOWN = 1_000_000
+"""Records at most that the server is to know again in all rows: 16 bytes each, in its memory."""
 
 
 class TableRecords:
-    """See :class:`flowwatch.history.records.Records`. What is asked is what the window and ``where`` hold."""
+    """See :class:`flowwatch.history.records.Records`. What is asked is what the window and filters hold."""
 
-    def __init__(self, database: Database, where: Sequence[str] = ()) -> None:
-        """``where``: conditions in SQL, besides, for the flows."""
+    def __init__(self, database: Database, filters: Filters | None = None) -> None:
+        """``filters``: flows that they surely don't let through need not come."""
         self._database = database
-        self._where = list(where)
+        self._filters = filters
+        self._where: list[str] = []
+        self._narrowed: list[str] = []
         self._closed = threading.Event()
         self._whole = 0
         self.problems: list[str] = []
@@ -58,10 +65,39 @@ class TableRecords:
         if window.until is not None:
             self._where.append(f"time <= {at(window.until)}")
         try:
-            self._whole = number_of(self._database, FLOWS_TABLE, self._where)
-            return spans(self._database, FLOWS_TABLE, self._where)
+            found = spans(self._database, FLOWS_TABLE, self._where)
+            self._narrow(doubles=Doubles(found).possible)
+            self._whole = self._number()
         except OSError as error:
             raise unreadable(self._database, error) from None
+        return found
+
+    def _narrow(self, *, doubles: bool) -> None:
+        """Leave at the server what no filter lets through. OSError."""
+        passing = narrowed(self._filters) if self._filters else ""
+        self._narrowed = [passing] if passing else []
+        if not (passing and doubles):
+            return
+        if self._number() > KNOWN:
+            self._narrowed = []
+            return
+        # The first one of a record counts: so all of those with the uuid of one that passes.
+        those = f"SELECT uuid FROM {FLOWS_TABLE.name}{conditions([*self._where, passing])}"
+        self._narrowed = [f"(isNull(uuid) OR uuid IN ({those}))"]
+
+    def _number(self) -> int:
+        return number_of(self._database, FLOWS_TABLE, [*self._where, *self._narrowed])
+
+    def widen(self) -> bool:
+        """By asking for the window alone."""
+        if not self._narrowed:
+            return False
+        self._narrowed = []
+        try:
+            self._whole = self._number()
+        except OSError as error:
+            raise unreadable(self._database, error) from None
+        return True
 
     def _at(self, time: int) -> str:
         return self._database.flavour.at(time)
@@ -82,7 +118,7 @@ class TableRecords:
     def rows(self) -> Iterator[tuple[Key, Rows]]:
         """The flows by batch; one that was inserted twice counts once."""
         read = 0
-        for table in self._pages(FLOWS_TABLE, self._where):
+        for table in self._pages(FLOWS_TABLE, [*self._where, *self._narrowed]):
             self.progress, read = read / max(self._whole, 1), read + table.num_rows
             places = [_plain(table, name) for name in ("recorded", "run", "sequence", "server")]
             flows = flows_of(table)

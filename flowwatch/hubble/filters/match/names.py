@@ -21,9 +21,7 @@ def named(get: Callable[[Flow], tuple[str, str]], what: str = "") -> Build:
         for text in values:
             if not text:
                 raise FilterError(f"invalid {what} filter: {EMPTY_NAME}" if what else EMPTY_NAME)
-            parts = text.split("/")
-            # What stands after a second slash is not looked at.
-            wanted.append((parts[0], parts[1]) if len(parts) > 1 else ("default", text))
+            wanted.append(name_of(text))
         if len(wanted) == 1:
             return _one_name(get, *wanted[0])
 
@@ -38,6 +36,13 @@ def named(get: Callable[[Flow], tuple[str, str]], what: str = "") -> Build:
         return test
 
     return build
+
+
+def name_of(text: str) -> tuple[str, str]:
+    """The namespace ("" for any) that a filter on pods or services shows, and how names begin."""
+    parts = text.split("/")
+    # What stands after a second slash is not looked at.
+    return (parts[0], parts[1]) if len(parts) > 1 else ("default", text)
 
 
 def _one_name(get: Callable[[Flow], tuple[str, str]], wanted: str, prefix: str) -> Match:
@@ -67,8 +72,8 @@ _LETTERS = "-_0-9a-z."
 _ANY_NAME = re.compile(r"[-0-9_a-z]++(?:\.[-0-9_a-z]++)*+")
 
 
-def _pattern(pattern: str) -> Callable[[str], bool]:
-    """A DNS or node name with ``*``, which stands for all that a name has but ``_`` (patterns.go)."""
+def spelt(pattern: str) -> str:
+    """A DNS or node name with ``*`` as records are compared with it (patterns.go). FilterError."""
     name = pattern.strip().removesuffix(".").lower()
     if not name:
         raise FilterError("empty pattern")
@@ -77,7 +82,12 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
     for char in name:
         if not _PLAIN.match(char):
             raise FilterError(f"{quote_rune(char)}: invalid rune in pattern")
-    return Stars(name, apart="_", allowed=_LETTERS).matches
+    return name
+
+
+def _pattern(pattern: str) -> Callable[[str], bool]:
+    """The names that it means; ``*`` stands for all that a name has but ``_``."""
+    return Stars(spelt(pattern), apart="_", allowed=_LETTERS).matches
 
 
 def names(get: Callable[[Flow], Iterable[str]]) -> Build:
@@ -97,10 +107,7 @@ def node_name(values: Iterable[str], _: FlowFilter) -> Match:
     for text in values:
         if not text:
             raise FilterError("empty pattern")
-        elements = text.split("/")
-        if len(elements) > 2:
-            raise FilterError("too many slashes in pattern")
-        cluster, node = ["", *elements][-2:]
+        cluster, node = elements_of(text)
         pairs.append((_element(cluster), _element(node)))
 
     def find(name: str) -> bool:
@@ -112,6 +119,15 @@ def node_name(values: Iterable[str], _: FlowFilter) -> Match:
 
     found = remembering(find)
     return lambda flow: found(flow.node_name)
+
+
+def elements_of(text: str) -> tuple[str, str]:
+    """The patterns of cluster and node in ``[cluster/]node``, "" for any. FilterError."""
+    elements = text.split("/")
+    if len(elements) > 2:
+        raise FilterError("too many slashes in pattern")
+    cluster, node = ["", *elements][-2:]
+    return cluster, node
 
 
 def _element(pattern: str) -> Callable[[str], bool]:

@@ -25,7 +25,8 @@ def among(get: Callable[[Flow], Any]) -> Build:
     return build
 
 
-_PORTED = ("TCP", "UDP", "SCTP")
+PORTED = ("TCP", "UDP", "SCTP")
+"""Those that have ports."""
 
 
 def port(side: str, what: str) -> Build:
@@ -44,14 +45,14 @@ def port(side: str, what: str) -> Build:
             l4 = flow.l4
             kind = l4.WhichOneof("protocol")
             # The record's field is wider than a port; hubble cuts it.
-            return kind in _PORTED and getattr(getattr(l4, kind), side) & 0xFFFF in wanted
+            return kind in PORTED and getattr(getattr(l4, kind), side) & 0xFFFF in wanted
 
         return test
 
     return build
 
 
-_L4 = {
+L4 = {
     "icmp": ("ICMPv4", "ICMPv6"),
     "icmpv4": ("ICMPv4",),
     "icmpv6": ("ICMPv6",),
@@ -61,6 +62,7 @@ _L4 = {
     "vrrp": ("VRRP",),
     "igmp": ("IGMP",),
 }
+"""By a filter's word what a record says of its packet."""
 _L7 = ("dns", "http")
 
 
@@ -72,8 +74,8 @@ def protocol(values: Iterable[str], _: FlowFilter) -> Match:
         name = text.lower()
         if name in _L7:
             l7.add(name)
-        elif name in _L4:
-            l4.update(_L4[name])
+        elif name in L4:
+            l4.update(L4[name])
         else:
             raise FilterError(f"invalid protocol filter: unknown protocol: {quote(text)}")
     if not l7:
