@@ -15,6 +15,7 @@ from flowwatch.text import plural, size_words
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
+    from flowwatch.history.attempts.listeners import Listeners
 
 MINUTE = 60_000_000_000
 """Nanoseconds."""
@@ -27,7 +28,16 @@ def run(parsed: Parsed) -> int:
         return _ask(parsed)
     if len(parsed.rest) != 1:
         raise UsageError(f"flowwatch {verb} is about one history", f"flowwatch {verb} DIR")
-    return _VERBS[verb](parsed, kept_at(parsed.rest[0]))
+    return _VERBS[verb](parsed, kept_at(parsed.rest[0], listeners=_listeners(verb)))
+
+
+def _listeners(verb: str) -> Listeners:
+    """Who counts more where attempts are made: loaded for these verbs alone."""
+    if verb not in _MAKING:
+        return ()
+    from flowwatch.marks.keeping import Keeping
+
+    return (Keeping,)
 
 
 def _ask(parsed: Parsed) -> int:
@@ -136,6 +146,7 @@ def _problems(lines: list[str]) -> int:
     return int(bool(lines))
 
 
+_MAKING = ("history compact", "history forget")
 _VERBS: dict[str, Callable[[Parsed, Kept], int]] = {
     "history info": _info,
     "history compact": _compact,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.table import print_table
+from flowwatch.cli.shared.whole import is_of_all
 from flowwatch.errors import UsageError
 from flowwatch.hubble.filters.flags import raw_filters
-from flowwatch.hubble.filters.request import ALL
 from flowwatch.output import put, say
 from flowwatch.sources.opening import open_source
 from flowwatch.sources.request import flow_request
@@ -27,25 +27,15 @@ def run(parsed: Parsed) -> int:
         raise UsageError("a summary ends", "use flowwatch (the dashboard) to follow")
     for line in wanted.settings.warnings:
         say(line)
-    if _is_of_all(parsed, wanted) and _kept(parsed, wanted):
+    if is_of_all(parsed, wanted, _OTHER) and _tells(parsed) and _kept(parsed, wanted):
         return 0
     return print_table(parsed, open_source(wanted))
 
 
-def _is_of_all(parsed: Parsed, wanted: FlowRequest) -> bool:
-    """Whether all records of a history are asked for, and nothing that its table doesn't tell."""
-    window = wanted.window
-    return (
-        bool(wanted.history)
-        and "://" not in wanted.history
-        and not wanted.filters
-        and window.since is None
-        and window.until is None
-        and window.number in (0, ALL)
-        and not any(parsed.was_set(name) for name in _OTHER)
-        and not parsed.text("by").startswith("label")
-        and not (parsed.text("by") and parsed.switch("waiting"))
-    )
+def _tells(parsed: Parsed) -> bool:
+    """Whether the table that is kept tells what is asked for."""
+    by = parsed.text("by")
+    return not by.startswith("label") and not (by and parsed.switch("waiting"))
 
 
 def _kept(parsed: Parsed, wanted: FlowRequest) -> bool:

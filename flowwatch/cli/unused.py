@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowwatch.cli.shared.chosen import Traffic
@@ -10,14 +11,18 @@ from flowwatch.cli.shared.policies import read_set
 from flowwatch.cli.shared.reading import UNREADABLE, Reading, telling_apart
 from flowwatch.cli.shared.style import style
 from flowwatch.cli.shared.traffic import source_of
+from flowwatch.cli.shared.whole import is_of_all
 from flowwatch.errors import UsageError
 from flowwatch.flows.model import BOTH
 from flowwatch.hubble.client.config import seconds
-from flowwatch.output import open_output
+from flowwatch.output import open_output, say
 from flowwatch.report.unused import write_unused
+from flowwatch.sources.request import flow_request
 
 if TYPE_CHECKING:
     from flowwatch.cli.flags import Parsed
+    from flowwatch.marks.unused import Evidence, UnusedReport
+    from flowwatch.policy.engine import PolicySet
 
 _NO_EVIDENCE = 3
 
@@ -31,7 +36,6 @@ def run(parsed: Parsed) -> int:
 def _look(parsed: Parsed) -> int:
     from flowwatch.marks.unused import Finder
 
-    form = parsed.text("output")
     if parsed.switch("follow"):
         raise UsageError("what is unused is told at the end", "leave out --follow")
     policies = read_set(parsed)
@@ -39,18 +43,45 @@ def _look(parsed: Parsed) -> int:
     traffic = Traffic(parsed, BOTH)
     written = _written if parsed.switch("file-times") else None
     finder = Finder(policies, recent, written, traffic.join)
+    if (evidence := _kept(parsed, policies)) is not None:
+        return _told(parsed, finder.told(evidence))
     with source_of(parsed) as source:
         if source is None:
             return 0
         reading = Reading(source)
         report = finder.read(traffic.batches(reading))
         reading.nothing()
-    with open_output(None, form) as out:
-        write_unused(report, form, out, style=style(parsed))
+    code = _told(parsed, report)
     ended = reading.finish()
     if reading.failure is not None:
         return 1 if report.found else UNREADABLE
-    return ended or (_NO_EVIDENCE if report.blind else int(report.found))
+    return ended or code
+
+
+def _kept(parsed: Parsed, policies: PolicySet) -> Evidence | None:
+    """What was counted of the history while its attempts were made; None where records are to be read."""
+    if parsed.was_set("demo") or parsed.switch("print-raw-filters"):
+        return None
+    wanted = flow_request(parsed)
+    if not is_of_all(parsed, wanted, ("filter",)):
+        return None
+    from flowwatch.marks.keeping import ready
+
+    found = ready(Path(wanted.history), policies)
+    if found.why_not:
+        say(found.why_not)
+    if found.evidence is not None:
+        for line in wanted.settings.warnings:
+            say(line)
+    return found.evidence
+
+
+def _told(parsed: Parsed, report: UnusedReport) -> int:
+    """Print the report; the exit code of what was read to its end."""
+    form = parsed.text("output")
+    with open_output(None, form) as out:
+        write_unused(report, form, out, style=style(parsed))
+    return _NO_EVIDENCE if report.blind else int(report.found)
 
 
 def _written(path: str) -> int:

@@ -159,6 +159,12 @@ class Coverage(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
 
+def told(coverage: Coverage, now: int) -> Coverage:
+    """The same, its warnings told at ``now`` (ns): of what a join has seen, whenever that was."""
+    lines = (*warnings(coverage, now), *error_words(coverage.errors_dropped))
+    return msgspec.structs.replace(coverage, warnings=lines)
+
+
 def warnings(coverage: Coverage, now: int) -> Iterator[str]:
     """What is missing by ``coverage``, one safe line each. ``now`` (ns) is what times are counted to."""
     for server, why in coverage.servers_failed.items():

@@ -8,6 +8,7 @@ from flowwatch.errors import UsageError
 from flowwatch.history import info as looking
 from flowwatch.history import resume as resuming
 from flowwatch.history import retention, store, upkeep
+from flowwatch.history.attempts.listeners import LISTENERS, Listeners
 from flowwatch.history.info import Info
 from flowwatch.history.matching import Matching
 from flowwatch.history.place import Place
@@ -82,8 +83,10 @@ class KeptFiles:
 
     written = unit = "file"
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, listeners: Listeners = ()) -> None:
+        """``listeners`` count more while attempts are made."""
         self.files = place
+        self._listeners = (*LISTENERS, *listeners)
 
     @property
     def name(self) -> str:
@@ -122,7 +125,7 @@ class KeptFiles:
 
     def compact(self) -> Done:
         """The small files, and attempts."""
-        return upkeep.compact(self.files)
+        return upkeep.compact(self.files, self._listeners)
 
     def verify(self) -> Done:
         """Their checksums."""
@@ -130,7 +133,7 @@ class KeptFiles:
 
     def forget(self, unwanted: Unwanted) -> Done:
         """By files without them."""
-        return upkeep.forget(self.files, unwanted)
+        return upkeep.forget(self.files, unwanted, self._listeners)
 
     def attempts(self, engine: str) -> Askable:
         """Of a folder."""
@@ -145,13 +148,14 @@ class KeptFiles:
         return InFiles(self.files.local, ENGINES[engine or "duckdb"])
 
 
-def kept_at(where: str, aside: str = "") -> Kept:
+def kept_at(where: str, aside: str = "", listeners: Listeners = ()) -> Kept:
     """What is kept at a folder, ``s3://…`` or ``clickhouse://…``; nothing is asked yet. UsageError.
 
-    ``aside``: the folder for what waits while a database doesn't answer, if not the usual one.
+    ``aside``: the folder for what waits while a database doesn't answer, if not the usual one. ``listeners``
+    count more while attempts are made of files.
     """
     if not where.startswith(CLICKHOUSE):
-        return KeptFiles(place_of(where))
+        return KeptFiles(place_of(where), listeners)
     # Only for who has one: it loads what speaks to a server.
     from flowwatch.history.clickhouse.kept import kept_in
 

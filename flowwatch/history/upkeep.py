@@ -19,7 +19,7 @@ from flowwatch.errors import InputError, OutputError
 from flowwatch.history import store
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.checking import verify_made
-from flowwatch.history.attempts.listeners import folder_of
+from flowwatch.history.attempts.listeners import LISTENERS, Listeners, sound_of
 from flowwatch.history.attempts.made import read_made
 from flowwatch.history.attempts.making import make, unmake
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
@@ -87,10 +87,10 @@ def _delete(work: _Work, path: str) -> None:
         raise OutputError(f"can't delete {safe(work.place.url(path))}: {error.strerror}") from None
 
 
-def compact(where: Where) -> Done:
+def compact(where: Where, listeners: Listeners = LISTENERS) -> Done:
     """Merge the small files of each hour, and make attempts of the records if these have changed.
 
-    InputError, OutputError; the history is whole at any moment.
+    ``listeners`` count more meanwhile. InputError, OutputError; the history is whole at any moment.
     """
     done = Done()
     with _alone(where) as work:
@@ -101,7 +101,7 @@ def compact(where: Where) -> Done:
                 for together in _small(list(of_hour)):
                     _merge(work, together, columns, done)
         local = work.place.local
-        made = make(local, found) if local is not None else None
+        made = make(local, found, listeners) if local is not None else None
         done.attempts = made.attempts if made is not None else None
     return done
 
@@ -247,7 +247,13 @@ class Unwanted:
         return said + [f"of pod {safe(namespace)}/{safe(name)}" for namespace, name in self.pods]
 
 
-def forget(where: Where, unwanted: Unwanted, *, now: Callable[[], int] = time.time_ns) -> Done:
+def forget(
+    where: Where,
+    unwanted: Unwanted,
+    listeners: Listeners = LISTENERS,
+    *,
+    now: Callable[[], int] = time.time_ns,
+) -> Done:
     """Delete the records that are ``unwanted``, and keep that this was done; attempts are made anew.
 
     InputError when a file can't be read: it may hold some, and is named; all others are done by then.
@@ -264,7 +270,7 @@ def forget(where: Where, unwanted: Unwanted, *, now: Callable[[], int] = time.ti
         if done.rows:
             _tell(work.place, unwanted, done, now())
         if made and local is not None:
-            make(local, listing(local))
+            make(local, listing(local), listeners)
     if done.problems:
         raise InputError(
             f"{plural(done.rows, 'record')} deleted, but what can't be read may hold more: "
@@ -278,7 +284,7 @@ def _may_name(folder: Path, found: Listing, unwanted: Unwanted) -> bool:
     """Whether attempts may name what is unwanted."""
     made = read_made(folder, [])
     hours = (
-        [hour_of(name) for name in made.files if folder_of(name) is None]
+        [hour_of(name) for name in made.files if sound_of(name) is None]
         if made is not None
         else [None]
     )

@@ -135,6 +135,11 @@ class Changes:
             self.seen.again(sighting, first, last)
         return True
 
+    @property
+    def attempts(self) -> int:
+        """Taken in so far, in their directions."""
+        return self._attempts
+
     def so_far(self) -> Changes:
         """The same with the attempts that aren't over, and apart from what is still to come.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowwatch.history.arrow import load
-from flowwatch.history.attempts.listeners import folder_of
+from flowwatch.history.attempts.listeners import sound_of
 from flowwatch.history.attempts.made import TABLES, files_of, foreign, read_made, read_table
 from flowwatch.history.store import LOOKS, MADE
 from flowwatch.text import safe
@@ -51,8 +51,8 @@ def _verified(folder: Path, problems: list[str]) -> tuple[int, int | None]:
             sound += 1
             attempts += rows if table == "attempts" else 0
     for name in made.files:
-        if (kept := folder_of(name)) is not None:
-            if kept.sound(folder / MADE / name):
+        if (sounds := sound_of(name)) is not None:
+            if sounds(folder / MADE / name):
                 sound += 1
             else:
                 problems.append(f"{safe(name)} is damaged, or is missing")

@@ -1,15 +1,17 @@
 """Who listens while attempts are made, and what is kept of it beside them.
 
-One more is one more line of :data:`LISTENERS`. Its files lie in a folder of its own below ``made``.
+One more is one more line of :data:`LISTENERS`. Its files lie in a folder of its own below ``made``. Who knows
+what this room doesn't (policies) is given by whoever asks for the making; :data:`SOUND` has a line of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from flowwatch.flows.join import Join
+from flowwatch.history.attempts import asked
 from flowwatch.history.attempts.summaries import Counting
 
 
@@ -24,14 +26,16 @@ class Kept(Protocol):
     def files(self) -> Iterator[tuple[str, int, bytes]]:
         """Each file's path below ``made``, how many rows it has, and its content."""
 
-    @staticmethod
-    def sound(path: Path) -> bool:
-        """Whether what :meth:`files` gave can be read there."""
+
+Listeners = tuple[type[Kept], ...]
+LISTENERS: Listeners = (Counting,)
+SOUND: Mapping[str, Callable[[Path], bool]] = {
+    Counting.folder: Counting.sound,
+    asked.FOLDER: asked.sound,
+}
+"""By folder, whether a file there can be read."""
 
 
-LISTENERS: tuple[type[Kept], ...] = (Counting,)
-
-
-def folder_of(name: str) -> type[Kept] | None:
-    """Who has written the file of that path below ``made``; None: none of them."""
-    return next((one for one in LISTENERS if name.startswith(f"{one.folder}/")), None)
+def sound_of(name: str) -> Callable[[Path], bool] | None:
+    """Who tells whether the file of that path below ``made`` can be read; None: it holds attempts."""
+    return SOUND.get(name.partition("/")[0])

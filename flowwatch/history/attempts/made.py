@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +21,8 @@ from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.columns import FORMAT
 from flowwatch.history.columns import EVENTS
 from flowwatch.history.events import Event, read_events
-from flowwatch.history.store import HOUR, MADE, Listing, Piece, Unreadable, hour_of, rows
-from flowwatch.text import safe
+from flowwatch.history.store import HOUR, MADE, Listing, Piece, Unreadable, hour_of, listing, rows
+from flowwatch.text import plural, safe
 
 MARKER = "made.json"
 Table = Literal["attempts", "minutes"]
@@ -106,6 +107,37 @@ def made_from(text: str | bytes, name: str, problems: list[str]) -> Made | None:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         problems.append(f"{name} is damaged")
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether what was counted while attempts were made stands for reading all records."""
+
+    made: Made | None = None
+    """What was made, if it does."""
+    why_not: str = ""
+    """Why it doesn't though there is some: a safe line, else empty."""
+
+
+def version() -> str:
+    """Of what counts: another may join attempts otherwise, and is asked itself then."""
+    return metadata.version("flowwatch")
+
+
+def standing(folder: Path) -> Standing:
+    """Whether what was counted of the history in ``folder`` is what its records say. InputError for none."""
+    made = read_made(folder, [])
+    if made is None or made.summary != version():
+        return Standing()
+    found = listing(folder)
+    if found.left_out:
+        return Standing()
+    if made.of(found):
+        return Standing(made)
+    newer = plural(newer_records(made, found), "record")
+    return Standing(
+        why_not=f"read record by record, as {newer} came or went since: flowwatch history compact"
+    )
 
 
 def newer_records(made: Made, found: Listing) -> int:

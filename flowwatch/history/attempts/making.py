@@ -19,9 +19,17 @@ from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.history.arrow import Arrow, load, parquet_bytes
 from flowwatch.history.attempts.columns import FORMAT
-from flowwatch.history.attempts.listeners import LISTENERS, Kept
-from flowwatch.history.attempts.made import MARKER, TABLES, Made, Table, read_made, rows_of, text_of
-from flowwatch.history.attempts.summaries import version
+from flowwatch.history.attempts.listeners import LISTENERS, Kept, Listeners
+from flowwatch.history.attempts.made import (
+    MARKER,
+    TABLES,
+    Made,
+    Table,
+    read_made,
+    rows_of,
+    text_of,
+    version,
+)
 from flowwatch.history.attempts.tables import minutes_of, table_of
 from flowwatch.history.reading import HistorySource
 from flowwatch.history.store import HOUR, MADE, Listing, partition
@@ -38,10 +46,11 @@ _TIMES = ("first_seen", "last_seen", "minute")
 _BOTH = frozenset({"egress", "ingress"})
 
 
-def make(folder: Path, found: Listing) -> Made | None:
+def make(folder: Path, found: Listing, listeners: Listeners = LISTENERS) -> Made | None:
     """Make all anew, if the records are others than last time; None if not. OutputError.
 
-    ``found`` is what lies in the history. Only one may do so at a time: who has its lock.
+    ``found`` is what lies in the history; ``listeners`` count more meanwhile. Only one may do so at a
+    time: who has its lock.
     """
     before = read_made(folder, [])
     if (before is not None and before.of(found)) or not rows_of(found):
@@ -51,12 +60,12 @@ def make(folder: Path, found: Listing) -> Made | None:
     making = _Making(aside)
     source = HistorySource(str(folder))
     listing = attempts_of(source)
-    listeners = [one(listing.join) for one in LISTENERS]
+    listening = [one(listing.join) for one in listeners]
     try:
         making.take(listing)
         if not source.left_out:
             # Else each answer names what couldn't be read, which may be read tomorrow.
-            making.keep(listeners)
+            making.keep(listening)
         made = Made(
             runs,
             rows_of(found),

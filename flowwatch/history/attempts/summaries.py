@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,19 +22,13 @@ from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot
 from flowwatch.flows.join import Join
-from flowwatch.history.attempts.made import Made, newer_records, read_made
-from flowwatch.history.store import MADE, Listing, listing
-from flowwatch.text import plural
+from flowwatch.history.attempts.made import standing
+from flowwatch.history.store import MADE
 
 SUMMARY = "summary"
 """The folder."""
 ROWS = 100_000
 """That are told one by one: what ``--max-rows`` is by default."""
-
-
-def version() -> str:
-    """Of what counts: another may join attempts otherwise, and is asked itself then."""
-    return metadata.version("flowwatch")
 
 
 class Counting:
@@ -88,18 +81,8 @@ def ready(folder: Path, query: Query) -> Ready:
 
     ``query`` asks for a direction and noise alone.
     """
-    made = read_made(folder, [])
-    if made is None or made.summary != version():
-        return Ready()
-    found = listing(folder)
-    if found.left_out:
-        return Ready()
-    if not made.of(found):
-        return Ready(why_not=_why_not(found, made))
+    found = standing(folder)
     path = path_of(query.direction, noise=query.noise)
-    return Ready(read_summary(folder / MADE / path) if path in made.files else None)
-
-
-def _why_not(found: Listing, made: Made) -> str:
-    newer = plural(newer_records(made, found), "record")
-    return f"read record by record, as {newer} came or went since: flowwatch history compact"
+    if found.made is None or path not in found.made.files:
+        return Ready(why_not=found.why_not)
+    return Ready(read_summary(folder / MADE / path))
