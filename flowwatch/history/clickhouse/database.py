@@ -18,6 +18,7 @@ from typing import Any
 from flowwatch.errors import UsageError
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.clickhouse.flavours import Flavour, flavour_of
+from flowwatch.history.clickhouse.tls import trouble
 from flowwatch.history.clickhouse.url import Server
 from flowwatch.history.columns import Kept
 from flowwatch.redact import redact
@@ -41,6 +42,10 @@ class Database:
             raise UsageError(
                 "a history in ClickHouse needs clickhouse-connect", _INSTALL
             ) from error
+        if server.options.get("verify") is False:
+            # Said by who asks so; urllib3 would say it once more, with each question.
+            urllib3: Any = import_module("urllib3")
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         # It logs what it raises as well.
         logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
         self._server = server
@@ -72,7 +77,7 @@ class Database:
         with self._lock:
             if self._connected is None:
                 server = self._server
-                with _errors():
+                with self._errors():
                     self._connected = self._module.get_client(
                         host=server.host,
                         port=server.port,
@@ -83,6 +88,8 @@ class Database:
                         send_receive_timeout=ANSWER_SECONDS,
                         # Several threads ask, and a session takes one question at a time.
                         autogenerate_session_id=False,
+                        # Else a client certificate has it leave out the password, and say nothing.
+                        tls_mode="strict" if server.password else None,
                         **{"compress": True, **server.options},
                     )
             return self._connected
@@ -95,26 +102,26 @@ class Database:
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of numbers and texts."""
         client = self._client
-        with _errors():
+        with self._errors():
             return list(client.query(sql).result_rows)
 
     def lines(self, sql: str) -> list[list[str]]:
         """The texts of an answer to what is no SELECT."""
         client = self._client
-        with _errors():
+        with self._errors():
             said = client.raw_query(sql, fmt="TabSeparated").decode("utf-8", "replace")
         return [line.split("\t") for line in said.splitlines()]
 
     def do(self, sql: str) -> None:
         """Have something changed."""
         client = self._client
-        with _errors():
+        with self._errors():
             client.command(sql)
 
     def arrow(self, sql: str) -> Arrow:
         """Rows as they come, of a server that knows Arrow."""
         client = self._client
-        with _errors():
+        with self._errors():
             return client.query_arrow(sql, use_strings=True)
 
     def table(self, sql: str, columns: Sequence[Kept]) -> Arrow:
@@ -123,7 +130,7 @@ class Database:
         pa, _ = load()
         if flavour.arrow:
             return flavour.given(pa, self.arrow(sql), columns)
-        with _errors():
+        with self._errors():
             # What it takes for a text that is none it would spell in hexadecimal.
             plain = {one.name: "bytes" for one in columns if one.kind in ("bytes", "uuid")}
             made = client.query(sql, column_oriented=True, column_formats=plain).result_columns
@@ -132,7 +139,7 @@ class Database:
     def add(self, name: str, table: Arrow) -> None:
         """Add rows as they are, to a server that knows Arrow; they are there when this returns."""
         client = self._client
-        with _errors():
+        with self._errors():
             client.insert_arrow(name, table, database=self.database)
 
     def insert(self, name: str, table: Arrow, columns: Sequence[Kept]) -> None:
@@ -143,7 +150,7 @@ class Database:
         if flavour.arrow:
             self.add(name, ready)
             return
-        with _errors():
+        with self._errors():
             client.insert(
                 name,
                 [flavour.written(one, ready.column(one.name).to_pylist()) for one in columns],
@@ -152,6 +159,22 @@ class Database:
                 column_type_names=[flavour.type_of(one) for one in columns],
                 column_oriented=True,
             )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """The client's errors as Python's own."""
+        exceptions: Any = import_module("clickhouse_connect.driver.exceptions")
+        try:
+            yield
+        except Exception as error:
+            # Of what the client stands on, too, which it doesn't always turn into its own.
+            known = isinstance(error, exceptions.ClickHouseError)
+            if not (known or type(error).__module__.startswith("urllib3.")):
+                raise
+            of_tls = trouble(error, self._server.host, self._server.options)
+            if of_tls:
+                raise ConnectionError(_NUMBERS[ConnectionError], of_tls) from None
+            raise (_understood(error) if known else _unanswered(error)) from None
 
 
 _CODES: dict[int, tuple[type[OSError], str]] = {
@@ -174,21 +197,6 @@ _NUMBERS: dict[type[OSError], int] = {
     ConnectionError: errno.ECONNABORTED,
     OSError: errno.EIO,
 }
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """The client's errors as Python's own."""
-    exceptions: Any = import_module("clickhouse_connect.driver.exceptions")
-    try:
-        yield
-    except exceptions.ClickHouseError as error:
-        raise _understood(error) from None
-    except Exception as error:
-        # Of what the client stands on, which it doesn't always turn into its own.
-        if not type(error).__module__.startswith("urllib3."):
-            raise
-        raise _unanswered(error) from None
 
 
 def _understood(error: Exception) -> OSError:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from flowwatch.errors import UsageError
+from flowwatch.history.clickhouse.tls import FILES, check_files
 from flowwatch.redact import remember, user_part
 from flowwatch.text import safe
 
@@ -20,8 +21,7 @@ PORT, SECURE_PORT = 8123, 8443
 USER, PASSWORD, PASSWORD_FILE = "CLICKHOUSE_USER", "CLICKHOUSE_PASSWORD", "CLICKHOUSE_PASSWORD_FILE"
 """Environment variables: the first two are those of clickhouse-client, the last that of its image."""
 _SWITCHES = {"0": False, "1": True, "false": False, "true": True}
-_FILES = ("ca_cert", "client_cert", "client_cert_key")
-OPTIONS = ("secure", "verify", "compress", *_FILES)
+OPTIONS = ("secure", "verify", "compress", *FILES)
 _LONGEST = 4096
 """Bytes of a password file."""
 
@@ -59,6 +59,7 @@ def server_of(url: str, environ: Mapping[str, str] = os.environ) -> Server:
     if not parts.hostname or not database or "/" in database or parts.fragment:
         raise _invalid(url, FORM)
     options = _options(url, parts.query)
+    check_files(options)
     return Server(
         parts.hostname,
         port or (SECURE_PORT if options.get("secure") else PORT),
@@ -78,9 +79,9 @@ def _options(url: str, query: str) -> dict[str, Any]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS:
             raise _invalid(url, f"no option {safe(name)}; there are {', '.join(OPTIONS)}")
-        if name not in _FILES and value.lower() not in _SWITCHES:
+        if name not in FILES and value.lower() not in _SWITCHES:
             raise _invalid(url, f"{name} is 0 or 1")
-        given[name] = value if name in _FILES else _SWITCHES[value.lower()]
+        given[name] = value if name in FILES else _SWITCHES[value.lower()]
     return given
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.history.clickhouse.servers import PROGRAM, Old, Today
+from tests.unit.history.clickhouse.tls import Secured, secured_before
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,10 @@ def server(request: pytest.FixtureRequest) -> Old | Today:
     """Each of them."""
     found: Old | Today = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="session")
+def secured(today: Today, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """TLS before today's engine."""
+    with secured_before(today, tmp_path_factory.mktemp("tls")) as found:
+        yield found

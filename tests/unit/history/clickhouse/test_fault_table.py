@@ -17,6 +17,7 @@ from tests.interop.program import free_port
 from tests.unit.history.clickhouse import test_asking, test_away
 from tests.unit.history.clickhouse.servers import Old, Today
 from tests.unit.history.clickhouse.test_answers import WEATHER, shown
+from tests.unit.history.clickhouse.tls import Secured
 
 pytestmark = pytest.mark.xdist_group("clickhouse")
 
@@ -67,6 +68,16 @@ def changed(sql: str, *, recorded: bool = True) -> Callable[[Any], str]:
     return play
 
 
+def tls(kind: str, *, ca: str = "", client: str = "") -> Callable[[Any], str]:
+    """A database behind TLS of that kind, asked with that CA, and a client certificate of another."""
+
+    def play(request: Any) -> str:
+        secured: Secured = request.getfixturevalue("secured")
+        return secured.url(kind, secured.client(client) if client else "", ca=ca)
+
+    return play
+
+
 PLAYED: dict[str, Callable[[Any], str]] = {
     "the server away, when a verb begins": away,
     "nothing made yet, when `ask` begins": changed(""),
@@ -75,6 +86,12 @@ PLAYED: dict[str, Callable[[Any], str]] = {
     ),
     "a wrong password": wrong_password,
     "no such database": no_database,
+    "`secure=1`, and a CA that is not known here": tls("good", ca="elsewhere"),
+    "… a certificate that has expired": tls("expired"),
+    "… a certificate of another name": tls("elsewhere"),
+    "… a client certificate is asked for": tls("asking"),
+    "… and that of another CA is shown": tls("asking", client="elsewhere"),
+    "… no TLS at that port": tls("plain"),
     "tables of a newer flowwatch": changed("INSERT INTO flows.flowwatch_history VALUES (7)"),
     "a table of another program, when `record` begins": changed(
         "CREATE TABLE flows.flowwatch_flows (recorded Int64) ENGINE = TinyLog", recorded=False
@@ -99,6 +116,8 @@ def test_a_fault_is_as_the_page_says(name: str, request: pytest.FixtureRequest) 
     if words[0] == "summary":
         codes += f"; of `record` {flowwatch(*verbs['`record`']).returncode}"
     said = done.stderr.removeprefix("flowwatch: ").strip()
+    assert "a-secret-word" not in said
+    said = said.replace("not for localhost", "not for ch.example")
     assert (said.replace(shown(url), "clickhouse://ch.example/flows"), done.stdout) == (
         ROWS[name][0],
         "",
