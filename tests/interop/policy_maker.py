@@ -10,31 +10,66 @@ Lists and mappings are made anew for each set: whoever is given one may change i
 """
 
 import copy
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
 from tests.interop.policy_universe import NAMESPACES
 
 Object: TypeAlias = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
-_OWN = st.sampled_from(("default", "default", *NAMESPACES))
+
+def _once(make: Callable[P, T]) -> Callable[P, T]:
+    """What makes a strategy, with one for the same arguments: making and validating it anew for each draw
+    takes longer than to draw."""
+    made: dict[object, T] = {}
+
+    @functools.wraps(make)
+    def found(*args: P.args, **kwargs: P.kwargs) -> T:
+        parts = (*args, *kwargs.items())
+        key = tuple(one if isinstance(one, st.SearchStrategy) else repr(one) for one in parts)
+        if key not in made:
+            made[key] = make(*args, **kwargs)
+        return made[key]
+
+    return found
 
 
+_integers = _once(st.integers)
+_booleans = _once(st.booleans)
+_one_of = _once(st.one_of)
+
+
+@_once
+def _sampled_from(values: Sequence[Any]) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+_OWN = _sampled_from(("default", "default", *NAMESPACES))
+
+
+@_once
 def _any(*values: Any) -> st.SearchStrategy[Any]:
     """One of `values`, nobody else's."""
-    return st.sampled_from(values).map(copy.deepcopy)
+    return _sampled_from(values).map(copy.deepcopy)
 
 
+@_once
 def _seldom(common: st.SearchStrategy[Any], *rare: Any) -> st.SearchStrategy[Any]:
     """`common`, and one time in about ten one of `rare`."""
-    return st.integers(0, 9).flatmap(lambda n: _any(*rare) if n == 9 else common)
+    return _integers(0, 9).flatmap(lambda n: _any(*rare) if n == 9 else common)
 
 
+@_once
 def _lists(items: st.SearchStrategy[Any], least: int = 0, most: int = 2) -> st.SearchStrategy[Any]:
     return st.lists(items, min_size=least, max_size=most)
 
 
+@_once
 def _items(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """A list with something in it, seldom an empty one or null."""
     return _seldom(_lists(items, 1), [], None)
@@ -44,8 +79,8 @@ def _fields(draw: st.DrawFn, likely: dict[str, st.SearchStrategy[Any]], chance: 
     """Each field one time in `chance`; then null, one time in twenty."""
     made: Object = {}
     for name, value in likely.items():
-        if draw(st.integers(1, chance)) == chance:
-            made[name] = None if draw(st.integers(1, 20)) == 20 else draw(value)
+        if draw(_integers(1, chance)) == chance:
+            made[name] = None if draw(_integers(1, 20)) == 20 else draw(value)
     return made
 
 
@@ -83,31 +118,36 @@ _NAMESPACE_KEYS = {
 _GROUP_KEYS = {"zone": ("one", "two"), "kind": ("saas",)}
 
 
+@_once
 @st.composite
 def _expressions(draw: st.DrawFn, keys: dict[str, tuple[str, ...]]) -> Object:
-    key = draw(st.sampled_from(tuple(keys)))
-    operator = draw(st.sampled_from(("In", "NotIn", "Exists", "DoesNotExist")))
+    key = draw(_sampled_from(tuple(keys)))
+    operator = draw(_sampled_from(("In", "NotIn", "Exists", "DoesNotExist")))
     made: Object = {"key": key, "operator": operator}
     if operator in ("In", "NotIn"):
-        made["values"] = draw(_lists(st.sampled_from(keys[key]), 1))
+        made["values"] = draw(_lists(_sampled_from(keys[key]), 1))
     return made
 
 
+@_once
 @st.composite
 def _selectors(draw: st.DrawFn, keys: dict[str, tuple[str, ...]]) -> Object:
     """A label selector; `{}` often."""
-    shape = draw(st.integers(0, 9))
+    shape = draw(_integers(0, 9))
     if shape < 3:
         return {}
     made: Object = {}
     if shape != 9:
-        names = draw(_lists(st.sampled_from(tuple(keys)), 1))
+        names = draw(_lists(_sampled_from(tuple(keys)), 1))
         if {"app", "any:app"} <= set(names):
             names.remove("any:app")  # the same to Cilium, which then keeps one by chance
-        made["matchLabels"] = {name: draw(st.sampled_from(keys[name])) for name in names}
+        made["matchLabels"] = {name: draw(_sampled_from(keys[name])) for name in names}
     if shape > 6:
         made["matchExpressions"] = draw(_lists(_expressions(keys), 1))
     return made
+
+
+_GROUP_SELECTORS = _selectors(_GROUP_KEYS).filter(bool)
 
 
 # Cilium's kinds ------------------------------------------------------------------------------------
@@ -127,34 +167,36 @@ _ENTITIES = ("all", "world", "cluster", "cluster-mesh", "host", "remote-node", "
 _NAMES = ("a.x.io", "x.io", "A.X.io.", "www.y.org", "b.a.x.io")
 _PATTERNS = ("*", "*.x.io", "*x.io", "**.x.io", "*.*", "**", "a*.x.io", "www.**.org", "*.Y.ORG",
              "**x.io", "*.*.x.io", "**.io")  # fmt: skip
-_FQDNS = st.one_of(
-    st.sampled_from(_NAMES).map(lambda name: {"matchName": name}),
-    st.sampled_from(_PATTERNS).map(lambda pattern: {"matchPattern": pattern}),
+_FQDNS = _one_of(
+    _sampled_from(_NAMES).map(lambda name: {"matchName": name}),
+    _sampled_from(_PATTERNS).map(lambda pattern: {"matchPattern": pattern}),
 )
 
 
+@_once
 @st.composite
 def _blocks(draw: st.DrawFn) -> Object:
     """An item of toCIDRSet."""
-    kind = draw(st.integers(0, 5))
-    block = draw(st.sampled_from(tuple(_BLOCKS)))
+    kind = draw(_integers(0, 5))
+    block = draw(_sampled_from(tuple(_BLOCKS)))
     made: Object = {"cidr": block}
     if kind == 0:
-        made = {"cidrGroupRef": draw(st.sampled_from(("g1", "g2", "missing")))}
+        made = {"cidrGroupRef": draw(_sampled_from(("g1", "g2", "missing")))}
     elif kind == 1:
         # Not the empty one: with a port's name Cilium's answer depends on what was asked before.
-        made = {"cidrGroupSelector": draw(_selectors(_GROUP_KEYS).filter(bool))}
-    if draw(st.integers(0, 2)) == 0:
-        made["except"] = draw(_lists(st.sampled_from(_BLOCKS[block]), 0))
+        made = {"cidrGroupSelector": draw(_GROUP_SELECTORS)}
+    if draw(_integers(0, 2)) == 0:
+        made["except"] = draw(_lists(_sampled_from(_BLOCKS[block]), 0))
     return made
 
 
+@_once
 def _peers(way: str, *, deny: bool) -> dict[str, st.SearchStrategy[Any]]:
     """The fields that can name a peer; `way` is to or from."""
     peers = {
-        f"{way}Endpoints": _items(st.one_of(_selectors(_KEYS), _selectors(_CILIUM_KEYS))),
-        f"{way}Entities": _items(st.sampled_from(_ENTITIES)),
-        f"{way}CIDR": _items(st.sampled_from(_CIDRS)),
+        f"{way}Endpoints": _items(_one_of(_selectors(_KEYS), _selectors(_CILIUM_KEYS))),
+        f"{way}Entities": _items(_sampled_from(_ENTITIES)),
+        f"{way}CIDR": _items(_sampled_from(_CIDRS)),
         f"{way}CIDRSet": _items(_blocks()),
     }
     if way == "to" and not deny:
@@ -163,32 +205,39 @@ def _peers(way: str, *, deny: bool) -> dict[str, st.SearchStrategy[Any]]:
 
 
 _PORT_NAMES = _seldom(
-    st.sampled_from(("80", "80", "81", "443", "8080", "53", "0", "http", "HTTP", "dns")),
+    _sampled_from(("80", "80", "81", "443", "8080", "53", "0", "http", "HTTP", "dns")),
     "0120", "0x50", "65535", "79", "unknown",
 )  # fmt: skip
-_PROTOCOLS = st.sampled_from((None, "TCP", "TCP", "UDP", "SCTP", "ANY"))
+_PROTOCOLS = _sampled_from((None, "TCP", "TCP", "UDP", "SCTP", "ANY"))
 
 
+@_once
 @st.composite
 def _ports(draw: st.DrawFn) -> Object:
     made: Object = {"port": draw(_PORT_NAMES)}
     if protocol := draw(_PROTOCOLS):
         made["protocol"] = protocol
-    if draw(st.integers(0, 5)) == 0:
-        made["endPort"] = draw(st.sampled_from((0, 60, 80, 81, 443, 8080, 65535)))
+    if draw(_integers(0, 5)) == 0:
+        made["endPort"] = draw(_sampled_from((0, 60, 80, 81, 443, 8080, 65535)))
     return made
 
 
 _HTTP: st.SearchStrategy[Any] = _any(
     [{"method": "GET", "path": "/x"}], [{}], [{"path": "/.*", "headers": ["X-A: b"]}], [], None
 )
-_DNS = st.one_of(_lists(_FQDNS, 1), _any([], [{"matchPattern": "*"}]))
+_DNS = _one_of(_lists(_FQDNS, 1), _any([], [{"matchPattern": "*"}]))
+_HTTP_RULES = _HTTP.map(lambda http: {"http": http})
+_DNS_RULES = _DNS.map(lambda dns: {"dns": dns})
+_PROXY_PORTS = _sampled_from(("80", "80", "443", "8080", "http")).map(
+    lambda at: {"port": at, "protocol": "TCP"}
+)
 
 
+@_once
 @st.composite
 def _port_rules(draw: st.DrawFn, *, deny: bool, egress: bool) -> Object:
     """An item of toPorts."""
-    kind = draw(st.integers(0, 19))
+    kind = draw(_integers(0, 19))
     if kind == 19:
         return {}
     if kind == 18:
@@ -196,18 +245,15 @@ def _port_rules(draw: st.DrawFn, *, deny: bool, egress: bool) -> Object:
     if deny or kind < 7 or (kind in (15, 16) and not egress):
         return {"ports": draw(_lists(_ports(), 1, 3))}
     if kind < 15:
-        ports = st.sampled_from(("80", "80", "443", "8080", "http"))
-        made: Object = {
-            "ports": draw(_lists(ports.map(lambda at: {"port": at, "protocol": "TCP"}), 1))
-        }
-        if draw(st.integers(0, 4)) == 4:
+        made: Object = {"ports": draw(_lists(_PROXY_PORTS, 1))}
+        if draw(_integers(0, 4)) == 4:
             made["serverNames"] = draw(_any(["x.io"], [], ["*.x.io", "y.org"]))
         else:
-            made["rules"] = draw(_seldom(_HTTP.map(lambda http: {"http": http}), {}, None))
+            made["rules"] = draw(_seldom(_HTTP_RULES, {}, None))
         return made
     if kind < 17:
-        protocol = draw(st.sampled_from(("UDP", "ANY", "TCP", None)))
-        port: Object = {"port": draw(st.sampled_from(("53", "53", "dns")))}
+        protocol = draw(_sampled_from(("UDP", "ANY", "TCP", None)))
+        port: Object = {"port": draw(_sampled_from(("53", "53", "dns")))}
         return {
             "ports": [port | ({"protocol": protocol} if protocol else {})],
             "rules": {"dns": draw(_DNS)},
@@ -215,44 +261,46 @@ def _port_rules(draw: st.DrawFn, *, deny: bool, egress: bool) -> Object:
     # Whatever comes together, seldom valid.
     return {
         "ports": draw(_lists(_ports(), 1)),
-        "rules": draw(st.one_of(_HTTP.map(lambda x: {"http": x}), _DNS.map(lambda x: {"dns": x}))),
+        "rules": draw(_one_of(_HTTP_RULES, _DNS_RULES)),
     }
 
 
+@_once
 @st.composite
 def _icmps(draw: st.DrawFn) -> Object:
     """An item of icmps."""
-    if draw(st.integers(0, 7)) == 0:
+    if draw(_integers(0, 7)) == 0:
         return {}
     fields = []
-    for _ in range(draw(st.integers(1, 2))):
-        kind = st.sampled_from((8, 3, 0, 128, "EchoRequest", "EchoReply", "DestinationUnreachable"))
+    for _ in range(draw(_integers(1, 2))):
+        kind = _sampled_from((8, 3, 0, 128, "EchoRequest", "EchoReply", "DestinationUnreachable"))
         field: Object = {"type": draw(kind)}
-        if draw(st.booleans()):
-            field["family"] = draw(st.sampled_from(("IPv4", "IPv6")))
+        if draw(_booleans()):
+            field["family"] = draw(_sampled_from(("IPv4", "IPv6")))
         fields.append(field)
     return {"fields": fields}
 
 
+@_once
 @st.composite
 def _cilium_entry(draw: st.DrawFn, section: str, *, host: bool = False) -> Object:
     """An item of ingress, egressDeny and so on; those of hosts have seldom rules for proxies."""
     egress, deny = section.startswith("egress"), section.endswith("Deny")
     peers = _peers("to" if egress else "from", deny=deny)
-    kinds = draw(_seldom(st.sampled_from((0, 1, 1, 1, 1)), 2))
+    kinds = draw(_seldom(_sampled_from((0, 1, 1, 1, 1)), 2))
     made: Object = {}
-    for name in draw(_lists(st.sampled_from(tuple(peers)), kinds, kinds)):
+    for name in draw(_lists(_sampled_from(tuple(peers)), kinds, kinds)):
         made[name] = draw(peers[name])
-    if draw(st.integers(0, 19)) == 19:
+    if draw(_integers(0, 19)) == 19:
         way = "to" if egress else "from"
         empty = (f"{way}Groups", "toServices") if egress else (f"{way}Groups",)
-        made[draw(st.sampled_from(empty))] = []
-    ports = draw(st.integers(0, 9))
+        made[draw(_sampled_from(empty))] = []
+    ports = draw(_integers(0, 9))
     if ports < 5:
         made["toPorts"] = draw(_seldom(_lists(_port_rules(deny=deny, egress=egress), 1), [], None))
     elif ports < 7:
         made["icmps"] = draw(_seldom(_lists(_icmps(), 1), [], None))
-    if not made and draw(st.integers(0, 3)):
+    if not made and draw(_integers(0, 3)):
         made[("toEntities" if egress else "fromEntities")] = ["all"]
     return made
 
@@ -260,17 +308,18 @@ def _cilium_entry(draw: st.DrawFn, section: str, *, host: bool = False) -> Objec
 _SECTIONS = ("egress", "egress", "ingress", "ingress", "egressDeny", "ingressDeny")
 
 
+@_once
 @st.composite
 def _cilium_rule(draw: st.DrawFn, *, wide: bool) -> Object:
     """A spec."""
     made: Object = {}
-    host = wide and draw(st.integers(0, 5)) == 0
+    host = wide and draw(_integers(0, 5)) == 0
     made["nodeSelector" if host else "endpointSelector"] = draw(
-        _selectors(_KEYS if host or draw(st.integers(0, 3)) else _CILIUM_KEYS)
+        _selectors(_KEYS if host or draw(_integers(0, 3)) else _CILIUM_KEYS)
     )
-    for section in draw(_lists(st.sampled_from(_SECTIONS), 1, 3)):
+    for section in draw(_lists(_sampled_from(_SECTIONS), 1, 3)):
         made[section] = draw(_seldom(_lists(_cilium_entry(section, host=host), 1, 4), [], None))
-    if draw(st.integers(0, 3)) == 0:
+    if draw(_integers(0, 3)) == 0:
         made["enableDefaultDeny"] = draw(
             _any(
                 {"egress": False},
@@ -284,18 +333,19 @@ def _cilium_rule(draw: st.DrawFn, *, wide: bool) -> Object:
     return made
 
 
+# Not once: of three that are one, a choice of them has one part, not three.
 @st.composite
 def _cilium_policy(draw: st.DrawFn) -> Object:
-    wide = draw(st.booleans())
+    wide = draw(_booleans())
     metadata: Object = {}
-    if not wide and draw(st.integers(0, 3)):
+    if not wide and draw(_integers(0, 3)):
         metadata["namespace"] = draw(_OWN)
     made: Object = {
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumClusterwideNetworkPolicy" if wide else "CiliumNetworkPolicy",
         "metadata": metadata,
     }
-    several = draw(st.integers(0, 4))
+    several = draw(_integers(0, 4))
     if several != 4:
         made["spec"] = draw(_cilium_rule(wide=wide))
     if several > 2:
@@ -306,37 +356,40 @@ def _cilium_policy(draw: st.DrawFn) -> Object:
 # Kubernetes' kinds -----------------------------------------------------------------------------------
 
 
+@_once
 @st.composite
 def _knp_peer(draw: st.DrawFn) -> Object:
-    kind = draw(st.integers(0, 6))
+    kind = draw(_integers(0, 6))
     if kind == 0:
         return {}
     if kind < 3:
-        block = draw(st.sampled_from(tuple(_BLOCKS)))
+        block = draw(_sampled_from(tuple(_BLOCKS)))
         made: Object = {"cidr": block}
-        if draw(st.booleans()):
-            made["except"] = draw(_lists(st.sampled_from(_BLOCKS[block]), 0))
+        if draw(_booleans()):
+            made["except"] = draw(_lists(_sampled_from(_BLOCKS[block]), 0))
         return {"ipBlock": made}
     made = {}
-    if kind < 5 or draw(st.booleans()):
+    if kind < 5 or draw(_booleans()):
         made["podSelector"] = draw(_selectors(_PLAIN_KEYS))
     if kind > 4:
         made["namespaceSelector"] = draw(_selectors(_NAMESPACE_KEYS))
     return made
 
 
+@_once
 @st.composite
 def _knp_port(draw: st.DrawFn) -> Object:
     made: Object = {}
-    if draw(st.integers(0, 4)):
-        made["port"] = draw(st.sampled_from((53, 80, 443, 8080, "http", "dns", 79)))
-    if protocol := draw(st.sampled_from((None, "TCP", "UDP", "SCTP"))):
+    if draw(_integers(0, 4)):
+        made["port"] = draw(_sampled_from((53, 80, 443, 8080, "http", "dns", 79)))
+    if protocol := draw(_sampled_from((None, "TCP", "UDP", "SCTP"))):
         made["protocol"] = protocol
-    if isinstance(made.get("port"), int) and draw(st.integers(0, 4)) == 0:
-        made["endPort"] = draw(st.sampled_from((80, 443, 8080, 65535)))
+    if isinstance(made.get("port"), int) and draw(_integers(0, 4)) == 0:
+        made["endPort"] = draw(_sampled_from((80, 443, 8080, 65535)))
     return made
 
 
+@_once
 @st.composite
 def _knp_rule(draw: st.DrawFn, way: str) -> Object:
     return _fields(
@@ -346,17 +399,18 @@ def _knp_rule(draw: st.DrawFn, way: str) -> Object:
     )
 
 
+@_once
 @st.composite
 def _network_policy(draw: st.DrawFn) -> Object:
     spec: Object = {"podSelector": draw(_selectors(_PLAIN_KEYS))}
     for section, way in (("ingress", "from"), ("egress", "to")):
-        if draw(st.booleans()):
+        if draw(_booleans()):
             spec[section] = draw(_seldom(_lists(_knp_rule(way), 0), None))
     types = draw(_any(None, [], ["Ingress"], ["Egress"], ["Ingress", "Egress"], ["Egress"]))
     if types is not None:
         spec["policyTypes"] = types
     metadata: Object = {}
-    if draw(st.integers(0, 3)):
+    if draw(_integers(0, 3)):
         metadata["namespace"] = draw(_OWN)
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -366,9 +420,10 @@ def _network_policy(draw: st.DrawFn) -> Object:
     }
 
 
+@_once
 @st.composite
 def _cluster_pods(draw: st.DrawFn) -> Object:
-    if draw(st.booleans()):
+    if draw(_booleans()):
         return {"namespaces": draw(_selectors(_NAMESPACE_KEYS))}
     return {
         "pods": {
@@ -381,53 +436,57 @@ def _cluster_pods(draw: st.DrawFn) -> Object:
 _DOMAINS = ("a.x.io", "*.x.io", "x.io", "*.y.org", "www.y.org")
 
 
+@_once
 @st.composite
 def _cluster_peer(draw: st.DrawFn, *, egress: bool, accept: bool) -> Object:
-    kind = draw(st.integers(0, 9))
+    kind = draw(_integers(0, 9))
     if egress and kind < 3:
-        return {"networks": draw(_lists(st.sampled_from(tuple(_BLOCKS)), 1))}
+        return {"networks": draw(_lists(_sampled_from(tuple(_BLOCKS)), 1))}
     if egress and kind == 3 and accept:
-        return {"domainNames": draw(_lists(st.sampled_from(_DOMAINS), 1))}
+        return {"domainNames": draw(_lists(_sampled_from(_DOMAINS), 1))}
     if kind == 9:
         return {}  # what a newer version has there
     made: Object = draw(_cluster_pods())
     return made
 
 
+@_once
 @st.composite
 def _cluster_protocol(draw: st.DrawFn) -> Object:
-    kind = draw(st.integers(0, 9))
+    kind = draw(_integers(0, 9))
     if kind == 0:
-        return {"destinationNamedPort": draw(st.sampled_from(("http", "dns")))}
+        return {"destinationNamedPort": draw(_sampled_from(("http", "dns")))}
     made: Object = {}
     if kind < 6:
-        made["destinationPort"] = {"number": draw(st.sampled_from((53, 80, 443, 8080)))}
+        made["destinationPort"] = {"number": draw(_sampled_from((53, 80, 443, 8080)))}
     elif kind < 9:
-        start, end = draw(st.sampled_from(((80, 443), (53, 53), (1, 65535), (79, 81))))
+        start, end = draw(_sampled_from(((80, 443), (53, 53), (1, 65535), (79, 81))))
         made["destinationPort"] = {"range": {"start": start, "end": end}}
-    return {draw(st.sampled_from(("tcp", "udp", "sctp"))): made}
+    return {draw(_sampled_from(("tcp", "udp", "sctp"))): made}
 
 
+@_once
 @st.composite
 def _cluster_rule(draw: st.DrawFn, *, egress: bool) -> Object:
-    action = draw(st.sampled_from(("Accept", "Deny", "Pass")))
+    action = draw(_sampled_from(("Accept", "Deny", "Pass")))
     peers = _lists(_cluster_peer(egress=egress, accept=action == "Accept"), 1)
     made: Object = {"action": action, "to" if egress else "from": draw(peers)}
-    if draw(st.booleans()):
+    if draw(_booleans()):
         made["protocols"] = draw(_lists(_cluster_protocol(), 1))
     return made
 
 
+@_once
 @st.composite
 def _cluster_network_policy(draw: st.DrawFn) -> Object:
     spec: Object = {
-        "tier": draw(st.sampled_from(("Admin", "Baseline"))),
-        "priority": draw(st.integers(0, 2)),
+        "tier": draw(_sampled_from(("Admin", "Baseline"))),
+        "priority": draw(_integers(0, 2)),
         "subject": draw(_cluster_pods()),
     }
-    if draw(st.booleans()):
+    if draw(_booleans()):
         spec["ingress"] = draw(_lists(_cluster_rule(egress=False), 1, 3))
-    if "ingress" not in spec or draw(st.booleans()):
+    if "ingress" not in spec or draw(_booleans()):
         spec["egress"] = draw(_lists(_cluster_rule(egress=True), 1, 3))
     return {
         "apiVersion": "policy.networking.k8s.io/v1alpha2",
@@ -437,20 +496,21 @@ def _cluster_network_policy(draw: st.DrawFn) -> Object:
     }
 
 
+@_once
 @st.composite
 def _cidr_group(draw: st.DrawFn, name: str) -> Object:
-    labels = {key: draw(st.sampled_from(values)) for key, values in _GROUP_KEYS.items()}
-    kept = draw(_lists(st.sampled_from(tuple(labels))))
+    labels = {key: draw(_sampled_from(values)) for key, values in _GROUP_KEYS.items()}
+    kept = draw(_lists(_sampled_from(tuple(labels))))
     blocks = ("10.1.0.0/16", "10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "10.1.2.3/32")
     return {
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumCIDRGroup",
         "metadata": {"name": name, "labels": {key: labels[key] for key in kept}},
-        "spec": {"externalCIDRs": draw(_lists(st.sampled_from(blocks)))},
+        "spec": {"externalCIDRs": draw(_lists(_sampled_from(blocks)))},
     }
 
 
-_POLICIES = st.one_of(
+_POLICIES = _one_of(
     _cilium_policy(),
     _cilium_policy(),
     _cilium_policy(),
@@ -458,12 +518,15 @@ _POLICIES = st.one_of(
     _cluster_network_policy(),
 )
 
+_MOST = _seldom(st.just(4), 12)
 
+
+@_once
 @st.composite
 def policy_sets(draw: st.DrawFn) -> list[Object]:
     """One to four policies that may meet, seldom a dozen, with the CIDR groups there are."""
     made = []
-    for at, policy in enumerate(draw(_lists(_POLICIES, 1, draw(_seldom(st.just(4), 12))))):
+    for at, policy in enumerate(draw(_lists(_POLICIES, 1, draw(_MOST)))):
         made.append(policy | {"metadata": policy["metadata"] | {"name": f"p{at}"}})
     if _refers_to_groups(made):
         # Seldom the group isn't given.
@@ -471,6 +534,7 @@ def policy_sets(draw: st.DrawFn) -> list[Object]:
     return made
 
 
+@_once
 @st.composite
 def _groups(draw: st.DrawFn) -> list[Object]:
     return [draw(_cidr_group("g1")), draw(_cidr_group("g2"))]
