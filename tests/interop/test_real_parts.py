@@ -299,7 +299,7 @@ def test_without_go_the_tests_skip_but_fail_in_ci(tmp_path: Path, ci: bool) -> N
     }
     this = f"{Path(__file__).relative_to(CHECKOUT)}::test_nobodys_configuration_reaches_the_cli"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", this],
+        [sys.executable, "-m", "pytest", "-n", "0", "-rs", "-p", "no:cacheprovider", this],
         cwd=CHECKOUT,
         env=env,
         capture_output=True,
