@@ -103,6 +103,8 @@ def _compact(_parsed: Parsed, kept: Kept) -> int:
         put("nothing to merge\n")
     if done.attempts is not None:
         put(f"{plural(done.attempts, 'attempt')} made of the records\n")
+    if done.how:
+        put(f"{done.how}\n")
     return _problems(done.problems)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from flowwatch.flows.model import Flow
 
 
@@ -13,17 +15,25 @@ def identity(flow: Flow) -> int:
     """
     if flow.uuid:
         return hash(flow.uuid)
-    return hash(
-        (
-            flow.time,
-            flow.node,
-            flow.event_type,
-            flow.sub_type,
-            flow.verdict,
-            flow.source_ip,
-            flow.destination_ip,
-            flow.source_port,
-            flow.destination_port,
-            flow.tcp_flags,
-        )
+    return hash(_said(flow))
+
+
+def lasting_identity(flow: Flow) -> int:
+    """The same in every process: of 64 bits, and 1 us dearer."""
+    text = flow.uuid or repr(_said(flow))
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
+
+
+def _said(flow: Flow) -> tuple[int | str, ...]:
+    return (
+        flow.time,
+        flow.node,
+        flow.event_type,
+        flow.sub_type,
+        flow.verdict,
+        flow.source_ip,
+        flow.destination_ip,
+        flow.source_port,
+        flow.destination_port,
+        flow.tcp_flags,
     )

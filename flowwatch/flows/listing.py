@@ -53,12 +53,14 @@ class AttemptListing:
         directions: frozenset[str],
         outcomes: frozenset[str],
         teller: Teller | None = None,
+        join: Join | None = None,
     ) -> None:
+        """``join``: one that goes on; it lists what is open there as well."""
         self._batches = batches
         self._directions = directions
         self._outcomes = outcomes
         self._teller = teller
-        self._join = Join()
+        self._join = join or Join()
         if teller is not None:
             self._join.listen(teller)
         self._join.listen(self)

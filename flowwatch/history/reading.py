@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from flowwatch.errors import InputError
 from flowwatch.flows.first_or_last import first_or_last
-from flowwatch.flows.identity import identity
+from flowwatch.flows.identity import lasting_identity
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState, in_hundredths
 from flowwatch.history.events import Event, add_to
@@ -34,6 +37,23 @@ _WRITTEN_WITHIN = 600_000_000_000
 """Nanoseconds: what waits for a full or slow disk longer than this may count twice after a restart."""
 
 
+class Pause(NamedTuple):
+    """A moment between two batches: where all that came until then was given, and more follows."""
+
+    at: int
+    """Nanoseconds since 1970."""
+    then: Callable[[], None]
+    """Called once."""
+
+
+class KeptDoubles(msgspec.Struct, array_like=True):
+    """Records that may come twice, by :func:`lasting_identity`, and which run brought each."""
+
+    runs: list[str]
+    young: tuple[bytes, bytes]
+    old: tuple[bytes, bytes]
+
+
 class HistorySource:
     """Flows of the history at ``where`` that pass ``matching``, within ``window``.
 
@@ -46,13 +66,17 @@ class HistorySource:
         *,
         matching: Matching | None = None,
         window: Selection | None = None,
+        pause: Pause | None = None,
+        doubles: KeptDoubles | None = None,
     ) -> None:
-        """``where`` is files, or whatever else gives their rows."""
+        """``where`` is files, or whatever else gives their rows; ``doubles``: what was known before."""
         self._records: Records = (
             where if isinstance(where, Records) else FileRecords(place_of(where))
         )
         self._matching = matching
         self._window = window or Selection()
+        self._pause, self._known = pause, doubles
+        self._doubles = Doubles({})
         self._closed = threading.Event()
         self._state = SourceState(f"history {self._records.name}", "connecting", since=time.time())
 
@@ -67,6 +91,11 @@ class HistorySource:
     def left_out(self) -> bool:
         """Whether a file could not be read so far."""
         return bool(self._records.problems)
+
+    @property
+    def doubles(self) -> KeptDoubles:
+        """What is known by now of records that may come twice."""
+        return self._doubles.kept()
 
     def close(self) -> None:
         """End ``batches()`` soon."""
@@ -88,8 +117,12 @@ class HistorySource:
     def _all(self) -> Iterator[Batch]:
         window, matching = self._window, self._matching
         spans = self._records.open(window, self._closed)
-        doubles = Doubles(spans)
+        doubles = self._doubles = Doubles(spans, self._known)
+        pause = self._pause
         for key, told, rows in self._merged():
+            if pause is not None and key[0] > pause.at:
+                pause.then()
+                pause = None
             if self._closed.is_set():
                 return
             events = [one for one in told if not window.timed or _within(window, one)]
@@ -163,16 +196,30 @@ class Doubles:
     What one has taken reaches the disk later: one that starts then doesn't know it, and asks for it again.
     """
 
-    def __init__(self, spans: dict[str, tuple[int, int]]) -> None:
-        """``spans``: by run, when the first and the last of its rows came."""
+    def __init__(self, spans: dict[str, tuple[int, int]], known: KeptDoubles | None = None) -> None:
+        """``spans``: by run, when the first and the last of its rows came; ``known``: from before."""
         runs = sorted(spans.values())
         pairs = list(pairwise(runs))
         self._always = any(later[0] <= earlier[1] for earlier, later in pairs)
         self._starts = [
             later[0] for earlier, later in pairs if later[0] <= earlier[1] + _WRITTEN_WITHIN
         ]
-        self._young: dict[int, str] = {}
-        self._old: dict[int, str] = {}
+        self._young: dict[int, str] = _read(known.young, known.runs) if known is not None else {}
+        self._old: dict[int, str] = _read(known.old, known.runs) if known is not None else {}
+
+    def kept(self) -> KeptDoubles:
+        """What is known by now."""
+        runs = list(dict.fromkeys([*self._young.values(), *self._old.values()]))
+        numbers = {run: number for number, run in enumerate(runs)}
+        young, old = (
+            (array("Q", of).tobytes(), array("I", map(numbers.__getitem__, of.values())).tobytes())
+            for of in (self._young, self._old)
+        )
+        return KeptDoubles(runs, young, old)
+
+    def asked(self, until: int) -> tuple[bool, list[int]]:
+        """By what was decided of records that came up to ``until`` (ns) whether they may be there twice."""
+        return self._always, [one for one in self._starts if one <= until + _WRITTEN_WITHIN]
 
     @property
     def possible(self) -> bool:
@@ -196,7 +243,7 @@ class Doubles:
             return flows
         fresh = []
         for flow in flows:
-            number = identity(flow)
+            number = lasting_identity(flow)
             of = self._young.get(number) or self._old.get(number)
             if of is None:
                 self._young[number] = run
@@ -205,3 +252,14 @@ class Doubles:
         if len(self._young) >= _KNOWN:
             self._old, self._young = self._young, {}
         return fresh
+
+
+def asked(spans: dict[str, tuple[int, int]], until: int) -> tuple[bool, list[int]]:
+    """Of runs with these ``spans``: see :meth:`Doubles.asked`."""
+    return Doubles(spans).asked(until)
+
+
+def _read(kept: tuple[bytes, bytes], runs: list[str]) -> dict[int, str]:
+    """ValueError or IndexError for what contradicts itself."""
+    numbers, of = array("Q", kept[0]), array("I", kept[1])
+    return {number: runs[run] for number, run in zip(numbers, of, strict=True)}

@@ -9,6 +9,7 @@ import heapq
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Protocol, runtime_checkable
 
 from flowwatch.flows.model import Flow
@@ -67,8 +68,18 @@ class Records(Protocol):
 class FileRecords:
     """Those of files."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        found: Listing | None = None,
+        after: int = -1,
+        nodes: dict[str, str] | None = None,
+    ) -> None:
+        """``found``: what lies there, if that is known; ``after``: only what came later, ns since 1970;
+        ``nodes``: the texts of nodes that were met before."""
         self._place = place
+        self._listing, self._after, self._nodes = found, after, nodes
         self._window = Selection()
         self._closed = threading.Event()
         self._found = Listing()
@@ -83,7 +94,7 @@ class FileRecords:
     def open(self, window: Selection, closed: threading.Event) -> dict[str, tuple[int, int]]:
         """List the files."""
         self._window, self._closed = window, closed
-        self._found = listing(self._place, since=window.since, until=window.until)
+        self._found = self._listing or listing(self._place, since=window.since, until=window.until)
         self.problems += self._found.left_out
         return spans(self._found.flows)
 
@@ -91,9 +102,12 @@ class FileRecords:
         every: dict[Key, list[Event]] = {}
         for piece in self._found.events:
             for group in piece.groups:
+                if group.recorded[1] <= self._after:
+                    continue
                 table = self._table(piece, group, EVENTS)
                 for one in read_events(table) if table is not None else ():
-                    every.setdefault((one.recorded, one.run), []).append(one)
+                    if one.recorded > self._after:
+                        every.setdefault((one.recorded, one.run), []).append(one)
         yield from sorted(every.items())
 
     def rows(self) -> Iterator[tuple[Key, Rows]]:
@@ -103,10 +117,10 @@ class FileRecords:
             (group.recorded[0], number, piece, group)
             for number, piece in enumerate(self._found.flows)
             for group in piece.groups
-            if not window.timed or _overlaps(window, group)
+            if group.recorded[1] > self._after and (not window.timed or _overlaps(window, group))
         ]
         groups.sort(key=lambda one: one[:2])
-        reader = Reader()
+        reader = Reader(self._nodes)
         ready: dict[Key, Rows] = {}
         due: list[Key] = []
         read, whole = 0, sum(group.rows for *_, group in groups)
@@ -118,6 +132,8 @@ class FileRecords:
             table = self._table(piece, group, FLOWS)
             if table is None:
                 continue
+            if group.recorded[0] <= self._after:
+                table = table.filter(came_after(table, self._after))
             try:
                 flows = reader.flows(table)
             except (TypeError, ValueError):
@@ -159,6 +175,12 @@ class FileRecords:
     def _problem(self, line: str) -> None:
         if line not in self.problems:
             self.problems.append(line)
+
+
+def came_after(table: Arrow, time: int) -> Arrow:
+    """For each row whether it was recorded after ``time`` (ns since 1970)."""
+    compute = import_module("pyarrow.compute")
+    return compute.greater(table.column("recorded").cast("int64"), time)
 
 
 def _overlaps(window: Selection, group: Group) -> bool:

@@ -202,8 +202,9 @@ def uuid_of(packed: bytes) -> str:
 class Reader:
     """Makes flows of tables; equal kinds and endpoints are the same object over all of them."""
 
-    def __init__(self) -> None:
-        self._nodes: dict[str, str] = {}
+    def __init__(self, nodes: dict[str, str] | None = None) -> None:
+        """``nodes``: texts of nodes that others hold, and that are to be the same objects here."""
+        self._nodes = {} if nodes is None else nodes
 
     def flows(self, table: Arrow) -> list[Flow]:
         """The flows of ``table`` in its order. Its groups' numbers are told apart by who gives it."""

@@ -49,6 +49,8 @@ class Done:
     """Rows that were deleted; of :func:`verify`, that are sound."""
     attempts: int | None = None
     """Attempts that were made of the records, or are sound; None where none were."""
+    how: str = ""
+    """From where on records were read for them, or why all were; a safe line, else empty."""
     merged_by: str = ""
     """Who merges instead; a safe line."""
     problems: list[str] = field(default_factory=list)
@@ -101,8 +103,10 @@ def compact(where: Where, listeners: Listeners = LISTENERS) -> Done:
                 for together in _small(list(of_hour)):
                     _merge(work, together, columns, done)
         local = work.place.local
-        made = make(local, found, listeners) if local is not None else None
-        done.attempts = made.attempts if made is not None else None
+        # By now: what was merged has other files.
+        made = make(local, listing(work.place), listeners) if local is not None else None
+        if made is not None:
+            done.attempts, done.how = made.attempts, made.how
     return done
 
 

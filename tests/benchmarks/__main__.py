@@ -316,7 +316,7 @@ def drafts() -> list[Figure]:
 
 def history() -> list[Figure]:
     """Recording the real observer's stream, and what a record takes on the disk."""
-    from tests.benchmarks.recording import LINES, answered, record, sizes
+    from tests.benchmarks.recording import LINES, answered, continued, record, sizes
 
     found = record()
     figures = [
@@ -351,6 +351,20 @@ def history() -> list[Figure]:
                 "",
             )
         )
+        more = continued(sort)
+        figures += [
+            Figure(
+                f"compact of {more.records:,} records of it, anew; where 99% had been made: CPU",
+                f"{more.anew:.2f}, {more.more:.2f} s",
+                "",
+            ),
+            Figure("… summary of them, the same", f"{more.whole:.2f}, {more.beside:.2f} s", ""),
+            Figure(
+                "… the checkpoint: size, CPU to read it",
+                f"{more.size / 1e6:.1f} MB, {more.load:.2f} s",
+                "",
+            ),
+        ]
     return figures
 
 

@@ -156,6 +156,68 @@ def answered(sort: str, lines: int = LINES) -> Answered:
         return Answered(*[statistics.median(of) for of in costs])
 
 
+class Continued(msgspec.Struct, frozen=True):
+    """What it takes to make attempts of a history that has grown by a hundredth. Seconds are of CPU."""
+
+    records: int
+    anew: float
+    """``history compact`` of all of it."""
+    more: float
+    """The same where 99 of 100 had been made before."""
+    whole: float
+    """``summary`` of all of it, from the records."""
+    beside: float
+    """The same where 99 of 100 had been made before."""
+    size: int
+    """Bytes of the checkpoint."""
+    load: float
+    """To read it, in a program that has begun."""
+
+
+def continued(sort: str, lines: int = LINES, rate: int = 20) -> Continued:
+    """Records that come at ``rate`` a second by a clock of our own: 60 s of them are read again."""
+    from flowwatch.flows.model import Batch
+    from flowwatch.history import store
+    from flowwatch.history.attempts.checkpoint import PATH, Going, fitting
+    from flowwatch.history.attempts.made import read_made
+    from flowwatch.history.recorder import Origin, Recorder
+    from flowwatch.sources.files import FileSource
+
+    clock = [1_700_000_000 * 10**9]
+    with tempfile.TemporaryDirectory() as home:
+        path, folder, bare = Path(home, "flows.jsonl"), Path(home, "kept"), Path(home, "bare")
+        SORTS[sort](lines, path)
+        flows = [flow for batch in FileSource([path]).batches() for flow in batch.flows]
+        store.create(folder)
+        to = Recorder(
+            folder, Origin("a benchmark", ""), every=60,
+            now=lambda: clock[0], monotonic=lambda: clock[0] / 1e9,
+        )  # fmt: skip
+        for start in range(0, len(flows), rate):
+            if start == len(flows) * 99 // 100 // rate * rate:
+                to.flush()
+                _run("history", "compact", folder)
+            clock[0] += 10**9
+            to.take(Batch(flows=flows[start : start + rate]))
+        to.close("the benchmark ended")
+        shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("made"))
+        command = [sys.executable, "-m", "flowwatch"]
+        whole, beside = (
+            run_once([*command, "summary", "--history", str(where), "-o", "json"]).cpu
+            for where in (bare, folder)
+        )
+        size = (folder / "made" / PATH).stat().st_size
+        made, found = read_made(folder, []), store.listing(folder)
+        assert made is not None
+        began = time.process_time()
+        Going(folder, found, fitting(folder, made, found))
+        load = time.process_time() - began
+        anew, more = (
+            run_once([*command, "history", "compact", str(where)]).cpu for where in (bare, folder)
+        )
+        return Continued(len(flows), anew, more, whole, beside, size, load)
+
+
 def _size(folder: Path) -> int:
     """Bytes of the records, and of what was told between them; not of the attempts made of them."""
     files = folder.rglob("*.parquet")

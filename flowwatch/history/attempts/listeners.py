@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from flowwatch.flows.join import Join
-from flowwatch.history.attempts import asked
+from flowwatch.history.attempts import asked, checkpoint
 from flowwatch.history.attempts.summaries import Counting
 
 
@@ -26,12 +26,22 @@ class Kept(Protocol):
     def files(self) -> Iterator[tuple[str, int, bytes]]:
         """Each file's path below ``made``, how many rows it has, and its content."""
 
+    def kept(self) -> bytes:
+        """Its state between two batches, for who goes on later."""
+
+    def go_on(self, kept: bytes) -> None:
+        """Take over such a state, just made with the join that was kept with it.
+
+        ValueError, LookupError or TypeError for what contradicts itself: anybody may have written it.
+        """
+
 
 Listeners = tuple[type[Kept], ...]
 LISTENERS: Listeners = (Counting,)
 SOUND: Mapping[str, Callable[[Path], bool]] = {
     Counting.folder: Counting.sound,
     asked.FOLDER: asked.sound,
+    checkpoint.FOLDER: checkpoint.is_sound,
 }
 """By folder, whether a file there can be read."""
 

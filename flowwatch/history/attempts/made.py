@@ -48,6 +48,8 @@ class Made:
     """When it was made, by the file system's clock, ns since 1970."""
     making: str = ""
     """In a database, which rows are of it."""
+    how: str = ""
+    """Said by who has just made it: from where on records were read, or why all were; a safe line."""
 
     def of(self, found: Listing) -> bool:
         """Whether it was made of just what lies in the history."""
@@ -117,6 +119,8 @@ class Standing:
     """What was made, if it does."""
     why_not: str = ""
     """Why it doesn't though there is some: a safe line, else empty."""
+    before: Made | None = None
+    """What was made, if records came or went since."""
 
 
 def version() -> str:
@@ -136,7 +140,8 @@ def standing(folder: Path) -> Standing:
         return Standing(made)
     newer = plural(newer_records(made, found), "record")
     return Standing(
-        why_not=f"read record by record, as {newer} came or went since: flowwatch history compact"
+        why_not=f"read record by record, as {newer} came or went since: flowwatch history compact",
+        before=made,
     )
 
 

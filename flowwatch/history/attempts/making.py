@@ -1,11 +1,14 @@
 """Makes attempts, and their counts by the minute, of a history's records: by the join, as every verb does.
 
-All of them anew, as late records, what was forgotten and the hours before may change any attempt: what is
-there is what ``export --history DIR --outcome all --direction both`` says, no more and no less.
+What is there is what ``export --history DIR --outcome all --direction both`` says, no more and no less. Some
+time before the end of the records the join is kept (:mod:`flowwatch.history.attempts.checkpoint`): the next
+making goes on from there. Files of attempts that were over by then stay as they are; all others are made
+again. Late records, what was forgotten and hours that went may change any attempt: all are made anew then.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import defaultdict
@@ -15,9 +18,22 @@ from pathlib import Path
 
 from flowwatch.errors import OutputError
 from flowwatch.flows.attempt import Attempt
+from flowwatch.flows.join import Join
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
 from flowwatch.history.arrow import Arrow, load, parquet_bytes
+from flowwatch.history.attempts.checkpoint import PATH as CHECKPOINT
+from flowwatch.history.attempts.checkpoint import (
+    SPOILT,
+    Checkpoint,
+    Going,
+    Unfit,
+    fitting,
+    is_file,
+    packed,
+    pause_before,
+    size_of,
+)
 from flowwatch.history.attempts.columns import FORMAT
 from flowwatch.history.attempts.listeners import LISTENERS, Kept, Listeners
 from flowwatch.history.attempts.made import (
@@ -31,11 +47,11 @@ from flowwatch.history.attempts.made import (
     version,
 )
 from flowwatch.history.attempts.tables import minutes_of, table_of
-from flowwatch.history.reading import HistorySource
+from flowwatch.history.reading import HistorySource, Pause
 from flowwatch.history.store import HOUR, MADE, Listing, partition
 from flowwatch.history.writing import node_cluster
 from flowwatch.output import open_output
-from flowwatch.text import safe
+from flowwatch.text import plural, safe
 
 HELD = 131_072
 """Attempts held at most until an hour's are written: some 100 MB."""
@@ -47,25 +63,56 @@ _BOTH = frozenset({"egress", "ingress"})
 
 
 def make(folder: Path, found: Listing, listeners: Listeners = LISTENERS) -> Made | None:
-    """Make all anew, if the records are others than last time; None if not. OutputError.
+    """Make them, if the records are others than last time; None if not. OutputError.
 
-    ``found`` is what lies in the history; ``listeners`` count more meanwhile. Only one may do so at a
-    time: who has its lock.
+    ``found`` is what lies in the history, merged if it is to be; ``listeners`` count more meanwhile. Only one
+    may do so at a time: who has its lock.
     """
     before = read_made(folder, [])
     if (before is not None and before.of(found)) or not rows_of(found):
         return None
+    how = ""
+    if before is not None and CHECKPOINT in before.files:
+        try:
+            return _made(folder, found, fitting(folder, before, found), listeners)
+        except Unfit as why:
+            how = f"all records were read: {why}"
+        except SPOILT:
+            how = f"all records were read: {MADE}/{CHECKPOINT} is damaged"
+    made = _made(folder, found, None, listeners)
+    made.how = how
+    return made
+
+
+def _made(folder: Path, found: Listing, kept: Checkpoint | None, listeners: Listeners) -> Made:
+    """Go on from ``kept``, or begin. Unfit, or one of SPOILT, where that goes wrong."""
     aside = folder / f"{_ASIDE}{os.urandom(4).hex()}"
-    runs = found.runs
+    runs, at = found.runs, pause_before(found)
     making = _Making(aside)
-    source = HistorySource(str(folder))
-    listing = attempts_of(source)
+    checkpoint: list[bytes] = []
+
+    def keep() -> None:
+        making.settle()
+        content = packed(found, at, going.source, going.join, listening, making)
+        checkpoint.extend([content] if content is not None else [])
+
+    if kept is not None:
+        at = max(at, kept.at)
+    going = Going(folder, found, kept, Pause(at, keep))
+    source = going.source
+    listing = attempts_of(source, going.join)
     listening = [one(listing.join) for one in listeners]
     try:
+        if kept is not None:
+            for one in listening:
+                one.go_on(kept.listeners[one.folder])
+            making.go_on(folder / MADE, kept)
         making.take(listing)
         if not source.left_out:
             # Else each answer names what couldn't be read, which may be read tomorrow.
             making.keep(listening)
+            for content in checkpoint:
+                making.keep_as(CHECKPOINT, 0, content)
         made = Made(
             runs,
             rows_of(found),
@@ -74,6 +121,9 @@ def make(folder: Path, found: Listing, listeners: Listeners = LISTENERS) -> Made
             making.files,
             "" if source.left_out else version(),
         )
+        if kept is not None:
+            read = made.rows - sum(rows for rows, _ in kept.parts.values())
+            made.how = f"{plural(read, 'record')} read: the others were joined before"
         # Also where there is no attempt, and so no file that has made it.
         _make_folder(aside)
         with open_output(str(aside / MARKER), "json") as out:
@@ -86,9 +136,9 @@ def make(folder: Path, found: Listing, listeners: Listeners = LISTENERS) -> Made
     return made
 
 
-def attempts_of(source: HistorySource) -> AttemptListing:
-    """All of a history's attempts, as they come to their end."""
-    return AttemptListing(source.batches(), _BOTH, frozenset(OUTCOMES))
+def attempts_of(source: HistorySource, join: Join | None = None) -> AttemptListing:
+    """All of a history's attempts, as they come to their end; ``join``: one that goes on."""
+    return AttemptListing(source.batches(), _BOTH, frozenset(OUTCOMES), join=join)
 
 
 def unmake(folder: Path, keep: Path | None = None) -> bool:
@@ -130,51 +180,94 @@ class _Making:
     def __init__(self, aside: Path) -> None:
         self._aside = aside
         self._held: dict[tuple[str, int], list[Attempt]] = defaultdict(list)
-        self._hours: set[tuple[str, int]] = set()
-        self.attempts = 0
+        self._clusters: dict[str, str] = {}
+        self._waiting = 0
+        self.hours: set[tuple[str, int]] = set()
+        self.attempts = self.number = 0
         self.files: dict[str, tuple[int, int]] = {}
 
+    def go_on(self, made: Path, kept: Checkpoint) -> None:
+        """Take over the files of attempts that are over, which lie in ``made``. Unfit, OutputError."""
+        for name, (rows, size) in kept.files.items():
+            if not is_file(name):
+                raise Unfit(f"{MADE}/{CHECKPOINT} is damaged")
+            if size_of(made / name) != size:
+                raise Unfit("attempts of an hour have gone, or are damaged")
+            _make_folder((self._aside / name).parent)
+            _link(made / name, self._aside / name)
+            self.files[name] = rows, size
+        self.hours, self.number, self.attempts = set(kept.hours), kept.number, kept.attempts
+
     def take(self, attempts: Iterable[Attempt]) -> None:
-        clusters: dict[str, str] = {}
-        held = 0
         for attempt in attempts:
-            cluster = clusters.get(attempt.node)
+            cluster = self._clusters.get(attempt.node)
             if cluster is None:
-                cluster = clusters[attempt.node] = node_cluster(attempt.node)
+                cluster = self._clusters[attempt.node] = node_cluster(attempt.node)
             key = cluster, attempt.first_seen // HOUR
-            if key not in self._hours:
-                key = key if len(self._hours) < HOURS else (cluster, 0)
-                self._hours.add(key)
+            if key not in self.hours:
+                key = key if len(self.hours) < HOURS else (cluster, 0)
+                self.hours.add(key)
             self._held[key].append(attempt)
-            held += 1
+            self._waiting += 1
             self.attempts += 1
-            if held >= HELD:
-                held -= self._write(max(self._held, key=lambda one: len(self._held[one])))
+            if self._waiting >= HELD:
+                self._write(max(self._held, key=lambda one: len(self._held[one])))
+        self.settle()
+
+    def settle(self) -> None:
+        """Write all that were taken."""
         for key in sorted(self._held):
             self._write(key)
 
-    def _write(self, key: tuple[str, int]) -> int:
+    def _write(self, key: tuple[str, int]) -> None:
         attempts = self._held.pop(key)
+        self._waiting -= len(attempts)
         table = table_of(attempts)
         cluster, hour = key
         place = partition(cluster, hour * HOUR).partition("/")[2]
         for name, rows in zip(TABLES, (table, minutes_of(table)), strict=True):
             self.write(name, place, rows)
-        return len(attempts)
 
     def write(self, name: Table, place: str, table: Arrow) -> None:
         """Write a file of a table into the folder ``place`` of an hour."""
-        path = f"{name}/{place}/{len(self.files):06d}.parquet"
+        path = f"{name}/{place}/{self.number:06d}.parquet"
+        self.number += 1
         write(self._aside / path, table)
         self.files[path] = table.num_rows, (self._aside / path).stat().st_size
 
     def keep(self, listeners: Iterable[Kept]) -> None:
         """Write what those who listened have of all."""
         for path, rows, content in chain.from_iterable(one.files() for one in listeners):
-            _make_folder((self._aside / path).parent)
-            with open_output(str(self._aside / path), "parquet") as out:
-                out.write_bytes(content)
-            self.files[path] = rows, len(content)
+            self.keep_as(path, rows, content)
+
+    def keep_as(self, path: str, rows: int, content: bytes) -> None:
+        """Write a file beside the tables."""
+        _make_folder((self._aside / path).parent)
+        with open_output(str(self._aside / path), "parquet") as out:
+            out.write_bytes(content)
+        self.files[path] = rows, len(content)
+
+
+def _link(path: Path, name: Path) -> None:
+    """Have a file there too: it stays when the folder that it lies in goes. Unfit, OutputError."""
+    try:
+        if not _linked(path, name):
+            shutil.copyfile(path, name)
+    except FileNotFoundError:
+        raise Unfit("attempts of an hour have gone") from None
+    except OSError as error:
+        raise OutputError(f"can't write {safe(str(name))}: {error.strerror}") from None
+
+
+def _linked(path: Path, name: Path) -> bool:
+    """False where a file has but one name."""
+    try:
+        name.hardlink_to(path)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV):
+            return False
+        raise
+    return True
 
 
 def write(path: Path, table: Arrow) -> None:

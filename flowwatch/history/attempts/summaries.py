@@ -18,12 +18,14 @@ from typing import ClassVar
 import msgspec
 
 from flowwatch.egress.aggregate import Aggregate
+from flowwatch.egress.keeping import KeptAggregate, kept_aggregate, set_aggregate
 from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot
 from flowwatch.flows.join import Join
-from flowwatch.history.attempts.made import standing
-from flowwatch.history.store import MADE
+from flowwatch.history.attempts.checkpoint import SPOILT, Going, Unfit, fitting
+from flowwatch.history.attempts.made import Made, standing
+from flowwatch.history.store import MADE, Listing, listing
 
 SUMMARY = "summary"
 """The folder."""
@@ -39,12 +41,24 @@ class Counting:
     def __init__(self, join: Join) -> None:
         self._aggregate = Aggregate(ROWS, keep_recent=False, join=join)
 
+    def kept(self) -> bytes:
+        """Its state between two batches."""
+        return msgspec.msgpack.encode(kept_aggregate(self._aggregate))
+
+    def go_on(self, kept: bytes) -> None:
+        """Take over a state. ValueError, LookupError or TypeError for what contradicts itself."""
+        set_aggregate(self._aggregate, msgspec.msgpack.decode(kept, type=KeptAggregate))
+
+    def taken(self, query: Query) -> Snapshot:
+        """The table by now. ``query`` asks for a direction and noise alone."""
+        self._aggregate.learn()
+        return snapshot(self._aggregate, query)
+
     def files(self) -> Iterator[tuple[str, int, bytes]]:
         """At the end: each file's path below ``made``, how many rows it has, and its content."""
-        self._aggregate.learn()
         for direction in DIRECTIONS:
             for noise in (False, True):
-                taken = snapshot(self._aggregate, Query(direction=direction, noise=noise))
+                taken = self.taken(Query(direction=direction, noise=noise))
                 # Level 1: others take longer than the counting.
                 content = gzip.compress(msgspec.json.encode(taken), 1, mtime=0)
                 yield path_of(direction, noise=noise), len(taken.rows), content
@@ -83,6 +97,23 @@ def ready(folder: Path, query: Query) -> Ready:
     """
     found = standing(folder)
     path = path_of(query.direction, noise=query.noise)
-    if found.made is None or path not in found.made.files:
-        return Ready(why_not=found.why_not)
-    return Ready(read_summary(folder / MADE / path))
+    if found.made is not None and path in found.made.files:
+        return Ready(read_summary(folder / MADE / path))
+    if found.before is not None:
+        taken = _with_newer(folder, found.before, listing(folder), query)
+        if taken is not None:
+            return Ready(taken)
+    return Ready(why_not=found.why_not)
+
+
+def _with_newer(folder: Path, made: Made, found: Listing, query: Query) -> Snapshot | None:
+    """The same once the records that came since were read; None where that can't be."""
+    try:
+        kept = fitting(folder, made, found)
+        going = Going(folder, found, kept)
+        counting = Counting(going.join)
+        counting.go_on(kept.listeners[Counting.folder])
+        going.join.read(going.source.batches())
+    except (Unfit, *SPOILT):
+        return None
+    return None if going.source.left_out else counting.taken(query)

@@ -1,0 +1,374 @@
+"""A making that goes on from a checkpoint gives what one gives that reads all records: rows, and bytes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as parquet
+import pytest
+
+from flowwatch.flows import generations
+from flowwatch.flows.model import Batch
+from flowwatch.history import store
+from flowwatch.history.attempts.checkpoint import PATH, Checkpoint
+from flowwatch.history.attempts.columns import KEYS
+from flowwatch.history.recorder import Origin, Recorder
+from tests.command import ROOT, clean_environment
+from tests.in_process import flowwatch
+from tests.unit.history.test_answers import POLICY
+from tests.unit.history.traffic import batches
+
+START = 1_700_000_000 * 10**9
+READ_ALL = "all records were read: "
+
+
+class Clock:
+    """This machine's, as the test has it."""
+
+    def __init__(self, ns: int = START) -> None:
+        self.ns = ns
+
+    def now(self) -> int:
+        return self.ns
+
+    def monotonic(self) -> float:
+        return self.ns / 1e9
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_are_open() -> Iterator[None]:
+    """So that a history of minutes has attempts that are over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generations, "OPEN_AT_LEAST", 40)
+        patch.setattr(generations, "GAP", 15 * 10**9)
+        yield
+
+
+def recorder(folder: Path, clock: Clock) -> Recorder:
+    store.create(folder)
+    return Recorder(
+        folder, Origin("a test", ""), every=60, now=clock.now, monotonic=clock.monotonic
+    )
+
+
+def take(to: Recorder, clock: Clock, some: Iterable[Batch], pace: float = 0.7) -> None:
+    """Record batches as they come, and have them on the disk."""
+    for batch in some:
+        clock.ns += int(pace * 1e9)
+        to.take(batch)
+    to.flush()
+
+
+def compact(folder: Path) -> str:
+    done = flowwatch("history", "compact", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return str(done.stdout)
+
+
+def went_on(said: str) -> bool:
+    assert "made of the records" in said
+    return "read: the others were joined before" in said
+
+
+def rows(folder: Path, table: str) -> list[dict[str, Any]]:
+    paths = sorted((folder / "made" / table).rglob("*.parquet"))
+    return [
+        row | {"folder": str(path.parent.relative_to(folder))}
+        for path in paths
+        for row in parquet.ParquetFile(path).read().to_pylist()
+    ]
+
+
+def made(folder: Path) -> dict[str, Any]:
+    """All that was made, whatever files it lies in."""
+    minutes: dict[tuple[Any, ...], Counter[str]] = {}
+    for row in rows(folder, "minutes"):
+        key = row["folder"], row["minute"], *(row[name] for name in KEYS)
+        sums = {name: row[name] for name in ("attempts", "tries", "records", "late", "uncounted")}
+        minutes.setdefault(key, Counter()).update(sums)
+    told = json.loads((folder / "made" / "made.json").read_text())
+    return {
+        "attempts": Counter(str(sorted(row.items())) for row in rows(folder, "attempts")),
+        "minutes": minutes,
+        "summary": {
+            path.name: gzip.decompress(path.read_bytes())
+            for path in (folder / "made" / "summary").iterdir()
+        },
+        "told": [told[name] for name in ("runs", "rows", "attempts", "until", "summary")],
+    }
+
+
+def once(folder: Path) -> dict[str, Any]:
+    """The same of all records at once."""
+    bare = folder.parent / "once"
+    shutil.rmtree(bare, ignore_errors=True)
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("made"))
+    assert not went_on(compact(bare))
+    return made(bare)
+
+
+def summary(folder: Path) -> tuple[str, str]:
+    done = flowwatch("summary", "--history", folder, "-o", "json", "--direction", "both")
+    return done.stdout, done.stderr
+
+
+def of_records(folder: Path) -> tuple[str, str]:
+    bare = folder.parent / "bare"
+    shutil.rmtree(bare, ignore_errors=True)
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("made"))
+    return summary(bare)
+
+
+def parts(some: list[Batch], *cuts: int) -> Iterator[list[Batch]]:
+    for first, last in zip((0, *cuts), (*cuts, len(some)), strict=True):
+        yield some[first:last]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_as_if_all_were_read_at_once(seed: int, tmp_path: Path) -> None:
+    """Whatever the cut: with one server or two, and what was counted beside a recorder too."""
+    folder, clock = tmp_path / "kept", Clock()
+    to = recorder(folder, clock)
+    some = batches(seed, 500, servers=1 + seed % 2)
+    for number, part in enumerate(parts(some, 150 + 31 * seed, 350 + 17 * seed)):
+        take(to, clock, part)
+        if number:
+            said = summary(folder)
+            assert said == of_records(folder)
+            assert "read record by record" not in said[1]
+        assert went_on(compact(folder)) == (number > 0)
+        assert made(folder) == once(folder)
+        assert flowwatch("history", "verify", folder).returncode == 0
+    to.close("the test ended")
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history of which a part was made, with more behind it."""
+    folder, clock = tmp_path_factory.mktemp("before") / "kept", Clock()
+    to = recorder(folder, clock)
+    some = batches(99, 260)
+    take(to, clock, some[:200])
+    assert not went_on(compact(folder))
+    take(to, clock, some[200:])
+    to.close("the test ended")
+    return folder
+
+
+@pytest.fixture
+def kept(before: Path, tmp_path: Path) -> Path:
+    shutil.copytree(before, tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+def test_another_process_goes_on_too(kept: Path) -> None:
+    """Its hashes are others."""
+    alone = "from flowwatch.flows import generations; "
+    alone += "generations.OPEN_AT_LEAST, generations.GAP = 40, 15 * 10**9; "
+    run = f"from flowwatch.cli.main import run; run(['history', 'compact', {str(kept)!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", alone + run],
+        env=clean_environment(str(kept)), cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert went_on(done.stdout)
+    assert made(kept) == once(kept)
+
+
+def test_files_of_attempts_that_are_over_stay(kept: Path) -> None:
+    def files() -> dict[str, int]:
+        found = (kept / "made" / "attempts").rglob("*.parquet")
+        return {str(path): path.stat().st_ino for path in found}
+
+    first = files()
+    assert went_on(compact(kept))
+    assert set(first.items()) & set(files().items())
+    # The directories are those of another making.
+    assert set(files()) - set(first)
+
+
+def later(kept: Path, seconds: float, count: int = 3) -> None:
+    """Another recorder adds some, that long after the beginning."""
+    clock = Clock(START + int(seconds * 1e9))
+    to = recorder(kept, clock)
+    take(to, clock, batches(7, count))
+    to.close("the test ended")
+
+
+def goes(kept: Path) -> None:
+    # What the first making has merged.
+    for path in list((kept / "flows").rglob("*-merged.parquet"))[:1]:
+        path.unlink()
+
+
+def spoil(kept: Path, change: str) -> None:
+    """Have the checkpoint say something else."""
+    path = kept / "made" / PATH
+    by, _, content = gzip.decompress(path.read_bytes()).partition(b"\n")
+    match change:
+        case "version":
+            by = by.replace(b"[", b'["0.0", ', 1)
+        case "cut off":
+            path.write_bytes(path.read_bytes()[:-20])
+            return
+        case "gone":
+            path.unlink()
+            return
+        case "foreign":
+            path.write_bytes(b"#!/bin/sh\n")
+            return
+        case "pickle":
+            content = b"cos\nsystem\n(S'touch /tmp/flowwatch-was-here'\ntR."
+        case "twisted":
+            kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
+            kept_one.join.attempts.number[:] = [0] * len(kept_one.join.attempts.number)
+            content = msgspec.msgpack.encode(kept_one)
+        case "far away":
+            kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
+            kept_one.join.attempts.client[:] = [10**6] * len(kept_one.join.attempts.number)
+            content = msgspec.msgpack.encode(kept_one)
+        case "late to tell":
+            # Right by its types: wrong only when it is counted with.
+            kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
+            for name in ("first", "last", "decided"):
+                getattr(kept_one.join.attempts, name)[:] = [-(2**63)] * len(
+                    kept_one.join.attempts.number
+                )
+            content = msgspec.msgpack.encode(kept_one)
+        case "rows":
+            kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
+            kept_one.listeners["summary"] = msgspec.msgpack.encode([{}])
+            content = msgspec.msgpack.encode(kept_one)
+        case "paths":
+            kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
+            kept_one.files["attempts/cluster=a/date=b/hour=c/../../../../../../x.parquet"] = 1, 1
+            content = msgspec.msgpack.encode(kept_one)
+    path.write_bytes(gzip.compress(by + b"\n" + content))
+
+
+def other_python(kept: Path) -> None:
+    spoil(kept, "version")
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (lambda kept: later(kept, 20), "records from before then came late, or went"),
+        (goes, "records from before then came late, or went"),
+        (other_python, "another flowwatch, Python or machine has made them"),
+        # It asks for what the first one may have taken: records of before may come twice now.
+        (lambda kept: later(kept, 120), "another recorder began while these were recorded"),
+    ],
+)
+def test_all_is_read_where_what_came_before_is_not_what_was_read(
+    what: Callable[[Path], None], said: str, kept: Path
+) -> None:
+    what(kept)
+    told = compact(kept)
+    assert f"{READ_ALL}{said}" in told
+    assert made(kept) == once(kept)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "cut off",
+        "gone",
+        "foreign",
+        "pickle",
+        "twisted",
+        "far away",
+        "late to tell",
+        "rows",
+        "paths",
+    ],
+)
+def test_nothing_is_believed_that_was_spoilt(change: str, kept: Path) -> None:
+    """Nothing of it is run, and nobody trips over it."""
+    spoil(kept, change)
+    assert summary(kept)[0] == of_records(kept)[0]
+    verified = flowwatch("history", "verify", kept)
+    told = compact(kept)
+    assert READ_ALL in told or change == "late to tell"
+    if change not in ("late to tell", "rows", "paths"):
+        # Of these each part is sound by itself.
+        assert f"{PATH} is damaged, or is missing" in verified.stderr
+    assert flowwatch("history", "verify", kept).returncode == 0
+    if READ_ALL in told:
+        assert made(kept) == once(kept)
+    assert not Path("/tmp/flowwatch-was-here").exists()
+
+
+def test_what_is_merged_meanwhile_is_the_same(kept: Path) -> None:
+    """Also a file that reaches over the checkpoint: the rest of it is read."""
+    assert "merged into" in compact(kept)
+    assert made(kept) == once(kept)
+
+
+def test_two_recorders_that_overlap_are_one_again(tmp_path: Path) -> None:
+    """What both have counts once, though the one's was read before and the other's comes behind."""
+    folder, clock, other = tmp_path / "kept", Clock(), Clock(START + 10**8)
+    first, second = recorder(folder, clock), recorder(folder, other)
+    some = batches(5, 300)
+    take(first, clock, some[:200])
+    take(second, other, some[:80])
+    assert not went_on(compact(folder))
+    take(second, other, some[80:])
+    take(first, clock, some[200:])
+    # What the second one brought was late: some of it came before the checkpoint.
+    assert READ_ALL in compact(folder)
+    assert made(folder) == once(folder)
+    for one, of in ((first, clock), (second, other)):
+        of.ns = START + 400 * 10**9
+        take(one, of, batches(6, 30))
+        one.close("the test ended")
+    assert summary(folder) == of_records(folder)
+    assert went_on(compact(folder))
+    assert made(folder) == once(folder)
+
+
+def test_killed_at_any_moment_what_was_there_stays(kept: Path) -> None:
+    told = made(kept)
+    verified = flowwatch("history", "verify", kept).stdout
+    for moment in (0.6, 1.2, 1.8, 2.4):
+        with subprocess.Popen(
+            [sys.executable, "-m", "flowwatch", "history", "compact", str(kept)],
+            env=clean_environment(str(kept)), cwd=ROOT, stdout=subprocess.DEVNULL,
+        ) as process:  # fmt: skip
+            try:
+                process.wait(moment)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        now = made(kept)
+        if now != told:
+            break
+        assert flowwatch("history", "verify", kept).stdout.split(":")[1:] == verified.split(":")[1:]
+    compact(kept)
+    assert made(kept) == once(kept)
+    assert not list(kept.glob(".making-*"))
+
+
+def test_what_is_forgotten_is_in_no_checkpoint(kept: Path) -> None:
+    assert b"weather-app-1" in gzip.decompress((kept / "made" / PATH).read_bytes())
+    flowwatch("history", "forget", kept, "--pod", "weather/weather-app-1")
+    assert b"weather-app-1" not in gzip.decompress((kept / "made" / PATH).read_bytes())
+    assert made(kept) == once(kept)
+
+
+def test_unused_reads_records_after_it(kept: Path) -> None:
+    assert went_on(compact(kept))
+    words = ("unused", "-f", POLICY, "--history", kept)
+    found = flowwatch(*words)
+    assert (
+        "read record by record, as its questions are counted of all records alone" in found.stderr
+    )
+    shutil.rmtree(kept / "made")
+    assert flowwatch(*words).stdout == found.stdout
