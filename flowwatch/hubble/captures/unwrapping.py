@@ -30,8 +30,8 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.encode
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
-# A record names one of these, whatever it is wrapped in.
-_MARK = re.compile(rb"verdict|flow|lost_?[eE]vents|node_?[sS]tatus")
+# A record names one of these, whatever it is wrapped in; or its first bytes, {", stand there as numbers.
+_MARK = re.compile(rb"verdict|flow|lost_?[eE]vents|node_?[sS]tatus|\b123 *, *34\b")
 _WRAPPED = ("flow", "lost_events", "lostEvents", "node_status", "nodeStatus")
 _PARTS = ("IP", "l4", "source", "destination", "event_type", "eventType")
 
@@ -88,10 +88,27 @@ def _within(value: Any, where: str, left: int) -> Iterator[Found]:
     if kind is dict:
         yield from _in_object(value, where, left)
     elif kind is list:
+        if text := _of_bytes(value):
+            yield from _within(text, where, left)
+            return
         for item in value:
             yield from _within(item, where, left - 1)
     elif kind is str and "{" in value:
         yield from _in_text(value, where, left)
+
+
+def _of_bytes(value: list[Any]) -> str:
+    """The text whose bytes a list has; "" where it has others.
+
+    So journald spells one with control characters, or that is no UTF-8 (systemd's Journal JSON Format).
+    """
+    if not value or type(value[0]) is not int:
+        return ""
+    try:
+        # What is no UTF-8 may stand around a record; inside of one it makes it none.
+        return bytes(value).decode("utf-8", "surrogateescape")
+    except (TypeError, ValueError):
+        return ""
 
 
 def _in_object(value: dict[str, Any], where: str, left: int) -> Iterator[Found]:

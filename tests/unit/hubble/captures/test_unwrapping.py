@@ -52,6 +52,18 @@ ENVELOPES: dict[str, tuple[object, str]] = {
         {"MESSAGE": TEXT, "_SYSTEMD_UNIT": "cilium.service", "__REALTIME_TIMESTAMP": "1769853600"},
         "MESSAGE",
     ),
+    "journald, of a text with colours": (
+        {"MESSAGE": list(f"\x1b[36m{TEXT}\x1b[0m".encode()), "PRIORITY": "6"},
+        "MESSAGE",
+    ),
+    "journald, of a text that begins with what is no UTF-8": (
+        {"MESSAGE": list(b"\xff " + TEXT.encode()), "PRIORITY": "6"},
+        "MESSAGE",
+    ),
+    "journald, of a field that is there twice": (
+        {"MESSAGE": [list(b"\x1bstarted"), list(TEXT.encode())]},
+        "MESSAGE",
+    ),
     "opentelemetry": (
         {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": TEXT}}]}]}]},
         "resourceLogs.scopeLogs.logRecords.body.stringValue",
@@ -97,6 +109,33 @@ def test_a_record_in_a_line(name: str) -> None:
     [(said, record)] = unwrap_line(line.encode())
     assert said == where
     assert json.loads(record) == RECORD
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        list(TEXT.replace("DROPPED", "\x1b").encode()),
+        list(TEXT.encode().replace(b"DROPPED", b"\xff")),
+        [123, 34, 256],
+        [123, 34, "x", None],
+        [123, 34, 1.5],
+        [123, 34, -1],
+        [123, 34, True, []],
+        [123, 34, 2**70],
+    ],
+    ids=[
+        "a control character in it",
+        "no UTF-8 in it",
+        "256",
+        "mixed",
+        "1.5",
+        "-1",
+        "true",
+        "large",
+    ],
+)
+def test_numbers_that_are_no_record_are_none(numbers: list[object]) -> None:
+    assert unwrap(document({"MESSAGE": numbers})) == []
 
 
 def test_an_answer_with_all_hits_gives_each_in_its_order() -> None:
