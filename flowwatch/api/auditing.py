@@ -98,7 +98,7 @@ def auditor(
 
 def _expected(path: str) -> list[Expected]:
     try:
-        return read_expected(read_text(path), path)
+        return read_expected(read_text(path, "expectations"), path)
     except DocumentError as error:
         column = f":{error.column}" if error.column else ""
         raise UsageError(f"{safe(path)}:{error.line}{column}: {safe(error.reason)}") from None

@@ -31,6 +31,17 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _KNOWN = ((b"\x1f\x8b", "compressed (gzip)"), (b"PK\x03\x04", "an archive (zip)"))
+_FORMS = {
+    "policies": "policies are YAML or JSON, as text",
+    "expectations": "expectations are YAML or JSON, as text",
+    "rules": "rules are YAML or JSON, as text",
+    "a ConfigMap": "a ConfigMap is YAML or JSON, as text",
+    "a URL": "a URL is a line of text",
+}
+"""By what a file brings."""
+_LESS = {
+    "policies": "give fewer objects at a time (kubectl get cnp,ccnp,netpol, one namespace each)"
+}
 _TOLD = 20
 """Replaced duplicates told one by one; the others are counted."""
 
@@ -46,7 +57,7 @@ def standard_input(what: str) -> BinaryIO:
 
 
 def read_text(path: str, what: str = "policies") -> str:
-    """The text of a file, or of standard input for ``-``, which brings ``what``. Raises UsageError."""
+    """The text of a file, or of standard input for ``-``, which brings ``what``, of _FORMS. UsageError."""
     name = shown(path)
     try:
         if path == "-":
@@ -59,7 +70,7 @@ def read_text(path: str, what: str = "policies") -> str:
     if len(data) > MAX_BYTES:
         raise UsageError(
             f"{name} is larger than {MAX_BYTES >> 20} MB: too large for {what}",
-            "give fewer objects at a time (kubectl get cnp,ccnp,netpol, one namespace each)",
+            _LESS.get(what, ""),
         )
     encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
     try:
@@ -68,8 +79,8 @@ def read_text(path: str, what: str = "policies") -> str:
         before = data[: error.start].decode(encoding, "replace")
         place = f"{name}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
         form = "UTF-8" if encoding.startswith("utf-8") else "UTF-16"
-        what = next((told for begin, told in _KNOWN if data.startswith(begin)), f"not {form}")
-        raise UsageError(f"{place}: {what}: policies are YAML or JSON, as text") from None
+        found = next((told for begin, told in _KNOWN if data.startswith(begin)), f"not {form}")
+        raise UsageError(f"{place}: {found}", _FORMS[what]) from None
 
 
 def _at_most(file: BinaryIO) -> bytes:

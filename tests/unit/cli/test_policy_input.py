@@ -361,3 +361,41 @@ def test_no_evidence_at_all(tmp_path: Path) -> None:
     strict = flowwatch(*words, "--strict")
     assert strict.returncode == 3
     assert "NO EVIDENCE" in strict.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("audit", "-f", "FILE"), "policies are YAML or JSON, as text"),
+        (("draft", "--onto", "FILE"), "policies are YAML or JSON, as text"),
+        (("watch", "FILE"), "rules are YAML or JSON, as text"),
+        (("audit", "-f", "POLICY", "--expect", "FILE"), "expectations are YAML or JSON, as text"),
+        (
+            ("audit", "-f", "POLICY", "--cilium-config", "FILE"),
+            "a ConfigMap is YAML or JSON, as text",
+        ),
+    ],
+)
+def test_what_is_no_text_is_told_in_the_words_of_what_it_should_be(
+    words: tuple[str, ...], line: str, tmp_path: Path
+) -> None:
+    spoilt, policy = tmp_path / "spoilt.yaml", tmp_path / "policy.yaml"
+    spoilt.write_bytes(b"rules:\n  - \xff\n")
+    policy.write_text(CORRECT, "utf-8")
+    files = {"FILE": str(spoilt), "POLICY": str(policy)}
+    told = flowwatch(*[files.get(word, word) for word in words], "--demo")
+    assert (told.returncode, one_line(told)) == (
+        2,
+        f"flowwatch: {spoilt}:2:5: not UTF-8: {line}",
+    )
+
+
+def test_the_url_of_a_receiver_that_is_no_text_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "url").write_bytes(b"https://\xff")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        f"receivers: [{{name: a, url-file: {tmp_path / 'url'}}}]\nrules: [{{when: cut}}]\n", "utf-8"
+    )
+    told = flowwatch("watch", str(rules), "--demo")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    assert told.stderr.endswith("url:1:9: not UTF-8: a URL is a line of text\n")
