@@ -19,8 +19,9 @@ import pytest
 from flowwatch.flows import generations
 from flowwatch.flows.model import Batch
 from flowwatch.history import store
-from flowwatch.history.attempts.checkpoint import PATH, Checkpoint
+from flowwatch.history.attempts.checkpoint import PATH, Checkpoint, Going, fitting
 from flowwatch.history.attempts.columns import KEYS
+from flowwatch.history.attempts.made import read_made
 from flowwatch.history.recorder import Origin, Recorder
 from tests.command import ROOT, clean_environment
 from tests.in_process import flowwatch
@@ -372,3 +373,14 @@ def test_unused_reads_records_after_it(kept: Path) -> None:
     )
     shutil.rmtree(kept / "made")
     assert flowwatch(*words).stdout == found.stdout
+
+
+def test_texts_of_nodes_are_one_object_before_and_behind(kept: Path) -> None:
+    """The join tells nodes apart by them."""
+    told, found = read_made(kept, []), store.listing(kept)
+    assert told is not None
+    going = Going(kept, found, fitting(kept, told, found))
+    going.join.read(going.source.batches())
+    nodes: dict[str, str] = {}
+    for _, _, attempt in going.join.open_attempts():
+        assert nodes.setdefault(attempt.node, attempt.node) is attempt.node
