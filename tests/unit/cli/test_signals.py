@@ -173,7 +173,8 @@ def test_waiting_for_a_server(tmp_path: Path, verb: str, number: int, word: str)
         address = server.stdout.readline().strip()
         words = [*verb.split(), "--server", address, "--timeout", "30s", "--request-timeout", "30s"]
         with running(tmp_path, words) as process:
-            time.sleep(1.5)
+            assert server.stdout.readline() == "taken\n"
+            time.sleep(0.2)  # what it sends at first is sent
             began = time.monotonic()
             process.send_signal(number)
             _, told = process.communicate(timeout=20)
@@ -187,6 +188,8 @@ SILENT = """
 import socket, sys
 with socket.create_server(("127.0.0.1", 0)) as server:
     print("%s:%d" % server.getsockname(), flush=True)
+    taken = server.accept()
+    print("taken", flush=True)
     sys.stdin.read()
 """
 
