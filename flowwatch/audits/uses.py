@@ -12,7 +12,9 @@ from flowwatch.audits.judge import Judge
 from flowwatch.audits.options import care_of_options
 from flowwatch.flows.coverage import Coverage
 from flowwatch.policy.engine import PolicySet, Selected
+from flowwatch.policy.names import full
 from flowwatch.policy.party import Party
+from flowwatch.policy.peers import Name
 from flowwatch.policy.rules import Direction, Entry, Policy
 
 MAX_QUESTIONS = 200_000
@@ -29,6 +31,8 @@ class Questions:
     def __init__(self, judge: Judge) -> None:
         self._policies = judge.policies
         self._known: dict[tuple[Party, Party, Direction, str, int], tuple[Met, ...]] = {}
+        self._names: dict[Party, frozenset[str] | None] = {}
+        self._by_port: dict[tuple[Selected, str, int, bool], _About] = {}
 
     def meets(self, seen: Asking) -> tuple[Met, ...]:
         """The entries that match the attempt, with which of their peers and ports."""
@@ -44,21 +48,75 @@ class Questions:
     def _matching(
         self, subject: Party, peer: Party, way: Direction, protocol: str, port: int
     ) -> tuple[Met, ...]:
-        listener = peer if way == "egress" else subject
+        selected = self._policies.selected(subject, way)
+        about = self._about(selected, protocol, port, peer if way == "egress" else subject)
+        if not about:
+            return ()
         found = []
-        for entry in self._policies.selected(subject, way).index.candidates(peer):
-            peer_match = entry.matches_peer(peer)
-            port_match = peer_match and entry.matches_port(protocol, port, listener)
-            if not port_match:
+        names = self._names_of(peer)
+        for entry in selected.index.candidates(peer):
+            # Ports and names first: peers are dear to ask.
+            met = about.get(entry)
+            if met is None:
                 continue
-            ports = [
-                at for at, rule in enumerate(entry.ports or ())
-                if rule.matches(protocol, port, listener.ports) is True
-            ]  # fmt: skip
-            peers = [at for at, one in enumerate(entry.peers or ()) if one.matches(peer) is True]
-            sure = peer_match is True and port_match is True
-            found.append((entry, tuple(peers), tuple(ports), sure))
+            sure, ports, named = met
+            if named is not None and names is not None and names.isdisjoint(named):
+                continue
+            peer_match = entry.matches_peer(peer)
+            if not peer_match:
+                continue
+            several = entry.peers or ()
+            peers = (
+                (0,)
+                if peer_match is True and len(several) == 1
+                else tuple(at for at, one in enumerate(several) if one.matches(peer) is True)
+            )
+            found.append((entry, peers, ports, peer_match is True and sure))
         return tuple(found)
+
+    def _names_of(self, peer: Party) -> frozenset[str] | None:
+        """The names by which rules can mean ``peer``; None where not by these alone."""
+        if peer not in self._names:
+            if len(self._names) >= MAX_QUESTIONS:
+                self._names.clear()
+            known = not peer.node and peer.names is not None
+            if known and any(label.startswith("fqdn:") for label in peer.labels):
+                known = False
+            names = peer.names if known and peer.outside else ()
+            self._names[peer] = frozenset(map(full, names or ())) if known else None
+        return self._names[peer]
+
+    def _about(self, selected: Selected, protocol: str, port: int, listener: Party) -> _About:
+        """The entries about a port of ``listener``."""
+        key = None if listener.ports else (selected, protocol, port, listener.ports is None)
+        found = self._by_port.get(key) if key is not None else None
+        if found is None:
+            found = {}
+            for entry in selected.entries:
+                if match := entry.matches_port(protocol, port, listener):
+                    ports = enumerate(entry.ports or ())
+                    found[entry] = (
+                        match is True,
+                        tuple(at for at, one in ports if one.matches(protocol, port, listener.ports) is True),
+                        _only_names(entry),
+                    )  # fmt: skip
+            if key is not None:
+                if len(self._by_port) >= MAX_QUESTIONS:
+                    self._by_port.clear()
+                self._by_port[key] = found
+        return found
+
+
+_About = dict[Entry, tuple[bool, tuple[int, ...], frozenset[str] | None]]
+"""Rules about a port: whether that is sure, by which of their ports, and names where it means no more."""
+
+
+def _only_names(entry: Entry) -> frozenset[str] | None:
+    """The names that an entry means and nothing else, and no pattern; None where it means more."""
+    names = [one.rule for one in entry.peers or () if isinstance(one, Name) and one.rule.exact]
+    if entry.peers is None or len(names) < len(entry.peers):
+        return None
+    return frozenset(full(one.text) for one in names)
 
 
 class Uses:

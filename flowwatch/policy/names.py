@@ -49,10 +49,11 @@ class NameRule:
 
 @lru_cache(maxsize=_NAMES)
 def _matches(text: str, exact: bool, name: str) -> bool:
-    return _test(text, exact)(_full(name))
+    return _test(text, exact)(full(name))
 
 
-def _full(name: str) -> str:
+def full(name: str) -> str:
+    """A DNS name as all that are the same are written."""
     # Names are ASCII: what lies beyond has no lower case that Cilium would meet.
     name = name.lower() if name.isascii() else name
     return name if name.endswith(".") else f"{name}."
@@ -60,7 +61,7 @@ def _full(name: str) -> str:
 
 @lru_cache(maxsize=_NAMES)
 def _test(text: str, exact: bool) -> Callable[[str], bool]:
-    wanted = _full(text)
+    wanted = full(text)
     if exact:
         return lambda name: name == wanted
     if _EVERY.match(text):

@@ -370,9 +370,9 @@ def history() -> list[Figure]:
 
 def ask() -> list[Figure]:
     """A million flows on three engines, and questions about fifty million."""
-    from tests.benchmarks.asking import figures
+    from tests.benchmarks import asking, unused
 
-    return [Figure(*one) for one in figures()]
+    return [Figure(*one) for one in (*asking.figures(), *unused.figures())]
 
 
 def watching() -> list[Figure]:

@@ -133,7 +133,8 @@ TO = (
     "toEndpoints: [{matchLabels: {'k8s:io.kubernetes.pod.namespace': ops}}, {}]",
     "toEntities: [world, host, kube-apiserver]", "toEntities: [cluster]", "toEntities: [remote-node]",
     "toCIDR: [198.51.100.0/24, 10.0.0.0/8, 0.0.0.0/0]", "toCIDR: [192.0.2.0/24, '2001:db8::/32']",
-    "toFQDNs: [{matchName: api.example.com}, {matchPattern: '*.example.com'}]", "",
+    "toFQDNs: [{matchName: api.example.com}, {matchPattern: '*.example.com'}]",
+    "toFQDNs: [{matchName: API.example.com}]", "",
 )  # fmt: skip
 PORTS = (
     "", "",
