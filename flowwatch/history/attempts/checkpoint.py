@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from flowwatch.flows.join import Join
 from flowwatch.flows.keeping import Int, KeptJoin, held, join_of, kept_join
@@ -27,7 +28,7 @@ from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.history.places import place_of
 from flowwatch.history.reading import HistorySource, KeptDoubles, Pause, asked
 from flowwatch.history.records import FileRecords, came_after
-from flowwatch.history.store import MADE, Listing, Piece, Unreadable, rows, spans
+from flowwatch.history.store import MADE, Listing, Piece, Unreadable, hour_of, rows, spans
 from flowwatch.hubble.wire.enum_names import FIRST, newer_names, newer_number
 
 FOLDER = "checkpoint"
@@ -66,7 +67,7 @@ class Checkpoint(msgspec.Struct, array_like=True):
     doubles: KeptDoubles
     join: KeptJoin
     listeners: dict[str, bytes]
-    """The state of each who listened, by its folder."""
+    """The state of each who listened, by its folder; none once the oldest hours went."""
     files: dict[str, tuple[int, int]]
     """Those of attempts that are over, below ``made``: rows and bytes."""
     hours: list[tuple[str, int]]
@@ -75,6 +76,28 @@ class Checkpoint(msgspec.Struct, array_like=True):
     """Of the next file."""
     attempts: int
     """In these files."""
+
+    def without(self, made: Path, until: int, parts: Parts) -> Checkpoint:
+        """What to go on from when records of the hours to ``until`` (ns) went, and ``parts`` stay.
+
+        Files of attempts that went with them are left out, and so is what was counted of all records.
+        """
+        files = {
+            name: about
+            for name, about in self.files.items()
+            if not _is_until(name, until) or size_of(made / name) >= 0
+        }
+        gone = sum(
+            rows
+            for name, (rows, _) in self.files.items()
+            if name not in files and name.startswith("attempts/")
+        )
+        return replace(self, parts=parts, listeners={}, files=files, attempts=self.attempts - gone)
+
+
+def _is_until(name: str, until: int) -> bool:
+    hour = hour_of(name)
+    return hour is not None and hour <= until
 
 
 def _by() -> bytes:
@@ -200,11 +223,40 @@ def fitting(folder: Path, made: Made, found: Listing) -> Checkpoint:
         parts = parts_until(found, checkpoint.at)
     except Unreadable as error:
         raise Unfit(str(error)) from None
+    twice = asked(spans(found.flows), checkpoint.at)
     if parts != checkpoint.parts:
-        raise Unfit("records from before then came late, or went")
-    if asked(spans(found.flows), checkpoint.at) != checkpoint.twice:
+        until = _went_until(checkpoint.parts, parts)
+        if until is None:
+            raise Unfit("records from before then came late, or went")
+        checkpoint = checkpoint.without(folder / MADE, until, parts)
+        if _is_less(twice, checkpoint.twice):
+            # With a run that went goes what was asked about it.
+            twice = checkpoint.twice
+    if twice != checkpoint.twice:
         raise Unfit("another recorder began while these were recorded")
     return checkpoint
+
+
+def _went_until(before: Parts, now: Parts) -> int | None:
+    """The latest hour of which records went, if these were the oldest, as --keep and --max-size take them.
+
+    None where others went, or some came, or none of before are left: to read all is right then, or cheap.
+    """
+    hours = {folder: hour_of(f"{folder}/") for folder in before}
+    same = [folder for folder, told in before.items() if now.get(folder) == told]
+    differing = [folder for folder in before if now.get(folder) != before[folder]]
+    went = [hour for folder in differing if (hour := hours[folder]) is not None]
+    fewer = all(now.get(folder, (0, {}))[0] < before[folder][0] for folder in differing)
+    if len(went) < len(differing) or not (same and fewer and now.keys() <= before.keys()):
+        return None
+    until = max(went)
+    stay = [hour for folder in same if (hour := hours[folder]) is not None]
+    return until if all(hour >= until for hour in stay) else None
+
+
+def _is_less(now: tuple[bool, list[int]], before: tuple[bool, list[int]]) -> bool:
+    """Whether nothing is asked that wasn't."""
+    return now[0] <= before[0] and set(now[1]) <= set(before[1])
 
 
 class Going:

@@ -3,7 +3,8 @@
 What is there is what ``export --history DIR --outcome all --direction both`` says, no more and no less. Some
 time before the end of the records the join is kept (:mod:`flowwatch.history.attempts.checkpoint`): the next
 making goes on from there. Files of attempts that were over by then stay as they are; all others are made
-again. Late records, what was forgotten and hours that went may change any attempt: all are made anew then.
+again. Late records and what was forgotten may change any attempt: all are made anew then. Where the oldest
+hours went, attempts are those of their first record's hour, and go with it.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def _made(folder: Path, found: Listing, kept: Checkpoint | None, listeners: List
     going = Going(folder, found, kept, Pause(at, keep))
     source = going.source
     listing = attempts_of(source, going.join)
-    listening = [one(listing.join) for one in listeners]
+    # What was counted of all records can't go on once the oldest hours went.
+    counts = kept is None or bool(kept.listeners)
+    listening = [one(listing.join) for one in listeners] if counts else []
     try:
         if kept is not None:
             for one in listening:
@@ -119,11 +122,12 @@ def _made(folder: Path, found: Listing, kept: Checkpoint | None, listeners: List
             making.attempts,
             max((last for _, last in runs.values()), default=0),
             making.files,
-            "" if source.left_out else version(),
+            version() if counts and not source.left_out else "",
         )
         if kept is not None:
             read = made.rows - sum(rows for rows, _ in kept.parts.values())
             made.how = f"{plural(read, 'record')} read: the others were joined before"
+            made.how += "" if counts else ", and the oldest hours went since"
         # Also where there is no attempt, and so no file that has made it.
         _make_folder(aside)
         with open_output(str(aside / MARKER), "json") as out:

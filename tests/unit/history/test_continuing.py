@@ -23,6 +23,8 @@ from flowwatch.history.attempts.checkpoint import PATH, Checkpoint, Going, fitti
 from flowwatch.history.attempts.columns import KEYS
 from flowwatch.history.attempts.made import read_made
 from flowwatch.history.recorder import Origin, Recorder
+from flowwatch.history.retention import Limits, trim
+from flowwatch.history.store import HOUR, hour_of
 from tests.command import ROOT, clean_environment
 from tests.in_process import flowwatch
 from tests.unit.history.test_answers import POLICY
@@ -97,12 +99,13 @@ def made(folder: Path) -> dict[str, Any]:
         sums = {name: row[name] for name in ("attempts", "tries", "records", "late", "uncounted")}
         minutes.setdefault(key, Counter()).update(sums)
     told = json.loads((folder / "made" / "made.json").read_text())
+    attempts = sorted(rows(folder, "attempts"), key=lambda row: str(sorted(row.items())))
     return {
-        "attempts": Counter(str(sorted(row.items())) for row in rows(folder, "attempts")),
+        "rows": attempts,
         "minutes": minutes,
         "summary": {
             path.name: gzip.decompress(path.read_bytes())
-            for path in (folder / "made" / "summary").iterdir()
+            for path in (folder / "made" / "summary").glob("*")
         },
         "told": [told[name] for name in ("runs", "rows", "attempts", "until", "summary")],
     }
@@ -384,3 +387,57 @@ def test_texts_of_nodes_are_one_object_before_and_behind(kept: Path) -> None:
     nodes: dict[str, str] = {}
     for _, _, attempt in going.join.open_attempts():
         assert nodes.setdefault(attempt.node, attempt.node) is attempt.node
+
+
+def behind(told: dict[str, Any], until: int) -> list[Any]:
+    """Attempts, and minutes, whose first record is of a later hour than ``until`` (ns)."""
+
+    def stays(folder: str) -> bool:
+        return (hour_of(f"{folder}/") or 0) > until
+
+    minutes = {key: sums for key, sums in told["minutes"].items() if stays(key[0])}
+    return [[row for row in told["rows"] if stays(row["folder"])], minutes]
+
+
+@pytest.mark.parametrize("limits", [Limits(age=2 * HOUR), Limits(size=1)], ids=["age", "size"])
+def test_where_the_oldest_hours_went_the_others_attempts_stay_what_they_were(
+    limits: Limits, tmp_path: Path
+) -> None:
+    """A connection of an hour that went isn't half of one in the next."""
+    folder, whole, clock = tmp_path / "kept", tmp_path / "whole", Clock()
+    to = recorder(folder, clock)
+    some = batches(5, 320, pace=60)
+    take(to, clock, some[:200], pace=60)
+    compact(folder)
+    shutil.copytree(folder, whole)
+    until = 0
+    for first, last in ((200, 260), (260, 320)):
+        take(to, clock, some[first:last], pace=60)
+        for path in (folder / "flows", folder / "events"):
+            shutil.copytree(path, whole / path.name, dirs_exist_ok=True)
+        # Of the present hour nothing goes.
+        gone = trim(folder, limits, clock.ns - HOUR)
+        assert gone.files
+        until = max(until, gone.until - HOUR)
+        said = compact(folder)
+        assert went_on(said)
+        assert "and the oldest hours went since" in said
+        here, there = made(folder), once(whole)
+        assert behind(here, until) == behind(there, until)
+        assert behind(here, until)[0]
+        assert here["summary"] == {}
+        assert summary(folder) == of_records(folder)
+        assert flowwatch("history", "verify", folder).returncode == 0
+    to.close("the test ended")
+
+
+def test_where_others_than_the_oldest_went_all_are_read(tmp_path: Path) -> None:
+    folder, clock = tmp_path / "kept", Clock()
+    to = recorder(folder, clock)
+    take(to, clock, batches(5, 200, pace=60), pace=60)
+    to.close("the test ended")
+    compact(folder)
+    hours = sorted({path.parent for path in (folder / "flows").rglob("*.parquet")})
+    shutil.rmtree(hours[1])
+    assert f"{READ_ALL}records from before then came late, or went" in compact(folder)
+    assert made(folder) == once(folder)
