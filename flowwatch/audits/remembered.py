@@ -18,7 +18,7 @@ Policies: TypeAlias = tuple[PolicyRef, ...]
 Allowed: TypeAlias = tuple[Policies, Policies]
 """Who allowed an attempt, by direction (0 egress, 1 ingress)."""
 
-_REQUESTS = 32
+REQUESTS = 32
 """Requests of one attempt that are looked at one by one."""
 _AUTH_REQUIRED = 189
 _REQUEST = 1
@@ -85,7 +85,7 @@ class Remembered:
             extra.denied[way] = tuple(dict.fromkeys((*extra.denied.get(way, ()), *kind.denied_by)))
         if kind.drop_reason == _AUTH_REQUIRED:
             extra.waits_for_auth = True
-        if layer7 is None or len(extra.requests) >= _REQUESTS:
+        if layer7 is None or len(extra.requests) >= REQUESTS:
             return False
         if layer7.type == _REQUEST or kind.dropped:
             self.shows_queries |= "?" in layer7.http_url and redacted(layer7)

@@ -25,12 +25,11 @@ from flowwatch.flows.counting import Tally
 from flowwatch.flows.generations import Generations
 from flowwatch.flows.join import Join
 from flowwatch.flows.known import _SAID, make_kind
-from flowwatch.flows.model import Endpoint, Ends, Extras, Flow, Layer7, PolicyRef
+from flowwatch.flows.model import Endpoint, Ends, Extras, Flow, Kind, Layer7, PolicyRef
 from flowwatch.flows.open_attempt import _NO_MORE, ANSWERS, Key, Numbers, OpenAttempt
 from flowwatch.flows.peers import KINDS, Known, Peer, PeerNames
 from flowwatch.flows.standing import StandingLines
 from flowwatch.flows.tries import Rhythm
-from flowwatch.flows.unseen import Unseen
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """As columns hold it."""
@@ -122,12 +121,15 @@ KeptTally: Any = msgspec.defstruct("KeptTally", list(_TALLY.items()), array_like
 # Attempts -----------------------------------------------------------------------------------------
 
 
+Said = tuple[
+    Int, Int, Int, bool | None, Int, Int, str, Int, tuple[PolicyRef, ...], tuple[PolicyRef, ...],
+    Int, Int, str, Int, str, str, bool,
+]  # fmt: skip
+"""All that a kind is made of."""
+
+
 class KeptFlow(msgspec.Struct, array_like=True):
-    said: tuple[
-        Int, Int, Int, bool | None, Int, Int, str, Int, tuple[PolicyRef, ...], tuple[PolicyRef, ...],
-        Int, Int, str, Int, str, str, bool,
-    ]  # fmt: skip
-    """Of its kind."""
+    said: Said
     ends: tuple[Endpoint, Endpoint, tuple[str, ...], tuple[str, ...], str, str]
     rest: tuple[Int, str, str, Int, Int, str]
     l7: Layer7 | None
@@ -211,7 +213,7 @@ class KeptJoin(msgspec.Struct, array_like=True):
 # There --------------------------------------------------------------------------------------------
 
 
-class _Table(Generic[_Thing]):
+class Table(Generic[_Thing]):
     """Numbers things, equal ones alike or each its own."""
 
     def __init__(self, key: Callable[[Any], Hashable] = lambda thing: thing) -> None:
@@ -234,11 +236,11 @@ class _Table(Generic[_Thing]):
 def kept_join(join: Join) -> KeptJoin:
     """The state of ``join`` between two batches; it may go on. OverflowError in whoever encodes it, for
     counts of more than 64 bits."""
-    attempts: _Table[Any] = _Table(id)
+    attempts: Table[Any] = Table(id)
     scopes = {origin: _kept_scope(scope, attempts) for origin, scope in join.scopes.items()}
-    tables: dict[str, _Table[Any]] = {
+    tables: dict[str, Table[Any]] = {
         # Endpoints are shared, and dear to hash.
-        "endpoints": _Table(id), "peers": _Table(), "policies": _Table(), "rhythms": _Table(id),
+        "endpoints": Table(id), "peers": Table(), "policies": Table(), "rhythms": Table(id),
     }  # fmt: skip
     columns = []
     for name in _HINTS:
@@ -262,7 +264,7 @@ def _pairs(counts: Mapping[tuple[int, int], Sequence[int]]) -> dict[Any, Any]:
     return {key: (count[0], count[1]) for key, count in counts.items()}
 
 
-def _kept_scope(scope: Attempts, attempts: _Table[Any]) -> KeptScope:
+def _kept_scope(scope: Attempts, attempts: Table[Any]) -> KeptScope:
     opened, names = scope._open, scope.names
     return KeptScope(
         fields_of(names, KeptNames),
@@ -295,8 +297,8 @@ def _kept_scope(scope: Attempts, attempts: _Table[Any]) -> KeptScope:
     )
 
 
-def _kept_clocks(clocks: Clocks, attempts: _Table[Any]) -> KeptClocks:
-    pairs: _Table[Any] = _Table(id)
+def _kept_clocks(clocks: Clocks, attempts: Table[Any]) -> KeptClocks:
+    pairs: Table[Any] = Table(id)
     pairs.all(clocks._pairs.values())
     assumed = [
         [
@@ -322,10 +324,15 @@ def _kept_clocks(clocks: Clocks, attempts: _Table[Any]) -> KeptClocks:
     )
 
 
+def said_of(kind: Kind) -> Said:
+    """What ``kind`` is made of."""
+    return tuple([getattr(kind, name) for name in _SAID])
+
+
 def _kept_flow(flow: Flow) -> KeptFlow:
-    kind, ends = flow.kind, flow.ends
+    ends = flow.ends
     return KeptFlow(
-        tuple([getattr(kind, name) for name in _SAID]),
+        said_of(flow.kind),
         (
             ends.source, ends.destination, ends.source_names, ends.destination_names,
             ends.source_service, ends.destination_service,
@@ -414,7 +421,7 @@ def _scope(
     scope._latest = {one.key[:2]: one for one in of(kept.latest)}
     scope._early = {key: _flow(flow, nodes) for key, flow in kept.early}
     _set_lines(scope.lines, kept.lines, of)
-    _set_unseen(scope.unseen, kept.unseen)
+    set_fields(scope.unseen, kept.unseen)
     scope._weighing.answers = kept.answers
     scope.replies, scope.unattributed = kept.replies, kept.unattributed
     scope.errors_dropped = kept.errors_dropped
@@ -450,10 +457,6 @@ def _set_lines(lines: StandingLines, kept: KeptLines, of: _Of) -> None:
     lines.replies, lines.unattributed = kept.replies, kept.unattributed
 
 
-def _set_unseen(unseen: Unseen, kept: KeptUnseen) -> None:
-    set_fields(unseen, kept)
-
-
 def _set_clocks(clocks: Clocks, kept: KeptClocks, of: _Of) -> None:
     pairs = []
     for one in kept.pairs:
@@ -478,11 +481,16 @@ def _set_clocks(clocks: Clocks, kept: KeptClocks, of: _Of) -> None:
     clocks.heard, clocks.shift, clocks.ahead = kept.heard, kept.shift, kept.ahead
 
 
-def _flow(kept: KeptFlow, nodes: Nodes) -> Flow:
-    said: dict[str, Any] = dict(zip(_SAID, kept.said, strict=True))
+def kind_of(kept: Said, nodes: Nodes) -> Kind:
+    """The kind that is made of this."""
+    said: dict[str, Any] = dict(zip(_SAID, kept, strict=True))
     said["node"] = nodes.setdefault(said["node"], said["node"])
+    return make_kind(**said)
+
+
+def _flow(kept: KeptFlow, nodes: Nodes) -> Flow:
     time, source, destination, source_port, destination_port, uuid = kept.rest
     return Flow(
-        make_kind(**said), Ends(*kept.ends), time, source, destination, source_port, destination_port,
+        kind_of(kept.said, nodes), Ends(*kept.ends), time, source, destination, source_port, destination_port,
         uuid, kept.l7, kept.extras,
     )  # fmt: skip

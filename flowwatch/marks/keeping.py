@@ -14,9 +14,18 @@ from typing import ClassVar
 import msgspec
 
 from flowwatch.audits.evidence import Observation
+from flowwatch.audits.keeping import (
+    KeptObserver,
+    KeptParty,
+    kept_observer,
+    kept_parties,
+    set_observer,
+    set_parties,
+)
 from flowwatch.flows.coverage import told
 from flowwatch.flows.join import Join, Joined
-from flowwatch.flows.model import BOTH
+from flowwatch.flows.keeping import Said, Table, Unsound, held, kind_of, said_of
+from flowwatch.flows.model import BOTH, Kind
 from flowwatch.history.attempts.asked import (
     FOLDER,
     PATH,
@@ -26,21 +35,36 @@ from flowwatch.history.attempts.asked import (
     packed,
     read_asked,
 )
+from flowwatch.history.attempts.checkpoint import with_newer
 from flowwatch.history.attempts.made import standing
 from flowwatch.history.store import MADE
 from flowwatch.marks.changes import Changes
 from flowwatch.marks.finding import find
+from flowwatch.marks.kept_changes import KeptChanges, kept_changes, set_changes
 from flowwatch.marks.unused import Evidence, Seeing, changed_at, uses_of
 from flowwatch.policy.engine import PolicySet
 from flowwatch.policy.party import Party
 from flowwatch.policy.reach import BY_LABELS, Reach
 from flowwatch.policy.rules import Direction
-from flowwatch.text import plural
+from flowwatch.text import plural, safe
 
 MOST = 200_000
 """Different questions, and ends: some 100 MB while they are counted, 10 MB on the disk."""
 MOST_TIMES = 32_000_000
 """Attempts in their directions whose times tell when policies changed, 8 bytes each."""
+
+
+class KeptAsking(msgspec.Struct, array_like=True):
+    """The state of :class:`Keeping`; what is beside ``why_not`` is of one that counts."""
+
+    why_not: str
+    ends: list[KeptEnd] = []
+    parties: list[KeptParty] = []
+    questions: list[KeptQuestion] = []
+    seeing: KeptObserver | None = None
+    changes: KeptChanges | None = None
+    kinds: list[Said] = []
+    """Of verdicts that are remembered."""
 
 
 class Keeping:
@@ -96,14 +120,51 @@ class Keeping:
         self._asked[asked] = self._asked.get(asked, 0) + 1
 
     def kept(self) -> bytes:
-        """Nothing: what it knows of attempts that are open lies in too many places."""
-        return b""
+        """Its state between two batches."""
+        state = KeptAsking(self._why_not)
+        if not self._why_not:
+            kinds: Table[Kind] = Table(said_of)
+            seeing = self._seeing.observer
+            state = KeptAsking(
+                "",
+                list(map(_end, self._ends)),
+                kept_parties(seeing, self._ends),
+                self._questions(),
+                kept_observer(seeing, kinds),
+                kept_changes(self._changes, kinds),
+                list(map(said_of, kinds.things)),
+            )
+        return msgspec.msgpack.encode(state)
 
     def go_on(self, kept: bytes) -> None:
-        """Count nothing: what was asked before isn't known."""
-        self._why_not = (
-            "its questions are counted of all records alone, and compact went on from before"
-        )
+        """Take over a state. ValueError, LookupError or TypeError for what contradicts itself."""
+        state = msgspec.msgpack.decode(kept, type=KeptAsking)
+        self._why_not = state.why_not
+        if self._why_not:
+            held(safe(self._why_not) == self._why_not)
+            return
+        if state.seeing is None or state.changes is None:
+            raise Unsound
+        attempts = [attempt for _, _, attempt in self._join.open_attempts()]
+        nodes = {attempt.node: attempt.node for attempt in attempts}
+        numbers = {attempt.number for attempt in attempts}
+        kinds = [kind_of(said, nodes) for said in state.kinds]
+        parties = list(map(_party, state.ends))
+        self._ends = {party: number for number, party in enumerate(parties)}
+        set_observer(self._seeing.observer, state.seeing, kinds, numbers)
+        set_parties(self._seeing.observer, state.parties, parties)
+        set_changes(self._changes, state.changes, kinds, numbers)
+        for count, *asked in map(msgspec.structs.astuple, state.questions):
+            self._asked[tuple(asked)] = count
+        held(len(self._asked) == len(state.questions))
+        held(all(max(one.subject, one.peer) < len(parties) for one in state.questions))
+        self._bound()
+
+    def _questions(self) -> list[KeptQuestion]:
+        return [
+            KeptQuestion(count, *asked)  # type: ignore[arg-type] # what _add put there
+            for asked, count in self._asked.items()
+        ]
 
     def files(self) -> Iterator[tuple[str, int, bytes]]:
         """The one file, also where no question is kept: it says why not."""
@@ -120,10 +181,7 @@ class Keeping:
             return Asked(self._why_not)
         return Asked(
             ends=tuple(map(_end, self._ends)),
-            questions=tuple(
-                KeptQuestion(count, *asked)  # type: ignore[arg-type] # what _add put there
-                for asked, count in self._asked.items()
-            ),
+            questions=tuple(self._questions()),
             clusters=tuple(sorted(self._seeing.observer.clusters)),
             changed=changed_at(find(self._changes.seen)),
             coverage=self._join.coverage(),
@@ -171,11 +229,13 @@ def ready(folder: Path, policies: PolicySet) -> Ready:
     InputError for no history.
     """
     found = standing(folder)
-    if found.made is None or PATH not in found.made.files:
-        return Ready(why_not=found.why_not)
-    asked = read_asked(folder / MADE / PATH)
+    asked = None
+    if found.made is not None and PATH in found.made.files:
+        asked = read_asked(folder / MADE / PATH)
+    elif found.before is not None:
+        asked = with_newer(folder, found.before, Keeping, Keeping.asked)
     if asked is None:
-        return Ready()
+        return Ready(why_not=found.why_not)
     if asked.why_not:
         return Ready(why_not=f"read record by record, as {asked.why_not}")
     return Ready(evidence_of(asked, policies))

@@ -21,7 +21,7 @@ from flowwatch.policy.rules import Direction
 MAX_EDGES = 200_000
 """Pods' destinations kept apart; attempts of any more are counted, and told."""
 
-_REVISIONS = 256
+REVISIONS = 256
 """Of one pod: past it the oldest is forgotten."""
 _LASTING = 1_000_000_000
 _SAMPLED = 64
@@ -143,7 +143,7 @@ class Sightings:
         if kind.revision:
             known = self._revisions.setdefault(pod, {})
             span = known.setdefault(kind.revision, span)
-            if len(known) > _REVISIONS:
+            if len(known) > REVISIONS:
                 del known[min(known, key=lambda one: (not known[one][0], known[one][0]))]
                 self._verdicts.clear()
         return span, kind, end

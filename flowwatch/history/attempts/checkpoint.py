@@ -14,9 +14,9 @@ import platform
 import re
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -28,7 +28,7 @@ from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.history.places import place_of
 from flowwatch.history.reading import HistorySource, KeptDoubles, Pause, asked
 from flowwatch.history.records import FileRecords, came_after
-from flowwatch.history.store import MADE, Listing, Piece, Unreadable, hour_of, rows, spans
+from flowwatch.history.store import MADE, Listing, Piece, Unreadable, hour_of, listing, rows, spans
 from flowwatch.hubble.wire.enum_names import FIRST, newer_names, newer_number
 
 FOLDER = "checkpoint"
@@ -272,6 +272,36 @@ class Going:
         records = FileRecords(place_of(folder), found=found, after=after, nodes=nodes)
         doubles = None if kept is None else kept.doubles
         self.source = HistorySource(records, pause=pause, doubles=doubles)
+
+
+class GoesOn(Protocol):
+    """See :class:`flowwatch.history.attempts.listeners.Kept`."""
+
+    folder: ClassVar[str]
+
+    def __init__(self, join: Join) -> None: ...
+
+    def go_on(self, kept: bytes) -> None: ...
+
+
+_Listener = TypeVar("_Listener", bound=GoesOn)
+_Answer = TypeVar("_Answer")
+
+
+def with_newer(
+    folder: Path, made: Made, listener: type[_Listener], ask: Callable[[_Listener], _Answer]
+) -> _Answer | None:
+    """What one that listened says, once the records that came since were read; None where that can't be."""
+    try:
+        found = listing(folder)
+        kept = fitting(folder, made, found)
+        going = Going(folder, found, kept)
+        counting = listener(going.join)
+        counting.go_on(kept.listeners[listener.folder])
+        going.join.read(going.source.batches())
+        return None if going.source.left_out else ask(counting)
+    except (Unfit, *SPOILT):
+        return None
 
 
 def is_file(name: str) -> bool:

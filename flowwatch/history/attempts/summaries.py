@@ -23,9 +23,9 @@ from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot
 from flowwatch.flows.join import Join
-from flowwatch.history.attempts.checkpoint import SPOILT, Going, Unfit, fitting
-from flowwatch.history.attempts.made import Made, standing
-from flowwatch.history.store import MADE, Listing, listing
+from flowwatch.history.attempts.checkpoint import with_newer
+from flowwatch.history.attempts.made import standing
+from flowwatch.history.store import MADE
 
 SUMMARY = "summary"
 """The folder."""
@@ -100,20 +100,7 @@ def ready(folder: Path, query: Query) -> Ready:
     if found.made is not None and path in found.made.files:
         return Ready(read_summary(folder / MADE / path))
     if found.before is not None:
-        taken = _with_newer(folder, found.before, listing(folder), query)
+        taken = with_newer(folder, found.before, Counting, lambda one: one.taken(query))
         if taken is not None:
             return Ready(taken)
     return Ready(why_not=found.why_not)
-
-
-def _with_newer(folder: Path, made: Made, found: Listing, query: Query) -> Snapshot | None:
-    """The same once the records that came since were read; None where that can't be."""
-    try:
-        kept = fitting(folder, made, found)
-        going = Going(folder, found, kept)
-        counting = Counting(going.join)
-        counting.go_on(kept.listeners[Counting.folder])
-        going.join.read(going.source.batches())
-    except (Unfit, *SPOILT):
-        return None
-    return None if going.source.left_out else counting.taken(query)

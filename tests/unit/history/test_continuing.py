@@ -18,18 +18,23 @@ import pyarrow.parquet as parquet
 import pytest
 
 from flowwatch.flows import generations
+from flowwatch.flows.coverage import told as coverage_told
 from flowwatch.flows.model import Batch
 from flowwatch.history import store
+from flowwatch.history.attempts.asked import PATH as ASKED
+from flowwatch.history.attempts.asked import Asked, read_asked
 from flowwatch.history.attempts.checkpoint import PATH, Checkpoint, Going, fitting
 from flowwatch.history.attempts.columns import KEYS
 from flowwatch.history.attempts.made import read_made
 from flowwatch.history.recorder import Origin, Recorder
 from flowwatch.history.retention import Limits, trim
 from flowwatch.history.store import HOUR, hour_of
+from flowwatch.marks.keeping import KeptAsking
+from flowwatch.report.unused import UNUSED_FORMATS
 from tests.command import ROOT, clean_environment
 from tests.in_process import flowwatch
-from tests.unit.history.test_answers import POLICY
 from tests.unit.history.traffic import batches
+from tests.unit.marks.test_keeping import EVERY
 
 START = 1_700_000_000 * 10**9
 READ_ALL = "all records were read: "
@@ -108,8 +113,17 @@ def made(folder: Path) -> dict[str, Any]:
             path.name: gzip.decompress(path.read_bytes())
             for path in (folder / "made" / "summary").glob("*")
         },
+        "asked": questions(folder),
         "told": [told[name] for name in ("runs", "rows", "attempts", "until", "summary")],
     }
+
+
+def questions(folder: Path) -> Asked | None:
+    """What was asked of policies. Where a verdict's node is unseen is told in seconds up to now."""
+    found = read_asked(folder / "made" / ASKED)
+    if found is None:
+        return None
+    return msgspec.structs.replace(found, coverage=coverage_told(found.coverage, START))
 
 
 def once(folder: Path) -> dict[str, Any]:
@@ -126,11 +140,23 @@ def summary(folder: Path) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def of_records(folder: Path) -> tuple[str, str]:
+def unused(folder: Path) -> list[tuple[str, str]]:
+    """Of policies that mean much of the traffic, in each format."""
+    policies = folder.parent / "policies.yaml"
+    policies.write_text(EVERY)
+    told = []
+    for form in UNUSED_FORMATS:
+        done = flowwatch("unused", "-f", policies, "--history", folder, "-o", form)
+        assert done.returncode in (0, 1)
+        told.append((done.stdout, done.stderr))
+    return told
+
+
+def of_records(folder: Path, ask: Callable[[Path], Any] = summary) -> Any:
     bare = folder.parent / "bare"
     shutil.rmtree(bare, ignore_errors=True)
     shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("made"))
-    return summary(bare)
+    return ask(bare)
 
 
 def parts(some: list[Batch], *cuts: int) -> Iterator[list[Batch]]:
@@ -150,8 +176,10 @@ def test_it_is_as_if_all_were_read_at_once(seed: int, tmp_path: Path) -> None:
             said = summary(folder)
             assert said == of_records(folder)
             assert "read record by record" not in said[1]
+            assert unused(folder) == of_records(folder, unused)
         assert went_on(compact(folder)) == (number > 0)
         assert made(folder) == once(folder)
+        assert unused(folder) == of_records(folder, unused)
         assert flowwatch("history", "verify", folder).returncode == 0
     to.close("the test ended")
 
@@ -213,6 +241,20 @@ def later(kept: Path, seconds: float, count: int = 3) -> None:
     to.close("the test ended")
 
 
+def contradict(asking: KeptAsking, change: str) -> None:
+    """Have what is kept for ``unused`` say what can't be, though every type is right."""
+    assert asking.seeing is not None
+    assert asking.changes is not None
+    match change:
+        case "asked of nobody":
+            del asking.ends[-1]
+        case "open nowhere":
+            asking.seeing.other_end[10**6] = 1
+        case "half a time":
+            pod, edge, hows = asking.changes.seen.times[0]
+            asking.changes.seen.times[0] = pod, edge, [(how, times[:-3]) for how, times in hows]
+
+
 def spoil(kept: Path, change: str) -> None:
     """Have the checkpoint say something else."""
     path = kept / "made" / PATH
@@ -250,6 +292,16 @@ def spoil(kept: Path, change: str) -> None:
         case "rows":
             kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
             kept_one.listeners["summary"] = msgspec.msgpack.encode([{}])
+            content = msgspec.msgpack.encode(kept_one)
+        case "questions":
+            kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
+            kept_one.listeners["asked"] = msgspec.msgpack.encode([{}])
+            content = msgspec.msgpack.encode(kept_one)
+        case "asked of nobody" | "open nowhere" | "half a time":
+            kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
+            asking = msgspec.msgpack.decode(kept_one.listeners["asked"], type=KeptAsking)
+            contradict(asking, change)
+            kept_one.listeners["asked"] = msgspec.msgpack.encode(asking)
             content = msgspec.msgpack.encode(kept_one)
         case "paths":
             kept_one = msgspec.msgpack.decode(content, type=Checkpoint)
@@ -291,6 +343,10 @@ def test_all_is_read_where_what_came_before_is_not_what_was_read(
         "far away",
         "late to tell",
         "rows",
+        "questions",
+        "asked of nobody",
+        "open nowhere",
+        "half a time",
         "paths",
     ],
 )
@@ -298,10 +354,12 @@ def test_nothing_is_believed_that_was_spoilt(change: str, kept: Path) -> None:
     """Nothing of it is run, and nobody trips over it."""
     spoil(kept, change)
     assert summary(kept)[0] == of_records(kept)[0]
+    for here, there in zip(unused(kept), of_records(kept, unused), strict=True):
+        assert here[0] == there[0] or change == "late to tell"
     verified = flowwatch("history", "verify", kept)
     told = compact(kept)
     assert READ_ALL in told or change == "late to tell"
-    if change not in ("late to tell", "rows", "paths"):
+    if change in ("cut off", "gone", "foreign", "pickle", "twisted", "far away"):
         # Of these each part is sound by itself.
         assert f"{PATH} is damaged, or is missing" in verified.stderr
     assert flowwatch("history", "verify", kept).returncode == 0
@@ -370,17 +428,6 @@ def test_what_is_forgotten_is_in_no_checkpoint(kept: Path) -> None:
     flowwatch("history", "forget", kept, "--pod", "weather/weather-app-1")
     assert b"weather-app-1" not in gzip.decompress((kept / "made" / PATH).read_bytes())
     assert made(kept) == once(kept)
-
-
-def test_unused_reads_records_after_it(kept: Path) -> None:
-    assert went_on(compact(kept))
-    words = ("unused", "-f", POLICY, "--history", kept)
-    found = flowwatch(*words)
-    assert (
-        "read record by record, as its questions are counted of all records alone" in found.stderr
-    )
-    shutil.rmtree(kept / "made")
-    assert flowwatch(*words).stdout == found.stdout
 
 
 def test_texts_of_nodes_are_one_object_before_and_behind(kept: Path) -> None:

@@ -9,13 +9,15 @@ from random import Random
 import msgspec
 import pytest
 
+from flowwatch.flows import generations
 from flowwatch.flows.coverage import told
 from flowwatch.flows.join import Join
+from flowwatch.flows.keeping import KeptJoin, join_of, kept_join
 from flowwatch.flows.model import Batch, NodeStatus
 from flowwatch.history.attempts import asked as asked_file
 from flowwatch.history.attempts.asked import PATH, Asked, packed, read_asked
 from flowwatch.marks import keeping
-from flowwatch.marks.keeping import Keeping, evidence_of
+from flowwatch.marks.keeping import Keeping, KeptAsking, evidence_of
 from flowwatch.marks.unused import Finder
 from flowwatch.policy import load
 from flowwatch.policy.agent_options import UNKNOWN, AgentOptions
@@ -25,6 +27,7 @@ from tests.in_process import flowwatch
 from tests.unit.flows.made import flow
 from tests.unit.history.test_answers import CAPTURES, LAB, record
 from tests.unit.history.test_summaries import compacted, of_records
+from tests.unit.history.traffic import batches as server_batches
 from tests.unit.marks.odd_traffic import CARRYING, ENDS, batches, documents
 
 DATA = ROOT / "tests" / "data"
@@ -148,6 +151,50 @@ def test_of_odd_traffic_and_any_policies_too(seed: int) -> None:
             counted, read = Finder(policies, DAY).told(evidence), Finder(policies, DAY).read(flows)
             assert unused_object(counted) == unused_object(read)
             assert counted.policies == read.policies
+
+
+def gone_on(flows: list[Batch], cuts: set[int]) -> Asked:
+    """The same, by one that goes on from what another kept before each batch of ``cuts``."""
+    join = Join()
+    counting = Keeping(join)
+    for number, batch in enumerate(flows):
+        if number in cuts:
+            states = msgspec.msgpack.encode(kept_join(join)), counting.kept()
+            join = join_of(msgspec.msgpack.decode(states[0], type=KeptJoin), {})
+            counting = Keeping(join)
+            counting.go_on(states[1])
+            before, after = (
+                msgspec.msgpack.decode(state, type=KeptAsking)
+                for state in (states[1], counting.kept())
+            )
+            assert before == after
+        join.add(batch)
+    return msgspec.json.decode(gzip.decompress(packed(counting.asked())), type=Asked)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_that_goes_on_counts_what_one_counts_that_saw_all(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the cuts, with attempts that are over and such that are open."""
+    monkeypatch.setattr(generations, "OPEN_AT_LEAST", 10)
+    monkeypatch.setattr(generations, "GAP", 5 * 10**9)
+    random = Random(seed)
+    flows = [
+        Batch(flows=batch.flows[at : at + 5])
+        for batch in batches(random, 150)
+        for at in range(0, len(batch.flows), 5)
+    ]
+    flows += server_batches(seed, 250, servers=1 + seed % 2)
+    cuts = set(random.sample(range(len(flows)), 6))
+    assert gone_on(flows, cuts) == kept(flows)
+
+
+def test_one_that_has_given_up_does_not_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "MOST", 3)
+    flows = batches(Random(1), 100)
+    assert gone_on(flows, {len(flows) - 1}) == kept(flows)
+    assert "more than 3 different things" in kept(flows).why_not
 
 
 @pytest.fixture
