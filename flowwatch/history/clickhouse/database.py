@@ -11,6 +11,7 @@ import errno
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
@@ -44,8 +45,7 @@ class Database:
             ) from error
         if server.options.get("verify") is False:
             # Said by who asks so; urllib3 would say it once more, with each question.
-            urllib3: Any = import_module("urllib3")
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            warnings.filterwarnings("ignore", message="Unverified HTTPS request")
         # It logs what it raises as well.
         logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
         self._server = server
