@@ -29,10 +29,13 @@ INTEROP = Path(__file__).parent / "interop"
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """As many as there are processors for us; xdist itself counts those of the whole machine."""
+    """One more than there are processors for us, as many tests wait for what others do.
+
+    xdist itself counts the processors of the whole machine.
+    """
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
-    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+    return min(MOST_WORKERS, 1 + len(os.sched_getaffinity(0)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
