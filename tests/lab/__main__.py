@@ -123,6 +123,10 @@ def main() -> int:
     except (NoLab, GoMissing, BuildFailed, PartFailed) as err:
         print(f"make lab: {err}", file=sys.stderr)
         return 2
+    finally:
+        # Nothing is left to remove; Python would tell a traceback of one that comes as it ends.
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ with Lab() as lab:
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gzip
 import json
@@ -172,6 +173,8 @@ class Lab:
 
     def __enter__(self) -> Self:
         """Build and start everything."""
+        # A signal may end `__exit__` before it has begun to remove anything.
+        atexit.register(self._remove)
         try:
             self._start()
         except BaseException:
@@ -189,6 +192,7 @@ class Lab:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
         try:
             self._made.close()
+            atexit.unregister(self._remove)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -124,6 +124,31 @@ def test_a_signal_amid_the_cleaning_up_leaves_nothing_either(wait: float) -> Non
     }  # fmt: skip
 
 
+SIGNALLED = """
+import signal
+from tests.lab.lab import Lab
+
+lab, block = Lab(), signal.pthread_sigmask
+lab._start = lambda: lab._made.callback(print, "removed")
+
+def heard(*how):
+    signal.pthread_sigmask = block
+    raise SystemExit(143)
+
+signal.pthread_sigmask = heard
+with lab:
+    pass
+"""
+"""A signal is heard when the lab has begun to leave, and blocks none yet."""
+
+
+def test_a_signal_just_before_the_cleaning_up_leaves_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "removed\n", "")
+
+
 def started(*words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*before, sys.executable, "-m", "tests.lab", *words],
