@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from flowwatch.audits.evidence import Observation
 from flowwatch.audits.keeping import (
@@ -30,14 +31,13 @@ from flowwatch.history.attempts.asked import (
     FOLDER,
     PATH,
     Asked,
+    AskedQuestion,
     KeptEnd,
     KeptQuestion,
     packed,
     read_asked,
 )
-from flowwatch.history.attempts.checkpoint import with_newer
-from flowwatch.history.attempts.made import standing
-from flowwatch.history.store import MADE
+from flowwatch.history.attempts.checkpoint import answered
 from flowwatch.marks.changes import Changes
 from flowwatch.marks.finding import find
 from flowwatch.marks.kept_changes import KeptChanges, kept_changes, set_changes
@@ -45,7 +45,6 @@ from flowwatch.marks.unused import Evidence, Seeing, changed_at, uses_of
 from flowwatch.policy.engine import PolicySet
 from flowwatch.policy.party import Party
 from flowwatch.policy.reach import BY_LABELS, Reach
-from flowwatch.policy.rules import Direction
 from flowwatch.text import plural, safe
 
 MOST = 200_000
@@ -196,25 +195,6 @@ def _party(end: KeptEnd) -> Party:
     return Party(end.labels, end.ip, end.names, {} if end.outside else None, end.also)
 
 
-class _Asking(msgspec.Struct, frozen=True, gc=False):
-    """A question with its ends, as :class:`flowwatch.audits.uses.Uses` takes it."""
-
-    direction: Direction
-    subject: Party
-    subject_name: str
-    cluster: str
-    peer: Party
-    protocol: str
-    asked_port: int
-    unknown: str
-    judged: bool
-    denied: bool
-    noise: bool
-    waits_for_auth: bool
-    verdict: bool
-    labelled: bool
-
-
 class Ready(msgspec.Struct, frozen=True):
     """What stands for reading all records."""
 
@@ -228,14 +208,9 @@ def ready(folder: Path, policies: PolicySet) -> Ready:
 
     InputError for no history.
     """
-    found = standing(folder)
-    asked = None
-    if found.made is not None and PATH in found.made.files:
-        asked = read_asked(folder / MADE / PATH)
-    elif found.before is not None:
-        asked = with_newer(folder, found.before, Keeping, Keeping.asked)
+    asked, why_not = answered(folder, PATH, read_asked, Keeping, Keeping.asked)
     if asked is None:
-        return Ready(why_not=found.why_not)
+        return Ready(why_not=why_not)
     if asked.why_not:
         return Ready(why_not=f"read record by record, as {asked.why_not}")
     return Ready(evidence_of(asked, policies))
@@ -248,14 +223,8 @@ def evidence_of(asked: Asked, policies: PolicySet) -> Evidence | None:
     uses = uses_of(policies)
     ends = list(map(_party, asked.ends))
     for one in asked.questions:
-        uses.add(
-            _Asking(
-                one.direction, ends[one.subject], one.subject_name, one.cluster, ends[one.peer],
-                one.protocol, one.asked_port, one.unknown, one.judged, one.denied, one.noise,
-                one.waits_for_auth, one.verdict, one.labelled,
-            ),
-            one.attempts,
-        )  # fmt: skip
+        whole = cast("AskedQuestion[Any]", one)
+        uses.add(replace(whole, subject=ends[one.subject], peer=ends[one.peer]), one.attempts)
     coverage = told(asked.coverage, time.time_ns())
     return Evidence(uses, asked.clusters, coverage, asked.changed)
 

@@ -9,14 +9,13 @@ stands above (:mod:`flowwatch.marks.keeping`): here is what the file has, plain 
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
 from flowwatch.flows.coverage import Coverage
+from flowwatch.history.attempts.packing import pack, unpack
 
 FOLDER = "asked"
 PATH = f"{FOLDER}/questions.json.gz"
@@ -42,16 +41,19 @@ class KeptEnd(msgspec.Struct, frozen=True, array_like=True):
     """Further addresses; null where nobody knows."""
 
 
-class KeptQuestion(msgspec.Struct, frozen=True, array_like=True):
-    """What so many attempts asked in one direction."""
+End = TypeVar("End")
+
+
+class AskedQuestion(msgspec.Struct, Generic[End], frozen=True, array_like=True):
+    """What so many attempts asked in one direction; an end is itself, or its number among those kept."""
 
     attempts: _Count
     direction: Literal["egress", "ingress"]
-    subject: _Number
-    """Whose policies are asked: its number among the ends."""
+    subject: End
+    """Whose policies are asked."""
     subject_name: str
     cluster: str
-    peer: _Number
+    peer: End
     protocol: str
     asked_port: Annotated[int, msgspec.Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
     unknown: str
@@ -66,6 +68,9 @@ class KeptQuestion(msgspec.Struct, frozen=True, array_like=True):
     """Whether a record shows a policy's verdict."""
     labelled: bool
     """Whether the subject's labels are recorded."""
+
+
+KeptQuestion = AskedQuestion[_Number]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -85,19 +90,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 def packed(asked: Asked) -> bytes:
     """The content of the file."""
-    # Level 1: others take longer than the counting.
-    return gzip.compress(msgspec.json.encode(asked), 1, mtime=0)
+    return pack(msgspec.json.encode(asked))
 
 
 def read_asked(path: Path) -> Asked | None:
     """What a file has; None where it isn't there, is damaged, or was never written by :func:`packed`."""
     try:
-        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        content = unpacking.decompress(path.read_bytes(), _MOST)
-        if not unpacking.eof or unpacking.unused_data:
-            return None
-        asked = msgspec.json.decode(content, type=Asked)
-    except (OSError, zlib.error, msgspec.DecodeError, RecursionError):
+        asked = msgspec.json.decode(unpack(path, _MOST), type=Asked)
+    except (OSError, ValueError, RecursionError):
         return None
     most = len(asked.ends)
     sound = all(one.subject < most and one.peer < most for one in asked.questions)

@@ -8,13 +8,11 @@ believed only if all that came up to its time is just what was read then: else a
 
 from __future__ import annotations
 
-import gzip
 import json
 import platform
 import re
 import sys
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
@@ -23,12 +21,13 @@ from msgspec.structs import replace
 
 from flowwatch.flows.join import Join
 from flowwatch.flows.keeping import Int, KeptJoin, held, join_of, kept_join
-from flowwatch.history.attempts.made import Made, version
+from flowwatch.history.attempts.made import Made, standing, version
+from flowwatch.history.attempts.packing import pack, unpack
 from flowwatch.history.columns import EVENTS, FLOWS
 from flowwatch.history.places import place_of
 from flowwatch.history.reading import HistorySource, KeptDoubles, Pause, asked
 from flowwatch.history.records import FileRecords, came_after
-from flowwatch.history.store import MADE, Listing, Piece, Unreadable, hour_of, listing, rows, spans
+from flowwatch.history.store import MADE, Listing, Piece, Unreadable, hour_of, rows, spans
 from flowwatch.hubble.wire.enum_names import FIRST, newer_names, newer_number
 
 FOLDER = "checkpoint"
@@ -148,13 +147,25 @@ class Settled(Protocol):
     attempts: int
 
 
-class Listens(Protocol):
-    """One that goes on too."""
+class Kept(Protocol):
+    """Made with the join that it listens to; asked for its files when all records were read."""
 
     folder: ClassVar[str]
+    """Below ``made``; no other's."""
+
+    def __init__(self, join: Join) -> None: ...
+
+    def files(self) -> Iterator[tuple[str, int, bytes]]:
+        """Each file's path below ``made``, how many rows it has, and its content."""
 
     def kept(self) -> bytes:
-        """Its state between two batches."""
+        """Its state between two batches, for who goes on later."""
+
+    def go_on(self, kept: bytes) -> None:
+        """Take over such a state, just made with the join that was kept with it.
+
+        ValueError, LookupError or TypeError for what contradicts itself: anybody may have written it.
+        """
 
 
 def packed(
@@ -162,7 +173,7 @@ def packed(
     at: int,
     source: HistorySource,
     join: Join,
-    listeners: Iterable[Listens],
+    listeners: Iterable[Kept],
     settled: Settled,
 ) -> bytes | None:
     """A checkpoint of what was read up to ``at``; None where that is nothing, or can't be kept."""
@@ -187,17 +198,13 @@ def packed(
     except (OverflowError, Unreadable):
         # Counts of more than 64 bits; or a file that has just gone, which the reading tells.
         return None
-    # Level 1: others take longer than the counting.
-    return None if len(content) > LARGEST else gzip.compress(_by() + b"\n" + content, 1, mtime=0)
+    return None if len(content) > LARGEST else pack(_by() + b"\n" + content)
 
 
 def _unpacked(path: Path) -> Checkpoint:
     """What a file has. Unfit."""
     try:
-        unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        content = unpacking.decompress(path.read_bytes(), LARGEST)
-        held(unpacking.eof)
-        by, _, kept = content.partition(b"\n")
+        by, _, kept = unpack(path, LARGEST).partition(b"\n")
         if by != _by():
             held(isinstance(json.loads(by), list))
             raise Foreign("another flowwatch, Python or machine has made them")
@@ -206,7 +213,7 @@ def _unpacked(path: Path) -> Checkpoint:
         raise Unfit("nothing was kept to go on from") from None
     except OSError as error:
         raise Unfit(f"{MADE}/{PATH} can't be read: {error.strerror}") from None
-    except (zlib.error, ValueError):
+    except ValueError:
         raise Unfit(f"{MADE}/{PATH} is damaged") from None
 
 
@@ -242,16 +249,20 @@ def _went_until(before: Parts, now: Parts) -> int | None:
 
     None where others went, or some came, or none of before are left: to read all is right then, or cheap.
     """
-    hours = {folder: hour_of(f"{folder}/") for folder in before}
-    same = [folder for folder, told in before.items() if now.get(folder) == told]
-    differing = [folder for folder in before if now.get(folder) != before[folder]]
-    went = [hour for folder in differing if (hour := hours[folder]) is not None]
-    fewer = all(now.get(folder, (0, {}))[0] < before[folder][0] for folder in differing)
-    if len(went) < len(differing) or not (same and fewer and now.keys() <= before.keys()):
+    stay: list[int | None] = []
+    until = 0
+    for folder, (count, _) in before.items():
+        hour = hour_of(f"{folder}/")
+        if now.get(folder) == before[folder]:
+            stay.append(hour)
+        elif hour is None or now.get(folder, (0, {}))[0] >= count:
+            return None
+        else:
+            until = max(until, hour)
+    came = now.keys() - before.keys()
+    if not stay or came or any(hour is not None and hour < until for hour in stay):
         return None
-    until = max(went)
-    stay = [hour for folder in same if (hour := hours[folder]) is not None]
-    return until if all(hour >= until for hour in stay) else None
+    return until
 
 
 def _is_less(now: tuple[bool, list[int]], before: tuple[bool, list[int]]) -> bool:
@@ -274,26 +285,40 @@ class Going:
         self.source = HistorySource(records, pause=pause, doubles=doubles)
 
 
-class GoesOn(Protocol):
-    """See :class:`flowwatch.history.attempts.listeners.Kept`."""
-
-    folder: ClassVar[str]
-
-    def __init__(self, join: Join) -> None: ...
-
-    def go_on(self, kept: bytes) -> None: ...
-
-
-_Listener = TypeVar("_Listener", bound=GoesOn)
+_Listener = TypeVar("_Listener", bound=Kept)
 _Answer = TypeVar("_Answer")
 
 
-def with_newer(
-    folder: Path, made: Made, listener: type[_Listener], ask: Callable[[_Listener], _Answer]
+def answered(
+    folder: Path,
+    path: str,
+    read: Callable[[Path], _Answer | None],
+    listener: type[_Listener],
+    ask: Callable[[_Listener], _Answer],
+) -> tuple[_Answer | None, str]:
+    """What stands for reading all records of the history in ``folder``. InputError for no history.
+
+    It is what ``read`` finds in the file ``path`` below ``made``; or what the ``listener`` that wrote it
+    says, once the records that came since were read. None where neither can be, with why if it is to be
+    said: a safe line, else empty.
+    """
+    stands = standing(folder)
+    if stands.made is not None and path in stands.made.files:
+        return read(folder / MADE / path), ""
+    answer = None
+    if stands.before is not None:
+        answer = _with_newer(folder, stands.before, stands.found, listener, ask)
+    return answer, stands.why_not if answer is None else ""
+
+
+def _with_newer(
+    folder: Path,
+    made: Made,
+    found: Listing,
+    listener: type[_Listener],
+    ask: Callable[[_Listener], _Answer],
 ) -> _Answer | None:
-    """What one that listened says, once the records that came since were read; None where that can't be."""
     try:
-        found = listing(folder)
         kept = fitting(folder, made, found)
         going = Going(folder, found, kept)
         counting = listener(going.join)

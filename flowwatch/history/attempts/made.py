@@ -121,6 +121,8 @@ class Standing:
     """Why it doesn't though there is some: a safe line, else empty."""
     before: Made | None = None
     """What was made, if records came or went since."""
+    found: Listing = field(default_factory=Listing)
+    """What lies in the history."""
 
 
 def version() -> str:
@@ -137,11 +139,12 @@ def standing(folder: Path) -> Standing:
     if found.left_out:
         return Standing()
     if made.of(found):
-        return Standing(made)
+        return Standing(made, found=found)
     newer = plural(newer_records(made, found), "record")
     return Standing(
         why_not=f"read record by record, as {newer} came or went since: flowwatch history compact",
         before=made,
+        found=found,
     )
 
 

@@ -28,6 +28,7 @@ from flowwatch.history.attempts.checkpoint import (
     SPOILT,
     Checkpoint,
     Going,
+    Kept,
     Unfit,
     fitting,
     is_file,
@@ -36,7 +37,7 @@ from flowwatch.history.attempts.checkpoint import (
     size_of,
 )
 from flowwatch.history.attempts.columns import FORMAT
-from flowwatch.history.attempts.listeners import LISTENERS, Kept, Listeners
+from flowwatch.history.attempts.listeners import LISTENERS, Listeners
 from flowwatch.history.attempts.made import (
     MARKER,
     TABLES,

@@ -9,8 +9,6 @@ by the aggregate that counts it for ``summary``, and kept whole, as JSON.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -23,14 +21,15 @@ from flowwatch.egress.query import DIRECTIONS, Query
 from flowwatch.egress.rows import Snapshot
 from flowwatch.egress.view import snapshot
 from flowwatch.flows.join import Join
-from flowwatch.history.attempts.checkpoint import with_newer
-from flowwatch.history.attempts.made import standing
-from flowwatch.history.store import MADE
+from flowwatch.history.attempts.checkpoint import answered
+from flowwatch.history.attempts.packing import pack, unpack
 
 SUMMARY = "summary"
 """The folder."""
 ROWS = 100_000
 """That are told one by one: what ``--max-rows`` is by default."""
+_LARGEST = 1 << 31
+"""Bytes, unpacked: more is none of ours."""
 
 
 class Counting:
@@ -59,8 +58,7 @@ class Counting:
         for direction in DIRECTIONS:
             for noise in (False, True):
                 taken = self.taken(Query(direction=direction, noise=noise))
-                # Level 1: others take longer than the counting.
-                content = gzip.compress(msgspec.json.encode(taken), 1, mtime=0)
+                content = pack(msgspec.json.encode(taken))
                 yield path_of(direction, noise=noise), len(taken.rows), content
 
     @staticmethod
@@ -77,8 +75,8 @@ def path_of(direction: str, *, noise: bool) -> str:
 def read_summary(path: Path) -> Snapshot | None:
     """What a file has; None where it is damaged or isn't there."""
     try:
-        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=Snapshot)
-    except (OSError, EOFError, zlib.error, msgspec.DecodeError):
+        return msgspec.json.decode(unpack(path, _LARGEST), type=Snapshot)
+    except (OSError, ValueError):
         return None
 
 
@@ -95,12 +93,5 @@ def ready(folder: Path, query: Query) -> Ready:
 
     ``query`` asks for a direction and noise alone.
     """
-    found = standing(folder)
     path = path_of(query.direction, noise=query.noise)
-    if found.made is not None and path in found.made.files:
-        return Ready(read_summary(folder / MADE / path))
-    if found.before is not None:
-        taken = with_newer(folder, found.before, Counting, lambda one: one.taken(query))
-        if taken is not None:
-            return Ready(taken)
-    return Ready(why_not=found.why_not)
+    return Ready(*answered(folder, path, read_summary, Counting, lambda one: one.taken(query)))
