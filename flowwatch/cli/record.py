@@ -36,6 +36,10 @@ TRIMMED = 60.0
 SHOWN, SAID = 1.0, 60.0
 """Seconds between words on how it goes: on a terminal, where one line changes, and elsewhere."""
 
+BEHIND = 10.0
+"""Seconds before the end from which on the last record is old: a server's memory was not read to its end, or
+nothing happened."""
+
 THRESHOLDS = (20_000, 20, 1_000_000)
 """Of the collector while it records. Flows and attempts hold no cycles, and are kept by the hundred thousand:
 to look at them again and again took 4% of the CPU (150,000 flows, medians of five turns: 1.95 s, 1.87)."""
@@ -132,7 +136,7 @@ class _Recording:
                 self._join.add(batch)
                 self._look()
                 if end is not None and time.monotonic() >= end:
-                    why = "the time was over"
+                    why = self._time_over()
                     break
             self._source.close()
         if reading.failure is not None:
@@ -147,6 +151,14 @@ class _Recording:
         if reading.stopped is not None and reading.stopped.by_hand:
             return 0
         return reading.finish()
+
+    def _time_over(self) -> str:
+        """Why it ends then. What a slow server hadn't sent by then isn't kept, so how far it came is told."""
+        newest = self._recorder.progress.newest
+        behind = (time.time_ns() - newest) / 1e9 if newest else 0.0
+        if behind < BEHIND:
+            return "the time was over"
+        return f"the time was over, its last record {behind:.0f} s before"
 
     def take(self, joined: Joined) -> None:
         """Count the attempts that are over."""

@@ -82,6 +82,15 @@ def test_it_follows_until_its_time_is_over(demo: str, tmp_path: Path) -> None:
     assert len(read(tmp_path / "kept").flows) > 100
 
 
+def test_a_time_that_is_over_long_after_the_last_record_is_told(tmp_path: Path) -> None:
+    with DemoServer("127.0.0.1:0", live=False, duration=20) as server:
+        # The story's last ten seconds begin nothing new.
+        done = flowwatch("record", "--server", server.address, "--for", "10s", "--to", tmp_path)
+    assert done.returncode == 0
+    told = flowwatch("history", "info", tmp_path).stdout
+    assert re.search(r"the time was over, its last record 1\d s before", told)
+
+
 def test_a_restart_tells_what_the_ring_no_longer_had(tmp_path: Path) -> None:
     flows = some()
     record(tmp_path, Batch(flows=flows[:40]))
