@@ -75,16 +75,22 @@ class Held:
         flows = self.flows
         made: dict[str, Arrow] = {}
         # Once a part, not once a column: that was 1.8 to 2.4 of the 5.7 µs a flow that a table takes.
-        numbers = {part: pa.array(one.numbers, pa.int32()) for part, one in self.parts.items()}
+        numbers: dict[str, Arrow] = {
+            part: pa.array(one.numbers, pa.int32()) for part, one in self.parts.items()
+        }
+        samples: dict[str, list[Flow]] = {part: one.samples for part, one in self.parts.items()}
+        # Of thousands of pairs some hundred ends are distinct: 4.4 µs a flow instead of 5.6, in turns.
+        for side in _SIDES:
+            samples[side], of_pairs = _sides(samples["ends"], side)
+            numbers[side] = pa.array(of_pairs, pa.int32()).take(numbers["ends"])
         for one in FLOWS:
             if one.part == "flow":
                 continue
-            groups = self.parts[one.part]
-            distinct = [one.value(sample) for sample in groups.samples]
+            part = _SIDE_OF.get(one.name, one.part)
+            distinct = [one.value(sample) for sample in samples[part]]
             if one.kind in _SPELT:
                 distinct = [_SPELT[one.kind](value) for value in distinct]
-            values = array(pa, distinct, one.kind)
-            made[one.name] = values.take(numbers[one.part])
+            made[one.name] = array(pa, distinct, one.kind).take(numbers[part])
         last = self.first + len(flows)
         made["recorded"] = pa.array(self.recorded, pa.int64()).cast(types(pa)["time"])
         made["run"] = pa.DictionaryArray.from_arrays(
@@ -111,6 +117,30 @@ _VARIES = {
     "destination_address": "destination_ip",
     "destination_port": "destination_port",
 }
+
+
+_SIDES = ("source", "destination")
+_SIDE_OF = {
+    f"{side}_{what}": side
+    for side in _SIDES
+    for what in ("namespace", "pod", "workload", "entity", "identity", "cluster", "labels")
+}
+"""Columns of ``ends`` that depend on one of the two alone."""
+
+
+def _sides(pairs: list[Flow], side: str) -> tuple[list[Flow], list[int]]:
+    """Of these pairs of ends those with a distinct end on ``side``, and of each pair which of them it has."""
+    known: dict[int, int] = {}
+    samples: list[Flow] = []
+    numbers: list[int] = []
+    for pair in pairs:
+        key = id(getattr(pair, side))
+        number = known.get(key)
+        if number is None:
+            number = known[key] = len(samples)
+            samples.append(pair)
+        numbers.append(number)
+    return samples, numbers
 
 
 class _Groups:
