@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from flowwatch.audits.evidence import Observation
 from flowwatch.audits.judge import passes_requests, unaddressed
+from flowwatch.audits.noise import lost
 from flowwatch.audits.options import Elsewhere, other_cluster
 from flowwatch.flows import meaning
 from flowwatch.policy.documents import Documents
@@ -48,6 +49,8 @@ class Comparison:
     def of(self, seen: Observation) -> Compared:
         """What the draft would change for an attempt."""
         after = self.after
+        if seen.noise:
+            return Compared("unchanged", "denied", "denied", lost(seen))
         if unknown := seen.unknown or unaddressed(after, seen):
             return Compared("can't tell", "unknown", "unknown", unknown)
         if elsewhere := other_cluster(self.draft.options, seen.cluster):

@@ -193,7 +193,7 @@ class LiveStaged:
     def _question(self, seen: Observation) -> _Question:
         key = (
             seen.direction, seen.subject, seen.peer, seen.protocol, seen.asked_port, seen.outcome,
-            seen.by_policy, seen.unknown, seen.cluster, seen.waits_for_auth, seen.peer_name,
+            seen.by_policy, seen.noise, seen.unknown, seen.cluster, seen.waits_for_auth, seen.peer_name,
             tuple([_request(one) for one in seen.requests]),
         )  # fmt: skip
         known = self._questions.get(key)

@@ -87,6 +87,7 @@ class WhatIf:
     _working: set[Entry] = field(default_factory=set)
     _beside: Counter[tuple[Party, Direction]] = field(default_factory=Counter)
     """Attempts in the other direction, by whose policies were asked."""
+    _noise: int = 0
 
     def read(self, batches: Iterable[Batch]) -> WhatIfReport:
         """All of ``batches``, and the report."""
@@ -110,6 +111,9 @@ class WhatIf:
         if seen.direction not in self.directions:
             if not seen.unknown and len(self._beside) < MAX_ROWS:
                 self._beside[seen.subject, seen.direction] += 1
+            return
+        if seen.noise:
+            self._noise += 1
             return
         found = self._comparison.of(seen)
         if found.decision is not None:
@@ -175,6 +179,9 @@ class WhatIf:
                 *notes,
             )
         notes = (*notes, *self._other_direction(), *document_notes(self.draft.documents))
+        if self._noise:
+            what = "that no policy is asked about (neighbours, multicast) isn't compared"
+            notes = (*notes, f"noise of the link {what}: {plural(self._noise, 'attempt')}")
         subjects = {row.seen.subject for row in self._judged.values()}
         subjects.update(subject for subject, _ in self._beside)
         selected = {policy for subject in subjects for policy in self._selecting(subject)}

@@ -10,6 +10,7 @@ import pytest
 from tests.in_process import flowwatch
 from tests.material import both, name
 from tests.unit.audits.planted import CORRECT, capture
+from tests.unit.audits.told import Capture
 
 DENY_ALL = """\
 apiVersion: cilium.io/v2
@@ -45,6 +46,26 @@ def test_the_rows_add_up_to_the_summary(path: Path, direction: str, tmp_path: Pa
     summary = json.loads(flowwatch("summary", "-o", "json", *common).stdout)
     assert sum(row["attempts"] for row in rows) == summary["totals"]["attempts"]
     assert {row["change"] for row in rows} <= {"newly denied", "unchanged", "can't tell"}
+
+
+def test_noise_of_the_link_is_nothing_that_a_draft_denies(tmp_path: Path) -> None:
+    """No policy is asked about it: the summary's totals are without, and so is what would change."""
+    flows = Capture()
+    flows.add("shop/web", "→", "ff02::16", 143, "DROPPED", protocol="ICMPv6", drop_reason=132)
+    flows.add("shop/web", "→", "192.0.2.7", 443, "DROPPED")
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(DENY_ALL)
+    common = ("--input-file", flows.write(tmp_path))
+    found = whatif("-f", draft, *common)
+    summary = json.loads(flowwatch("summary", "-o", "json", *common).stdout)
+    assert found["counts"] == {
+        "newly denied": 0,
+        "newly allowed": 0,
+        "can't tell": 0,
+        "unchanged": 1,
+    }
+    assert found["attempts"] == summary["totals"]["attempts"]
+    assert "isn't compared: 1 attempt" in str(found["warnings"])
 
 
 def test_each_change_has_its_rule(tmp_path: Path) -> None:
