@@ -107,7 +107,7 @@ class _Asked:
         if entry.ports == ():
             return None
         if entry.peers is None:
-            return self._other_family(entry)
+            return self._other_message(entry)
         if entry.peers == () and entry.ports:
             meant = entry.matches_port(self.protocol, self.port, self.listener) is True
             words = f"would allow {_told(entry)}, but its list of peers is empty: that is nobody"
@@ -124,16 +124,17 @@ class _Asked:
             return self._by_peer(entry, entry.peers)
         return None
 
-    def _other_family(self, entry: Entry) -> tuple[int, float, str] | None:
-        """A rule for everybody is nobody's near miss; but IPv4's messages aren't IPv6's."""
+    def _other_message(self, entry: Entry) -> tuple[int, float, str] | None:
+        """A rule for everybody is nobody's near miss; but of ICMP's messages it means some only."""
         rules = entry.ports or ()
-        if self.protocol not in _ICMP or not rules:
+        if self.protocol not in _ICMP or not all(rule.protocol in _ICMP for rule in rules):
             return None
-        if not all(rule.protocol in _ICMP and rule.protocol != self.protocol for rule in rules):
+        if not rules or entry.matches_port(self.protocol, self.port, self.listener) is True:
             return None
-        family = "IPv6" if self.protocol == ICMP6 else "IPv4"
-        words = f"would allow {_told(entry)}; this is {self.protocol} type {self.port}: family: {family}"
-        return (_OTHER_KIND, 0, words)
+        words = f"would allow {_told(entry)}; this is {self.protocol} type {self.port}"
+        if all(rule.protocol != self.protocol for rule in rules):
+            words += f": family: {'IPv6' if self.protocol == ICMP6 else 'IPv4'}"
+        return (_OTHER_KIND, -1, words)
 
     def _by_port(self, entry: Entry) -> tuple[int, float, str] | None:
         rules = entry.ports or ()
@@ -147,6 +148,10 @@ class _Asked:
         listener = self.listener
         if any(rule.low <= self.port <= rule.high and not rule.name for rule in rules):
             words += f": {self.protocol} is another protocol"
+        elif listener.outside and rules and all(rule.name for rule in rules):
+            words += (
+                " (a port's name is that of a pod's spec, and nobody's outside: write the number)"
+            )
         elif not listener.outside and not listener.reserved and listener.labels:
             words += " (policies see a pod's own port, not its service's)"
         same = any(rule.protocol in (self.protocol, "ANY") for rule in rules)

@@ -88,6 +88,15 @@ PORT = 'toPorts: [{ports: [{port: "80", protocol: TCP}]}]'
          "this has tier=back"),
         (f"egress: [{{toEndpoints: [{{matchLabels: {{app: cache}}}}], {PORT}}}]", CACHE, "ICMP", 8, "",
          "ports never mean ICMP (type 8 here): that takes icmps"),
+        ("egress: [{icmps: [{fields: [{type: 8}]}]}, "
+         f"{{toEndpoints: [{{matchLabels: {{app: cache}}}}], {PORT}}}]", CACHE, "ICMP", 13, "",
+         "spec.egress.0 (line 4) would allow ICMP type 8; this is ICMP type 13"),
+        ("egress: [{icmps: [{fields: [{type: 8}]}]}]", CACHE, "ICMPv6", 128, "",
+         "would allow ICMP type 8; this is ICMPv6 type 128: family: IPv6"),
+        ("egress: [{toEntities: [world], toPorts: [{ports: [{port: https}]}]}]", outside("1.1.1.1"), "TCP",
+         443, "",
+         "would allow https; this is 443/TCP (a port's name is that of a pod's spec, and nobody's outside: "
+         "write the number)"),
         ('egress: [{toFQDNs: [{matchPattern: "*.x.io"}]}]', outside("1.1.1.1", "x.io."), "TCP", 443, "",
          "which is names below x.io; x.io itself needs a matchName"),
         ('egress: [{toFQDNs: [{matchPattern: "*.x.io"}]}]', outside("1.1.1.1", "a.b.x.io"), "TCP", 443, "",
