@@ -221,7 +221,11 @@ def policy_uses(policies: PolicySet, counted: Sequence[Uses]) -> tuple[PolicyUse
     uses = []
     for policy in policies.policies:
         entries = [
-            entry for rule in policies.rules if rule.policy is policy for entry in rule.entries
+            entry
+            for rule in policies.rules
+            if rule.policy is policy
+            for entry in rule.entries
+            if not entry.implied
         ]
         names = {name: None for one in counted for name in one.subjects.get(policy, ())}
         uses.append(

@@ -5,6 +5,8 @@ From Cilium 1.20, pkg/k8s/network_policy.go and cluster_network_policy.go.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flowwatch.goyaml.nodes import Value
 from flowwatch.policy.l7 import Layer7Rules
 from flowwatch.policy.labels import (
@@ -204,7 +206,22 @@ def _cluster_entries(base: Entry, item: Value, cluster: str) -> list[Entry]:
     peers = fields[key].items() if key in fields else []
     if not peers:
         return [_with(base, effect, None, ports)]
-    return [entry for peer in peers for entry in _cluster_peer(base, peer, effect, ports, cluster)]
+    entries = [
+        entry for peer in peers for entry in _cluster_peer(base, peer, effect, ports, cluster)
+    ]
+    return _together(entries, _with(base, effect, (), ports))
+
+
+def _together(entries: list[Entry], one: Entry) -> list[Entry]:
+    """The entries of a rule, its peers in ``one``: a rule that is needed for one of them is needed."""
+    peers: list[PeerRule] = []
+    beside = []
+    for entry in entries:
+        if entry.peers is None or entry.effect != one.effect or entry.implied:
+            beside.append(entry)
+        else:
+            peers += entry.peers
+    return [*beside, replace(one, peers=tuple(peers))] if peers else beside
 
 
 def _with(
@@ -254,7 +271,7 @@ def _cluster_peer(
     )
     resolver = Pods(Selector((Requirement("k8s-app", "In", ("kube-dns",)),)))
     return [
-        _with(base, effect, (resolver,), lookups),
+        replace(_with(base, effect, (resolver,), lookups), implied=True),
         _with(base, effect, tuple(map(Name, names)), ports),
     ]
 

@@ -75,6 +75,8 @@ class Entry:
     priority: float = 0.0
     auth: str = ""
     """``authentication.mode``."""
+    implied: bool = False
+    """No rule that is written: what Cilium adds to one, at its place."""
 
     def matches_peer(self, party: Party) -> Matching:
         """Whether one of the peers means ``party``."""

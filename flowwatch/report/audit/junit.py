@@ -93,7 +93,7 @@ def _policy(use: PolicyUse, report: AuditReport) -> Iterator[_Case]:
     name = policy.reference
     for rule in use.rules:
         case = _Case(_rule_name(rule.entry), name, policy.file, rule.entry.line)
-        _judge(case, (one for one in report.findings if rule.entry in one.entries))
+        _judge(case, (one for one in report.findings if _decides(rule.entry, one)))
         if not use.subjects:
             case.open.insert(0, f"never exercised: the policy {selects_nothing(use)}")
         elif not rule.exercised:
@@ -121,6 +121,14 @@ def _policy(use: PolicyUse, report: AuditReport) -> Iterator[_Case]:
         if not use.subjects:
             case.open.append(f"the policy {selects_nothing(use)}")
         yield case
+
+
+def _decides(entry: Entry, one: Finding) -> bool:
+    """Whether a rule took part in a finding, by itself or by what Cilium adds to it."""
+    return entry in one.entries or any(
+        part.implied and (part.policy, part.place) == (entry.policy, entry.place)
+        for part in one.entries
+    )
 
 
 def _rule_name(entry: Entry) -> str:

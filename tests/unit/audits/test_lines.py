@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from flowwatch.audits.findings import AuditReport
+from flowwatch.report.audit.junit import audit_junit
 from tests.unit.audits.told import API, SHARED, Capture, audited, said
 
 DENY_AND_ALLOW = """\
@@ -282,3 +285,49 @@ def test_the_noise_of_a_link_is_neither_judged_nor_unclear(
     assert lost.kind == ("not covered" if noise else "inconclusive")
     assert ("INVALID_SOURCE_IP (noise of the link" in lost.reason) is noise
     assert report.counts.get("inconclusive", 0) == (0 if noise else 1)
+
+
+def test_a_rule_of_several_peers_is_one_rule(tmp_path: Path) -> None:
+    """Also what Cilium adds to names: the way to the DNS pods, which nobody wrote."""
+    policy = """\
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: admin}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  egress:
+    - action: Accept
+      to:
+        - namespaces: {matchLabels: {kubernetes.io/metadata.name: db}}
+        - domainNames: [api.example]
+        - networks: [192.0.2.0/24]
+    - {action: Deny, to: [{namespaces: {matchLabels: {kubernetes.io/metadata.name: kube-system}}}]}
+"""
+    flows = Capture()
+    flows.add("shop/web", "→", "db/pg", 5432)
+    report = audited(policy, flows, tmp_path)
+    assert said(report).count("spec.egress.0 (line 9)") == 1
+    assert (
+        "✓ spec.egress.0 (line 9): 1 attempt\n        unused: DNS name api.example; 192.0.2.0/24"
+        in said(report)
+    )
+    assert not list(junit_case(report, "spec.egress.0 (line 9)"))
+    # A lookup that it can't tell of is that rule's, too.
+    flows.add(
+        "shop/web", "→", "kube-system/dns", 53, protocol="UDP", labels={"k8s-app": "kube-dns"}
+    )
+    report = audited(policy, flows, tmp_path)
+    told = ET.tostring(junit_case(report, "spec.egress.0 (line 9)"), encoding="unicode")
+    assert "flows do not carry the name of a port" in told
+
+
+def junit_case(report: AuditReport, name: str) -> ET.Element:
+    """The one of that name."""
+    [case] = [
+        one
+        for one in ET.fromstring(audit_junit(report)).iter("testcase")
+        if one.get("name") == name
+    ]
+    return case
