@@ -1,7 +1,8 @@
 """The state of an observer as plain data, and back, beside its join's (:mod:`flowwatch.flows.keeping`).
 
-Of one that nobody asked to call back. What it remembers of open attempts goes by their numbers, which the
-kept join has, too; of a verdict that lets one through its time and kind are kept: no more of it is asked.
+Of one that nobody asked to call back, and as far as needs and turns are counted by it: not what a judge alone
+asks (requests at a proxy, who denied, pods and revisions). What it remembers of open attempts goes by their
+numbers, which the kept join has, too; of a verdict that lets one through its time and kind are kept.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from flowwatch.audits.evidence import Observer, Version
+from flowwatch.audits.evidence import Observer
 from flowwatch.audits.parties import MOST
-from flowwatch.audits.remembered import REQUESTS, Extra, Policies, Request
+from flowwatch.audits.remembered import Extra, Policies
 from flowwatch.flows.keeping import Int, Table, held
-from flowwatch.flows.model import Endpoint, Ends, Flow, Kind, Layer7
+from flowwatch.flows.model import Endpoint, Ends, Flow, Kind
 from flowwatch.policy.party import Party
 
 _Way = Annotated[int, msgspec.Meta(ge=0, le=1)]
@@ -24,27 +25,20 @@ _NO_ENDS = Ends(Endpoint(), Endpoint(), (), (), "", "")
 
 
 class KeptExtra(msgspec.Struct, array_like=True):
-    requests: list[tuple[Layer7, bool, bool]]
     allowed: dict[_Way, Policies]
-    denied: dict[_Way, Policies]
     dropped: dict[_Way, _At]
-    named: dict[_Way, _At]
     waits_for_auth: bool
 
 
 class KeptObserver(msgspec.Struct, array_like=True):
-    """All of an :class:`Observer` but its parties."""
+    """What is kept of an :class:`Observer` but its parties."""
 
     extra: dict[Int, KeptExtra]
     """By the attempt's number."""
     allowing: dict[Int, tuple[int, Int]]
     """By twice the attempt's number, and one more for ingress: its verdict's kind (a number), and time."""
-    shows_queries: bool
     other_end: dict[Int, Int]
-    pods: dict[str, str]
     clusters: list[str]
-    versions: dict[tuple[str, str], tuple[Int, Int, bool]]
-    last_verdict: dict[tuple[str, str, str], Int]
 
 
 class KeptParty(msgspec.Struct, array_like=True):
@@ -60,24 +54,14 @@ def kept_observer(observer: Observer, kinds: Table[Kind]) -> KeptObserver:
     """The state of ``observer`` between two batches; ``kinds``: a table that gets those of verdicts."""
     remembered = observer._remembered
     return KeptObserver(
-        {number: _kept_extra(extra) for number, extra in remembered._extra.items()},
-        {at: (kinds.number(flow.kind), flow.time) for at, flow in remembered._allowing.items()},
-        remembered.shows_queries,
-        observer._other_end,
-        observer._pods,
-        sorted(observer.clusters),
         {
-            pod: (one.revision, one.since, one.replaced) for pod, one in observer.versions.items()
+            number: KeptExtra(extra.allowed, extra.dropped, extra.waits_for_auth)
+            for number, extra in remembered._extra.items()
         },
-        observer.last_verdict,
-    )  # fmt: skip
-
-
-def _kept_extra(extra: Extra) -> KeptExtra:
-    return KeptExtra(
-        [(one.layer7, one.passed, one.hidden) for one in extra.requests],
-        extra.allowed, extra.denied, extra.dropped, extra.named, extra.waits_for_auth,
-    )  # fmt: skip
+        {at: (kinds.number(flow.kind), flow.time) for at, flow in remembered._allowing.items()},
+        observer._other_end,
+        sorted(observer.clusters),
+    )
 
 
 def set_observer(
@@ -91,24 +75,17 @@ def set_observer(
     held(all(number in numbers for number in (*kept.extra, *kept.other_end)))
     held(all(at >> 1 in numbers and at >> 1 not in kept.extra for at in kept.allowing))
     held(all(kind >= 0 for kind, _ in kept.allowing.values()))
-    held(all(len(extra.requests) <= REQUESTS for extra in kept.extra.values()))
-    held(max(len(kept.pods), len(kept.versions), len(kept.last_verdict)) <= MOST)
     remembered._extra = {
         number: Extra(
-            [Request(*one) for one in extra.requests],
-            extra.allowed, extra.denied, extra.dropped, extra.named, extra.waits_for_auth,
+            allowed=extra.allowed, dropped=extra.dropped, waits_for_auth=extra.waits_for_auth
         )
         for number, extra in kept.extra.items()
-    }  # fmt: skip
+    }
     remembered._allowing = {
         at: Flow(kinds[kind], _NO_ENDS, time, "", "", 0, 0, "", None, None)
         for at, (kind, time) in kept.allowing.items()
     }
-    remembered.shows_queries = kept.shows_queries
-    observer._other_end, observer._pods = kept.other_end, kept.pods
-    observer.clusters = set(kept.clusters)
-    observer.versions = {pod: Version(*one) for pod, one in kept.versions.items()}
-    observer.last_verdict = kept.last_verdict
+    observer._other_end, observer.clusters = kept.other_end, set(kept.clusters)
 
 
 def kept_parties(observer: Observer, numbers: Mapping[Party, int]) -> list[KeptParty]:

@@ -1,6 +1,7 @@
 """What was seen to tell when policies changed, as plain data, and back (:mod:`flowwatch.flows.keeping`).
 
-Of one that has no judge, and forgets nothing. What others alike were counted as is found anew.
+Of one that has no judge, and forgets nothing; and as far as marks are found by it, not what stands beside
+them. What others alike were counted as is found anew.
 """
 
 from __future__ import annotations
@@ -20,10 +21,7 @@ from flowwatch.marks.sightings import MAX_EDGES, REVISIONS, Cut, Edge, How, Pod,
 class KeptSightings(msgspec.Struct, array_like=True):
     times: list[tuple[Pod, Edge, list[tuple[How, bytes]]]]
     cut: list[tuple[Pod, Edge, list[Cut]]]
-    lasting: list[tuple[Pod, Edge, bytes]]
-    nodes: dict[tuple[str, str, str], str]
     revisions: dict[tuple[str, str, str], dict[Int, tuple[Int, Int]]]
-    left_out: Int
 
 
 class KeptChanges(msgspec.Struct, array_like=True):
@@ -44,13 +42,10 @@ def kept_changes(changes: Changes, kinds: Table[Kind]) -> KeptChanges:
                 for key, hows in seen.times.items()
             ],
             [(*key, cuts) for key, cuts in seen.cut.items()],
-            [(*key, spans.tobytes()) for key, spans in seen.lasting.items()],
-            seen.nodes,
             {
                 pod: {revision: (span[0], span[1]) for revision, span in known.items()}
                 for pod, known in seen._revisions.items()
             },
-            seen.left_out,
         ),
     )
 
@@ -62,14 +57,14 @@ def set_changes(
 
     ValueError or LookupError for what contradicts itself.
     """
-    held(kept.attempts >= 0 and kept.seen.left_out >= 0)
+    held(kept.attempts >= 0)
     changes._attempts = kept.attempts
     set_observer(changes._observer, kept.observer, kinds, numbers)
     _set_sightings(changes.seen, kept.seen)
 
 
 def _set_sightings(seen: Sightings, kept: KeptSightings) -> None:
-    held(max(len(kept.times), len(kept.nodes)) <= MAX_EDGES)
+    held(len(kept.times) <= MAX_EDGES)
     for pod, edge, hows in kept.times:
         # Equal ones are one object, as they were.
         seen.times[pod, edge] = {
@@ -77,12 +72,9 @@ def _set_sightings(seen: Sightings, kept: KeptSightings) -> None:
         }
         held(len(seen.times[pod, edge]) == len(hows) > 0)
     seen.cut = {(pod, edge): cuts for pod, edge, cuts in kept.cut}
-    seen.lasting = {(pod, edge): _times(content) for pod, edge, content in kept.lasting}
     held(len(seen.times) == len(kept.times))
-    held(seen.times.keys() >= seen.cut.keys() | seen.lasting.keys())
-    held(all(len(spans) % 2 == 0 for spans in seen.lasting.values()))
+    held(seen.times.keys() >= seen.cut.keys())
     held(all(len(known) <= REVISIONS for known in kept.revisions.values()))
-    seen.nodes, seen.left_out = kept.nodes, kept.left_out
     seen._revisions = {
         pod: {revision: list(span) for revision, span in known.items()}
         for pod, known in kept.revisions.items()
