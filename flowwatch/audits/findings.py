@@ -104,6 +104,8 @@ class PolicyUse:
     """By direction: attempts of which can't be told whether it forbids them."""
     unlabelled: int = 0
     """Attempts of pods whose labels aren't recorded: it may select these, too."""
+    others: int = 0
+    """Attempts with a pod that it selects at the other end, whose own side no record has."""
 
 
 INCIDENTS = frozenset({"denied-at-first", "name-not-yet-known", "name-expired", "nothing-enforced"})

@@ -6,7 +6,7 @@ Each hint here needs a reason in the documents, most of them also one in the tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from flowwatch.audits.ends import beside
@@ -40,14 +40,16 @@ def hints(
     rows: Sequence[Judged],
     aliases: Mapping[str, tuple[str, ...]],
     working: Set[Entry] = frozenset(),
+    also: Iterable[Party] = (),
 ) -> tuple[Hint, ...]:
     """All hints, those of one rule together, the most attempts first.
 
     ``aliases``: where DNS names lead to by CNAME, as far as answers were seen. ``working``: rules that
-    let something through; what they don't match is hardly what they were written for.
+    let something through; what they don't match is hardly what they were written for. ``also``: ends
+    that were seen, and are in no row.
     """
     found: dict[tuple[str, str, int, str], Hint] = {}
-    for one in _all(policies, rows, aliases, working):
+    for one in _all(policies, rows, aliases, working, also):
         key = (one.name, one.policy.reference, one.line, one.text)
         earlier = found[key].attempts if key in found else 0
         found[key] = replace(one, attempts=one.attempts + earlier)
@@ -61,11 +63,13 @@ def _all(
     rows: Sequence[Judged],
     aliases: Mapping[str, tuple[str, ...]],
     working: Set[Entry],
+    also: Iterable[Party],
 ) -> Iterator[Hint]:
     subjects = {
         (row.seen.subject, row.seen.subject_name): None for row in rows if not row.seen.unknown
     }
-    yield from _selecting_nothing(policies, list(subjects))
+    others = [row.seen.peer for row in rows if not row.seen.peer.outside]
+    yield from _selecting_nothing(policies, list(subjects), dict.fromkeys([*others, *also]))
     seen: set[tuple[int, Direction]] = set()
     for subject, _ in subjects:
         way: Direction
@@ -90,7 +94,9 @@ def _all(
             yield from lookups_elsewhere(policies, row)
 
 
-def _selecting_nothing(policies: PolicySet, subjects: list[tuple[Party, str]]) -> Iterator[Hint]:
+def _selecting_nothing(
+    policies: PolicySet, subjects: list[tuple[Party, str]], others: Iterable[Party]
+) -> Iterator[Hint]:
     for policy in policies.policies:
         rules = [rule for rule in policies.rules if rule.policy is policy]
         other = next((space for rule in rules if (space := _other_namespace(rule, policy))), "")
@@ -111,6 +117,8 @@ def _selecting_nothing(policies: PolicySet, subjects: list[tuple[Party, str]]) -
                 f"namespace, {policy.namespace}: it belongs into theirs, or is for a "
                 "CiliumClusterwideNetworkPolicy",
             )  # fmt: skip
+            continue
+        if any(rule.subject.selects(party) for rule in rules for party in others):
             continue
         for rule in rules:
             near = _nearest_subject(rule.subject.selector, subjects)

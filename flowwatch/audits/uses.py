@@ -24,20 +24,26 @@ MAX_QUESTIONS = 200_000
 Met = tuple[Entry, tuple[int, ...], tuple[int, ...], bool]
 """A rule, which of its peers and of its ports (by their place) an attempt met, and whether that is sure."""
 
+Question = tuple[Party, Party, Direction, str, int]
+"""Whose policies are asked, of whom, in which direction, about which protocol and port."""
+_OTHER: dict[Direction, Direction] = {"egress": "ingress", "ingress": "egress"}
+
 
 class Questions:
     """Which rules a question meets, each asked by itself; remembered, since questions repeat."""
 
     def __init__(self, judge: Judge) -> None:
         self._policies = judge.policies
-        self._known: dict[tuple[Party, Party, Direction, str, int], tuple[Met, ...]] = {}
+        self._known: dict[Question, tuple[Met, ...]] = {}
         self._names: dict[Party, frozenset[str] | None] = {}
         self._by_port: dict[tuple[Selected, str, int, bool], _About] = {}
 
     def meets(self, seen: Asking) -> tuple[Met, ...]:
         """The entries that match the attempt, with which of their peers and ports."""
-        subject, peer, way = seen.subject, seen.peer, seen.direction
-        question = (subject, peer, way, seen.protocol, seen.asked_port)
+        return self.met((seen.subject, seen.peer, seen.direction, seen.protocol, seen.asked_port))
+
+    def met(self, question: Question) -> tuple[Met, ...]:
+        """The same of a question that may never have been asked."""
         found = self._known.get(question)
         if found is None:
             if len(self._known) >= MAX_QUESTIONS:
@@ -125,7 +131,7 @@ class Uses:
     def __init__(self, judge: Judge, questions: Questions) -> None:
         self._judge = judge
         self._policies = judge.policies
-        self._questions = questions
+        self.questions = questions
         self.attempts = 0
         """In their directions."""
         self.needed: Counter[Entry] = Counter()
@@ -143,10 +149,14 @@ class Uses:
         self.asked = False
         """Whether anything was seen that the policies should have been asked about."""
         self._possible: dict[tuple[Party, Direction], tuple[Entry, ...]] = {}
+        self.sides: set[tuple[Party, Direction]] = set()
+        """Whose policies records show to be asked."""
+        self.across: Counter[Question] = Counter()
+        """Attempts by what the other end's policies were asked, if records had its side."""
 
     def empty(self) -> Uses:
         """Another by the same policies."""
-        return Uses(self._judge, self._questions)
+        return Uses(self._judge, self.questions)
 
     def add(self, seen: Asking, attempts: int = 1) -> None:
         """Count so many attempts that asked this."""
@@ -158,6 +168,7 @@ class Uses:
             return
         if judged:
             self._use(seen, attempts)
+            self._note_sides(seen, attempts)
         self._note_subject(seen)
         selected = self._policies.selected(seen.subject, seen.direction)
         self.verdicts |= selected.selected and seen.verdict
@@ -170,7 +181,7 @@ class Uses:
 
     def _use(self, seen: Asking, attempts: int) -> None:
         """Which rules this needs: each is asked by itself, whatever the others decide."""
-        for entry, peers, ports, sure in self._questions.meets(seen):
+        for entry, peers, ports, sure in self.questions.meets(seen):
             if not sure:
                 self.perhaps[entry] += attempts
                 continue
@@ -179,6 +190,16 @@ class Uses:
                 self.met_peers[entry], self.met_ports[entry] = set(), set()
             self.met_peers[entry].update(peers)
             self.met_ports[entry].update(ports)
+
+    def _note_sides(self, seen: Asking, attempts: int) -> None:
+        """What passed at one end the other's policies let pass, too: records may have no word of that."""
+        subject, peer, way = seen.subject, seen.peer, seen.direction
+        self.sides.add((subject, way))
+        if seen.denied or peer.outside or not peer.labels or peer.cluster != subject.cluster:
+            return
+        question = (peer, subject, _OTHER[way], seen.protocol, seen.asked_port)
+        if question in self.across or len(self.across) < MAX_QUESTIONS:
+            self.across[question] += attempts
 
     def _note_subject(self, seen: Asking) -> None:
         """Whom each policy selects, among those whose labels are known."""
@@ -219,6 +240,7 @@ class Uses:
 def policy_uses(policies: PolicySet, counted: Sequence[Uses]) -> tuple[PolicyUse, ...]:
     """What each policy was needed for, in the order of their files; nothing yet of what it forbids."""
     uses = []
+    beyond, others = _beyond(policies, counted)
     for policy in policies.policies:
         entries = [
             entry
@@ -232,14 +254,32 @@ def policy_uses(policies: PolicySet, counted: Sequence[Uses]) -> tuple[PolicyUse
             PolicyUse(
                 policy,
                 tuple(names),
-                tuple(_rule_use(entry, counted) for entry in entries),
+                tuple(_rule_use(entry, counted, beyond[entry]) for entry in entries),
                 unlabelled=sum(one.unlabelled for one in counted),
+                others=others[policy],
             )
         )
     return tuple(uses)
 
 
-def _rule_use(entry: Entry, counted: Sequence[Uses]) -> RuleUse:
+def _beyond(policies: PolicySet, counted: Sequence[Uses]) -> tuple[Counter[Entry], Counter[Policy]]:
+    """Attempts by a rule that they may have needed, and by a policy, at an end whose side no record has."""
+    sides = {(party.labels, way) for one in counted for party, way in one.sides}
+    entries: Counter[Entry] = Counter()
+    others: Counter[Policy] = Counter()
+    for one in counted:
+        for question, attempts in one.across.items():
+            subject, _, way = question[:3]
+            if (subject.labels, way) in sides:
+                continue
+            for entry, _, _, _ in one.questions.met(question):
+                entries[entry] += attempts
+            selecting = {rule.policy for rule in policies.rules if rule.subject.selects(subject)}
+            others.update(dict.fromkeys(selecting, attempts))
+    return entries, others
+
+
+def _rule_use(entry: Entry, counted: Sequence[Uses], beyond: int) -> RuleUse:
     peers = {at for one in counted for at in one.met_peers.get(entry, ())}
     ports = {at for one in counted for at in one.met_ports.get(entry, ())}
     unused = []
@@ -248,7 +288,7 @@ def _rule_use(entry: Entry, counted: Sequence[Uses]) -> RuleUse:
     if len(entry.ports or ()) > 1:
         unused += [str(one) for at, one in enumerate(entry.ports or ()) if at not in ports]
     attempts = sum(one.needed[entry] for one in counted)
-    perhaps = sum(one.perhaps[entry] for one in counted)
+    perhaps = sum(one.perhaps[entry] for one in counted) + beyond
     return RuleUse(entry, attempts, tuple(unused) if attempts else (), perhaps)
 
 

@@ -185,16 +185,25 @@ class WhatIf:
         subjects = {row.seen.subject for row in self._judged.values()}
         subjects.update(subject for subject, _ in self._beside)
         selected = {policy for subject in subjects for policy in self._selecting(subject)}
+        others = {row.seen.peer for row in self._judged.values()}
+        across = {policy for peer in others for policy in self._selecting(peer)} - selected
+        notes += tuple(
+            f"{one.reference} ({one.file}:{one.line}) selects only pods at the other end of attempts, whose "
+            "own side is in no record"
+            for one in self.draft.policies
+            if one in across
+        )
         told = hints(
             self._comparison.after,
             list(self._judged.values()),
             {k: v for one in self.join.scopes.values() for k, v in one.names.aliases.items()},
             self._working,
+            [subject for subject, _ in self._beside],
         )
         ours = set(self.draft.policies)
         return WhatIfReport(
             tuple(rows), dict(counts), counts.total(), coverage, notes,
-            tuple(one for one in self.draft.policies if one not in selected and self._judged),
+            tuple(one for one in self.draft.policies if one not in selected | across and self._judged),
             tuple(one for one in told if one.policy in ours and not one.incident),
             options,
         )  # fmt: skip
@@ -210,6 +219,6 @@ class WhatIf:
                 about[way] += attempts
         for way, attempts in about.items():
             yield (
-                f"{plural(attempts, f'{way} attempt')} of pods that the draft selects there aren't compared: "
-                "--direction both does"
+                f"left out, and compared by --direction both: {plural(attempts, f'{way} attempt')} of pods "
+                "that the draft selects there"
             )

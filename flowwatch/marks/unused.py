@@ -226,7 +226,7 @@ def changed_at(marks: Iterable[Mark]) -> dict[str, int]:
 
 def _of(use: PolicyUse, every: Iterable[PolicyUse]) -> Iterator[Unused]:
     if not use.subjects:
-        yield Unused("policy", use.policy, None, "", 0, use.unlabelled)
+        yield Unused("policy", use.policy, None, "", 0, use.unlabelled + use.others)
         return
     for rule in use.rules:
         if not rule.exercised and not _looks_up(rule, use, every):

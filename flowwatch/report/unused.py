@@ -62,7 +62,9 @@ def _words(one: Unused) -> str:
     """One line: what, since when, and what speaks against it."""
     where = "" if one.entry is None else f"{one.entry.place} (line {one.entry.line})"
     told = {
-        "policy": "selects nothing that was seen",
+        "policy": "selects nothing whose own side was seen"
+        if one.perhaps
+        else "selects nothing that was seen",
         "rule": where,
         "peer": f"{where}: peer {one.text}",
         "port": f"{where}: port {one.text}",

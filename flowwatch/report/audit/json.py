@@ -124,6 +124,7 @@ def _policy_use(use: PolicyUse) -> dict[str, Any]:
         "line": use.policy.line,
         "subjects": list(use.subjects),
         "unlabelled": use.unlabelled,
+        "others": use.others,
         "unproven": list(use.unproven),
         "rules": [_rule_use(rule) for rule in use.rules],
     }

@@ -122,6 +122,9 @@ def destination(one: Finding) -> str:
 
 def selects_nothing(use: PolicyUse) -> str:
     """What to say of a policy that selects no pod that is known."""
+    if use.others:
+        attempts = plural(use.others, "attempt")
+        return f"selects only pods at the other end of {attempts}, whose own side is in no record: can't tell"
     if not use.unlabelled:
         return "selects nothing that was seen"
     attempts = plural(use.unlabelled, "attempt has", "attempts have")

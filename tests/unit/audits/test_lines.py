@@ -331,3 +331,46 @@ def junit_case(report: AuditReport, name: str) -> ET.Element:
         if one.get("name") == name
     ]
     return case
+
+
+ONE_SIDE = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {app: web}}]
+    - fromEndpoints: [{matchLabels: {app: nobody}}]
+  egress:
+    - toEndpoints: [{matchLabels: {app: db}}]
+"""
+
+
+def test_a_side_that_no_record_has_may_have_needed_what_is_for_it(tmp_path: Path) -> None:
+    """A capture of egress alone, or of the node of the clients: who listens is seen as the other end."""
+    flows = Capture()
+    flows.add("shop/web", "→", "shop/api", 80)
+    report = audited(ONE_SIDE, flows, tmp_path)
+    assert report.hints == ()
+    assert (
+        "? selects only pods at the other end of 1 attempt, whose own side is in no record: can't tell"
+        in said(report)
+    )
+    flows.add("shop/api", "→", "shop/db", 5432)
+    text = said(audited(ONE_SIDE, flows, tmp_path))
+    assert (
+        "spec.ingress.0 (line 7): never exercised for certain: 1 attempt may have needed it" in text
+    )
+    assert "spec.ingress.1 (line 8): never exercised\n" in text
+    flows.add("shop/web", "←", "shop/api", 8080)
+    text = said(audited(ONE_SIDE, flows, tmp_path))
+    assert "✓ spec.ingress.0 (line 7): 1 attempt\n" in text
+
+
+def test_what_was_dropped_never_came_to_the_other_end(tmp_path: Path) -> None:
+    flows = Capture()
+    flows.add("shop/web", "→", "shop/api", 80, "DROPPED")
+    flows.add("shop/api", "→", "shop/db", 5432)
+    text = said(audited(ONE_SIDE, flows, tmp_path))
+    assert "spec.ingress.0 (line 7): never exercised\n" in text

@@ -68,6 +68,22 @@ def test_noise_of_the_link_is_nothing_that_a_draft_denies(tmp_path: Path) -> Non
     assert "isn't compared: 1 attempt" in str(found["warnings"])
 
 
+def test_pods_of_the_other_direction_are_no_pods_that_were_not_seen(tmp_path: Path) -> None:
+    flows = Capture()
+    flows.add("shop/web", "→", "shop/cache", 6379)
+    flows.add("ops/probe", "←", "shop/api", 80)
+    for pod in ("api", "cache"):
+        draft = tmp_path / "draft.yaml"
+        draft.write_text(
+            DENY_ALL.replace("ClusterwideNetworkPolicy", "NetworkPolicy")
+            .replace("deny-all", "in, namespace: shop")
+            .replace("{}, egress: [{to", f"{{matchLabels: {{app: {pod}}}}}, ingress: [{{from")
+        )
+        found = whatif("-f", draft, "--input-file", flows.write(tmp_path))
+        assert (found["hints"], found["selecting_nothing"]) == ([], [])
+    assert "selects only pods at the other end" in str(found["warnings"])
+
+
 def test_each_change_has_its_rule(tmp_path: Path) -> None:
     (tmp_path / "flows.jsonl").write_text(capture(CORRECT))
     (tmp_path / "current.yaml").write_text(CORRECT)

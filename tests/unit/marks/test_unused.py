@@ -8,7 +8,7 @@ import json
 import pytest
 
 from flowwatch.audits.audit import Audit
-from flowwatch.flows.model import Batch
+from flowwatch.flows.model import Batch, Endpoint
 from flowwatch.marks.unused import Finder, Unused, UnusedReport
 from flowwatch.policy import load
 from flowwatch.report.summary_table import Style
@@ -177,3 +177,22 @@ def test_json_says_what_speaks_against_it() -> None:
 def test_doubt_is_no_waste() -> None:
     one = Unused("rule", load([("p.yaml", POLICY)]).policies[0], None, "", 0, perhaps=3)
     assert not one.certain
+
+
+def test_a_policy_of_the_side_that_no_record_has_is_not_told_to_be_unused() -> None:
+    """What was let through at the client's end came to the server's, of which nothing is recorded."""
+    cache = Endpoint(
+        namespace="weather",
+        pod="cache-0",
+        labels=("k8s:app=cache", "k8s:io.kubernetes.pod.namespace=weather"),
+    )
+    policy = POLICY.partition("---")[2].replace("long-gone", "cache")
+    inward = policy.replace("egress: [{toEntities", "ingress: [{fromEntities").replace(
+        "world", "all"
+    )
+    traffic = Traffic().passes(0, "10.0.0.9", destination=cache)
+    [told] = found(traffic, policy=inward).unused
+    assert (told.what, told.perhaps, told.certain) == ("policy", 1, False)
+    # Nobody of another name was at either end.
+    [told] = found(traffic, policy=inward.replace("cache", "long-gone")).unused
+    assert (told.what, told.perhaps, told.certain) == ("policy", 0, True)
