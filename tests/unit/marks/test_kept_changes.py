@@ -131,7 +131,7 @@ FIELDS: list[tuple[type, str]] = [
 ]
 
 
-BOUNDS = {(KeptChanges, "attempts"): 30, (KeptAsking, "why_not"): 5}
+BOUNDS: dict[tuple[type, str], int] = {(KeptChanges, "attempts"): 30, (KeptAsking, "why_not"): 5}
 """Attempts at most, where a field is about that there are more."""
 
 
