@@ -38,8 +38,20 @@ _HASHES = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\Z")
 
 
 NODES = frozenset({"host", "remote-node", "kube-apiserver"})
+_ON_NODE = frozenset({"reserved:host", "reserved:remote-node"})
+_FIRST_LOCAL = 1 << 24
+"""From here on identities are one agent's own (Cilium 1.20, pkg/identity/numericidentity.go)."""
 _BLOCK = "cidr:"
 _WHOLE = ("/32", "/128")
+
+
+def is_outside(end: Endpoint) -> bool:
+    """Whether an end is no part of any cluster, as its record says: an API server may be, too."""
+    if end.entity in OUTSIDE:
+        return True
+    # Its reserved number is that of one on a node, with which addresses don't count.
+    local = end.identity >= _FIRST_LOCAL or any(one[9:] in OUTSIDE for one in end.labels)
+    return end.entity == "kube-apiserver" and local and not _ON_NODE.intersection(end.labels)
 
 
 def address_counts(end: Endpoint, reach: Reach) -> bool:

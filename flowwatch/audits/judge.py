@@ -199,6 +199,8 @@ def unaddressed(policies: PolicySet, seen: Asking) -> str:
     if any(
         isinstance(one, Block | LabelledBlocks) for entry in entries for one in entry.peers or ()
     ):
+        if "kube-apiserver" in peer.reserved:
+            return "the record doesn't say whether the API server is on a node, and rules are about addresses"
         return "the record has no address of the other end, and rules are about addresses"
     return ""
 

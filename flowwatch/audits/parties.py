@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flowwatch.audits.ends import (
     NODES,
-    OUTSIDE,
     address_counts,
     further_addresses,
+    is_outside,
     party_labels,
 )
 from flowwatch.flows.model import Endpoint
@@ -36,7 +36,7 @@ class Parties:
         at: int = 0,
     ) -> Party:
         """The party of an end; equal ones are one object, since parties are compared so."""
-        outside = end.entity in OUTSIDE or (not end.labels and not end.identity and bool(address))
+        outside = is_outside(end) or (not end.labels and not end.identity and bool(address))
         key: tuple[object, ...] = (end.labels, end.entity, end.namespace, end.cluster, own)
         if not outside and (plain := self._known.get(key)) is not None:
             return plain  # most ends: their address changes nothing

@@ -374,3 +374,31 @@ def test_what_was_dropped_never_came_to_the_other_end(tmp_path: Path) -> None:
     flows.add("shop/api", "→", "shop/db", 5432)
     text = said(audited(ONE_SIDE, flows, tmp_path))
     assert "spec.ingress.0 (line 7): never exercised\n" in text
+
+
+@pytest.mark.parametrize(
+    ("identity", "labels", "line"),
+    [
+        (7, ["kube-apiserver", "world"], "OK, 1 attempt"),
+        (16_777_219, ["kube-apiserver"], "OK, 1 attempt"),
+        (7, ["kube-apiserver"], "INCONCLUSIVE, 1 attempt"),
+    ],
+    ids=["of the world", "a local identity", "by its number alone"],
+)
+def test_an_api_server_outside_has_the_address_of_its_record(
+    identity: int, labels: list[str], line: str, tmp_path: Path
+) -> None:
+    """Without ``cidr:`` labels, too, as records have it where Cilium gives it none."""
+    policy = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 203.0.113.0/24}}]}]}
+"""
+    server = {"identity": identity, "labels": [f"reserved:{one}" for one in labels]}
+    flows = Capture().add("shop/web", "→", "203.0.113.9", 443, destination=server)
+    text = said(audited(policy, flows, tmp_path))
+    assert text.startswith(line)
+    assert "no address of the other end" not in text
+    told = "the record doesn't say whether the API server is on a node"
+    assert (told in text) is line.startswith("INCONCLUSIVE")
