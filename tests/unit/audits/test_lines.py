@@ -396,7 +396,8 @@ metadata: {name: web, namespace: shop}
 spec: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 203.0.113.0/24}}]}]}
 """
     server = {"identity": identity, "labels": [f"reserved:{one}" for one in labels]}
-    flows = Capture().add("shop/web", "→", "203.0.113.9", 443, destination=server)
+    flows = Capture().add("shop/web", "→", "203.0.113.9", 443)
+    flows.flows[0]["destination"] = server
     text = said(audited(policy, flows, tmp_path))
     assert text.startswith(line)
     assert "no address of the other end" not in text
