@@ -16,7 +16,7 @@ from flowwatch.drafts.documents import (
 from flowwatch.drafts.explaining import explained
 from flowwatch.drafts.given import Given
 from flowwatch.drafts.judging import Ask, Inquiry, ask_of
-from flowwatch.drafts.needs import MAX_NEEDS, Needs, Subject
+from flowwatch.drafts.needs import MAX_NEEDS, Needs, Owner, Subject
 from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.drafts.stability import Stability, until_stable
 from flowwatch.flows.clocks import span
@@ -200,7 +200,7 @@ class Drafter:
         notes = [*care_of(coverage), *self._notes(plans, planner)]
         silent = {plan.owner for plan in every if not plan.rules}
         silent |= self.needs.met - self.needs.owners.keys()
-        quiet = tuple(map(str, sorted(silent)))
+        quiet = tuple(_told_apart(sorted(silent)))
         proof = prove(documents, self.options, self.groups)
         return Draft(
             documents, proof, self.needs.attempts, coverage,
@@ -216,6 +216,13 @@ class Drafter:
         if self.kind == "knp":
             for plan in plans:
                 yield from (f"{plan.owner}: {lost}" for rule in plan.rules for lost in _lost(rule))
+
+
+def _told_apart(owners: Sequence[Owner]) -> Iterator[str]:
+    """Their names, with the cluster before those that several have one of."""
+    named = Counter(map(str, owners))
+    for one in owners:
+        yield f"{one.cluster}/{one}" if named[str(one)] > 1 and one.cluster else str(one)
 
 
 def _lost(rule: Rule) -> Iterator[str]:

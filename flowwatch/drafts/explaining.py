@@ -109,7 +109,7 @@ def _unusable(plan: Plan, asked: Asked) -> Iterator[str]:
         if asked.means(target, need.port):
             name = spelt(target, Port(need.protocol, need.port))
             yield f"doesn't learn from {plural(attempts, 'attempt')} to {name}/{need.protocol}: {why}"
-    if asked.peer in ("host", "health") and plan.owned.probes:
+    if asked.peer == "host" and plan.owned.probes:
         yield (
             f"needs no rule for {plural(plan.owned.probes, 'attempt')} of its node: "
             "Cilium lets them in whatever policies say"

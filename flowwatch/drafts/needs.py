@@ -40,8 +40,8 @@ SCANNED = 10
 
 _DAY = 86_400_000_000_000
 _PASSED = (meaning.FORWARDED, meaning.AUDIT)
-_ALWAYS = frozenset({"host", "health"})
-"""Whose traffic to its own node's pods Cilium lets through whatever policies say (probes)."""
+_OWN_NODE = "host"
+"""Whose traffic to its pods Cilium lets through whatever policies say (probes); not its health endpoint's."""
 
 
 _ENTITIES = frozenset({"health", "host", "ingress", "init", "remote-node", "unmanaged"})
@@ -246,7 +246,7 @@ class Needs:
         if _unknown(seen, self._owner) or seen.outcome not in _PASSED:
             return None
         egress = seen.direction == "egress"
-        if not egress and seen.peer.reserved & _ALWAYS:
+        if not egress and _OWN_NODE in seen.peer.reserved:
             return None
         here, there = (
             (attempt.client, attempt.server) if egress else (attempt.server, attempt.client)
@@ -299,7 +299,7 @@ class Needs:
             (attempt.client, attempt.server) if egress else (attempt.server, attempt.client)
         )
         owned = self._owned(seen, here)
-        if not egress and seen.peer.reserved & _ALWAYS:
+        if not egress and _OWN_NODE in seen.peer.reserved:
             owned.probes += 1
             return None
         passed = seen.outcome in _PASSED

@@ -303,6 +303,23 @@ def test_probes_of_the_node_need_no_rule() -> None:
     assert "probes" in draft.text
 
 
+def test_the_health_endpoint_needs_a_rule_as_the_node_does_not() -> None:
+    """Cilium lets a node reach its pods in spite of default deny, and nobody else."""
+    health = Endpoint(identity=4, labels=("reserved:health",), entity="health")
+    seen = Seen().passes(
+        0, "10.0.0.9", source=health, destination=POD, direction=1, source_ip="10.0.1.1",
+        destination_port=8080,
+    )  # fmt: skip
+
+    draft = seen.draft(directions=frozenset({"ingress"}))
+
+    (rule,) = only(draft)["ingress"]
+    assert rule["fromEntities"] == ["health"]
+    assert "probes" not in draft.text
+    after = Audit(load([("draft.yaml", draft.text)])).read([Batch(flows=seen.records)])
+    assert {one.kind for one in after.findings if one.direction == "ingress"} == {"ok"}
+
+
 def test_more_ports_than_a_rule_may_have_are_several_rules() -> None:
     seen = Seen()
     for port in range(45):

@@ -90,6 +90,15 @@ def test_who_was_seen_at_the_other_end_alone_is_quiet() -> None:
     assert seen.draft().quiet == ("shop/web",)
 
 
+def test_quiet_ones_of_one_name_are_told_apart_by_their_clusters() -> None:
+    seen = Seen()
+    for number, cluster in enumerate(("east", "west")):
+        end = msgspec.structs.replace(OTHER, cluster=cluster)
+        seen.passes(number, f"10.{number}.0.5", destination=end)
+
+    assert seen.draft().quiet == ("east/shop/web", "west/shop/web")
+
+
 def test_of_many_quiet_ones_some_are_named() -> None:
     seen = Seen()
     for number in range(12):
