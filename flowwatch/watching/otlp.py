@@ -19,6 +19,7 @@ from flowwatch import redact
 from flowwatch.errors import UsageError
 from flowwatch.text import plural, safe
 from flowwatch.watching.metrics import Declared, Metrics, Value, utf8
+from flowwatch.watching.outbox import reason_of
 from flowwatch.watching.rules import web_place
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _exporter(url: str, say: Callable[[str], None]) -> tuple[Any, Any]:
             try:
                 answer = super().request(*words, **more)
             except OSError as error:
-                self.why = f"it can't be reached ({_reason(error)})"
+                self.why = f"it can't be reached ({reason_of(error)})"
                 raise
             if not answer.ok:
                 self.why = f"it answered {answer.status_code}"
@@ -228,16 +229,3 @@ class _Telling(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._say(f"--otlp: {safe(record.getMessage())}")
-
-
-def _reason(error: BaseException) -> str:
-    """What the system says, which libraries wrap several times."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return safe(inner.strerror)
-        below = [one for one in inner.args if isinstance(one, BaseException)]
-        reason = getattr(inner, "reason", None)
-        below += [reason] if isinstance(reason, BaseException) else []
-        inner = inner.__cause__ or inner.__context__ or (below[0] if below else None)
-    return "no answer in time" if "imeout" in type(error).__name__ else type(error).__name__

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from flowwatch.text import plural
+from flowwatch.text import plural, safe
 from flowwatch.watching.alerts import MOST, Alert, Notice
 from flowwatch.watching.state import Folder, Waiting
 
@@ -246,3 +246,16 @@ def _leave_out(queue: Waiting) -> None:
     queue.left_out += 1
     if notice.status == "firing" and len(queue.untold) < MOST:
         queue.untold.add(notice.alert.fingerprint)
+
+
+def reason_of(error: BaseException) -> str:
+    """What the system says, which libraries wrap several times."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return safe(inner.strerror)
+        below = [one for one in inner.args if isinstance(one, BaseException)]
+        reason = getattr(inner, "reason", None)
+        below += [reason] if isinstance(reason, BaseException) else []
+        inner = inner.__cause__ or inner.__context__ or (below[0] if below else None)
+    return "no answer in time" if "imeout" in type(error).__name__ else type(error).__name__

@@ -15,7 +15,7 @@ from flowwatch import redact
 from flowwatch.errors import UsageError
 from flowwatch.text import safe
 from flowwatch.watching.alerts import Notice
-from flowwatch.watching.outbox import NotDelivered
+from flowwatch.watching.outbox import NotDelivered, reason_of
 from flowwatch.watching.rules import SECOND, Format, web_place
 
 TIMEOUT = 10.0
@@ -117,8 +117,9 @@ class HttpSender:
 
     def __init__(self, name: str, url: str, form: Format) -> None:
         """Raises UsageError for what is no URL."""
-        redact.remember(url)
         place = web_place(url)
+        if url.rstrip("/") != place:
+            redact.remember(url)
         if place is None:
             raise UsageError("a webhook is no URL", "as https://alerts.example/hook")
         parts = urlsplit(url)
@@ -128,6 +129,8 @@ class HttpSender:
         self.place = place
         """What may be shown of it."""
         self.name = name or self.place
+        # Whoever tells of it says the name first.
+        self._called = self.place if name else "it"
         self._url, self._form = url, form
         if form == "alertmanager-api" and not parts.path.endswith("/alerts"):
             self._url = f"{url.rstrip('/')}/api/v2/alerts"
@@ -155,14 +158,13 @@ class HttpSender:
         try:
             answer = httpx.post(self._url, json=body, timeout=TIMEOUT, follow_redirects=False)
         except httpx.TimeoutException:
-            raise NotDelivered(f"{self.place} did not answer within {TIMEOUT:g} s") from None
+            raise NotDelivered(f"{self._called} did not answer within {TIMEOUT:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            why = safe(str(error)) or type(error).__name__
-            raise NotDelivered(f"{self.place} can't be reached: {why}") from None
+            raise NotDelivered(f"{self._called} can't be reached ({reason_of(error)})") from None
         code = answer.status_code
         if not answer.is_success:
             again = code >= 500 or code in _TEMPORARY
-            raise NotDelivered(f"{self.place} answered {code}", again=again)
+            raise NotDelivered(f"{self._called} answered {code}", again=again)
 
 
 class CommandSender:

@@ -117,6 +117,19 @@ def test_a_receiver_that_fails_for_a_while_gets_each_alert_once(rules: Path, hoo
     assert "it is told again" in done.stderr
 
 
+def test_who_cannot_be_reached_is_told_by_name_and_host(tmp_path: Path, capture: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        rules = tmp_path / "rules.yaml"
+        rules.write_text(f"receivers: [{{name: ops, url: {host}}}]\n{RULES}")
+        done = flowwatch("watch", rules, "--input-file", capture, "--webhook", f"{host}/s3cret-way")
+    why = "can't be reached (Connection refused); alerts wait"
+    assert f"flowwatch: ops: {host} {why}" in done.stderr
+    assert f"flowwatch: {host}: it {why}" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_what_a_receiver_refuses_is_said_and_not_tried_for_ever(rules: Path, hook: Hook) -> None:
     hook.answers = [404] * 50
     done = flowwatch("watch", rules, "--demo", "--webhook", hook.url)
