@@ -87,6 +87,8 @@ class Parsed:
     def set(self, flag: Flag, value: str, written: str) -> None:
         """Take in one occurrence; raises UsageError in pflag's words when the value is no good."""
         self.given.append((flag.name, value))
+        if flag.name == "history" and self._values.get("history", value) != value:
+            raise UsageError("cannot set --history twice", "ask one history after the other")
         if flag.kind == FILTER:
             self.filters.append((flag.name, value))
             return
@@ -317,8 +319,12 @@ def _unknown_word(parsed: Parsed, word: str) -> UsageError:
     if verb.name:
         return UsageError(f'unexpected argument "{safe(word)}" for "flowwatch {verb.name}"', meant)
     names = [v.name for v in VERBS if v.name]
+    within = [name for name in names if name.startswith(f"{word} ")]
     near = _nearest(word, [*names, "list"], 0.6)
-    if word == "list":
-        return UsageError('"flowwatch list" needs to know what', "list nodes, or list namespaces")
+    if within:
+        return UsageError(
+            f'"flowwatch {safe(word)}" needs to know what',
+            f"{', '.join(within[:-1])}, or {within[-1]}".removeprefix(", or "),
+        )
     hint = meant or (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}")
     return UsageError(f'unknown command "{safe(word)}" for "flowwatch"', hint)

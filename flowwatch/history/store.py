@@ -108,6 +108,11 @@ def create(where: Where) -> None:
     try:
         place.make()
         names = place.top()
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(
+            f"cannot record to {place.name}: it is no folder, or lies in none",
+            "name an empty folder, or one that doesn't exist",
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot record to {place.name}", str(error.strerror)) from None
     if MARKER in names:
@@ -130,6 +135,11 @@ def _check(place: Place) -> None:
     except FileNotFoundError:
         raise InputError(
             f"{name} is no history: {_why_not(place)}", "flowwatch record --to DIR makes one"
+        ) from None
+    except NotADirectoryError:
+        raise InputError(
+            f"{name} is no history: it is a file",
+            "name the folder that flowwatch record --to DIR made; --input-file reads captures",
         ) from None
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -78,7 +79,11 @@ class Told:
 def question_of(name: str) -> Inquiry:
     """The question of that name. UsageError."""
     if name not in BY_NAME:
-        raise UsageError(f"no question is called {safe(name)}", "flowwatch history ask --list")
+        near = get_close_matches(name, BY_NAME, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"no question is called {safe(name)}", f"{meant}flowwatch history ask --list tells all"
+        )
     return BY_NAME[name]
 
 

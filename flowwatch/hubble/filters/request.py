@@ -168,9 +168,12 @@ def parse_time(text: str, which: str, now: int | None = None) -> int:
             moment := _absolute(found)
         ) is not None:
             return _held(moment, which)
+    days = re.fullmatch(r"(\d{1,5})d", text, re.ASCII)
     raise UsageError(
         f"failed to parse the {which} time: failed to convert {safe(text)} to time",
-        "5m (ago), 2026-01-31 or 2026-01-31T10:00:00Z are times",
+        f"{int(days[1]) * 24}h is that long ago"
+        if days
+        else "5m (ago), 2026-01-31 or 2026-01-31T10:00:00Z are times",
     )
 
 

@@ -123,6 +123,20 @@ def test_flags_may_stand_before_the_verb(line: str, verb: str) -> None:
         ),
         ("sumary", 'unknown command "sumary" for "flowwatch": did you mean summary?'),
         ("list", '"flowwatch list" needs to know what: list nodes, or list namespaces'),
+        (
+            "history",
+            '"flowwatch history" needs to know what: history info, history ask, history compact, '
+            "history verify, or history forget",
+        ),
+        (
+            "history forgot kept",
+            '"flowwatch history" needs to know what: history info, history ask, history compact, '
+            "history verify, or history forget",
+        ),
+        (
+            "summary --history kept --history older",
+            "cannot set --history twice: ask one history after the other",
+        ),
         ("observe x", 'unexpected argument "x" for "flowwatch observe"'),
         (
             "summary flows.jsonl",

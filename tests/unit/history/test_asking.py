@@ -200,7 +200,8 @@ def test_every_question_is_written_for_every_engine() -> None:
     [
         ([], 2, "a question, and a history"),
         (["blocked"], 2, "a question, and a history"),
-        (["blokced", "KEPT"], 2, "no question is called blokced: flowwatch history ask --list"),
+        (["blokced", "KEPT"], 2, "no question is called blokced: did you mean blocked? "),
+        (["zzz", "KEPT"], 2, "no question is called zzz: flowwatch history ask --list tells all"),
         (["new", "KEPT"], 2, "new asks about a moment: --since 24h, or a time"),
         (["who", "KEPT"], 2, "who asks about a peer"),
         (["who", "KEPT", "--peer", "a*b"], 2, "invalid peer: a*b"),

@@ -256,7 +256,9 @@ def test_python_reads_it_as_any_source(tmp_path: Path) -> None:
     [
         ([], "nothing says where to keep what comes"),
         (["--to", "FULL"], "holds other things (notes.txt)"),
-        (["--to", "FULL/notes.txt"], "cannot record to"),
+        (["--to", "FULL/notes.txt"], "it is no folder, or lies in none: name an empty folder"),
+        (["--to", "FULL/notes.txt/kept"], "it is no folder, or lies in none"),
+        (["--to", "LOOP"], "it is no folder, or lies in none"),
         (["--to", "NEW", "--keep", "long"], "invalid age: long"),
         (["--to", "NEW", "--max-size", "10 apples"], "invalid size: 10 apples"),
         (["--to", "NEW", "--history", "NEW"], "unknown flag: --history"),
@@ -266,8 +268,11 @@ def test_bad_words_are_one_line(words: list[str], said: str, tmp_path: Path) -> 
     full = tmp_path / "full"
     full.mkdir()
     (full / "notes.txt").write_text("mine")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     names = {
         "FULL": str(full),
+        "LOOP": str(tmp_path / "loop"),
+        "FULL/notes.txt/kept": str(full / "notes.txt" / "kept"),
         "NEW": str(tmp_path / "new"),
         "FULL/notes.txt": str(full / "notes.txt"),
     }

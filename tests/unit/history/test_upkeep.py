@@ -198,6 +198,16 @@ def test_what_is_no_history_is_refused(verb: str, tmp_path: Path) -> None:
     assert "is no history" in one_line(done)
 
 
+def test_a_file_in_place_of_a_folder_is_told_what_reads_it() -> None:
+    for verb in (("history", "info"), ("summary", "--history")):
+        done = flowwatch(*verb, WEATHER)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "is no history: it is a file: name the folder that flowwatch record" in one_line(
+            done
+        )
+        assert "--input-file reads captures" in done.stderr
+
+
 class Merged(Folder):
     """A folder that is merged while somebody looks at it: amid a look, or before a file is opened."""
 

@@ -99,6 +99,12 @@ def test_what_is_no_time(text: str) -> None:
     assert error.value.message == words
 
 
+def test_days_are_told_in_hours() -> None:
+    with pytest.raises(UsageError) as error:
+        parse_time("7d", "since", NOW)
+    assert error.value.hint == "168h is that long ago"
+
+
 def test_times_that_a_request_cannot_hold() -> None:
     with pytest.raises(UsageError, match="before 0001-01-01"):
         parse_time("0000-02-29", "since")
