@@ -314,6 +314,8 @@ def _answer(
     for entry in sorted(entries, key=lambda one: (one.tier, one.priority, one.effect != "deny")):
         met = entry.matches_peer(peer.party)
         ports = entry.matches_port(protocol, port, listener)
+        if entry.implied and not (met and ports):
+            continue
         doubts = [one for one in (met, ports) if isinstance(one, str)]
         if unseen and not met and entry.matches_peer(named) is True:
             word = f"allows {peer.text}, none of whose addresses is learnt without a DNS rule"

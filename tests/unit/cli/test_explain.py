@@ -121,6 +121,18 @@ def test_tiers_are_named(policy: Path) -> None:
     assert "base spec.egress.0 (line 9) of the Baseline tier denies it" in said
 
 
+def test_what_cilium_adds_to_a_rule_is_shown_only_where_it_takes_part(policy: Path) -> None:
+    policy.write_text(
+        "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"
+        "metadata: {name: names}\nspec:\n  tier: Admin\n  priority: 10\n"
+        "  subject: {namespaces: {}}\n"
+        "  egress:\n    - {action: Accept, to: [{domainNames: [api.example]}]}\n"
+    )
+    assert (
+        explain(policy, "a/b", "api.example:443").count("spec.egress.0 (line 9) of the Admin") == 1
+    )
+
+
 def test_many_rules_are_shown_only_where_they_take_part(policy: Path) -> None:
     more = "".join(f"    - toCIDR: [192.0.2.{n}/32]\n" for n in range(20))
     policy.write_text(CORRECT + more)
