@@ -65,7 +65,7 @@ class Known:
 
 
 NOTHING = Known()
-_BY_PORT, _EXPLAINED, _OTHER_PEER, _WIDE, _OTHER_KIND, _EMPTY = range(6)
+_BY_PORT, _EXPLAINED, _OTHER_PEER, _WIDE, _OTHER_KIND, _FOR_OTHERS, _EMPTY = range(7)
 
 
 def near_misses(
@@ -146,7 +146,8 @@ class _Asked:
             return (_OTHER_KIND, 0, f"would allow {ports}; {words}") if icmp else None
         words = f"would allow {ports}; this is {self.port}/{self.protocol}"
         listener = self.listener
-        if any(rule.low <= self.port <= rule.high and not rule.name for rule in rules):
+        twin = any(rule.low <= self.port <= rule.high and not rule.name for rule in rules)
+        if twin:
             words += f": {self.protocol} is another protocol"
         elif listener.outside and rules and all(rule.name for rule in rules):
             words += (
@@ -155,7 +156,8 @@ class _Asked:
         elif not listener.outside and not listener.reserved and listener.labels:
             words += " (policies see a pod's own port, not its service's)"
         same = any(rule.protocol in (self.protocol, "ANY") for rule in rules)
-        rank = _WIDE if any(map(is_wide, entry.peers or ())) else _BY_PORT
+        # That everybody is allowed another port says little, but for this port's other protocol (DNS, QUIC).
+        rank = _WIDE if any(map(is_wide, entry.peers or ())) and not twin else _BY_PORT
         return rank, 0 if same else 1, words
 
     def _by_peer(self, entry: Entry, peers: tuple[PeerRule, ...]) -> tuple[int, float, str]:
@@ -178,9 +180,11 @@ class _Asked:
                 f"ipcache get {address}, on that node, tells whether it does by now)"
             )
         distance = min(_distance(one, self.peer) for one in peers)
-        # Its port is for all: closer is one that asks for this very port.
-        far = distance + (_FAR if entry.ports is None else 0)
-        return _EXPLAINED if because else _OTHER_PEER, far, words
+        if because:
+            # Its port is for all: closer is one that asks for this very port.
+            return _EXPLAINED, distance + (_FAR if entry.ports is None else 0), words
+        # Nothing of it is of this one: closer is one for this peer, whatever its ports.
+        return _FOR_OTHERS if entry.ports is None else _OTHER_PEER, distance, words
 
     @property
     def _who(self) -> str:

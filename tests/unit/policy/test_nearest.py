@@ -135,6 +135,26 @@ def test_a_wrong_port_is_closer_than_a_wrong_peer() -> None:
     assert [one.entry.place for one in near] == ["spec.egress.1", "spec.egress.0"]
 
 
+@pytest.mark.parametrize(
+    ("rules", "peer", "protocol", "port", "words"),
+    [
+        (f"{{toEndpoints: [{{matchLabels: {{app: api}}}}]}}, {{toEntities: [world], {PORT}}}", "1.1.1.1",
+         "TCP", 8080, "spec.egress.1 (line 4) would allow 80/TCP; this is 8080/TCP"),
+        (f"{{toCIDR: [192.0.2.0/24]}}, {{toCIDR: [0.0.0.0/0], {PORT}}}", "1.1.1.1",
+         "TCP", 8080, "spec.egress.1 (line 4) would allow 80/TCP; this is 8080/TCP"),
+        (f"{{toCIDR: [0.0.0.0/0], {PORT}}}, {{toCIDRSet: [{{cidr: 1.0.0.0/8, except: [1.1.0.0/16]}}]}}",
+         "1.1.1.1", "UDP", 80, "spec.egress.0 (line 4) would allow 80/TCP; this is 80/UDP: UDP is another"),
+        (f"{{toCIDR: [192.0.2.0/24], {PORT}}}, {{toCIDR: [0.0.0.0/0], {PORT.replace('80', '81')}}}",
+         "1.1.1.1", "TCP", 80, "spec.egress.0 (line 4) would allow 192.0.2.0/24; this is world-ipv4"),
+    ],
+    ids=["pods on any port", "a block on any port", "the other protocol", "another block on this port"],
+)  # fmt: skip
+def test_a_rule_for_others_on_any_port_is_no_closer_than_one_for_everybody(
+    rules: str, peer: str, protocol: str, port: int, words: str
+) -> None:
+    assert words in said(policy(f"egress: [{rules}]"), outside(peer), protocol, port)
+
+
 def test_an_icmp_rule_is_no_near_miss_of_a_port() -> None:
     rules = (
         "egress: [{icmps: [{fields: [{type: 8}]}], toEntities: [all]}, "
