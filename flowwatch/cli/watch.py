@@ -224,6 +224,9 @@ class _Watching:
         if left:
             where = "lost" if self._folder is None else f"kept in {self._folder.name}"
             say(f"{plural(left, 'alert')} not delivered: {where}")
+        if not self._live:
+            for line in self._join.coverage().warnings:
+                say(line)
         if reading.stopped is not None and reading.stopped.by_hand:
             return 0
         ended = reading.finish()

@@ -103,6 +103,13 @@ def test_alerts_are_told_by_line_and_by_webhook(rules: Path, hook: Hook) -> None
     assert "s3cret" not in done.stdout + done.stderr
 
 
+def test_what_was_not_seen_is_said_at_the_end(rules: Path, capture: Path) -> None:
+    done = flowwatch("watch", rules, "--input-file", capture)
+    assert " events were lost" in done.stderr
+    nobody = flowwatch("watch", rules, "--input-file", capture, "--namespace", "wether")
+    assert "no record of namespace wether" in nobody.stderr
+
+
 def test_the_quiet_half_ends_with_0(rules: Path) -> None:
     done = flowwatch("watch", rules, "--demo=before")
     assert (done.returncode, done.stdout) == (0, "")
