@@ -71,6 +71,11 @@ def time_of_day(ns: int) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(ns // _SECOND))
 
 
+def date_and_time(ns: int) -> str:
+    """Nanoseconds since 1970 as ``2026-01-31T10:20:30Z``."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ns // _SECOND))
+
+
 class ClockSkew(msgspec.Struct, frozen=True):
     """A node whose clock is apart from those of the nodes that it shares connections with."""
 

@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from flowwatch.errors import InputError
+from flowwatch.flows.clocks import date_and_time
 from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.identity import lasting_identity
 from flowwatch.flows.model import Batch, Flow
@@ -77,6 +78,8 @@ class HistorySource:
         self._window = window or Selection()
         self._pause, self._known = pause, doubles
         self._doubles = Doubles({})
+        self._held = False
+        """Whether a record lies within the window."""
         self._closed = threading.Event()
         self._state = SourceState(f"history {self._records.name}", "connecting", since=time.time())
 
@@ -144,7 +147,7 @@ class HistorySource:
                 if self._closed.is_set():
                     return
                 self._shown(key, rows, doubles)
-        yield Batch(notes=[*self._notes(), *(matching.words() if matching else [])])
+        yield Batch(notes=[*self._notes(), *(matching.words() if matching else []), *self._empty()])
 
     def _shown(self, key: Key, rows: Rows, doubles: Doubles) -> list[Flow]:
         """The flows of a batch that are asked for."""
@@ -152,12 +155,29 @@ class HistorySource:
         flows = doubles.without(flows, key)
         if self._window.timed:
             flows = [flow for flow in flows if self._window.holds(flow.time)]
+        self._held |= bool(flows)
         if self._matching is not None:
             flows = [flow for flow in flows if self._matching(flow)]
         return flows
 
     def _notes(self) -> list[str]:
         return left_out(self._records.problems, "the history")
+
+    def _empty(self) -> Iterator[str]:
+        """Why no record lies within the window: else it looks as if there had been no traffic."""
+        since, until = self._window.since, self._window.until
+        if self._held or self._records.problems or not self._window.timed:
+            return
+        if since is not None and until is not None and since > until:
+            yield "no record lies in a window that ends before it begins"
+        elif (span := self._records.span()) is not None:
+            first, last = map(date_and_time, span)
+            if since is not None and since > span[1]:
+                yield f"no record is of that time: the history ends at {last}"
+            elif until is not None and until < span[0]:
+                yield f"no record is of that time: the history begins at {first}"
+            else:
+                yield f"no record is of that time, though the history goes from {first} to {last}"
 
     # Merging ----------------------------------------------------------------------------------
 

@@ -64,6 +64,9 @@ class Records(Protocol):
     def widen(self) -> bool:
         """Have ``rows`` give them all from now on; whether it hasn't so far."""
 
+    def span(self) -> tuple[int, int] | None:
+        """The times of the earliest and the latest record there is, in whatever window; None for none."""
+
 
 class FileRecords:
     """Those of files."""
@@ -161,6 +164,12 @@ class FileRecords:
     def widen(self) -> bool:
         """There is nothing to do."""
         return False
+
+    def span(self) -> tuple[int, int] | None:
+        """By the footers of all files."""
+        groups = [group.times for one in listing(self._place).flows for group in one.groups]
+        times = [time for both in groups for time in both if time]
+        return (min(times), max(times)) if times else None
 
     def _table(self, piece: Piece, group: Group, columns: tuple[Kept, ...]) -> Arrow | None:
         """The rows of a group; None, and a line for the notes, where they can't be read."""

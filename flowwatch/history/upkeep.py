@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from flowwatch.errors import InputError, OutputError
+from flowwatch.flows.clocks import date_and_time
 from flowwatch.history import store
 from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.checking import verify_made
@@ -244,9 +245,7 @@ class Unwanted:
     @property
     def words(self) -> list[str]:
         """What they are, a safe phrase each."""
-        said = [
-            f"before {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(self.before / 1e9))}"
-        ] * bool(self.before)
+        said = [f"before {date_and_time(self.before)}"] * bool(self.before)
         said += [f"of namespace {safe(name)}" for name in self.namespaces]
         return said + [f"of pod {safe(namespace)}/{safe(name)}" for namespace, name in self.pods]
 

@@ -104,6 +104,8 @@ def told_lines(answer: Told) -> Iterator[str]:
             f"nothing was recorded{nodes} from {_second(one.start)} to {_second(one.end)}: {safe(one.why)}"
         )
     yield from map(safe, answer.notes)
+    if answer.limits.since is not None and answer.limits.since > answer.until:
+        yield f"what it was asked of came until {_second(answer.until)}"
     if answer.more:
         yield f"the first {plural(len(answer.rows), 'row')}: --limit 0 tells all"
 

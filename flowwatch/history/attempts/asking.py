@@ -158,7 +158,7 @@ class InFiles:
         lacks += [f"left out: {line}" for line in files.left_out]
         if files.gone:
             lacks.append(
-                f"{plural(files.gone, 'file')} of attempts are gone: their hours have grown old"
+                f"{plural(files.gone, 'file')} of attempts went: their hours have grown old"
             )
         if not files.paths:
             return Reply(wanted.columns, [])
@@ -201,7 +201,7 @@ def ask_of(attempts: Askable, question: Inquiry, limits: Limits) -> Told:
     events = attempts.events(problems)
     told.gaps = [gap for gap in _gaps(events) if _touches(gap, *wanted.window)]
     told.notes += [*lacks, *(f"left out: {line}" for line in problems)]
-    told.notes += _notes(attempts.newer(made), events)
+    told.notes += _notes(attempts.newer(made), events, *wanted.window)
     return told
 
 
@@ -305,19 +305,26 @@ def _touches(gap: Gap, since: int | None, until: int | None) -> bool:
     return (since is None or gap.end >= since) and (until is None or gap.start < until)
 
 
-def _notes(newer: int, events: list[Event]) -> list[str]:
+def _notes(newer: int, events: list[Event], since: int | None, until: int | None) -> list[str]:
     notes = []
     if newer:
         notes.append(
             f"{plural(newer, 'record')} came, or went, since attempts were made: flowwatch history compact"
         )
-    lost = sum(one.count for one in events if one.what == "lost")
+    lost = sum(
+        one.count
+        for one in events
+        if one.what == "lost"
+        and (since is None or one.at >= since)
+        and (until is None or one.at < until)
+    )
     if lost:
         notes.append(
-            f"{plural(lost, 'event')} were lost before they were recorded: counts are at least"
+            f"{plural(lost, 'event was', 'events were')} lost before they were recorded: counts are at least"
         )
     notes += [
-        f"{plural(one.count, 'record')} {one.text} were deleted from the history"
+        f"{plural(one.count, 'record')} {one.text} {'was' if one.count == 1 else 'were'} "
+        "deleted from the history"
         for one in events
         if one.what == "deleted" and one.name == "forgotten"
     ]

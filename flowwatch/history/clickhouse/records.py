@@ -99,6 +99,17 @@ class TableRecords:
             raise unreadable(self._database, error) from None
         return True
 
+    def span(self) -> tuple[int, int] | None:
+        """Asked of the server."""
+        number, some = self._database.flavour.number("time"), conditions([f"time >= {self._at(1)}"])
+        try:
+            found = self._database.rows(
+                f"SELECT count(), min({number}), max({number}) FROM {FLOWS_TABLE.name}{some}"
+            )
+        except OSError as error:
+            raise unreadable(self._database, error) from None
+        return (int(found[0][1]), int(found[0][2])) if int(found[0][0]) else None
+
     def _at(self, time: int) -> str:
         return self._database.flavour.at(time)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,30 @@ def test_what_it_can_t_answer_is_one_line(words: list[str], said: str, tmp_path:
     done = flowwatch(*words, "--history", kept)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--since 2100-01-01", "no record is of that time: the history ends at {last}"),
+        ("--until 2000-01-01", "no record is of that time: the history begins at {first}"),
+        (
+            "--since 2026-02-03T10:00:00.000000001Z --until 2026-02-03T10:00:00.000000002Z",
+            "no record is of that time, though the history goes from {first} to {last}",
+        ),
+        (
+            "--since 2026-02-03 --until 2026-02-02",
+            "no record lies in a window that ends before it begins",
+        ),
+        ("--since 2000-01-01", ""),
+        ("--since 2000-01-01 --namespace weather --verdict ERROR", "none of which passes"),
+    ],
+)
+def test_a_window_without_records_is_told(words: str, said: str, tmp_path: Path) -> None:
+    """Else it looks as if there had been no traffic."""
+    folder = record(CAPTURES[0], tmp_path / "kept")
+    about = json.loads(flowwatch("history", "info", folder, "-o", "json").stdout)
+    first, last = (f"{about[one][:19]}Z" for one in ("first", "last"))
+    told = flowwatch("summary", "--history", folder, *words.split()).stderr
+    assert said.format(first=first, last=last) in told
+    assert ("no record " in told) == said.startswith("no record ")

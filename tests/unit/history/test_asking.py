@@ -145,7 +145,17 @@ def test_gaps_and_losses_of_the_window_are_told(tmp_path: Path) -> None:
     told = asked(folder, "outcomes")
     assert [one["nodes"] for one in told["gaps"]] == [["node-1"]]
     assert told["warnings"] == ["7 events were lost before they were recorded: counts are at least"]
+    later = "--since", "2100-01-01"
+    assert (
+        asked(folder, "outcomes", *later)["warnings"],
+        asked(folder, "outcomes", *later)["gaps"],
+    ) == ([], [])
+    assert (
+        "what it was asked of came until "
+        in flowwatch("history", "ask", "outcomes", folder, *later).stderr
+    )
     done = flowwatch("history", "ask", "outcomes", folder)
+    assert "what it was asked of" not in done.stderr
     assert "nothing was recorded on node-1 from " in done.stderr
     assert "\x1b" not in done.stderr
     late = asked(folder, "outcomes", "--since", "2100-01-01")

@@ -53,6 +53,20 @@ def test_every_answer_is_that_of_the_file(server: Old | Today) -> None:
         assert of_file.stdout, verb
 
 
+def test_a_window_without_records_is_told_as_of_a_folder(
+    server: Old | Today, tmp_path: Path
+) -> None:
+    places = server.url(), str(tmp_path / "kept")
+    for place in places:
+        assert flowwatch("record", "--input-file", WEATHER, "--to", place).returncode == 0
+    for window in ("--since=2100-01-01", "--until=2000-01-01", "--since=2100-01-01 -n nobody"):
+        of_tables, of_folder = (
+            flowwatch("summary", "--history", place, *window.split()).stderr for place in places
+        )
+        assert of_tables == of_folder
+        assert "no record is of that time: the history " in of_tables
+
+
 def test_nothing_is_kept_twice(server: Old | Today) -> None:
     url = server.url()
     for _ in range(2):
