@@ -20,7 +20,7 @@ from flowwatch.drafts.needs import MAX_NEEDS, Needs, Owner, Subject
 from flowwatch.drafts.rules import Plan, Planner, Rule, spelt
 from flowwatch.drafts.stability import Stability, until_stable
 from flowwatch.flows.clocks import span
-from flowwatch.flows.coverage import Coverage
+from flowwatch.flows.coverage import Coverage, other_way_words
 from flowwatch.flows.join import Join
 from flowwatch.flows.model import Batch
 from flowwatch.policy import PolicySet, load
@@ -209,6 +209,8 @@ class Drafter:
 
     def _notes(self, plans: Sequence[Plan], planner: Planner) -> Iterator[str]:
         yield from (f"{one} was not dropped: nothing to allow" for one in sorted(planner.unmatched))
+        for direction in self.directions if len(self.directions) == 1 else ():
+            yield from other_way_words(direction, self.needs.attempts, self.needs.elsewhere)
         if self.needs.left_out:
             yield f"left out, beyond {MAX_NEEDS:,} needs: {plural(self.needs.left_out, 'attempt')}"
         for why, attempts in sorted(self.needs.unusable.items()):

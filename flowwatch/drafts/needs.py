@@ -193,6 +193,8 @@ class Needs:
         self.left_out = 0
         """Attempts beyond MAX_NEEDS."""
         self.attempts = 0
+        self.elsewhere = 0
+        """Attempts in the other direction, where that isn't asked for."""
         self.unusable: dict[str, int] = {}
         """Attempts that can't teach, by why."""
         self._known: dict[int, Endpoint] = {}
@@ -288,7 +290,10 @@ class Needs:
             known.setdefault(lasting(end.labels), _name(end))
 
     def _add(self, seen: Observation, attempt: OpenAttempt, names: PeerNames) -> Evidence | None:
-        if seen.direction not in self._directions or seen.answer_port is not None:
+        if seen.answer_port is not None:
+            return None
+        if seen.direction not in self._directions:
+            self.elsewhere += 1
             return None
         self.attempts += 1
         if unknown := _unknown(seen, self._owner):

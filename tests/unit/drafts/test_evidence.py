@@ -90,6 +90,26 @@ def test_who_was_seen_at_the_other_end_alone_is_quiet() -> None:
     assert seen.draft().quiet == ("shop/web",)
 
 
+@pytest.mark.parametrize(
+    ("directions", "words"),
+    [
+        ({"egress"}, ["1 ingress attempt was seen: --direction ingress shows it"]),
+        ({"ingress"}, []),
+        ({"egress", "ingress"}, []),
+    ],
+    ids=["egress", "ingress", "both"],
+)
+def test_what_only_the_other_direction_has_is_told(directions: set[str], words: list[str]) -> None:
+    seen = Seen().passes(
+        0, "10.0.0.9", source=OTHER, destination=POD, direction=1, source_ip="10.0.1.1",
+        answered=False,
+    )  # fmt: skip
+
+    draft = seen.draft(directions=frozenset(directions))
+
+    assert [one for one in draft.notes if "--direction" in one] == words
+
+
 def test_quiet_ones_of_one_name_are_told_apart_by_their_clusters() -> None:
     seen = Seen()
     for number, cluster in enumerate(("east", "west")):
