@@ -296,6 +296,8 @@ def is_wide(peer: PeerRule) -> bool:
         return peer.name in _EVERYBODY
     if isinstance(peer, Block):
         return not peer.length
+    if isinstance(peer, Name):
+        return peer.rule.every
     return isinstance(peer, Pods) and all(map(_is_scope, peer.selector.requirements))
 
 

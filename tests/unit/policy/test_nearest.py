@@ -146,13 +146,24 @@ def test_a_wrong_port_is_closer_than_a_wrong_peer() -> None:
          "1.1.1.1", "UDP", 80, "spec.egress.0 (line 4) would allow 80/TCP; this is 80/UDP: UDP is another"),
         (f"{{toCIDR: [192.0.2.0/24], {PORT}}}, {{toCIDR: [0.0.0.0/0], {PORT.replace('80', '81')}}}",
          "1.1.1.1", "TCP", 80, "spec.egress.0 (line 4) would allow 192.0.2.0/24; this is world-ipv4"),
+        (f'{{toFQDNs: [{{matchPattern: "*"}}], {PORT.replace("80", "81")}}}, '
+         f"{{toFQDNs: [{{matchName: x.io}}], {PORT}}}", "1.1.1.1=y.io",
+         "TCP", 80, "spec.egress.1 (line 4) would allow DNS name x.io; this is y.io"),
     ],
-    ids=["pods on any port", "a block on any port", "the other protocol", "another block on this port"],
+    ids=[
+        "pods on any port",
+        "a block on any port",
+        "the other protocol",
+        "another block on this port",
+        "every name",
+    ],
 )  # fmt: skip
 def test_a_rule_for_others_on_any_port_is_no_closer_than_one_for_everybody(
     rules: str, peer: str, protocol: str, port: int, words: str
 ) -> None:
-    assert words in said(policy(f"egress: [{rules}]"), outside(peer), protocol, port)
+    address, _, name = peer.partition("=")
+    party = outside(address, *([name] if name else ()))
+    assert words in said(policy(f"egress: [{rules}]"), party, protocol, port)
 
 
 def test_an_icmp_rule_is_no_near_miss_of_a_port() -> None:
