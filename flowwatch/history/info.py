@@ -38,6 +38,7 @@ class Info:
     last: int = 0
     records: int = 0
     bytes: int = 0
+    """Of all files that :func:`flowwatch.history.upkeep.verify` checks, what was made of records included."""
     files: int = 0
     unit: str = "file"
     """What they are: the parts of a table, in a database."""
@@ -101,6 +102,10 @@ def _made(folder: Path, found: Listing, told: Info) -> None:
         told.files += len(of)
         told.bytes += sum(made.files[name][1] for name in of)
         told.left_out += one.left_out
+    for name, (_, size) in made.files.items():
+        if name.partition("/")[0] not in TABLES and (folder / MADE / name).is_file():
+            told.files += 1
+            told.bytes += size
 
 
 def _records(piece: Piece, told: Info) -> None:

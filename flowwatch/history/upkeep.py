@@ -207,8 +207,9 @@ def verify(where: Where) -> Done:
                 done.before += piece.size
                 done.rows += piece.rows if pieces is found.flows else 0
     if place.local is not None:
-        sound, done.attempts = verify_made(place.local, done.problems)
-        done.files += sound
+        made = verify_made(place.local, done.problems)
+        done.attempts = made.attempts
+        done.files, done.before = done.files + made.files, done.before + made.bytes
     return done
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from flowwatch.history.arrow import load
 from flowwatch.history.attempts.listeners import sound_of
@@ -11,8 +12,17 @@ from flowwatch.history.store import LOOKS, MADE
 from flowwatch.text import safe
 
 
-def verify_made(folder: Path, problems: list[str]) -> tuple[int, int | None]:
-    """How many files are sound, and how many attempts these hold; None where none were made.
+class Sound(NamedTuple):
+    """What is sound of what was made."""
+
+    files: int = 0
+    bytes: int = 0
+    attempts: int | None = None
+    """That these hold; None where none were made."""
+
+
+def verify_made(folder: Path, problems: list[str]) -> Sound:
+    """What is sound of what was made of the history in ``folder``.
 
     ``problems`` gets a safe line for each that isn't.
     """
@@ -25,13 +35,13 @@ def verify_made(folder: Path, problems: list[str]) -> tuple[int, int | None]:
     return told
 
 
-def _verified(folder: Path, problems: list[str]) -> tuple[int, int | None]:
+def _verified(folder: Path, problems: list[str]) -> Sound:
     made = read_made(folder, problems)
     if made is None:
-        return 0, None
+        return Sound()
     pa, _ = load()
     problems += foreign(folder, made)
-    sound = attempts = 0
+    sound, attempts = list[str](), 0
     for table in TABLES:
         found = files_of(folder, made, table)
         problems += found.left_out
@@ -48,12 +58,12 @@ def _verified(folder: Path, problems: list[str]) -> tuple[int, int | None]:
             if rows != made.files[name][0]:
                 problems.append(f"{safe(name)} has lost rows")
                 continue
-            sound += 1
+            sound.append(name)
             attempts += rows if table == "attempts" else 0
     for name in made.files:
         if (sounds := sound_of(name)) is not None:
             if sounds(folder / MADE / name):
-                sound += 1
+                sound.append(name)
             else:
                 problems.append(f"{safe(name)} is damaged, or is missing")
-    return sound, attempts
+    return Sound(len(sound), sum(made.files[name][1] for name in sound), attempts)

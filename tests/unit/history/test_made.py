@@ -145,14 +145,18 @@ def test_late_records_change_attempts_when_they_are_made_again(tmp_path: Path) -
 
 def test_info_counts_and_verify_checks_them(kept: Path) -> None:
     told = json.loads(flowwatch("history", "info", kept, "-o", "json").stdout)
-    every = list(kept.rglob("*.parquet"))
+    every = [*kept.rglob("*.parquet"), *kept.rglob("*.gz")]
+    assert len(every) > len(list(kept.rglob("*.parquet")))
     assert (told["files"], told["left_out"]) == (len(every), [])
     assert told["bytes"] == sum(path.stat().st_size for path in every)
     count = len(rows(kept, "attempts"))
-    assert f"records and {count} attempts" in flowwatch("history", "verify", kept).stdout
-    assert (
-        f"Attempts: {count}, made of what came until" in flowwatch("history", "info", kept).stdout
-    )
+    info = flowwatch("history", "info", kept).stdout
+    assert f"Attempts: {count}, made of what came until" in info
+    size = re.search(r"Size: +(.+) in ", info)
+    assert size is not None
+    verified = flowwatch("history", "verify", kept).stdout
+    assert verified.startswith(f"{len(every)} files are sound: ")
+    assert verified.endswith(f" records and {count} attempts, {size[1]}\n")
 
 
 def test_a_file_that_is_torn_or_foreign_is_named(kept: Path) -> None:
