@@ -157,9 +157,14 @@ class InFiles:
         files = files_of(self._folder, made, wanted.table, since=since, until=until)
         lacks += [f"left out: {line}" for line in files.left_out]
         if files.gone:
-            lacks.append(
-                f"{plural(files.gone, 'file')} of attempts went: their hours have grown old"
+            # Of records that are all there no hour has grown old.
+            lost = made.of(self._found)
+            why = (
+                "flowwatch history compact makes them anew"
+                if lost
+                else "their hours have grown old"
             )
+            lacks.append(f"{plural(len(files.gone), 'file')} of attempts went: {why}")
         if not files.paths:
             return Reply(wanted.columns, [])
         return answer(self._engine, wanted.sql(self._engine.dialect), wanted.table, files.paths)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flowwatch.history.arrow import load
 from flowwatch.history.attempts.listeners import sound_of
 from flowwatch.history.attempts.made import TABLES, files_of, foreign, read_made, read_table
-from flowwatch.history.store import LOOKS, MADE
+from flowwatch.history.store import LOOKS, MADE, listing
 from flowwatch.text import safe
 
 
@@ -45,6 +45,9 @@ def _verified(folder: Path, problems: list[str]) -> Sound:
     for table in TABLES:
         found = files_of(folder, made, table)
         problems += found.left_out
+        # With the records of an old hour its attempts go.
+        if found.gone and made.of(listing(folder)):
+            problems += [f"{safe(name)} is missing" for name in found.gone]
         for path in found.paths:
             name = str(path.relative_to(folder / MADE))
             try:

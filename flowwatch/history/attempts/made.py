@@ -168,8 +168,8 @@ class Files:
     paths: list[Path] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Files that aren't what was written, with why: a safe line each."""
-    gone: int = 0
-    """Files that are no longer there: their hours have grown old."""
+    gone: list[str] = field(default_factory=list)
+    """Paths below ``made`` of files that are no longer there: as a rule their hours have grown old."""
 
 
 def files_of(
@@ -185,7 +185,7 @@ def files_of(
         try:
             there = path.stat().st_size
         except FileNotFoundError:
-            found.gone += 1
+            found.gone.append(name)
         except OSError as error:
             found.left_out.append(f"{safe(name)} may not be read ({error.strerror})")
         else:
@@ -194,6 +194,16 @@ def files_of(
             else:
                 found.left_out.append(f"{safe(name)} is damaged, or was cut off")
     return found
+
+
+def is_whole(folder: Path, made: Made) -> bool:
+    """Whether each file is there, as long as it was when it was written."""
+    try:
+        return all(
+            (folder / MADE / name).stat().st_size == size for name, (_, size) in made.files.items()
+        )
+    except OSError:
+        return False
 
 
 def _overlaps(hour: int | None, since: int | None, until: int | None) -> bool:

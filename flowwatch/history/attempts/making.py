@@ -43,6 +43,7 @@ from flowwatch.history.attempts.made import (
     TABLES,
     Made,
     Table,
+    is_whole,
     read_made,
     rows_of,
     text_of,
@@ -71,7 +72,9 @@ def make(folder: Path, found: Listing, listeners: Listeners = LISTENERS) -> Made
     may do so at a time: who has its lock.
     """
     before = read_made(folder, [])
-    if (before is not None and before.of(found)) or not rows_of(found):
+    if not rows_of(found):
+        return None
+    if before is not None and before.of(found) and is_whole(folder, before):
         return None
     how = ""
     if before is not None and CHECKPOINT in before.files:

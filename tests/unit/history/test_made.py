@@ -171,6 +171,23 @@ def test_a_file_that_is_torn_or_foreign_is_named(kept: Path) -> None:
         assert ("made/notes.txt is none of a history's files" in said) == (named == 2)
 
 
+def test_a_file_that_went_by_hand_is_named_and_made_anew(kept: Path) -> None:
+    """No hour has grown old: its records are all there."""
+    was = rows(kept, "attempts")
+    for cut in (0, 30):
+        first = sorted((kept / "made" / "attempts").rglob("*.parquet"))[0]
+        first.write_bytes(first.read_bytes()[:-cut]) if cut else first.unlink()
+        told = f"{first.relative_to(kept / 'made')} is "
+        assert told in flowwatch("history", "verify", kept).stderr
+        if not cut:
+            said = flowwatch("history", "ask", "allowed-by", kept).stderr
+            assert "1 file of attempts went: flowwatch history compact makes them anew" in said
+        done = flowwatch("history", "compact", kept)
+        assert f"{len(was)} attempts made of the records" in done.stdout
+        assert rows(kept, "attempts") == was
+        assert flowwatch("history", "verify", kept).returncode == 0
+
+
 def test_bits_that_were_turned_are_found_by_checksum(kept: Path) -> None:
     first = sorted((kept / "made" / "minutes").rglob("*.parquet"))[0]
     column = parquet.ParquetFile(first).metadata.row_group(0).column(0)
