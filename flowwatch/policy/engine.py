@@ -87,7 +87,10 @@ class Decision:
             to = ", as far as its L7 rules let it pass" if self.l7 else ""
             return f"{word} by {', '.join(map(str, self.entries))}{to}"
         if self.why == "default deny":
-            who = ", ".join(map(str, self.denying))
+            names = list(map(str, self.denying))
+            if len(set(names)) < len(names):
+                names = [one.reference for one in self.denying]
+            who = ", ".join(names)
             return (
                 f"default deny of {who}: no rule allows it"
                 if who
