@@ -40,6 +40,7 @@ class JudgedRow:
     first: int = 0
     last: int = 0
     late: int = 0
+    unauthenticated: int = 0
     waited: float = 0.0
     times: dict[Seen, array[int]] = field(default_factory=dict)
     """Of attempts of a kind in TIMED: when they began, by pod and whether a verdict was seen."""
@@ -139,6 +140,7 @@ class Counts:
         row.first = min(row.first, seen.first)
         row.last = max(row.last, seen.last)
         row.late += seen.waited > 0
+        row.unauthenticated += seen.waited > 0 and seen.waits_for_auth
         row.waited = max(row.waited, seen.waited)
         if len(row.addresses) <= _ADDRESSES:
             row.addresses[seen.peer_ip] = None

@@ -189,17 +189,27 @@ def _nearest_subject(selector: Selector, subjects: list[tuple[Party, str]]) -> s
 
 
 def _late(row: Judged) -> Iterator[Hint]:
-    """Denied at first, though a rule allows it: an identity or a policy that wasn't known yet."""
+    """Denied at first, though a rule allows it: an identity, a policy or authentication came later."""
     if not row.late or not row.decision.entries:
         return
     entry = row.decision.entries[0]
-    yield hint(
-        "denied-at-first", entry,
-        f"{entry.place} allows {_to(row.seen)}, and its first SYN was denied all the same; a retry was let "
-        f"through after {row.waited:.1f} s at most: the agent did not know the identity yet, or had not "
-        "applied the policy",
-        row.late,
-    )  # fmt: skip
+    for attempts, why in (
+        (
+            row.late - row.unauthenticated,
+            "the agent did not know the identity yet, or had not applied the policy",
+        ),
+        (
+            row.unauthenticated,
+            "a policy asks both ends to authenticate, and first packets drop until they have",
+        ),
+    ):
+        if attempts:
+            yield hint(
+                "denied-at-first", entry,
+                f"{entry.place} allows {_to(row.seen)}, and its first SYN was denied all the same; a retry "
+                f"was let through after {row.waited:.1f} s at most: {why}",
+                attempts,
+            )  # fmt: skip
 
 
 def _deny_only(entries: Sequence[Entry], way: Direction, *, default_deny: bool) -> Iterator[Hint]:

@@ -21,6 +21,8 @@ class Judged:
     """Of these, denied at first and then let through."""
     waited: float = 0.0
     """The longest wait of them, seconds."""
+    unauthenticated: int = 0
+    """Of the late ones, those that were dropped until their ends had authenticated."""
 
 
 def hint(name: str, entry: Entry, text: str, attempts: int = 0) -> Hint:

@@ -84,7 +84,14 @@ class Reporter:
         told = hints(
             self.policies,
             [
-                Judged(row.observation, row.decision, row.attempts, row.late, row.waited)
+                Judged(
+                    row.observation,
+                    row.decision,
+                    row.attempts,
+                    row.late,
+                    row.waited,
+                    row.unauthenticated,
+                )
                 for row in self._rows
             ],
             {k: v for one in self._join.scopes.values() for k, v in one.names.aliases.items()},
@@ -260,6 +267,7 @@ def _added(over: Counts, now: Counts) -> Iterator[JudgedRow]:
                 first=min(row.first, more.first),
                 last=max(row.last, more.last),
                 late=row.late + more.late,
+                unauthenticated=row.unauthenticated + more.unauthenticated,
                 waited=max(row.waited, more.waited),
                 times={
                     key: row.times.get(key, _NO_TIMES) + more.times.get(key, _NO_TIMES)

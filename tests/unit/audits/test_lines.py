@@ -403,3 +403,45 @@ spec: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 2
     assert "no address of the other end" not in text
     told = "the record doesn't say whether the API server is on a node"
     assert (told in text) is line.startswith("INCONCLUSIVE")
+
+
+def test_policies_of_one_name_are_told_apart_by_their_kinds(tmp_path: Path) -> None:
+    kubernetes = """\
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: api, namespace: shop}
+spec: {podSelector: {}, policyTypes: [Ingress]}
+"""
+    flows = Capture().add("shop/other", "←", "shop/api", 80, "DROPPED")
+    text = said(audited(ONE_SIDE + kubernetes, flows, tmp_path))
+    assert "default deny of CiliumNetworkPolicy shop/api, NetworkPolicy shop/api: no rule" in text
+    assert "default deny of shop/api: no rule" in said(audited(ONE_SIDE, flows, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        (189, "a policy asks both ends to authenticate, and first packets drop until they have"),
+        (133, "the agent did not know the identity yet, or had not applied the policy"),
+    ],
+    ids=["authentication", "policy denied"],
+)
+def test_a_first_packet_that_waited_says_for_what(reason: int, why: str, tmp_path: Path) -> None:
+    policy = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  egress:
+    - toEndpoints: [{matchLabels: {app: api}}]
+      authentication: {mode: required}
+"""
+    flows = Capture()
+    flows.add("shop/web", "→", "shop/api", 80, "DROPPED", drop_reason=reason)
+    flows.add("shop/web", "→", "shop/api", 80)
+    flows.flows[1]["l4"] = flows.flows[0]["l4"]
+    [incident] = audited(policy, flows, tmp_path).incidents
+    assert (incident.name, incident.attempts) == ("denied-at-first", 1)
+    assert incident.text.endswith(why)
