@@ -100,9 +100,7 @@ def told_lines(answer: Told) -> Iterator[str]:
     """What makes the answer less than the whole truth: a safe line each."""
     for one in answer.gaps:
         nodes = f" on {safe(', '.join(one.nodes))}" if one.nodes else ""
-        yield (
-            f"nothing was recorded{nodes} from {_second(one.start)} to {_second(one.end)}: {safe(one.why)}"
-        )
+        yield (f"gap{nodes} from {_second(one.start)} to {_second(one.end)}: {safe(one.why)}")
     yield from map(safe, answer.notes)
     if answer.limits.since is not None and answer.limits.since > answer.until:
         yield f"what it was asked of came until {_second(answer.until)}"

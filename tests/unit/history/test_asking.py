@@ -156,7 +156,7 @@ def test_gaps_and_losses_of_the_window_are_told(tmp_path: Path) -> None:
     )
     done = flowwatch("history", "ask", "outcomes", folder)
     assert "what it was asked of" not in done.stderr
-    assert "nothing was recorded on node-1 from " in done.stderr
+    assert "flowwatch: gap on node-1 from " in done.stderr
     assert "\x1b" not in done.stderr
     late = asked(folder, "outcomes", "--since", "2100-01-01")
     assert (late["gaps"], late["rows"]) == ([], [])
