@@ -217,7 +217,7 @@ def collection(kind: str, namespace: str = "default", version: str = "") -> str:
 
 @functools.cache
 def shared() -> ControlPlane:
-    """The one of this process; it ends when the process does.
+    """The one of this process; it ends with :func:`end_shared`, or when the process does.
 
     Raises:
         GoMissing, BuildFailed: as `build_apiserver`, whose first call takes minutes.
@@ -225,3 +225,12 @@ def shared() -> ControlPlane:
     started = ControlPlane().__enter__()
     atexit.register(started.end)
     return started
+
+
+def end_shared() -> None:
+    """End it, if it runs, and let the next test that asks for one have a new one."""
+    if shared.cache_info().currsize:
+        started = shared()
+        shared.cache_clear()
+        atexit.unregister(started.end)
+        started.end()

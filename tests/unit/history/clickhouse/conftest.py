@@ -1,4 +1,4 @@
-"""The servers, which all tests of the process share, each with databases of its own."""
+"""The servers, which all tests of this folder share in a process, each with databases of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.unit.history.clickhouse.servers import PROGRAM, Old, Today
 from tests.unit.history.clickhouse.tls import Secured, secured_before
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def old() -> Iterator[Old]:
     """A real server: without one the tests skip, and say so; in CI they fail."""
     if PROGRAM is None:
@@ -24,7 +24,7 @@ def old() -> Iterator[Old]:
     server.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def today() -> Iterator[Today]:
     """Today's engine."""
     server = Today()
@@ -39,7 +39,7 @@ def server(request: pytest.FixtureRequest) -> Old | Today:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secured(today: Today, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """TLS before today's engine."""
     with secured_before(today, tmp_path_factory.mktemp("tls")) as found:
