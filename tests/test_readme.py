@@ -104,6 +104,8 @@ def test_every_example_is_known() -> None:
     assert README.count("flowwatch --namespace weather") >= 1
 
 
+# Some twenty programs one after the other: 30 s alone, 120 at a load of 10.
+@pytest.mark.timeout(400)
 def test_the_commands_run_in_their_order(place: tuple[Path, dict[str, str]]) -> None:
     folder, env = place
     for command in COMMANDS:

@@ -148,8 +148,9 @@ class _Recording:
             self._recorder.close(why)
         finally:
             say(self._words("kept"))
-        if reading.stopped is not None and reading.stopped.by_hand:
-            return 0
+        if reading.stopped is not None:
+            # All that came is kept, as was said: nothing is partial.
+            return 0 if reading.stopped.by_hand else reading.stopped.exit_code
         return reading.finish()
 
     def _time_over(self) -> str:

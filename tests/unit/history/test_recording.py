@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ from flowwatch.history.recorder import Origin, Recorder
 from flowwatch.history.resume import WHY, resume
 from flowwatch.history.retention import Limits, trim
 from flowwatch.sources.files import FileSource
-from tests.command import ROOT, one_line
+from tests.command import ROOT, clean_environment, one_line
 from tests.in_process import flowwatch
+from tests.interop.program import wait_until
 from tests.unit.history.asked import flows_of, read
 
 STEADY = ROOT / "tests" / "data" / "kernel-lab" / "steady" / "flows.jsonl.gz"
@@ -89,6 +91,23 @@ def test_a_time_that_is_over_long_after_the_last_record_is_told(tmp_path: Path) 
     assert done.returncode == 0
     told = flowwatch("history", "info", tmp_path).stdout
     assert re.search(r"the time was over, its last record 1\d s before", told)
+
+
+def test_a_service_that_is_stopped_has_kept_all_that_came(demo: str, tmp_path: Path) -> None:
+    words = ("-m", "flowwatch", "record", "--server", demo, "--to", str(tmp_path / "kept"))
+    recorder = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=clean_environment(str(tmp_path)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: any((tmp_path / "kept").rglob("*.parquet")), "a file", timeout=30)
+    recorder.terminate()
+    _, said = recorder.communicate(timeout=30)
+    assert recorder.returncode == 143
+    assert re.fullmatch(r"flowwatch: [\d,]+ flows kept, .*\n", said)
+    assert ": terminated" in flowwatch("history", "info", tmp_path / "kept").stdout
 
 
 def test_a_restart_tells_what_the_ring_no_longer_had(tmp_path: Path) -> None:

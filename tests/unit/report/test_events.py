@@ -172,7 +172,7 @@ def test_staged_policies_arent_left_aside_without_a_word() -> None:
 
 
 def test_what_the_demo_tells() -> None:
-    done = flowwatch("demo", "--plain", "--speed", "60", "--duration", "6s")
+    done = flowwatch("demo", "--plain", "--speed", "60", "--duration", "10s")
     assert done.returncode == 0
     told = done.stdout
     assert re.search(

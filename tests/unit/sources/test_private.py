@@ -289,7 +289,7 @@ def test_what_names_somebody_is_refused_beside_it(tmp_path: Path, flag: str) -> 
 
 
 def test_lines_have_pseudonyms_too() -> None:
-    done = flowwatch("demo", "--plain", "--private", "--speed", "60", "--duration", "4s")
+    done = flowwatch("demo", "--plain", "--private", "--speed", "60", "--duration", "8s")
     assert done.returncode == 0
     assert re.search(r"blocked: ns-\d+/app-\d+ \(3 pods\) to name-\d+\.example:443", done.stdout)
     assert not re.search(r"weather|telemetry|github|openweather|127\.0\.0", done.stdout)
