@@ -19,11 +19,11 @@ import msgspec
 from msgspec.structs import replace
 
 from flowwatch.errors import InputError
-from flowwatch.flows.clocks import date_and_time
 from flowwatch.flows.first_or_last import first_or_last
 from flowwatch.flows.identity import lasting_identity
 from flowwatch.flows.model import Batch, Flow
 from flowwatch.flows.source import SourceState, in_hundredths
+from flowwatch.flows.within import why_empty
 from flowwatch.history.events import Event, add_to
 from flowwatch.history.matching import Matching
 from flowwatch.history.place import Place
@@ -163,21 +163,11 @@ class HistorySource:
     def _notes(self) -> list[str]:
         return left_out(self._records.problems, "the history")
 
-    def _empty(self) -> Iterator[str]:
-        """Why no record lies within the window: else it looks as if there had been no traffic."""
-        since, until = self._window.since, self._window.until
+    def _empty(self) -> list[str]:
+        """Why no record lies within the window, if none does."""
         if self._held or self._records.problems or not self._window.timed:
-            return
-        if since is not None and until is not None and since > until:
-            yield "no record lies in a window that ends before it begins"
-        elif (span := self._records.span()) is not None:
-            first, last = map(date_and_time, span)
-            if since is not None and since > span[1]:
-                yield f"no record is of that time: the history ends at {last}"
-            elif until is not None and until < span[0]:
-                yield f"no record is of that time: the history begins at {first}"
-            else:
-                yield f"no record is of that time, though the history goes from {first} to {last}"
+            return []
+        return why_empty(self._window, self._records.span(), "the history")
 
     # Merging ----------------------------------------------------------------------------------
 

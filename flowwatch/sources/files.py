@@ -17,6 +17,7 @@ from flowwatch.flows.json_structs import JsonLine, is_flow, may_wrap, texts_of, 
 from flowwatch.flows.model import Batch, Flow, Unread
 from flowwatch.flows.scanning import New, Scanning
 from flowwatch.flows.source import SourceState, in_hundredths
+from flowwatch.flows.within import Within
 from flowwatch.hubble.captures.files import CaptureReader
 from flowwatch.hubble.captures.readers import capture_reader
 from flowwatch.hubble.captures.replay import Match, Selection, newer_things, nothing_read
@@ -51,6 +52,7 @@ class FileSource:
         self._reader = reader or capture_reader(
             paths, keep=keep, since=self._window.since, until=self._window.until
         )
+        self._within = Within(self._window)
         self._match = match
         self._decoder = LineDecoder()
         self._scanning = Scanning(self._decoder.layer7)
@@ -109,7 +111,10 @@ class FileSource:
         except InputError:
             yield self._rest()
             raise
-        yield self._rest()
+        rest = self._rest()
+        if not self._reader.closed:
+            rest.notes += self._within.words(self._reader.begins())
+        yield rest
 
     def _rest(self) -> Batch:
         batch = Batch(notes=self._reader.notes())
@@ -156,8 +161,9 @@ class FileSource:
         """The records that the scanner has made, within the window."""
         self._before += len(flows)
         self._read = True
-        window = self._window
-        return Batch(flows=[f for f in flows if window.holds(f.time)] if window.timed else flows)
+        if not self._window.timed:
+            return Batch(flows=flows)
+        return Batch(flows=[flow for flow in flows if self._within.holds(flow.time)])
 
     def _lines(
         self, lines: list[JsonLine], block: bytes, new: list[New] | None = None
@@ -248,7 +254,8 @@ class FileSource:
         self, lines: list[JsonLine], block: bytes, where: _Places, batch: Batch
     ) -> list[JsonLine]:
         """Those of ``lines``, the records of ``block``, that pass; ``batch`` gets the unreadable."""
-        match, window, only = self._match, self._window, self._only
+        match, only = self._match, self._only
+        timed, holds = self._window.timed, self._within.holds
         to_flow = self._decoder.parser.flow
         messages: Sequence[Raws | None] = (
             self._decoder.raws(block) if match is not None else [None] * len(lines)
@@ -256,7 +263,7 @@ class FileSource:
         wanted = []
         for line, raws in zip(lines, messages, strict=True):
             try:
-                if window.timed and not window.holds(time_of(line)):
+                if timed and not holds(time_of(line)):
                     continue
                 if match is None or raws is None or not is_flow(line):
                     wanted.append(line)

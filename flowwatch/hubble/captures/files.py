@@ -113,8 +113,17 @@ class CaptureReader:
         taken, self.skipped = self.skipped, {}
         return taken
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was to end before all was read."""
+        return self._closed
+
     def notes(self) -> list[str]:
         """Which files of folders were left out, in sentences; complete at the end."""
+        return []
+
+    def begins(self) -> list[int]:
+        """When files of folders begin, those that weren't read too (ns since 1970; 0: not known)."""
         return []
 
     def take_unwrapped(self) -> dict[str, int]:

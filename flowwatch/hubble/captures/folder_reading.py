@@ -52,6 +52,14 @@ class FolderReader(CaptureReader):
             notes += left_out(folder.left_out, safe(path))
         return notes
 
+    def begins(self) -> list[int]:
+        return [
+            member.since
+            for folder in self._folders.values()
+            for members in folder.series
+            for member in members
+        ]
+
     def _chunks(self, path: str, fast: Callable[[bytes], _T | None]) -> Iterator[Chunk[_T]]:
         folder = self._folders.get(path)
         if folder is None:

@@ -157,3 +157,40 @@ def test_an_export_without_drops_says_what_there_is(tmp_path: Path) -> None:
     assert (spelt.returncode, spelt.stdout, spelt.stderr) == (0, "", "")
     done = flowwatch("export", "--format", "jsonl", "--input-file", flows, "--outcome", "all")
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--since 2100-01-01", "no record is of that time: the capture ends at {1}"),
+        ("--until 2000-01-01", "no record is of that time: the capture begins at {0}"),
+        (
+            "--since 2026-01-31T10:30:00Z --until 2026-01-31T10:30:01Z",
+            "no record is of that time, though the capture goes from {0} to {1}",
+        ),
+        (
+            "--since 2026-02-03 --until 2026-02-02",
+            "no record lies in a window that ends before it begins",
+        ),
+        ("--since 2026-01-31T11:00:00Z", ""),
+        ("--since 2026-01-31T11:00:00Z --port 1", ""),
+    ],
+)
+def test_a_window_without_records_is_told(
+    words: str, said: str, folder: bool, tmp_path: Path
+) -> None:
+    """Else it looks as if there had been no traffic; of a folder some files aren't even opened."""
+    times = ("2026-01-31T10:00:00Z", "2026-01-31T11:00:00Z")
+    records = [record("EGRESS", 40000 + number) for number in range(2)]
+    for one, time in zip(records, times, strict=True):
+        one["time"] = one["flow"]["time"] = time
+    source = capture(tmp_path, *records)
+    if folder:
+        source = tmp_path / "rotated"
+        source.mkdir()
+        for one, name in zip(records, ("events-1.log", "events.log"), strict=True):
+            (source / name).write_text(json.dumps(one) + "\n")
+    told = flowwatch("summary", "--input-file", source, *words.split()).stderr
+    assert said.format(*times) in told
+    assert ("no record " in told) == bool(said)
