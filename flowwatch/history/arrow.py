@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from typing import Any
 
@@ -69,30 +68,6 @@ def declared(pa: Arrow, table: Arrow, columns: tuple[Kept, ...]) -> bool:
         and not (is_always(one) and table.column(one.name).null_count)
         for one in columns
     )
-
-
-def parquet_bytes(
-    table: Arrow, *, shared: list[str], numbers: list[str], about: dict[str, Any]
-) -> bytes:
-    """``table`` as a file of Parquet, packed by zstd, with checksums.
-
-    ``shared``: leaves whose values are written once each; ``numbers``: columns written as differences, times
-    and counts; ``about``: what the footer says of the file, as JSON below KEY.
-    """
-    pa, parquet = load()
-    sink = pa.BufferOutputStream()
-    with parquet.ParquetWriter(
-        sink,
-        table.schema,
-        compression="zstd",
-        use_dictionary=shared,
-        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
-        write_page_checksum=True,
-        store_schema=False,
-    ) as writer:
-        writer.write_table(table, row_group_size=ROWS)
-        writer.add_key_value_metadata({KEY: json.dumps(about)})
-    return bytes(sink.getvalue().to_pybytes())
 
 
 def array(pa: Arrow, values: list[Any], kind: str) -> Arrow:

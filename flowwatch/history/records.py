@@ -16,8 +16,9 @@ from flowwatch.flows.model import Flow
 from flowwatch.history.arrow import Arrow
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import Event, read_events
+from flowwatch.history.parquet_files import Group
 from flowwatch.history.place import Place
-from flowwatch.history.store import Group, Listing, Piece, Unreadable, listing, spans
+from flowwatch.history.store import Listing, Piece, Unreadable, listing, spans
 from flowwatch.history.store import rows as rows_of
 from flowwatch.history.tables import Reader
 from flowwatch.hubble.captures.replay import Selection

@@ -12,9 +12,10 @@ from flowwatch.flows.model import Batch, Flow, Gap
 from flowwatch.history.arrow import Arrow
 from flowwatch.history.columns import EVENTS, FLOWS, Kept
 from flowwatch.history.events import read_events
+from flowwatch.history.parquet_files import Group
 from flowwatch.history.places import Where
 from flowwatch.history.recorder import Origin
-from flowwatch.history.store import Group, Listing, Piece, Unreadable, listing, rows
+from flowwatch.history.store import Listing, Piece, Unreadable, listing, rows
 from flowwatch.history.tables import Reader
 
 KNOWN = 300_000

@@ -21,8 +21,9 @@ from typing import Any
 from urllib.parse import quote
 
 from flowwatch.errors import InputError, UsageError
-from flowwatch.history.arrow import KEY, Arrow, declared, load, parquet_bytes
+from flowwatch.history.arrow import KEY, Arrow, declared, load
 from flowwatch.history.columns import EVENTS, FLOWS, FORMAT, Kept
+from flowwatch.history.parquet_files import Group, groups_from, parquet_bytes
 from flowwatch.history.place import File, Place
 from flowwatch.history.places import Where, place_of
 from flowwatch.text import safe
@@ -45,18 +46,6 @@ _LONGEST = 100
 
 NUMBERS = ("recorded", "sequence", "time")
 """Columns of numbers that go up: kept as differences. All others repeat, and are kept by number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A row group: what can be known of its rows without reading them. Times in ns since 1970."""
-
-    number: int
-    rows: int
-    recorded: tuple[int, int]
-    """First and last."""
-    times: tuple[int, int]
-    """The records' own, earliest and latest; (0, 0) where none has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,11 +291,11 @@ def open_piece(place: Place, file: File, found: Listing) -> Piece | None:
     try:
         with parquet.ParquetFile(place.open(file.path)) as opened:
             about = opened.metadata
-        said: dict[str, Any] = json.loads((about.metadata or {})[KEY.encode()])
-        newer = said["format"] > FORMAT
-        runs = {str(run): (int(span[0]), int(span[1])) for run, span in said["runs"].items()}
-        replaces = tuple(str(one) for one in said["replaces"])
-        groups = tuple(_group(about, number) for number in range(about.num_row_groups))
+            said: dict[str, Any] = json.loads((about.metadata or {})[KEY.encode()])
+            newer = said["format"] > FORMAT
+            runs = {str(run): (int(span[0]), int(span[1])) for run, span in said["runs"].items()}
+            replaces = tuple(str(one) for one in said["replaces"])
+            groups = () if newer else groups_from(said, opened)
     except (KeyError, TypeError, AttributeError):
         found.left_out.append(f"{name} was not written by flowwatch")
     except ConnectionError as error:
@@ -336,6 +325,7 @@ def rows(piece: Piece, columns: Sequence[Kept], group: Group | None = None) -> A
     name = safe(piece.path)
     wanted = [one.name for one in columns]
     try:
+        _check_bytes(piece, piece.groups if group is None else (group,))
         with parquet.ParquetFile(
             piece.place.open(piece.path),
             page_checksum_verification=True,
@@ -354,6 +344,14 @@ def rows(piece: Piece, columns: Sequence[Kept], group: Group | None = None) -> A
     return table
 
 
+def _check_bytes(piece: Piece, groups: Iterable[Group]) -> None:
+    """ValueError where these groups aren't what was written; of a bucket that would fetch all columns."""
+    if piece.place.local is not None:
+        with (piece.place.local / piece.path).open("rb") as file:
+            if not all(one.is_whole(file) for one in groups):
+                raise ValueError("bytes are others than were written")
+
+
 def _why(error: Exception, *, cut: bool = False) -> str:
     """Why a file can't be read: what stands behind its name."""
     match error:
@@ -364,21 +362,3 @@ def _why(error: Exception, *, cut: bool = False) -> str:
         case _ if isinstance(error, ConnectionError) or "AWS Error" in str(error):
             return f"could not be fetched ({error.strerror or 'the server failed'})"  # type: ignore[attr-defined]
     return "is damaged, or was cut off" if cut else "is damaged"
-
-
-def _group(about: Arrow, number: int) -> Group:
-    group = about.row_group(number)
-    spans: dict[str, tuple[int, int]] = {}
-    for at in range(group.num_columns):
-        column = group.column(at)
-        if column.path_in_schema not in ("recorded", "time"):
-            continue
-        known = column.statistics
-        if known is not None and known.has_min_max:
-            spans[column.path_in_schema] = _nanos(known.min_raw), _nanos(known.max_raw)
-    # A file without statistics isn't ours.
-    return Group(number, group.num_rows, spans["recorded"], spans.get("time", (0, 0)))
-
-
-def _nanos(value: Any) -> int:
-    return int(value)

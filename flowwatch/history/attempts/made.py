@@ -17,10 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from flowwatch.history.arrow import Arrow, load
+from flowwatch.history.arrow import KEY, Arrow, load
 from flowwatch.history.attempts.columns import FORMAT
 from flowwatch.history.columns import EVENTS
 from flowwatch.history.events import Event, read_events
+from flowwatch.history.parquet_files import groups_from
 from flowwatch.history.store import HOUR, MADE, Listing, Piece, Unreadable, hour_of, listing, rows
 from flowwatch.text import plural, safe
 
@@ -234,5 +235,8 @@ def events_of(found: Listing, problems: list[str]) -> Iterator[Event]:
 def read_table(path: Path) -> Arrow:
     """A file, its checksums checked. Raises OSError, ValueError, or Arrow's own for one that is damaged."""
     _, parquet = load()
-    with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+    with parquet.ParquetFile(path, page_checksum_verification=True) as file, path.open("rb") as raw:
+        said = json.loads((file.metadata.metadata or {}).get(KEY.encode(), b"{}"))
+        if not all(group.is_whole(raw) for group in groups_from(said, file)):
+            raise ValueError("its bytes are others than were written")
         return file.read()

@@ -22,7 +22,7 @@ from flowwatch.flows.attempt import Attempt
 from flowwatch.flows.join import Join
 from flowwatch.flows.listing import AttemptListing
 from flowwatch.flows.meaning import OUTCOMES
-from flowwatch.history.arrow import Arrow, load, parquet_bytes
+from flowwatch.history.arrow import Arrow, load
 from flowwatch.history.attempts.checkpoint import PATH as CHECKPOINT
 from flowwatch.history.attempts.checkpoint import (
     SPOILT,
@@ -50,6 +50,7 @@ from flowwatch.history.attempts.made import (
     version,
 )
 from flowwatch.history.attempts.tables import minutes_of, table_of
+from flowwatch.history.parquet_files import parquet_bytes
 from flowwatch.history.reading import HistorySource, Pause
 from flowwatch.history.store import HOUR, MADE, Listing, partition
 from flowwatch.history.writing import node_cluster

@@ -105,7 +105,9 @@ def test_files_have_the_columns_that_are_declared(kept: Path, table: str) -> Non
         found = parquet.ParquetFile(path)
         assert found.schema_arrow.names == [one.name for one in declared]
         assert not any(field.nullable for field in found.schema_arrow)
-        assert json.loads(found.metadata.metadata[b"flowwatch"]) == {"format": columns.FORMAT}
+        about = json.loads(found.metadata.metadata[b"flowwatch"])
+        assert about["format"] == columns.FORMAT
+        assert sum(group[0] for group in about["groups"]) == found.metadata.num_rows
 
 
 def test_they_lie_in_the_hours_of_their_first_records(kept: Path) -> None:
@@ -196,7 +198,12 @@ def test_bits_that_were_turned_are_found_by_checksum(kept: Path) -> None:
     first.write_bytes(bytes(data))
     done = flowwatch("history", "verify", kept)
     assert done.returncode == 1
-    assert f"{first.relative_to(kept / 'made')} is damaged" in done.stderr
+    named, advice = done.stderr.splitlines()
+    assert f"{first.relative_to(kept / 'made')} is damaged" in named
+    assert "delete made/ there, then flowwatch history compact" in advice
+    shutil.rmtree(kept / "made")
+    assert flowwatch("history", "compact", kept).returncode == 0
+    assert flowwatch("history", "verify", kept).returncode == 0
 
 
 @pytest.mark.parametrize("said", ["{", '{"format": 99}', '{"format": 1}', "[]"])

@@ -117,6 +117,7 @@ def test_a_damaged_file_is_named_and_ends_with_1(kept: Path) -> None:
         done = flowwatch("history", verb, kept)
         assert done.returncode == 1
         assert str(first.relative_to(kept)) in done.stdout + done.stderr
+    assert done.stderr.endswith("bring it back from a copy, or delete it\n")
     done = flowwatch("history", "forget", kept, "--namespace", "weather")
     assert done.returncode == 1
     assert "what can't be read may hold more" in one_line(done)
