@@ -184,7 +184,9 @@ def test_a_spoilt_object_is_named(place: str) -> None:
     piece.place.put(piece.path, piece.place.read(piece.path)[:-20])
     done = flowwatch("history", "verify", place)
     assert done.returncode == 1
-    assert f"{piece.path} is damaged, or was cut off" in one_line(done)
+    named, advice = done.stderr.splitlines()
+    assert f"{piece.path} is damaged, or was cut off" in named
+    assert "bring it back from a copy, or delete it" in advice
 
 
 def test_each_tenth_call_fails_and_nothing_is_lost_or_doubled(
