@@ -116,13 +116,12 @@ def _verify(_parsed: Parsed, kept: Kept) -> int:
         f"{plural(done.files, kept.unit)} {sound}: {plural(done.rows, 'record')}{attempts}, "
         f"{size_words(done.before)}\n"
     )
-    _problems(done.problems)
-    made = [line for line in done.problems if line.startswith(_OF_MADE)]
-    if len(made) < len(done.problems) and kept.unit == "file":
+    _problems([*done.problems, *done.made_wrong])
+    if done.problems and kept.unit == "file":
         say("what is named is left out of every answer: bring it back from a copy, or delete it")
-    if made:
+    if done.made_wrong:
         say("attempts can be made anew: delete made/ there, then flowwatch history compact")
-    return int(bool(done.problems))
+    return int(bool(done.problems or done.made_wrong))
 
 
 def _forget(parsed: Parsed, kept: Kept) -> int:
@@ -154,8 +153,6 @@ def _problems(lines: list[str]) -> int:
     return int(bool(lines))
 
 
-_OF_MADE = ("made/", "attempts/", "minutes/")
-"""How a line begins that is about what was made of the records."""
 _MAKING = ("history compact", "history forget")
 _VERBS: dict[str, Callable[[Parsed, Kept], int]] = {
     "history info": _info,

@@ -56,6 +56,8 @@ class Done:
     """Who merges instead; a safe line."""
     problems: list[str] = field(default_factory=list)
     """A safe line for each file that can't be read."""
+    made_wrong: list[str] = field(default_factory=list)
+    """The same of what was made of the records, and can be made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ def verify(where: Where) -> Done:
                 done.before += piece.size
                 done.rows += piece.rows if pieces is found.flows else 0
     if place.local is not None:
-        made = verify_made(place.local, done.problems)
+        made = verify_made(place.local, done.made_wrong)
         done.attempts = made.attempts
         done.files, done.before = done.files + made.files, done.before + made.bytes
     return done
