@@ -131,15 +131,18 @@ def add_to(batch: Batch, events: Iterable[Event]) -> None:
             case "aside":
                 batch.set_aside = {**(batch.set_aside or {}), **_counts(one)}
             case "deleted" if one.name == "forgotten":
-                batch.notes.append(
-                    f"{plural(one.count, 'record')} {one.text} {'was' if one.count == 1 else 'were'} "
-                    "deleted from the history"
-                )
+                batch.notes.append(forgotten(one))
             case "late":
                 batch.late = {**(batch.late or {}), **_counts(one)}
             case _:
                 # How the run went: told by `flowwatch history info`.
                 pass
+
+
+def forgotten(one: Event) -> str:
+    """That records were deleted, which ``one`` tells."""
+    were = "was" if one.count == 1 else "were"
+    return f"{plural(one.count, 'record')} {one.text} {were} deleted from the history"
 
 
 def _counts(one: Event) -> dict[str, int]:

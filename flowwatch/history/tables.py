@@ -81,7 +81,9 @@ class Held:
         samples: dict[str, list[Flow]] = {part: one.samples for part, one in self.parts.items()}
         # Of thousands of pairs some hundred ends are distinct: 4.4 µs a flow instead of 5.6, in turns.
         for side in _SIDES:
-            samples[side], of_pairs = _sides(samples["ends"], side)
+            distinct_ends = _Groups()
+            of_pairs = [distinct_ends.of(id(getattr(pair, side)), pair) for pair in samples["ends"]]
+            samples[side] = distinct_ends.samples
             numbers[side] = pa.array(of_pairs, pa.int32()).take(numbers["ends"])
         for one in FLOWS:
             if one.part == "flow":
@@ -126,21 +128,6 @@ _SIDE_OF = {
     for what in ("namespace", "pod", "workload", "entity", "identity", "cluster", "labels")
 }
 """Columns of ``ends`` that depend on one of the two alone."""
-
-
-def _sides(pairs: list[Flow], side: str) -> tuple[list[Flow], list[int]]:
-    """Of these pairs of ends those with a distinct end on ``side``, and of each pair which of them it has."""
-    known: dict[int, int] = {}
-    samples: list[Flow] = []
-    numbers: list[int] = []
-    for pair in pairs:
-        key = id(getattr(pair, side))
-        number = known.get(key)
-        if number is None:
-            number = known[key] = len(samples)
-            samples.append(pair)
-        numbers.append(number)
-    return samples, numbers
 
 
 class _Groups:

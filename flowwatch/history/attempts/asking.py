@@ -23,7 +23,7 @@ from flowwatch.history.attempts.made import (
     read_made,
 )
 from flowwatch.history.attempts.questions import QUESTIONS, Asked, Expression, Inquiry
-from flowwatch.history.events import Event
+from flowwatch.history.events import Event, forgotten
 from flowwatch.history.store import LOOKS, Listing, listing
 from flowwatch.text import plural, safe
 
@@ -327,10 +327,5 @@ def _notes(newer: int, events: list[Event], since: int | None, until: int | None
         notes.append(
             f"{plural(lost, 'event was', 'events were')} lost before they were recorded: counts are at least"
         )
-    notes += [
-        f"{plural(one.count, 'record')} {one.text} {'was' if one.count == 1 else 'were'} "
-        "deleted from the history"
-        for one in events
-        if one.what == "deleted" and one.name == "forgotten"
-    ]
+    notes += [forgotten(one) for one in events if one.what == "deleted" and one.name == "forgotten"]
     return notes
